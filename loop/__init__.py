@@ -1,0 +1,1 @@
+"""The loop: pull, retrain, evaluate, promote, publish."""

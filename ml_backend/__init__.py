@@ -1,0 +1,1 @@
+"""The server that pre-labels tasks for Label Studio."""

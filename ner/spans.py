@@ -1,0 +1,60 @@
+"""Entity spans: half-open character offsets into the original text, in Unicode code points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ner.errors import InputError
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Span:
+    """`text[start:end]` is an entity of type `label`; `score` (0..1) is the model's, None for people's spans."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+
+    def without_score(self) -> Span:
+        """The same span as a person would have drawn it; what comparisons of gold and predicted use."""
+        return replace(self, score=None)
+
+
+def check_span(span: Span, text_length: int) -> None:
+    """Raise InputError unless `0 <= start < end <= text_length`."""
+    if span.start >= span.end:
+        raise InputError(
+            "a span starts before it ends",
+            value=f"start {span.start}, end {span.end}",
+            next_step="Offsets are half-open code points: `text[start:end]`.",
+        )
+    if span.start < 0 or span.end > text_length:
+        raise InputError(
+            f"a span lies within its text of {text_length} characters",
+            value=f"start {span.start}, end {span.end}",
+            next_step="Offsets count Unicode code points, not bytes or UTF-16 units.",
+        )
+
+
+def overlap(a: Span, b: Span) -> bool:
+    """True when the two share at least one character."""
+    return a.start < b.end and b.start < a.end
+
+
+def drop_overlaps(spans: Iterable[Span]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """(kept, dropped), both in text order: the longest span wins, then the earlier one, then the label's name.
+
+    A flat tagger can learn one of two overlapping spans; the longest is the one annotators mean most often when they
+    nest, and the rule does not depend on the order in which regions were drawn.
+    """
+    kept: list[Span] = []
+    dropped: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.start - s.end, s.start, s.label)):
+        (dropped if any(overlap(span, other) for other in kept) else kept).append(span)
+    return tuple(sorted(kept, key=_position)), tuple(sorted(dropped, key=_position))
+
+
+def _position(span: Span) -> tuple[int, int, str]:
+    return span.start, span.end, span.label

@@ -1,0 +1,1 @@
+"""What is known: documents, annotations, models and decisions, in one SQL database."""

@@ -1,0 +1,1 @@
+"""Labelling functions, and how their votes become spans."""

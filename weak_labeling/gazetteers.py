@@ -1,0 +1,110 @@
+"""Gazetteers: lists of names, found in a text at token boundaries, the longest first."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from ner.errors import InputError
+from ner.spans import Span
+
+Case = Literal["ignore", "exact"]
+
+# A token is a run of word characters with their combining marks, or one other character ("C", "+", "+").
+_TOKEN = re.compile(r"\w[\w\u0300-\u036f]*|[^\w\s]")
+_END = ""  # no token is empty, so this key marks a node at which a term ends
+
+_Trie = dict[str, "_Trie"]
+
+
+class Gazetteer:
+    """Votes `label` wherever one of `terms` stands in a text as whole tokens.
+
+    Left to right, the longest term wins and its tokens are used up. One run of white space is as good as another (a
+    term may be wrapped over a line end, not over a blank line), but "Wi-Fi" is not found in "Wi - Fi". Composed and
+    decomposed accents are the same. A trie over tokens: building is linear in the list, finding in the text.
+    """
+
+    def __init__(self, terms: Iterable[str], label: str, *, case: Case = "ignore") -> None:
+        """Raises InputError for a term without any character that shows."""
+        self.label = label
+        self.case = case
+        self.terms = frozenset(terms)
+        self._trie: _Trie = {}
+        for term in self.terms:
+            self._add(term)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the label, the case rule and the terms; the order of the list does not count."""
+        content = "\n".join((self.label, self.case, *sorted(self.terms)))
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def __call__(self, text: str, /) -> Iterator[Span]:
+        """Spans that do not overlap, in text order."""
+        tokens = self._tokens(text)
+        first = 0
+        while first < len(tokens):
+            count = self._longest(tokens, first)
+            if count:
+                yield Span(tokens[first][1], tokens[first + count - 1][2], self.label)
+            first += max(count, 1)
+
+    def _add(self, term: str) -> None:
+        tokens = self._tokens(term)
+        if not tokens:
+            raise InputError("a gazetteer term has a character that shows", value=term, next_step="Remove the term.")
+        node = self._trie
+        for position, (key, _, _) in enumerate(tokens):
+            node = node.setdefault(key if position else key.strip(), {})
+        node[_END] = {}
+
+    def _longest(self, tokens: list[tuple[str, int, int]], first: int) -> int:
+        """The number of tokens of the longest term that begins at token `first`; 0 where none does."""
+        node = self._trie.get(tokens[first][0].strip())
+        longest = 0
+        count = 1
+        while node is not None:
+            if _END in node:
+                longest = count
+            if first + count == len(tokens):
+                break
+            node = node.get(tokens[first + count][0])
+            count += 1
+        return longest
+
+    def _tokens(self, text: str) -> list[tuple[str, int, int]]:
+        """(key, start, end) each; a key begins with the gap before: nothing, a space, or a line feed (blank line)."""
+        tokens: list[tuple[str, int, int]] = []
+        end = 0
+        for match in _TOKEN.finditer(text):
+            gap = text[end : match.start()]
+            before = "\n" if gap.count("\n") > 1 else " " if gap else ""
+            end = match.end()
+            tokens.append((before + self._folded(match.group()), match.start(), end))
+        return tokens
+
+    def _folded(self, token: str) -> str:
+        composed = unicodedata.normalize("NFC", token)
+        return composed.casefold() if self.case == "ignore" else composed
+
+
+def load_terms(path: Path) -> tuple[str, ...]:
+    """The terms of a file, one a line, in UTF-8; blank lines and lines that begin with `# ` are left out.
+
+    Raises InputError when the file cannot be read or holds no term.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "a gazetteer file can be read as UTF-8", value=f"{path} ({error})", next_step="Check the path."
+        ) from error
+    terms = tuple(line.strip() for line in lines if line.strip() and not line.startswith("# "))
+    if not terms:
+        raise InputError("a gazetteer file holds a term", value=str(path), next_step="Write one term on each line.")
+    return terms

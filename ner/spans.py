@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -52,8 +53,12 @@ def drop_overlaps(spans: Iterable[Span]) -> tuple[tuple[Span, ...], tuple[Span, 
     kept: list[Span] = []
     dropped: list[Span] = []
     for span in sorted(spans, key=lambda s: (s.start - s.end, s.start, s.label)):
-        (dropped if any(overlap(span, other) for other in kept) else kept).append(span)
-    return tuple(sorted(kept, key=_position)), tuple(sorted(dropped, key=_position))
+        place = bisect_left(kept, (span.start, span.end), key=lambda s: (s.start, s.end))
+        if any(overlap(span, neighbour) for neighbour in kept[max(0, place - 1) : place + 1]):
+            dropped.append(span)
+        else:
+            kept.insert(place, span)
+    return tuple(kept), tuple(sorted(dropped, key=_position))
 
 
 def _position(span: Span) -> tuple[int, int, str]:

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner.errors import InputError
+from ner.spans import Span, check_span, drop_overlaps, overlap
+
+spans = st.builds(
+    lambda start, length, label: Span(start, start + length, label),
+    st.integers(0, 30),
+    st.integers(1, 8),
+    st.sampled_from(["A", "B"]),
+)
+
+
+def naive_drop(given_spans: list[Span]) -> set[Span]:
+    kept: list[Span] = []
+    for span in sorted(given_spans, key=lambda s: (s.start - s.end, s.start, s.label)):
+        if not any(overlap(span, other) for other in kept):
+            kept.append(span)
+    return set(kept)
+
+
+@given(st.lists(spans, max_size=12))
+def test_what_is_kept_never_overlaps_and_nothing_is_lost(given_spans: list[Span]) -> None:
+    kept, dropped = drop_overlaps(given_spans)
+    assert not any(overlap(a, b) for a, b in combinations(kept, 2))
+    assert sorted((*kept, *dropped)) == sorted(given_spans)
+    assert set(kept) == naive_drop(given_spans)
+    assert list(kept) == sorted(kept)
+
+
+def test_the_longest_of_overlapping_spans_is_kept() -> None:
+    short, long = Span(0, 4, "A"), Span(2, 9, "B")
+    assert drop_overlaps([short, long]) == ((long,), (short,))
+
+
+def test_spans_that_only_touch_do_not_overlap() -> None:
+    assert not overlap(Span(0, 3, "A"), Span(3, 5, "A"))
+    assert drop_overlaps([Span(3, 5, "A"), Span(0, 3, "A")])[1] == ()
+
+
+@pytest.mark.parametrize(("start", "end"), [(3, 3), (4, 2), (-1, 2), (0, 6)])
+def test_a_span_outside_its_text_or_inverted_is_refused_with_its_offsets(start: int, end: int) -> None:
+    with pytest.raises(InputError, match=f"start {start}, end {end}"):
+        check_span(Span(start, end, "A"), 5)
+
+
+def test_a_span_may_cover_its_whole_text() -> None:
+    check_span(Span(0, 5, "A"), 5)

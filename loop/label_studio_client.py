@@ -1,0 +1,224 @@
+"""The calls that this project makes to Label Studio, each as one method; times are aware UTC datetimes.
+
+What each call really does was tried on release 1.23.2. Every method raises LabelStudioError (exit code 5) when the
+server cannot be reached or refuses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from loop.label_studio_http import LabelStudioError, LabelStudioHttp, Patience
+
+__all__ = ["LabelStudioClient", "LabelStudioError", "Patience", "TaskPage", "format_time", "parse_time"]
+
+UNCERTAINTY = "Uncertainty sampling"
+_PULLED = "id,data,meta,annotations,updated_at,created_at,is_labeled"
+_ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """Tasks as the server lists them, and how many match in all."""
+
+    tasks: tuple[Json, ...]
+    total: int
+
+
+class LabelStudioClient:
+    """One server as one user sees it."""
+
+    def __init__(self, url: str, api_key: str, *, patience: Patience | None = None) -> None:
+        self.http = LabelStudioHttp(url, api_key, patience=patience)
+        self.url = self.http.url
+
+    def __repr__(self) -> str:
+        return f"LabelStudioClient({self.url!r})"
+
+    def whoami(self) -> Json:
+        """The user that the key belongs to."""
+        return _object(self.http.get("/api/current-user/whoami"))
+
+    # Projects
+
+    def project(self, project_id: int) -> Json:
+        """A project's settings and counters."""
+        return _object(self.http.get(f"/api/projects/{project_id}/"))
+
+    def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
+        """A new project. Label Studio wants titles of 3 to 50 characters."""
+        return _object(self.http.post("/api/projects/", {"title": title, "label_config": label_config, **fields}))
+
+    def update_project(self, project_id: int, **fields: Any) -> Json:
+        """Change some settings; `model_version` must already stand on a prediction, or name a backend."""
+        return _object(self.http.patch(f"/api/projects/{project_id}/", fields))
+
+    def task_number(self, project_id: int) -> int:
+        """How many tasks the project holds now."""
+        return int(self.project(project_id)["task_number"])
+
+    # Tasks
+
+    def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> int:
+        """Import `tasks` (`{"data": {...}}` each) in one call; the number created."""
+        answer = self.http.post(f"/api/projects/{project_id}/import", list(tasks), bulk=True)
+        return int(answer["task_count"])
+
+    def tasks_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
+        """The first `page_size` tasks updated at `since` or later, oldest first, with their annotations."""
+        items = [_filter("updated_at", "greater_or_equal", "Datetime", format_time(since))]
+        return self._tasks(project_id, items, "updated_at", page_size)
+
+    def tasks_updated_at(self, project_id: int, moment: datetime, after_id: int, page_size: int) -> TaskPage:
+        """Tasks whose `updated_at` is exactly `moment` and whose id exceeds `after_id`, by id (bulk actions tie)."""
+        items = [
+            _filter("updated_at", "equal", "Datetime", format_time(moment)),
+            _filter("id", "greater", "Number", after_id),
+        ]
+        return self._tasks(project_id, items, "id", page_size)
+
+    def tasks_by_id(self, project_id: int, task_ids: Sequence[int]) -> TaskPage:
+        """These tasks, with their annotations; ids that do not exist are absent."""
+        items = [_filter("id", "in_list", "Number", list(task_ids))]
+        return self._tasks(project_id, items, "id", len(task_ids))
+
+    def stamps_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
+        """As `tasks_since`, but only `id` and `updated_at`: served even when a task's data cannot be."""
+        items = [_filter("updated_at", "greater_or_equal", "Datetime", format_time(since))]
+        return self._list(project_id, items, "updated_at", page_size, include="id,updated_at")
+
+    def count_tasks(self, project_id: int, first_id: int, last_id: int) -> int:
+        """How many tasks have an id in `first_id..last_id`, both included."""
+        return self._list(project_id, [_id_range(first_id, last_id)], "id", 1, include="id").total
+
+    def task_ids(self, project_id: int, first_id: int, last_id: int) -> set[int]:
+        """The ids of the tasks in `first_id..last_id`, both included (10,000 ids: about 4 s)."""
+        page = self._list(project_id, [_id_range(first_id, last_id)], "id", _ALL_IDS, include="id", bulk=True)
+        return {int(task["id"]) for task in page.tasks}
+
+    def open_tasks_without(self, project_id: int, version: str) -> set[int]:
+        """The ids of unlabelled tasks that carry no prediction of `version` (matched as a part of a version's name)."""
+        items = [
+            _filter("is_labeled", "equal", "Boolean", "false"),
+            _filter("predictions_model_versions", "not_contains", "List", [version]),
+        ]
+        page = self._list(project_id, items, "id", _ALL_IDS, include="id", bulk=True)
+        return {int(task["id"]) for task in page.tasks}
+
+    def _tasks(self, project_id: int, items: list[Json], order: str, page_size: int) -> TaskPage:
+        return self._list(project_id, items, order, page_size, include=_PULLED, fields="all")
+
+    def _list(
+        self, project_id: int, items: list[Json], order: str, page_size: int, *, bulk: bool = False, **params: str
+    ) -> TaskPage:
+        query = {"filters": {"conjunction": "and", "items": items}, "ordering": [f"tasks:{order}"]}
+        asked = {"project": project_id, "page_size": page_size, "resolve_uri": "false", "query": json.dumps(query)}
+        answer = _object(self.http.get("/api/tasks", {**asked, **params}, bulk=bulk))
+        return TaskPage(tuple(answer["tasks"]), int(answer["total"]))
+
+    # Labelling
+
+    def next_task(self, project_id: int) -> Json | None:
+        """The task that Label Studio offers this user next, locked for them; None when the queue is empty."""
+        try:
+            return _object(self.http.get(f"/api/projects/{project_id}/next/"))
+        except LabelStudioError as error:
+            if error.status == 404 and "No Project matches" not in str(error):
+                return None
+            raise
+
+    def submit_annotation(self, task_id: int, annotation: Mapping[str, Any]) -> Json:
+        """Store an annotation (`result`, `lead_time`, `parent_prediction`, `was_cancelled`) as this user's."""
+        return _object(self.http.post(f"/api/tasks/{task_id}/annotations/", dict(annotation)))
+
+    # Predictions
+
+    def import_predictions(self, project_id: int, predictions: Iterable[Mapping[str, Any]]) -> int:
+        """Store predictions in one call (each call recounts the whole project); the number that were created."""
+        answer = self.http.post(f"/api/projects/{project_id}/import/predictions", list(predictions), bulk=True)
+        return int(answer["created"])
+
+    def model_versions(self, project_id: int) -> dict[str, int]:
+        """How many predictions each model version has."""
+        return {
+            str(k): int(v) for k, v in _object(self.http.get(f"/api/projects/{project_id}/model-versions/")).items()
+        }
+
+    # Backends and webhooks
+
+    def backends(self, project_id: int) -> list[Json]:
+        """The project's ML backends; reading makes the server ask each for its health and set-up."""
+        return list(self.http.get("/api/ml", {"project": project_id}))
+
+    def add_backend(self, project_id: int, url: str, title: str, user: str = "", password: str = "") -> Json:
+        """Connect an ML backend; the server calls its /health and /setup before it answers."""
+        body: Json = {"project": project_id, "url": url, "title": title}
+        if user:
+            body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": user, "basic_auth_pass": password}
+        return _object(self.http.post("/api/ml", body))
+
+    def delete_backend(self, backend_id: int) -> None:
+        """Remove an ML backend; its webhook stays."""
+        self.http.delete(f"/api/ml/{backend_id}")
+
+    def webhooks(self, project_id: int) -> list[Json]:
+        """The project's webhooks."""
+        return list(self.http.get("/api/webhooks/", {"project": project_id}))
+
+    def create_webhook(self, project_id: int, url: str, headers: Mapping[str, str]) -> Json:
+        """A webhook for every action."""
+        return _object(self.http.post("/api/webhooks/", {"project": project_id, **webhook_fields(url, headers)}))
+
+    def update_webhook(self, webhook_id: int, url: str, headers: Mapping[str, str]) -> Json:
+        """Set a webhook to every action, active; all fields are sent, since a PATCH clears the actions it omits."""
+        return _object(self.http.patch(f"/api/webhooks/{webhook_id}/", webhook_fields(url, headers)))
+
+    def delete_webhook(self, webhook_id: int) -> None:
+        """Remove a webhook."""
+        self.http.delete(f"/api/webhooks/{webhook_id}/")
+
+
+def webhook_fields(url: str, headers: Mapping[str, str]) -> Json:
+    """What this project wants of a webhook."""
+    return {
+        "url": url,
+        "headers": dict(headers),
+        "send_payload": True,
+        "send_for_all_actions": True,
+        "is_active": True,
+        "actions": [],
+    }
+
+
+def format_time(moment: datetime) -> str:
+    """As Label Studio's filters want it: UTC with six fractional digits, even when they are zeros (else it fails)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> datetime:
+    """A time of Label Studio's as an aware UTC datetime."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _filter(column: str, operator: str, kind: str, value: Any) -> Json:
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+def _id_range(first_id: int, last_id: int) -> Json:
+    return _filter("id", "in", "Number", {"min": first_id, "max": last_id})
+
+
+def _object(answer: Any) -> Json:
+    if not isinstance(answer, dict):
+        raise LabelStudioError(
+            "Label Studio answers an object here",
+            value=type(answer).__name__,
+            next_step="Check that LABEL_STUDIO_URL is a Label Studio server of release 1.23.",
+        )
+    return answer

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ner.labels import LabelSet
-from ner.spans import Span, drop_overlaps
+from ner.spans import OVERLAPS, Span, drop_overlaps, trim_whitespace
 
-OVERLAPS = "region overlaps another"
 NO_TOKEN = "span touches no token"
 SHARED_TOKEN = "span shares its only token with another"
 
@@ -69,7 +68,7 @@ def trim_offsets(offsets: Sequence[tuple[int, int]] | IntArray, text: str) -> In
         if start < end and (text[start].isspace() or text[end - 1].isspace()):
             if trimmed is pairs:
                 trimmed = pairs.copy()
-            trimmed[index] = _trim(text, start, end)
+            trimmed[index] = trim_whitespace(text, start, end)
     return trimmed
 
 
@@ -109,11 +108,3 @@ def spans_to_tags(spans: Iterable[Span], token_offsets: IntArray, labels: LabelS
         if covered != (span.start, span.end):
             snapped.append(Snapped(span, *covered))
     return Alignment(tags, tuple(snapped), tuple(aside))
-
-
-def _trim(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    return start, end

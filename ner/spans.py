@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from ner.errors import InputError
 
+OVERLAPS = "region overlaps another"
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Span:
@@ -59,6 +61,15 @@ def drop_overlaps(spans: Iterable[Span]) -> tuple[tuple[Span, ...], tuple[Span, 
         else:
             kept.insert(place, span)
     return tuple(kept), tuple(sorted(dropped, key=_position))
+
+
+def trim_whitespace(text: str, start: int, end: int) -> tuple[int, int]:
+    """The offsets without the whitespace at either end of `text[start:end]`; equal when nothing is left."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
 
 
 def _position(span: Span) -> tuple[int, int, str]:

@@ -1,0 +1,215 @@
+"""Label Studio's task and result JSON to text and spans, and back. Pure: nothing here talks to a server.
+
+Offsets are half-open Unicode code points on both sides. Nothing on the server validates a result, so everything that
+arrives here may be missing, of another type or out of range; what cannot be learned from is set aside with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ner.documents import check_text
+from ner.errors import InputError
+from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, SetAside
+from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
+
+__all__ = [
+    "INVERTED",
+    "NOT_A_SPAN",
+    "OTHER_CONTROL",
+    "OUTSIDE_CONFIG",
+    "OUTSIDE_TEXT",
+    "OVERLAPS",
+    "REASONS",
+    "SEVERAL_LABELS",
+    "TEXT_REFUSED",
+    "UNSUPPORTED_OBJECT",
+    "LabelConfig",
+    "ReadResult",
+    "SetAside",
+    "clip_score",
+    "read_result",
+    "task_text",
+    "to_result",
+]
+
+OUTSIDE_CONFIG = "label outside the config"
+OUTSIDE_TEXT = "span outside the text"
+INVERTED = "span inverted or empty"
+SEVERAL_LABELS = "several labels on a region"
+NOT_A_SPAN = "not a span region"
+TEXT_REFUSED = "text refused"
+
+REASONS = (
+    OUTSIDE_CONFIG,
+    OUTSIDE_TEXT,
+    INVERTED,
+    SEVERAL_LABELS,
+    OVERLAPS,
+    OTHER_CONTROL,
+    NOT_A_SPAN,
+    UNSUPPORTED_OBJECT,
+    TEXT_REFUSED,
+)
+"""Every reason `read_result` gives."""
+
+_UNDEFINED = "$undefined$"
+_UNSUPPORTED_TYPES = frozenset({"hypertextlabels", "paragraphlabels"})
+_NO_MAP: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """The spans of one annotation, in text order and never overlapping, and what was set aside.
+
+    trimmed: the regions, as drawn, whose surrounding whitespace was left out of their span.
+    """
+
+    spans: tuple[Span, ...]
+    set_aside: tuple[SetAside, ...] = ()
+    trimmed: tuple[Span, ...] = ()
+
+
+def task_text(task: object, config: LabelConfig) -> str:
+    """The text of a task under the config's data field.
+
+    Raises InputError when the task, its `data` or the field is missing or of another type; the text itself is not
+    judged here (`documents.check_text`). `$undefined$` is how Label Studio names the only field of an imported list.
+    """
+    data = task.get("data") if isinstance(task, dict) else None
+    if not isinstance(data, dict):
+        raise InputError("a task is an object with an object `data`", value=repr(task))
+    text = data[config.data_field] if config.data_field in data else data.get(_UNDEFINED)
+    if not isinstance(text, str):
+        raise InputError(
+            f"the task's data field {config.data_field!r} is a string",
+            value=f"fields {sorted(map(str, data))}" if text is None else repr(text),
+            next_step="Give the task that field, or mend the <Text> value of the labelling config.",
+        )
+    return text
+
+
+def read_result(
+    result: object, text: str, config: LabelConfig, label_map: Mapping[str, str] | None = None
+) -> ReadResult:
+    """The spans of an annotation's (or prediction's) `result` over `text`. Never raises for what `result` holds.
+
+    label_map: renames labels before they are looked up in the config; labels it does not list keep their name.
+    Offsets are trusted, `value.text` is not: Label Studio collapses spaces in it. Whitespace at the ends of a region
+    is not part of its span. Of overlapping regions the longest is kept (`spans.drop_overlaps`).
+    """
+    refusal = _text_refusal(text)
+    if refusal is not None:
+        return ReadResult((), (SetAside(TEXT_REFUSED, {"rule": refusal, "result": result}),))
+    if not isinstance(result, list):
+        return ReadResult((), (SetAside(NOT_A_SPAN, result),))
+    read: list[tuple[Span, Any]] = []
+    aside: list[SetAside] = []
+    trimmed: list[Span] = []
+    for region in result:
+        drawn = _read_region(region, text, config, label_map or _NO_MAP)
+        if isinstance(drawn, str):
+            aside.append(SetAside(drawn, region))
+            continue
+        start, end = trim_whitespace(text, drawn.start, drawn.end)
+        if start == end:
+            aside.append(SetAside(INVERTED, region))
+            continue
+        if (start, end) != (drawn.start, drawn.end):
+            trimmed.append(drawn)
+        read.append((Span(start, end, drawn.label), region))
+    kept, dropped = drop_overlaps(span for span, _ in read)
+    return ReadResult(kept, (*aside, *_overlapping(dropped, read)), tuple(trimmed))
+
+
+def to_result(spans: Iterable[Span], text: str, config: LabelConfig) -> list[dict[str, Any]]:
+    """The regions of a prediction: ids unique within it, a score (clipped into 0..1) for each span that has one.
+
+    Raises InputError for a span outside the text or a label outside the config: the server would store the one and
+    drop the other, both without a word.
+    """
+    return [_region(index, span, text, config) for index, span in enumerate(spans)]
+
+
+def _region(index: int, span: Span, text: str, config: LabelConfig) -> dict[str, Any]:
+    check_span(span, len(text))
+    if span.label not in config.labels:
+        raise InputError(f"a label is one of {', '.join(config.labels)}", value=span.label)
+    region: dict[str, Any] = {
+        "id": f"s{span.start}-{span.end}-{index}",
+        "from_name": config.from_name,
+        "to_name": config.to_name,
+        "type": "labels",
+        "value": {
+            "start": span.start,
+            "end": span.end,
+            "text": text[span.start : span.end],
+            "labels": [span.label],
+        },
+    }
+    if span.score is not None:
+        region["score"] = clip_score(span.score)
+    return region
+
+
+def clip_score(score: float) -> float:
+    """The score within 0..1, 0 for NaN: Label Studio drops a whole prediction without a word for a score above 1."""
+    return min(1.0, max(0.0, float(score))) if score == score else 0.0
+
+
+def _text_refusal(text: object) -> str | None:
+    try:
+        check_text(text)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _read_region(region: object, text: str, config: LabelConfig, label_map: Mapping[str, str]) -> Span | str:
+    """The span as drawn, or the reason why there is none."""
+    if not isinstance(region, dict):
+        return NOT_A_SPAN
+    misplaced = _misplaced(region, config)
+    if misplaced is not None:
+        return misplaced
+    value = region["value"]
+    names = value.get("labels")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        return NOT_A_SPAN
+    if len(set(names)) > 1:
+        return SEVERAL_LABELS
+    label = label_map.get(names[0], names[0])
+    if label not in config.labels:
+        return OUTSIDE_CONFIG
+    start, end = value.get("start"), value.get("end")
+    if not _is_offset(start) or not _is_offset(end):
+        return NOT_A_SPAN
+    if start >= end:
+        return INVERTED
+    return Span(start, end, label) if start >= 0 and end <= len(text) else OUTSIDE_TEXT
+
+
+def _misplaced(region: dict[str, Any], config: LabelConfig) -> str | None:
+    """Why the region is none of the config's control over its text; None when it is one."""
+    kind, value = region.get("type"), region.get("value")
+    if isinstance(kind, str) and kind.lower() in _UNSUPPORTED_TYPES:
+        return UNSUPPORTED_OBJECT
+    if not isinstance(region.get("from_name"), str) or not isinstance(value, dict):
+        return NOT_A_SPAN
+    if region["from_name"] != config.from_name or region.get("to_name") != config.to_name:
+        return UNSUPPORTED_OBJECT if "startOffset" in value and kind == "labels" else OTHER_CONTROL
+    return None if kind == "labels" else NOT_A_SPAN
+
+
+def _is_offset(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _overlapping(dropped: Iterable[Span], read: list[tuple[Span, Any]]) -> Iterable[SetAside]:
+    """Each dropped span with the region it came from; of two regions drawn alike, the later one."""
+    regions: dict[Span, list[Any]] = {}
+    for span, region in read:
+        regions.setdefault(span, []).append(region)
+    return [SetAside(OVERLAPS, regions[span].pop()) for span in dropped]

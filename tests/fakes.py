@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Thread
+from typing import Any
+
+from loop.label_studio_client import LabelStudioClient, LabelStudioError, TaskPage, format_time, parse_time
 
 
 @dataclass(frozen=True)
@@ -73,3 +80,167 @@ class ScriptedServer:
                 pass
 
         return Handler
+
+
+class FakeLabelStudio(LabelStudioClient):
+    """A Label Studio project in memory, with the behaviour seen on the real one, that can be told to fail.
+
+    `fail(call, times)` makes the next calls of that name raise; `poisoned` tasks cannot be served with their data;
+    `after[call]` runs once after the next such call, as another user's action in between would.
+    """
+
+    def __init__(self, label_config: str, texts: Iterable[str] = ()) -> None:
+        super().__init__("http://label-studio.fake", "key")
+        self.settings: dict[str, Any] = {"id": 1, "title": "fake", "label_config": label_config, "model_version": None}
+        self.tasks: dict[int, dict[str, Any]] = {}
+        self.poisoned: set[int] = set()
+        self.calls: list[str] = []
+        self.after: dict[str, Callable[[], None]] = {}
+        self.lost_predictions = 0
+        self._failures: dict[str, list[LabelStudioError]] = {}
+        self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self._ids = count(1)
+        self.import_tasks(1, [{"data": {"text": text}} for text in texts])
+
+    def fail(self, call: str, times: int = 1, status: int | None = None) -> None:
+        error = LabelStudioError("the fake works", value=f"told to fail at {call}", status=status)
+        self._failures.setdefault(call, []).extend([error] * times)
+
+    def now(self) -> str:
+        self._clock += timedelta(milliseconds=1)
+        return format_time(self._clock)
+
+    def annotate(self, task_id: int, result: object, **fields: Any) -> dict[str, Any]:
+        task = self.tasks[task_id]
+        moment = self.now()
+        annotation = {"id": next(self._ids), "result": result, "completed_by": 1, "was_cancelled": False}
+        annotation |= {"ground_truth": False, "lead_time": 3.0, "parent_prediction": None, "created_at": moment}
+        annotation |= {"updated_at": moment, **fields}
+        task["annotations"].append(annotation)
+        self._touch(task, moment)
+        return annotation
+
+    def update_annotation(self, task_id: int, annotation_id: int, **fields: Any) -> None:
+        task = self.tasks[task_id]
+        moment = self.now()
+        for annotation in task["annotations"]:
+            if annotation["id"] == annotation_id:
+                annotation.update(fields, updated_at=moment)
+        self._touch(task, moment)
+
+    def delete_annotations(self, *task_ids: int) -> None:
+        """As the bulk action does: all the tasks get one and the same `updated_at`."""
+        moment = self.now()
+        for task_id in task_ids:
+            self.tasks[task_id]["annotations"] = []
+            self._touch(self.tasks[task_id], moment)
+
+    def edit(self, task_id: int, **data: Any) -> None:
+        self.tasks[task_id]["data"] = data
+        self._touch(self.tasks[task_id], self.now())
+
+    def _touch(self, task: dict[str, Any], moment: str) -> None:
+        task["updated_at"] = moment
+        task["is_labeled"] = any(not annotation["was_cancelled"] for annotation in task["annotations"])
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self._failures.get(name):
+            raise self._failures[name].pop(0)
+
+    def _then(self, name: str) -> None:
+        self.after.pop(name, lambda: None)()
+
+    def project(self, project_id: int) -> dict[str, Any]:
+        self._called("project")
+        return {**self.settings, "task_number": len(self.tasks)}
+
+    def update_project(self, project_id: int, **fields: Any) -> dict[str, Any]:
+        self._called("update_project")
+        if fields.get("model_version") not in {None, *self.model_versions(project_id)}:
+            raise LabelStudioError("model version exists", status=400)
+        self.settings.update(fields)
+        return self.settings
+
+    def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> int:
+        self._called("import_tasks")
+        for task in tasks:
+            made = {"id": next(self._ids), "data": dict(task["data"]), "meta": {}, "annotations": []}
+            made |= {"predictions": [], "is_labeled": False, "created_at": self.now(), "updated_at": self.now()}
+            self.tasks[made["id"]] = made
+        return len(tasks)
+
+    def _page(self, name: str, chosen: list[dict[str, Any]], page_size: int) -> TaskPage:
+        self._called(name)
+        page = chosen[:page_size]
+        if self.poisoned & {task["id"] for task in page}:
+            raise LabelStudioError("the fake works", value="cannot encode this task", status=500)
+        answer = TaskPage(tuple(json.loads(json.dumps(task)) for task in page), len(chosen))
+        self._then(name)
+        return answer
+
+    def _since(self, since: datetime) -> list[dict[str, Any]]:
+        chosen = [task for task in self.tasks.values() if parse_time(task["updated_at"]) >= since]
+        return sorted(chosen, key=lambda task: (task["updated_at"], task["id"]))
+
+    def tasks_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
+        return self._page("tasks_since", self._since(since), page_size)
+
+    def tasks_updated_at(self, project_id: int, moment: datetime, after_id: int, page_size: int) -> TaskPage:
+        chosen = [t for t in self._since(moment) if parse_time(t["updated_at"]) == moment and t["id"] > after_id]
+        return self._page("tasks_updated_at", chosen, page_size)
+
+    def tasks_by_id(self, project_id: int, task_ids: Sequence[int]) -> TaskPage:
+        return self._page("tasks_by_id", [self.tasks[i] for i in sorted(task_ids) if i in self.tasks], len(task_ids))
+
+    def stamps_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
+        self._called("stamps_since")
+        chosen = self._since(since)
+        stamps = tuple({"id": t["id"], "updated_at": t["updated_at"]} for t in chosen[:page_size])
+        return TaskPage(stamps, len(chosen))
+
+    def count_tasks(self, project_id: int, first_id: int, last_id: int) -> int:
+        self._called("count_tasks")
+        return sum(first_id <= task_id <= last_id for task_id in self.tasks)
+
+    def task_ids(self, project_id: int, first_id: int, last_id: int) -> set[int]:
+        self._called("task_ids")
+        return {task_id for task_id in self.tasks if first_id <= task_id <= last_id}
+
+    def open_tasks_without(self, project_id: int, version: str) -> set[int]:
+        self._called("open_tasks_without")
+        return {
+            task["id"]
+            for task in self.tasks.values()
+            if not task["is_labeled"] and not any(version in p["model_version"] for p in task["predictions"])
+        }
+
+    def import_predictions(self, project_id: int, predictions: Iterable[Mapping[str, Any]]) -> int:
+        self._called("import_predictions")
+        sent = list(predictions)
+        unknown = [p["task"] for p in sent if p["task"] not in self.tasks]
+        if unknown:
+            raise LabelStudioError("tasks exist", value=unknown, status=400)
+        kept = sent[: len(sent) - self.lost_predictions]
+        for prediction in kept:
+            self.tasks[prediction["task"]]["predictions"].append({"id": next(self._ids), **prediction})
+        self._then("import_predictions")
+        return len(kept)
+
+    def model_versions(self, project_id: int) -> dict[str, int]:
+        self._called("model_versions")
+        return dict(Counter(p["model_version"] for task in self.tasks.values() for p in task["predictions"]))
+
+    def next_task(self, project_id: int) -> dict[str, Any] | None:
+        self._called("next_task")
+        version = self.settings["model_version"]
+        offered = []
+        for task in self.tasks.values():
+            if not task["is_labeled"] and not task["annotations"]:
+                shown = [p for p in task["predictions"] if version and p["model_version"] == version]
+                offered.append(({**task, "predictions": shown}, shown[0]["score"] if shown else 2.0))
+        return min(offered, key=lambda pair: (pair[1], pair[0]["id"]))[0] if offered else None
+
+    def submit_annotation(self, task_id: int, annotation: Mapping[str, Any]) -> dict[str, Any]:
+        self._called("submit_annotation")
+        return self.annotate(task_id, **annotation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections import Counter
@@ -244,3 +245,48 @@ class FakeLabelStudio(LabelStudioClient):
     def submit_annotation(self, task_id: int, annotation: Mapping[str, Any]) -> dict[str, Any]:
         self._called("submit_annotation")
         return self.annotate(task_id, **annotation)
+
+
+class StubBackend:
+    """An ML backend that answers the set-up calls of Label Studio behind basic auth, and knows nothing."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self.expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        self.seen: list[Seen] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> StubBackend:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                allowed = self.headers.get("Authorization") == outer.expected
+                outer.seen.append(Seen(self.command, self.path, dict(self.headers), body))
+                said = {"status": "UP", "model_version": "stub", "results": []} if allowed else {"detail": "who?"}
+                payload = json.dumps(said).encode()
+                self.send_response(200 if allowed else 401)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+
+            do_GET = do_POST = answer  # noqa: N815 (names that http.server asks for)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler

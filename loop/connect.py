@@ -1,0 +1,148 @@
+"""Tie a project here to one in Label Studio, and an ML backend to that, however often it is asked for."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from loop.label_studio_client import UNCERTAINTY, LabelStudioClient, LabelStudioError
+from store.projects import link, project_by_id
+from store.session import Store
+
+BACKEND_TITLE = "ner-annotation-loop"
+_CONNECTED = "CO"
+_TITLE_CHARS = (3, 50)
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The project in Label Studio, and whether it was made just now."""
+
+    ls_project_id: int
+    created: bool
+
+
+@dataclass(frozen=True)
+class BackendAccount:
+    """Where Label Studio reaches the ML backend, and its basic auth (both empty for none)."""
+
+    url: str
+    user: str = ""
+    password: str = ""
+
+    @property
+    def webhook_url(self) -> str:
+        """Where Label Studio sends events."""
+        return self.url.rstrip("/") + "/webhook"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What makes a webhook's request pass basic auth; Label Studio sends none by itself."""
+        if not self.user:
+            return {}
+        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {token}"}
+
+
+@dataclass(frozen=True)
+class BackendConnected:
+    """What stands in Label Studio now, and what was removed to get there."""
+
+    backend_id: int
+    added: bool
+    rows_removed: int
+    webhooks_removed: int
+
+
+def link_project(
+    store: Store, client: LabelStudioClient, project_id: int, *, ls_project_id: int | None = None, title: str = ""
+) -> Linked:
+    """Link our project to `ls_project_id`, else to the one it is linked to, else to a new one with its label config.
+
+    Raises LabelStudioError when that project cannot be read, RefusedError when it feeds another project here.
+    """
+    with store.read() as session:
+        project = project_by_id(session, project_id)
+    known = project.ls_project_id if project.ls_url == client.url else None
+    wanted = ls_project_id if ls_project_id is not None else known
+    if wanted is not None:
+        found, created = int(client.project(wanted)["id"]), False
+    else:
+        made = client.create_project(_fit_title(title or project.name), project.label_config)
+        found, created = int(made["id"]), True
+    with store.transaction() as tx:
+        link(tx, project_id, client.url, found)
+        tx.commit()
+    return Linked(found, created)
+
+
+def prepare_queue(client: LabelStudioClient, ls_project_id: int) -> None:
+    """Set uncertainty sampling and the showing of pre-labels, as `publish` does with every new version."""
+    client.update_project(ls_project_id, sampling=UNCERTAINTY, show_collab_predictions=True)
+
+
+def connect_backend(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> BackendConnected:
+    """Leave exactly one connected row and exactly one webhook for this backend in the project.
+
+    Rows for its URL that are half-made, duplicate or refused by the backend (another password) are removed: they
+    would be asked for predictions too. Label Studio must be able to reach the backend now. Raises LabelStudioError.
+    """
+    ours = [row for row in client.backends(ls_project_id) if str(row["url"]).rstrip("/") == account.url.rstrip("/")]
+    kept = next((row for row in ours if _serves(row, account)), None)
+    removed = [row for row in ours if row is not kept]
+    for row in removed:
+        client.delete_backend(int(row["id"]))
+    row = kept or _add(client, ls_project_id, account)
+    return BackendConnected(int(row["id"]), kept is None, len(removed), _one_webhook(client, ls_project_id, account))
+
+
+def _serves(row: dict[str, Any], account: BackendAccount) -> bool:
+    return row.get("state") == _CONNECTED and (row.get("basic_auth_user") or "") == account.user
+
+
+def _add(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> dict[str, Any]:
+    before = {int(row["id"]) for row in client.backends(ls_project_id)}
+    try:
+        return client.add_backend(ls_project_id, account.url, BACKEND_TITLE, account.user, account.password)
+    except LabelStudioError as error:
+        for row in client.backends(ls_project_id):
+            if int(row["id"]) not in before:
+                client.delete_backend(int(row["id"]))
+        raise _explained(error, account) from error
+
+
+def _explained(error: LabelStudioError, account: BackendAccount) -> LabelStudioError:
+    if error.status == 403:
+        advice = (
+            "Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and LABEL_STUDIO_SSRF_PROTECTION_ENABLED="
+            "false: by default it refuses local and private addresses."
+        )
+    else:
+        advice = "Start the ML backend first, and give both sides the same BASIC_AUTH_USER and BASIC_AUTH_PASS."
+    return LabelStudioError(
+        f"Label Studio can connect the ML backend at {account.url}",
+        value=error.value,
+        next_step=advice,
+        status=error.status,
+    )
+
+
+def _one_webhook(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> int:
+    """Make the webhook exist once, with our headers; the number of spare ones removed.
+
+    Connecting a backend makes a webhook, which outlives it and knows no basic auth.
+    """
+    ours = [hook for hook in client.webhooks(ls_project_id) if hook["url"] == account.webhook_url]
+    if ours:
+        client.update_webhook(int(ours[0]["id"]), account.webhook_url, account.headers)
+    else:
+        client.create_webhook(ls_project_id, account.webhook_url, account.headers)
+    for hook in ours[1:]:
+        client.delete_webhook(int(hook["id"]))
+    return len(ours[1:])
+
+
+def _fit_title(title: str) -> str:
+    shortest, longest = _TITLE_CHARS
+    return title[:longest].ljust(shortest, "-")

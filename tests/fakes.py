@@ -11,10 +11,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
+import onnx
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
 from loop.label_studio_client import LabelStudioClient, LabelStudioError, TaskPage, format_time, parse_time
+from ner.bundle import Manifest, write_bundle
+from ner.labels import LabelSet
 
 
 @dataclass(frozen=True)
@@ -290,3 +297,87 @@ class StubBackend:
                 pass
 
         return Handler
+
+
+CERTAIN = 0.98
+"""The margin that `tiny_bundle` gives every word that it is not told otherwise about."""
+
+
+def tiny_bundle(
+    path: Path,
+    labels: Sequence[str],
+    words: Mapping[str, str],
+    *,
+    certainty: Mapping[str, float] | None = None,
+    version: str = "tiny-0001",
+    max_length: int = 16,
+    width: int | None = None,
+    **manifest: Any,
+) -> Path:
+    """A real, deterministic model folder at `path` that tags words by looking them up; nothing is trained.
+
+    words: lower-case word -> a type ("OS", meaning B-OS) or a tag ("I-OS"); every other word is O. certainty: word ->
+    the margin (0..1) between its best tag and the next, so that a text's confidence is its least certain word's.
+    width: logits a token, where it is not to be that of the labels. Other keywords go into the manifest.
+    """
+    tags = LabelSet(tuple(labels)).tags
+    known = {word: tag if tag in tags else f"B-{tag}" for word, tag in words.items()}
+    margins = dict(certainty or {})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({*known, *margins})]
+    table = np.full((len(vocabulary), len(tags)), 1e-9)
+    for row, word in enumerate(vocabulary):
+        best = tags.index(known.get(word, "O"))
+        margin = margins.get(word, CERTAIN)
+        table[row, best], table[row, 0 if best else 1] = (1 + margin) / 2, max((1 - margin) / 2, 1e-9)
+    building = path.parent / f".building-{path.name}"
+    building.mkdir(parents=True)
+    tiny_graph(building / "model.onnx", np.log(table)[:, :width])
+    tiny_tokenizer(vocabulary).save(str(building / "tokenizer.json"))
+    fields: dict[str, Any] = {
+        "version": version,
+        "encoder": "tiny",
+        "labels": tuple(labels),
+        "max_length": max_length,
+        "confidence": "minimum_margin",
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "data_fingerprint": "0" * 64,
+        "seed": 13,
+    }
+    write_bundle(building, path, Manifest(**(fields | manifest)))
+    return path
+
+
+def tiny_graph(
+    path: Path, table: np.ndarray[Any, Any], inputs: Sequence[str] = ("input_ids", "attention_mask")
+) -> None:
+    """Write an ONNX graph whose logits are the row of `table` (vocabulary, tags) for each token id."""
+    size = table.shape[1]
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        onnx.helper.make_node("MatMul", ["rows", "identity"], ["logits"]),
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(table.astype(np.float32), "table"),
+        onnx.numpy_helper.from_array(np.eye(size, dtype=np.float32), "identity"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "tiny",
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "tokens"]) for name in inputs],
+        [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", "tokens", "tags"])],
+        constants,
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), str(path))
+
+
+def tiny_tokenizer(vocabulary: Sequence[str]) -> Tokenizer:
+    """Lower-cased words and punctuation, one token each; [CLS] and [SEP] around a text."""
+    ids = {token: index for index, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
+    )
+    return tokenizer

@@ -1,0 +1,179 @@
+"""A model folder, whole or not there: written under another name and renamed, verified on load.
+
+It holds model.onnx (what is served), tokenizer.json, labels.json, manifest.json, and whatever else its maker lists
+(adapter/, what the next training starts from).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from ner.errors import BundleError
+from ner.labels import LabelSet
+from ner.manifest import MANIFEST, Manifest, read_manifest
+from ner.network import Network
+from ner.tokens import TextEncoder
+
+__all__ = [
+    "LABELS",
+    "MANIFEST",
+    "MODEL",
+    "REQUIRED",
+    "TOKENIZER",
+    "Bundle",
+    "Manifest",
+    "load_bundle",
+    "read_manifest",
+    "write_bundle",
+]
+
+MODEL = "model.onnx"
+TOKENIZER = "tokenizer.json"
+LABELS = "labels.json"
+REQUIRED = (MODEL, TOKENIZER, LABELS)
+
+_REBUILD = "Train or export the model again, or roll back to another version."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A verified model: the very session and tokenizer that were verified are the ones that serve."""
+
+    path: Path
+    manifest: Manifest
+    labels: LabelSet
+    network: Network
+    encoder: TextEncoder
+
+
+def write_bundle(building: Path, final: Path, manifest: Manifest) -> Manifest:
+    """Seal the folder `building` (model.onnx and tokenizer.json lie in it) and move it to `final`.
+
+    Writes labels.json, hashes every file into the manifest, writes that last, flushes all of it to the disk and renames
+    the folder; a process killed on the way leaves `final` untouched. Both folders are on one file system.
+    Returns the manifest with its `files`. Raises BundleError when a file is missing or `final` exists.
+    """
+    if final.exists():
+        raise BundleError("a model version is written once", value=str(final), next_step="Give it another version.")
+    (building / LABELS).write_text(json.dumps(list(manifest.labels), ensure_ascii=False) + "\n", encoding="utf-8")
+    missing = [name for name in REQUIRED if not (building / name).is_file()]
+    if missing:
+        raise BundleError(f"a model folder has {', '.join(REQUIRED)}", value=f"{building} without {missing}")
+    (building / MANIFEST).unlink(missing_ok=True)
+    files = {path.relative_to(building).as_posix(): _sha256(path) for path in _files(building)}
+    sealed = replace(manifest, files=files)
+    _sync_tree(building)
+    (building / MANIFEST).write_text(sealed.to_json(), encoding="utf-8")
+    _sync(building / MANIFEST)
+    _sync(building)
+    building.rename(final)
+    _sync(final.parent)
+    return sealed
+
+
+def load_bundle(path: Path, expected_labels: Sequence[str] | None = None) -> Bundle:
+    """Load a model folder and prove that it is what it says.
+
+    Checked, each refused by a BundleError that names both values: the manifest and its format; the SHA-256 of every
+    listed file, and that the required ones are listed; labels.json against the manifest, and the manifest against
+    `expected_labels` (the project's, in order) when given; that the tokenizer loads; and, by running the graph on a
+    full window that holds the tokenizer's largest id, that the two fit and that it gives one logit for each tag.
+    """
+    manifest = read_manifest(path)
+    _check_files(path, manifest)
+    _check_labels(path, manifest, expected_labels)
+    labels = LabelSet(manifest.labels)
+    encoder = _load_encoder(path / TOKENIZER)
+    network = Network(path / MODEL)
+    _check_network(network, encoder, manifest, labels)
+    return Bundle(path, manifest, labels, network, encoder)
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    unlisted = [name for name in REQUIRED if name not in manifest.files]
+    if unlisted:
+        raise BundleError(f"{MANIFEST} lists {', '.join(REQUIRED)}", value=f"{folder} without {', '.join(unlisted)}")
+    for name, expected in manifest.files.items():
+        file = folder / name
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise BundleError("the files of a model lie in its folder", value=name)
+        if not file.is_file():
+            raise BundleError("every file of a model is there", value=str(file), next_step=_REBUILD)
+        found = _sha256(file)
+        if found != expected:
+            raise BundleError(
+                f"the SHA-256 of {name} is that in {MANIFEST}",
+                value=f"{found}, expected {expected} ({folder})",
+                next_step=_REBUILD,
+            )
+
+
+def _check_labels(folder: Path, manifest: Manifest, expected: Sequence[str] | None) -> None:
+    try:
+        written = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{LABELS} is JSON", value=f"{folder}: {error}") from error
+    if written != list(manifest.labels):
+        raise BundleError(f"{LABELS} and {MANIFEST} name the same labels", value=_both(written, manifest.labels))
+    if expected is not None and list(expected) != list(manifest.labels):
+        raise BundleError(
+            "a model's labels are those of the project's config, in order",
+            value=f"model {list(manifest.labels)}, project {list(expected)}",
+            next_step="Retrain from scratch for the new labels, or put the config back.",
+        )
+
+
+def _check_network(network: Network, encoder: TextEncoder, manifest: Manifest, labels: LabelSet) -> None:
+    room = manifest.max_length - encoder.num_special
+    if room < 1:
+        raise BundleError(
+            f"a window has room beside its {encoder.num_special} special tokens", value=manifest.max_length
+        )
+    width = network.logits(encoder.frame([encoder.largest_id] * room)).shape[1]
+    if width != len(labels.tags):
+        raise BundleError(
+            f"a model of {len(labels.types)} labels gives {len(labels.tags)} logits a token (O, and B and I of each)",
+            value=f"output width {width}, labels {list(labels.types)}",
+            next_step="The graph and the label list come from different models: export it again.",
+        )
+
+
+def _load_encoder(path: Path) -> TextEncoder:
+    try:
+        return TextEncoder(Tokenizer.from_file(str(path)))
+    except Exception as error:
+        raise BundleError(f"{TOKENIZER} can be loaded", value=f"{path}: {error}", next_step=_REBUILD) from error
+
+
+def _both(first: object, second: Sequence[str]) -> str:
+    return f"{first!r} and {list(second)!r}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder: a rename is only worth its atomicity once what it renames is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

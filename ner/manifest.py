@@ -1,0 +1,98 @@
+"""What a model folder says of itself: `manifest.json`, written last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ner.confidence import CONFIDENCES
+from ner.errors import BundleError, InputError
+from ner.labels import LabelSet
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Where a model comes from and which files it is.
+
+    max_length: tokens of a window, special ones included. confidence: a name in CONFIDENCES. created_at: ISO 8601.
+    parent: the version this one was trained from, None for the base encoder. files: SHA-256 (hex) of each file, by its
+    path within the folder with forward slashes.
+    """
+
+    version: str
+    encoder: str
+    labels: tuple[str, ...]
+    max_length: int
+    confidence: str
+    created_at: str
+    data_fingerprint: str
+    seed: int
+    parent: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The manifest as it is written."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a model folder, its fields checked one by one but no other file read.
+
+    Raises BundleError when it is missing, malformed or of a format this code does not know.
+    """
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(
+            f"a model folder has a {MANIFEST}",
+            value=str(folder),
+            next_step="A folder without one was never finished: train or export the model again.",
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{MANIFEST} is JSON", value=f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise BundleError(f"{MANIFEST} is an object", value=repr(data))
+    if data.get("format") != FORMAT:
+        raise BundleError(
+            f"{MANIFEST} has format {FORMAT}",
+            value=f"format {data.get('format')!r}",
+            next_step="Use the version of this program that wrote the model, or train it again.",
+        )
+    return _checked(data)
+
+
+def _checked(data: dict[str, Any]) -> Manifest:
+    for name in ("version", "encoder", "confidence", "created_at", "data_fingerprint"):
+        _require(isinstance(data.get(name), str) and data[name], name, "a string that is not empty", data)
+    for name in ("max_length", "seed"):
+        _require(type(data.get(name)) is int, name, "an integer", data)
+    for name in ("settings", "libraries", "scores", "files"):
+        _require(isinstance(data.get(name), dict), name, "an object", data)
+    _require(data.get("parent") is None or isinstance(data["parent"], str), "parent", "a string or null", data)
+    _require(isinstance(data.get("labels"), list), "labels", "a list", data)
+    _require(data["max_length"] > 0, "max_length", "positive", data)
+    _require(data["confidence"] in CONFIDENCES, "confidence", f"one of {', '.join(CONFIDENCES)}", data)
+    _require(all(isinstance(digest, str) for digest in data["files"].values()), "files", "names to SHA-256", data)
+    try:
+        labels = LabelSet(tuple(data["labels"])).types
+    except InputError as error:
+        raise BundleError(f"the labels of {MANIFEST} are entity types", value=str(error)) from error
+    known: dict[str, Any] = {name: data.get(name) for name in Manifest.__dataclass_fields__}
+    known["labels"] = labels
+    return Manifest(**known)
+
+
+def _require(holds: object, name: str, what: str, data: dict[str, Any]) -> None:
+    if not holds:
+        raise BundleError(f"{name!r} in {MANIFEST} is {what}", value=repr(data.get(name)))

@@ -1,0 +1,111 @@
+"""The ONNX graph: one window of token ids in, its logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    EPFail,
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    NotImplemented,
+    RuntimeException,
+)
+
+from ner.errors import BundleError
+
+Logits = npt.NDArray[np.floating[Any]]
+
+_ONNX_ERRORS = (
+    EPFail,
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    NotImplemented,
+    RuntimeException,
+)
+_INTEGERS: dict[str, npt.DTypeLike] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_FILLS = {"input_ids": None, "attention_mask": 1, "token_type_ids": 0}
+_REBUILD = "Train or export the model again."
+
+
+class Network:
+    """An ONNX token classifier: inputs input_ids and, where the graph has them, attention_mask and token_type_ids.
+
+    One sequence a run, never padded: dynamic INT8 takes one activation scale per tensor, so that in a batch the answer
+    for a text would depend on its company. One thread a run (callers run windows side by side: the runtime lets go of
+    the interpreter lock), and without SkipLayerNormFusion, which costs 20 % on INT8 graphs.
+    Raises BundleError for a file that is no such graph.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), _options(), providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
+            )
+        except _ONNX_ERRORS as error:
+            raise BundleError(
+                "an ONNX file can be loaded", value=f"{path}: {_first_line(error)}", next_step=_REBUILD
+            ) from error
+        self._inputs = [(item.name, _integer_type(item), _FILLS[item.name]) for item in self._session.get_inputs()]
+        names = [item.name for item in self._session.get_outputs()]
+        self._output = "logits" if "logits" in names else names[0]
+
+    def logits(self, ids: Sequence[int]) -> Logits:
+        """(n, t) logits of n token ids, special ones included. Raises BundleError when the graph cannot give them."""
+        feeds = {
+            name: np.array([ids], dtype=dtype) if fill is None else np.full((1, len(ids)), fill, dtype=dtype)
+            for name, dtype, fill in self._inputs
+        }
+        try:
+            logits: Logits = self._session.run([self._output], feeds)[0]
+        except _ONNX_ERRORS as error:
+            raise BundleError(
+                f"a model reads {len(ids)} tokens with ids up to {max(ids, default=0)}",
+                value=f"{self._path}: {_first_line(error)}",
+                next_step="Its tokenizer, its max_length and its graph belong to one training.",
+            ) from error
+        if logits.ndim != 3 or logits.shape[:2] != (1, len(ids)):
+            raise BundleError(
+                f"a model of {len(ids)} tokens answers (1, {len(ids)}, tags)",
+                value=f"{self._path}: {logits.shape}",
+                next_step=_REBUILD,
+            )
+        if not np.isfinite(logits).all():
+            raise BundleError("a model's logits are finite", value=str(self._path), next_step=_REBUILD)
+        rows: Logits = logits[0]
+        return rows
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    return options
+
+
+def _integer_type(item: Any) -> npt.DTypeLike:
+    if item.name not in _FILLS or item.type not in _INTEGERS:
+        raise BundleError(
+            f"a model's inputs are integers among {', '.join(_FILLS)}",
+            value=f"{item.name}: {item.type}",
+            next_step=_REBUILD,
+        )
+    return _INTEGERS[item.type]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

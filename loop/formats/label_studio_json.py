@@ -1,0 +1,145 @@
+"""Label Studio's JSON export: an array of tasks, each with `data` and its annotations as the server keeps them.
+
+The regions are read later, by the label config of the project; here only the shape is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from loop.formats.records import Annotation, Naming, Problem, Record, check_name, check_storable
+from loop.formats.strict_json import parse_json_at
+from ner.errors import InputError
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_EXPORT = "Export as JSON (not JSON-MIN, CSV or CoNLL) from Label Studio."
+
+
+def read_label_studio_json(stream: BinaryIO, stem: str, data_field: str) -> Iterator[Record | Problem]:
+    """The tasks of an export in order; `data_field` is the key of `data` that holds the text.
+
+    One task at a time is parsed. A file that stops being JSON in the middle is one last Problem.
+    """
+    naming = Naming(stem)
+    for number, item in _items(_whole(stream)):
+        where = f"task {number}"
+        try:
+            if isinstance(item, InputError):
+                raise item
+            yield _record(item, where, naming, data_field)
+        except InputError as error:
+            yield Problem(where, error, "" if isinstance(item, InputError) else json.dumps(item)[:500])
+
+
+def _whole(stream: BinaryIO) -> str:
+    try:
+        return stream.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("a file is UTF-8", value=str(error), next_step=_EXPORT) from error
+
+
+def _items(text: str) -> Iterator[tuple[int, Any]]:
+    """(number from 1, item) of a JSON array; an error ends it, as the items behind it cannot be found."""
+    position = _skip(text, 0)
+    if text[position : position + 1] != "[":
+        yield 1, InputError("an export is a JSON array of tasks", value=text[:40], next_step=_EXPORT)
+        return
+    position = _skip(text, position + 1)
+    number = 0
+    while text[position : position + 1] != "]":
+        number += 1
+        try:
+            item, position = parse_json_at(text, position)
+            position = _behind_comma(text, _skip(text, position))
+        except InputError as error:
+            yield number, error
+            return
+        yield number, item
+
+
+def _behind_comma(text: str, position: int) -> int:
+    following = text[position : position + 1]
+    if following == "]":
+        return position
+    if following != ",":
+        raise InputError("tasks of an export are parted by commas", value=text[position : position + 40] or "the end")
+    return _skip(text, position + 1)
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
+    data = item.get("data") if isinstance(item, dict) else None
+    if not isinstance(data, dict):
+        raise InputError("a task of an export is an object with `data`", value=item, next_step=_EXPORT)
+    text = data.get(data_field)
+    if not isinstance(text, str):
+        raise InputError(
+            f"a task holds its text under data.{data_field}",
+            value=", ".join(map(str, data)) or "no keys",
+            next_step="The label config of the project names the field; import into a project with the same config.",
+        )
+    annotations = _list(item, "annotations")
+    return Record(
+        where=f"{where} (id {item['id']})" if "id" in item else where,
+        text=text,
+        external_id=_external_id(item, naming, text),
+        meta=_meta(data, data_field),
+        annotations=tuple(_annotation(annotation) for annotation in annotations),
+    )
+
+
+def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
+    return f"task-{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
+
+
+def _meta(data: dict[str, Any], data_field: str) -> dict[str, Any]:
+    kept = {key: value for key, value in data.items() if key != data_field}
+    if kept:
+        check_storable(json.dumps(kept, ensure_ascii=False).replace("\\u0000", "\0"), "data")
+    return kept
+
+
+def _list(item: dict[str, Any], key: str) -> list[Any]:
+    value = item.get(key) or []
+    if not isinstance(value, list):
+        raise InputError(f"`{key}` is a list", value=value, next_step=_EXPORT)
+    return value
+
+
+def _annotation(item: Any) -> Annotation:
+    if not isinstance(item, dict) or item.get("id") is None:
+        raise InputError("an annotation of an export is an object with an id", value=item, next_step=_EXPORT)
+    result = item.get("result")
+    if not isinstance(result, list):
+        raise InputError("the `result` of an annotation is a list", value=result, next_step=_EXPORT)
+    lead_time = item.get("lead_time")
+    return Annotation(
+        source_id=check_name(item["id"], "id"),
+        result=result,
+        creator=_creator(item.get("completed_by")),
+        lead_time=float(lead_time) if isinstance(lead_time, int | float) else None,
+        skipped=item.get("was_cancelled") is True,
+        ground_truth=item.get("ground_truth") is True,
+        created_at=_optional(item, "created_at"),
+        updated_at=_optional(item, "updated_at"),
+        parent_prediction=parent if isinstance(parent := item.get("parent_prediction"), int) else None,
+    )
+
+
+def _creator(value: Any) -> str | None:
+    """`completed_by` is a number in lists and an object in single tasks."""
+    if isinstance(value, dict):
+        value = value.get("email") or value.get("id")
+    return None if value is None else check_name(value, "completed_by")
+
+
+def _optional(item: dict[str, Any], key: str) -> str | None:
+    value = item.get(key)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,149 @@
+"""`loop init`: a project folder with its loop.toml and label config, its store and its row there; no server needed."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from loop.settings import CONFIG_NAME, Settings
+from loop.whole_files import write_whole
+from ner.errors import ConfigError, InputError
+from ner.label_studio import LabelConfig
+from store.projects import all_projects, create_project
+from store.session import open_store
+
+# Readable behind black text in Label Studio's page; repeated when there are more labels than colours.
+_COLOURS = ("#7ec8e3", "#ffb347", "#77dd77", "#ff9aa2", "#cba6f7", "#f9e154", "#a0d8b3", "#d4a373", "#b5c7ff")
+LABELS_NAME = "labels.xml"
+
+
+@dataclass(frozen=True)
+class Scaffolded:
+    """What `loop init` made."""
+
+    home: Path
+    name: str
+    labels: tuple[str, ...]
+    files: tuple[Path, ...]
+
+
+def scaffold(home: Path, name: str, label_config: str, environ: Mapping[str, str] | None = None) -> Scaffolded:
+    """Make the project `name` in the folder `home`, which is made when missing.
+
+    Raises ConfigError when a project is there already, or a different labels.xml. loop.toml is written last: a run
+    that was cut short left none and can be run again.
+    """
+    environ = os.environ if environ is None else environ
+    labels = LabelConfig.parse(label_config).labels
+    _refuse_existing(home, label_config)
+    home.mkdir(parents=True, exist_ok=True)
+    write_whole(home / LABELS_NAME, label_config)
+    document = toml_document(name)
+    _create_in_store(Settings.of_document(home, tomllib.loads(document), environ), label_config, labels)
+    write_whole(home / CONFIG_NAME, document)
+    return Scaffolded(home, name, labels, (home / CONFIG_NAME, home / LABELS_NAME))
+
+
+def config_of_labels(words: str) -> str:
+    """A label config, Labels over Text, for label names parted by commas; InputError for none or one twice."""
+    labels = [word.strip() for word in words.split(",")]
+    if not all(labels):
+        raise InputError("labels are names parted by commas", value=words, next_step="Write --labels SOFTWARE,OS.")
+    twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
+    if twice is not None:
+        raise InputError("each label is named once", value=twice, next_step="Remove one of the two.")
+    return _config_of(labels)
+
+
+def toml_document(name: str) -> str:
+    """The text of a new loop.toml, with every section explained."""
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _TEMPLATE.format(name=quoted)
+
+
+def _config_of(labels: Sequence[str]) -> str:
+    rows = "".join(
+        f"    <Label value={quoteattr(label)} background={quoteattr(_COLOURS[i % len(_COLOURS)])}/>\n"
+        for i, label in enumerate(labels)
+    )
+    return (
+        f'<View>\n  <Labels name="label" toName="text">\n{rows}  </Labels>\n'
+        '  <Text name="text" value="$text"/>\n</View>\n'
+    )
+
+
+def _refuse_existing(home: Path, label_config: str) -> None:
+    if (home / CONFIG_NAME).exists():
+        raise ConfigError(
+            "a folder holds one project", value=str(home / CONFIG_NAME), next_step="Choose another folder, or use it."
+        )
+    if home.exists() and not home.is_dir():
+        raise ConfigError("a project is a folder", value=str(home), next_step="Choose another name.")
+    labels = home / LABELS_NAME
+    if labels.exists() and labels.read_text("utf-8") != label_config:
+        raise ConfigError(
+            "no file is overwritten", value=str(labels), next_step=f"Use it with --config {labels}, or move it away."
+        )
+
+
+def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, ...]) -> None:
+    """The project's row; one that an init cut short left behind, with the same config, is taken over."""
+    store = open_store(settings.store_url)
+    try:
+        with store.transaction() as tx:
+            left = next((p for p in all_projects(tx.session) if p.name == settings.project_name), None)
+            if left is None or left.label_config != label_config:
+                share = settings.holdout_share
+                create_project(tx, settings.project_name, label_config=label_config, labels=labels, holdout_share=share)
+            tx.commit()
+    finally:
+        store.close()
+
+
+_TEMPLATE = """\
+# A project of the annotation loop. Relative paths are relative to this file. Everything but the name has a default;
+# what is commented out shows it. Environment variables win over this file (see README). No secret belongs in here.
+
+[project]
+name = {name}
+labels = "labels.xml"               # Label Studio's label config: Labels over Text
+
+[store]
+# url = "sqlite:///loop.db"         # any SQLAlchemy URL; LOOP_STORE_URL
+
+[models]
+# dir = "models"                    # one folder per model version; MODEL_DIR
+
+[label_studio]
+# url = "http://localhost:8080"     # LABEL_STUDIO_URL
+# project = 1                       # the project's id on the server; `loop connect` links one
+# api_key_file = "api-key"          # a file that only you can read; or LABEL_STUDIO_API_KEY
+
+[train]
+# encoder = "minilm"                # or any name or folder that transformers loads (BERT, DistilBERT, RoBERTa)
+
+[holdout]
+# share = 0.2                       # of the pool's documents, drawn at random, never trained on
+
+[service]
+# poll_seconds = 15                 # how often `loop run` asks Label Studio for news
+# retrain_after = 50                # newly labelled documents that start a training
+
+[weak]
+# functions = "functions.py"        # labelling functions for the cold start
+
+[backend]
+# port = 9090                       # where `loop serve` listens; PORT, WORKERS, THREADS
+
+[status]
+# minimum_labels = 50               # labels per type below which `loop status` warns
+
+# Labels of imported files -> labels of this project. Once there is a map, labels that are neither in it nor the
+# project's own are dropped and counted.
+# [label_map]
+# Application = "SOFTWARE"
+"""

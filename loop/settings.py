@@ -1,0 +1,299 @@
+"""What `loop.toml` and the environment say, read once and checked; nothing else reads either.
+
+Relative paths in `loop.toml` are relative to its folder; in the environment, to the working directory. Secrets come
+from the environment or from a file that only the owner can read, never from `loop.toml`, and no repr shows them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from loop.toml_tables import check_type, from_words, read_table, refuse_unknown
+from loop.training_settings import TrainSettings
+from ner.errors import ConfigError
+
+CONFIG_NAME = "loop.toml"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """`[project]`: its name in the store, and the label config it starts from."""
+
+    name: str
+    labels: str = "labels.xml"
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name.strip()), "project.name is not empty", self.name)
+
+
+@dataclass(frozen=True)
+class LabelStudioSettings:
+    """`[label_studio]`: where the server is, which of its projects is ours, and the key (legacy or personal)."""
+
+    url: str | None = None
+    project: int | None = None
+    api_key_file: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        good = self.url is None or self.url.startswith(("http://", "https://"))
+        _require(good, "label_studio.url starts with http:// or https://", self.url)
+
+    @property
+    def project_id(self) -> int | None:
+        """The id of the project on the server; None leaves it to the link that the store keeps."""
+        return self.project
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """`[service]`: the pace of `loop run`. Seconds, and gold documents that are new since the last training."""
+
+    poll_seconds: float = 15.0
+    retrain_after: int = 50
+
+    def __post_init__(self) -> None:
+        _require(self.poll_seconds > 0, "service.poll_seconds is above 0", self.poll_seconds)
+        _require(self.retrain_after >= 1, "service.retrain_after is at least 1", self.retrain_after)
+
+
+@dataclass(frozen=True)
+class WeakSettings:
+    """`[weak]`: a Python file of labelling functions, relative to the project; empty for none."""
+
+    functions: str = ""
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """`[backend]`: where `loop serve` listens, how wide, and the URL by which Label Studio reaches it."""
+
+    host: str = "127.0.0.1"
+    port: int = 9090
+    workers: int = 1
+    threads: int = 4
+    url: str = ""
+    basic_auth_user: str | None = None
+    basic_auth_pass: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _require(0 < self.port < 65536, "backend.port lies in 1..65535", self.port)
+        _require(self.workers >= 1, "backend.workers is at least 1", self.workers)
+        _require(self.threads >= 1, "backend.threads is at least 1", self.threads)
+
+    @property
+    def address(self) -> str:
+        """The URL that Label Studio is told."""
+        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+@dataclass(frozen=True)
+class _Store:
+    url: str = "sqlite:///loop.db"
+
+
+@dataclass(frozen=True)
+class _Models:
+    dir: str = "models"
+
+
+@dataclass(frozen=True)
+class _Holdout:
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.share < 1, "holdout.share lies in 0..1, 1 excluded", self.share)
+
+
+@dataclass(frozen=True)
+class _Status:
+    minimum_labels: int = 50
+
+
+@dataclass(frozen=True)
+class _Log:
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+_SECTIONS: dict[str, Any] = {
+    "project": ProjectSettings,
+    "store": _Store,
+    "models": _Models,
+    "label_studio": LabelStudioSettings,
+    "train": TrainSettings,
+    "holdout": _Holdout,
+    "service": ServiceSettings,
+    "weak": WeakSettings,
+    "backend": BackendSettings,
+    "status": _Status,
+    "log": _Log,
+}
+_ENVIRONMENT = {
+    "LABEL_STUDIO_URL": ("label_studio", "url"),
+    "LABEL_STUDIO_API_KEY": ("label_studio", "api_key"),
+    "MODEL_DIR": ("models", "dir"),
+    "BASIC_AUTH_USER": ("backend", "basic_auth_user"),
+    "BASIC_AUTH_PASS": ("backend", "basic_auth_pass"),
+    "PORT": ("backend", "port"),
+    "WORKERS": ("backend", "workers"),
+    "THREADS": ("backend", "threads"),
+    "LOG_LEVEL": ("log", "level"),
+    "LOOP_STORE_URL": ("store", "url"),
+}
+_ONLY_FROM_ENVIRONMENT = {"label_studio": ("api_key",), "backend": ("basic_auth_pass",)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a command needs to know; paths are absolute."""
+
+    home: Path
+    project: ProjectSettings
+    store_url: str = field(repr=False)
+    model_dir: Path
+    label_studio: LabelStudioSettings
+    train: TrainSettings
+    holdout_share: float
+    label_map: dict[str, str] | None
+    service: ServiceSettings
+    weak: WeakSettings
+    backend: BackendSettings
+    status_minimum: int
+    log_level: str
+
+    @classmethod
+    def load(cls, start: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings of the project at `start` (or LOOP_HOME, or the working directory) or a parent of it."""
+        environ = os.environ if environ is None else environ
+        home = find_home(start, environ)
+        return _assemble(home, _read_toml(home / CONFIG_NAME), environ)
+
+    @classmethod
+    def of_document(cls, home: Path, document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
+        """The settings that a loop.toml with this content would give in the folder `home`."""
+        return _assemble(home.resolve(), document, environ)
+
+    @property
+    def project_name(self) -> str:
+        """The project's name in the store."""
+        return self.project.name
+
+    @property
+    def labels_file(self) -> Path:
+        """The label config that the project starts from."""
+        return self.home / self.project.labels
+
+    @property
+    def weak_functions(self) -> Path | None:
+        """The file of labelling functions, or None."""
+        return self.home / self.weak.functions if self.weak.functions else None
+
+
+def find_home(start: Path | None, environ: Mapping[str, str]) -> Path:
+    """The nearest folder, from `start` upwards, that holds a loop.toml; ConfigError when there is none."""
+    begin = (start or Path(environ.get("LOOP_HOME") or ".")).resolve()
+    for folder in (begin, *begin.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    raise ConfigError(
+        "a project folder holds a loop.toml, itself or in a parent",
+        value=str(begin),
+        next_step="Go into one, name one with -C DIR or LOOP_HOME, or make one with `loop init DIR --labels A,B`.",
+    )
+
+
+def without_password(url: str) -> str:
+    """`url` fit to be shown: a password in it is replaced by `***`."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def _require(holds: bool, rule: str, value: object) -> None:
+    if not holds:
+        raise ConfigError(rule, value=value, next_step=f"Correct {rule.split()[0]} in loop.toml or the environment.")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is TOML in UTF-8", value=str(error), next_step="Correct that line.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can be read", value=str(error), next_step="Correct its permissions.") from error
+
+
+def _assemble(home: Path, document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
+    refuse_unknown(document, [*_SECTIONS, "label_map"], lambda key: f"[{key}]")
+    read = {name: _read_section(name, document.get(name, {}), environ) for name in _SECTIONS}
+    model_dir = _base(home, "MODEL_DIR", environ) / Path(read["models"].dir).expanduser()
+    return Settings(
+        home=home,
+        project=read["project"],
+        store_url=_anchored(read["store"].url, _base(home, "LOOP_STORE_URL", environ)),
+        model_dir=model_dir.resolve(),
+        label_studio=_with_key(read["label_studio"], home),
+        train=read["train"],
+        holdout_share=read["holdout"].share,
+        label_map=check_type(document.get("label_map", {}), dict[str, str], "label_map") or None,
+        service=read["service"],
+        weak=read["weak"],
+        backend=read["backend"],
+        status_minimum=read["status"].minimum_labels,
+        log_level=read["log"].level,
+    )
+
+
+def _read_section(name: str, table: Any, environ: Mapping[str, str]) -> Any:
+    """One section with the environment over it; a complaint about a variable's value names the variable."""
+    schema = _SECTIONS[name]
+    values = dict(check_type(table, dict, f"[{name}]"))
+    for key in _ONLY_FROM_ENVIRONMENT.get(name, ()):
+        if key in values:
+            raise ConfigError("no secret stands in loop.toml", value=f"{name}.{key}", next_step=_SECRETS_GO)
+    origins = {}
+    hints = typing.get_type_hints(schema)
+    for variable, (section, key) in _ENVIRONMENT.items():
+        if section == name and environ.get(variable):
+            values[key] = from_words(environ[variable], hints[key], variable)
+            origins[key] = variable
+    if "level" in values and isinstance(values["level"], str):
+        values["level"] = values["level"].upper()
+    return read_table(schema, values, lambda key: origins.get(key, f"{name}.{key}"))
+
+
+_SECRETS_GO = "Put it into the environment, or name a file that only you can read with label_studio.api_key_file."
+
+
+def _with_key(section: LabelStudioSettings, home: Path) -> LabelStudioSettings:
+    """The section with its URL trimmed and its key read from the key file, unless the environment gave one.
+
+    A key file that is missing leaves the key unset: offline commands need none, and `loop doctor` says so.
+    """
+    url = section.url.rstrip("/") if section.url else None
+    key = section.api_key
+    path = home / Path(section.api_key_file).expanduser() if section.api_key_file else None
+    if key is None and path is not None and path.is_file():
+        key = path.read_text("utf-8").strip() or None
+    return LabelStudioSettings(url=url, project=section.project, api_key_file=section.api_key_file, api_key=key)
+
+
+def _base(home: Path, variable: str, environ: Mapping[str, str]) -> Path:
+    return Path.cwd() if environ.get(variable) else home
+
+
+def _anchored(url: str, base: Path) -> str:
+    """A SQLite URL with a relative path, made absolute; any other URL as it is."""
+    path = url.removeprefix(_SQLITE)
+    if not url.startswith(_SQLITE) or path.startswith((":memory:", "file:")) or Path(path).is_absolute():
+        return url
+    return f"{_SQLITE}{base / path}"

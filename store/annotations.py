@@ -1,0 +1,224 @@
+"""Every version of every annotation ever seen, in the order it was seen; nothing is changed or removed.
+
+An annotation is named by (document, source, source_id): Label Studio's id, or a line of an imported file. A new
+version is stored when what people did changed (result, creator, lead time, skipped, ground truth, parent prediction,
+deleted), or when the same result is read as other spans because the label config changed. A -> B -> A is three
+versions. An annotation that was deleted gets a last version that says so and keeps what it held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from ner.spans import Span
+from store.bulk import insert_returning, select_in
+from store.columns import spans_to_json, to_json, utc_now
+from store.errors import NotFoundError
+from store.projects import lock_project
+from store.schema import AnnotationVersion, Document
+from store.session import Transaction
+from store.set_aside import NewSetAside, save_set_aside
+
+LABEL_STUDIO, FILE = "label_studio", "file"
+
+
+class Reasoned(Protocol):
+    """Part of an annotation that cannot be learned from, and the rule that says so."""
+
+    @property
+    def reason(self) -> str:
+        """The rule's name."""
+
+    @property
+    def payload(self) -> Any:
+        """What was set aside, as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnnotation:
+    """An annotation as it is now. `spans` None: nothing can be learned from it; (): a text without entities.
+
+    `lead_time` in seconds; `set_aside` is stored with the version, when there is a new one.
+    """
+
+    source: str
+    source_id: str
+    result: Sequence[Mapping[str, Any]]
+    spans: tuple[Span, ...] | None
+    creator: str | None = None
+    lead_time: float | None = None
+    skipped: bool = False
+    ground_truth: bool = False
+    parent_prediction: int | None = None
+    parent_version: str | None = None
+    source_created_at: datetime | None = None
+    source_updated_at: datetime | None = None
+    set_aside: Sequence[Reasoned] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendCounts:
+    """How many annotations got a new version, how many had not changed, how many were found gone."""
+
+    added: int
+    unchanged: int
+    deleted: int = 0
+
+
+_Key = tuple[int, str, str]
+
+
+def append_annotations(tx: Transaction, items: Iterable[tuple[int, NewAnnotation]]) -> AppendCounts:
+    """Append a version for each (document id, annotation) that differs from its latest one; in the order given."""
+    given = list(items)
+    projects = _lock_projects(tx, {document for document, _ in given})
+    latest = _latest(tx.session, {document for document, _ in given})
+    rows, aside = [], []
+    for document, annotation in given:
+        row = _row(document, annotation)
+        if _append(row, latest):
+            rows.append(row)
+            aside.append((document, annotation))
+    ids = insert_returning(tx.session, AnnotationVersion, AnnotationVersion.id, rows)
+    _save_aside(tx, projects, list(zip(ids, aside, strict=True)))
+    return AppendCounts(added=len(rows), unchanged=len(given) - len(rows))
+
+
+def append_annotation(tx: Transaction, document_id: int, annotation: NewAnnotation) -> bool:
+    """True when the annotation differed from its latest version and a new one was stored."""
+    return append_annotations(tx, [(document_id, annotation)]).added == 1
+
+
+def sync_annotations(tx: Transaction, source: str, seen: Mapping[int, Sequence[NewAnnotation]]) -> AppendCounts:
+    """Bring documents (by id) to exactly these annotations of one source: append what changed, note what is gone."""
+    counts = append_annotations(tx, [(document, item) for document, items in seen.items() for item in items])
+    kept = {(document, item.source_id) for document, items in seen.items() for item in items}
+    gone = [
+        (row.document_id, row.source, row.source_id)
+        for row in latest_versions(tx.session, seen)
+        if row.source == source and not row.deleted and (row.document_id, row.source_id) not in kept
+    ]
+    return AppendCounts(counts.added, counts.unchanged, mark_annotations_deleted(tx, gone))
+
+
+def mark_annotations_deleted(tx: Transaction, keys: Iterable[tuple[int, str, str]]) -> int:
+    """Append a version with `deleted` to each live (document id, source, source_id); gives how many were live."""
+    wanted = set(keys)
+    _lock_projects(tx, {document for document, _, _ in wanted})
+    rows = []
+    for version in latest_versions(tx.session, {document for document, _, _ in wanted}):
+        if (version.document_id, version.source, version.source_id) in wanted and not version.deleted:
+            row = {name: getattr(version, name) for name in _CARRIED}
+            row |= {"deleted": True, "sequence": version.sequence + 1, "seen_at": utc_now()}
+            rows.append(row | {"digest": _digest(row)})
+    return len(insert_returning(tx.session, AnnotationVersion, AnnotationVersion.id, rows))
+
+
+def mark_annotation_deleted(tx: Transaction, document_id: int, source: str, source_id: str) -> bool:
+    """True when the annotation was live and now has a last version that says it is gone."""
+    return mark_annotations_deleted(tx, [(document_id, source, source_id)]) == 1
+
+
+def latest_versions(session: Session, document_ids: Iterable[int]) -> list[AnnotationVersion]:
+    """The latest version of every annotation of these documents, deleted ones too, in the order they were seen."""
+    query = select(AnnotationVersion).where(is_latest(AnnotationVersion))
+    rows = select_in(session, query, AnnotationVersion.document_id, set(document_ids))
+    return sorted((row[0] for row in rows), key=lambda version: version.id)
+
+
+def history(session: Session, document_id: int) -> list[AnnotationVersion]:
+    """Every version of every annotation of a document, in the order they were seen."""
+    query = select(AnnotationVersion).where(AnnotationVersion.document_id == document_id)
+    return list(session.scalars(query.order_by(AnnotationVersion.id)))
+
+
+def is_latest(version: type[AnnotationVersion]) -> ColumnElement[bool]:
+    """The SQL condition of a version that no later one of the same annotation follows."""
+    later = aliased(AnnotationVersion)
+    return ~exists().where(
+        later.document_id == version.document_id,
+        later.source == version.source,
+        later.source_id == version.source_id,
+        later.sequence > version.sequence,
+    )
+
+
+def has_live_annotation(document_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """The SQL condition of a document with an annotation (a skip too) that is not deleted."""
+    version = aliased(AnnotationVersion)
+    return exists().where(version.document_id == document_id, ~version.deleted, is_latest(version))
+
+
+_PEOPLE = ("result", "creator", "lead_time", "skipped", "ground_truth", "parent_prediction", "deleted")
+_CARRIED = (
+    *("document_id", "source", "source_id", "result", "spans", "creator", "lead_time", "skipped", "ground_truth"),
+    *("parent_prediction", "parent_version", "source_created_at", "source_updated_at"),
+)
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    spans = None if row["spans"] is None else spans_to_json(row["spans"])
+    content = {name: row[name] for name in _PEOPLE} | {"spans": spans}
+    return hashlib.sha256(to_json(content).encode()).hexdigest()
+
+
+def _row(document_id: int, annotation: NewAnnotation) -> dict[str, Any]:
+    row = {name: getattr(annotation, name) for name in _CARRIED if name != "document_id"}
+    row |= {
+        "document_id": document_id,
+        "result": [dict(region) for region in annotation.result],
+        "lead_time": None if annotation.lead_time is None else float(annotation.lead_time),
+        "deleted": False,
+        "seen_at": utc_now(),
+    }
+    return row | {"digest": _digest(row)}
+
+
+def _append(row: dict[str, Any], latest: dict[_Key, tuple[int, str]]) -> bool:
+    """Number the row after its latest version and note it as that; False when it says the same."""
+    key = (row["document_id"], row["source"], row["source_id"])
+    sequence, digest = latest.get(key, (0, ""))
+    if digest == row["digest"]:
+        return False
+    row["sequence"] = sequence + 1
+    latest[key] = (row["sequence"], row["digest"])
+    return True
+
+
+def _latest(session: Session, document_ids: set[int]) -> dict[_Key, tuple[int, str]]:
+    version = AnnotationVersion
+    query = select(version.document_id, version.source, version.source_id, version.sequence, version.digest)
+    rows = select_in(session, query.where(is_latest(version)), version.document_id, document_ids)
+    return {(document, source, name): (sequence, digest) for document, source, name, sequence, digest in rows}
+
+
+def _lock_projects(tx: Transaction, document_ids: set[int]) -> dict[int, int]:
+    """Project by document, each project locked; raises NotFoundError for documents that are not there."""
+    query = select(Document.id, Document.project_id)
+    projects = {row[0]: row[1] for row in select_in(tx.session, query, Document.id, document_ids)}
+    missing = document_ids - projects.keys()
+    if missing:
+        raise NotFoundError("an annotation's document is in the store", value=sorted(missing)[:10])
+    for project_id in sorted(set(projects.values())):
+        lock_project(tx, project_id)
+    return projects
+
+
+def _save_aside(
+    tx: Transaction, projects: Mapping[int, int], versions: Sequence[tuple[int, tuple[int, NewAnnotation]]]
+) -> None:
+    by_project: dict[int, list[NewSetAside]] = {}
+    for version_id, (document, annotation) in versions:
+        reference = f"{annotation.source}:{annotation.source_id}"
+        for item in annotation.set_aside:
+            aside = NewSetAside(reference, item.reason, item.payload, document, version_id)
+            by_project.setdefault(projects[document], []).append(aside)
+    for project_id, items in by_project.items():
+        save_set_aside(tx, project_id, items)

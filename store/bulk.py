@@ -1,0 +1,49 @@
+"""Many rows in few statements, under every database's limit on the variables of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Row, Select, insert
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from store.schema import Base
+
+# SQLite allows 32,766 variables in a statement, PostgreSQL 65,535; a few are left for the rest of the statement.
+_VARIABLES = 30_000
+_Values = TypeVar("_Values", bound=tuple[Any, ...])
+_Item = TypeVar("_Item")
+
+
+def chunks(items: Iterable[_Item], size: int = _VARIABLES) -> Iterator[list[_Item]]:
+    """The items in lists of at most `size`, in order."""
+    rest = list(items)
+    for start in range(0, len(rest), size):
+        yield rest[start : start + size]
+
+
+def select_in(
+    session: Session,
+    query: Select[*tuple[Any, ...]],
+    column: InstrumentedAttribute[Any],
+    values: Iterable[Any],
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """The rows of `query` whose `column` is among `values`, one statement for each 30,000 of them."""
+    for chunk in chunks(values):
+        yield from session.execute(query.where(column.in_(chunk)))
+
+
+def insert_rows(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows in one statement."""
+    if rows:
+        session.execute(insert(table), list(rows))
+
+
+def insert_returning(
+    session: Session, table: type[Base], key: InstrumentedAttribute[int], rows: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    """Insert the rows and give their new keys, in the order of `rows`."""
+    if not rows:
+        return []
+    return list(session.scalars(insert(table).returning(key, sort_by_parameter_order=True), list(rows)))

@@ -1,0 +1,108 @@
+"""What a lead asks first, counted: labels for each type, open work, annotators, disagreement, what was set aside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from store.annotations import is_latest
+from store.documents import count_open
+from store.gold import GoldDocument, gold, holdout_hashes
+from store.schema import HOLDOUT, AnnotationVersion, Document, SetAside
+from store.splits import split_sizes
+from store.tasks import count_live_tasks
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCounts:
+    """Counts of live documents and annotations. `labels` counts gold spans by type outside the holdout.
+
+    `disagreements` counts gold documents whose annotators differ; `skipped` annotations that are skips; `annotators`
+    annotations by person; `set_aside` by reason, of annotations as they are now and of imports; `duplicates` gold
+    documents that are not trained on because the holdout holds their text (their spans are not in `labels`).
+    """
+
+    documents: Mapping[str, int]
+    tasks: int
+    open: int
+    deleted: int
+    gold: int
+    holdout_gold: int
+    duplicates: int
+    labels: Mapping[str, int]
+    holdout_labels: Mapping[str, int]
+    annotators: Mapping[str, int]
+    skipped: int
+    disagreements: int
+    set_aside: Mapping[str, int]
+
+
+def project_counts(session: Session, project_id: int) -> ProjectCounts:
+    """All counts of a project, from one snapshot."""
+    documents = gold(session, project_id)
+    held = [item for item in documents if item.split == HOLDOUT]
+    hashes = holdout_hashes(session, project_id)
+    learned = [item for item in documents if item.split != HOLDOUT and item.content_hash not in hashes]
+    return ProjectCounts(
+        documents=split_sizes(session, project_id),
+        tasks=count_live_tasks(session, project_id),
+        open=count_open(session, project_id),
+        deleted=_deleted(session, project_id),
+        gold=len(learned),
+        holdout_gold=len(held),
+        duplicates=len(documents) - len(held) - len(learned),
+        labels=_labels(learned),
+        holdout_labels=_labels(held),
+        annotators=_annotators(session, project_id),
+        skipped=_skipped(session, project_id),
+        disagreements=sum(item.disagreements > 0 for item in documents),
+        set_aside=_set_aside(session, project_id),
+    )
+
+
+def _labels(documents: Iterable[GoldDocument]) -> dict[str, int]:
+    return dict(sorted(Counter(span.label for item in documents for span in item.spans).items()))
+
+
+def _deleted(session: Session, project_id: int) -> int:
+    query = select(func.count()).select_from(Document)
+    return session.scalar(query.where(Document.project_id == project_id, Document.deleted_at.is_not(None))) or 0
+
+
+def _live_annotations(project_id: int, *columns: Any) -> Select[*tuple[Any, ...]]:
+    version = AnnotationVersion
+    return (
+        select(*columns)
+        .select_from(version)
+        .join(Document, Document.id == version.document_id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None))
+        .where(~version.deleted, is_latest(version))
+    )
+
+
+def _annotators(session: Session, project_id: int) -> dict[str, int]:
+    creator = AnnotationVersion.creator
+    query = _live_annotations(project_id, creator, func.count()).where(creator.is_not(None), ~AnnotationVersion.skipped)
+    return {row[0]: row[1] for row in session.execute(query.group_by(creator).order_by(creator))}
+
+
+def _skipped(session: Session, project_id: int) -> int:
+    return session.scalar(_live_annotations(project_id, func.count()).where(AnnotationVersion.skipped)) or 0
+
+
+def _set_aside(session: Session, project_id: int) -> dict[str, int]:
+    version = AnnotationVersion
+    query = (
+        select(SetAside.reason, func.count())
+        .outerjoin(version, version.id == SetAside.annotation_version_id)
+        .where(SetAside.project_id == project_id)
+        .where(or_(SetAside.annotation_version_id.is_(None), is_latest(version) & ~version.deleted))
+        .group_by(SetAside.reason)
+        .order_by(SetAside.reason)
+    )
+    return {row[0]: row[1] for row in session.execute(query)}

@@ -1,0 +1,258 @@
+"""Documents: texts as they came, from files or from Label Studio's tasks; their text never changes.
+
+A task whose text was edited in Label Studio becomes a new document that takes over the task and the split; the old
+one stays, deleted, since models may have been trained on it and its annotations' offsets count in its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session
+
+from ner.documents import check_text, content_hash
+from ner.errors import InputError
+from store.annotations import has_live_annotation
+from store.bulk import insert_returning, insert_rows, select_in
+from store.columns import utc_now
+from store.projects import lock_project
+from store.schema import POOL, Document, Project, Split
+from store.session import Transaction
+from store.splits import TRAINED_ON, Keys, Placed, place
+
+_KEY_CHARS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A text to store. Without an `external_id` its text is its id, so that the same text is stored once.
+
+    `group` ties together texts that must stand in one split (a thread, a post); the `ls_` fields and `is_labeled` are
+    Label Studio's, for documents that are tasks.
+    """
+
+    text: str
+    external_id: str | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    ls_task_id: int | None = None
+    ls_updated_at: datetime | None = None
+    is_labeled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as stored, with its split."""
+
+    document_id: int
+    external_id: str
+    ls_task_id: int | None
+    group_key: str
+    content_hash: str
+    text: str
+    split: str
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedCounts:
+    """What became of the documents given: `document_ids` in their order; `splits` counts the added ones.
+
+    `kept_elsewhere`: external ids of known documents that stand in another split than asked, and stay there.
+    `not_held_out`: external ids asked into the holdout that a model had been trained on; they went to train.
+    """
+
+    added: int
+    known: int
+    splits: Mapping[str, int]
+    kept_elsewhere: tuple[str, ...]
+    not_held_out: tuple[str, ...]
+    document_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    external_id: str
+    keys: Keys
+    source: NewDocument
+
+
+def add_documents(tx: Transaction, project_id: int, documents: Iterable[NewDocument], split: str = POOL) -> AddedCounts:
+    """Store documents, each in its split from then on; known ones (by external id) stay exactly as they are.
+
+    Raises InputError, before anything is written, for a text that `check_text` refuses, and for an external id that
+    already names another text.
+    """
+    project = lock_project(tx, project_id)
+    keyed = [_keyed(document) for document in documents]
+    query = select(Document.external_id, Document.id, Document.content_hash, Split.split).join(Split)
+    query = query.where(Document.project_id == project_id)
+    known = {row[0]: row for row in select_in(tx.session, query, Document.external_id, {k.external_id for k in keyed})}
+    new = _first_of_each(keyed, {external_id: row.content_hash for external_id, row in known.items()})
+    placed = place(tx.session, project, [item.keys for item in new], split)
+    ids = {external_id: row.id for external_id, row in known.items()} | _insert(tx, project, new, placed)
+    return AddedCounts(
+        added=len(new),
+        known=len(keyed) - len(new),
+        splits=_tally(item.split for item in placed),
+        kept_elsewhere=tuple(sorted(name for name, row in known.items() if split != POOL and row.split != split)),
+        not_held_out=tuple(item.external_id for item, at in zip(new, placed, strict=True) if at.reason == TRAINED_ON),
+        document_ids=tuple(ids[item.external_id] for item in keyed),
+    )
+
+
+def stored_documents(
+    session: Session,
+    project_id: int,
+    splits: Collection[str] | None = None,
+    *,
+    document_ids: Iterable[int] | None = None,
+) -> list[StoredDocument]:
+    """The live documents, oldest first; of these splits or ids where given."""
+    query = _stored(project_id, splits)
+    if document_ids is None:
+        return [StoredDocument(*row) for row in session.execute(query.order_by(Document.id))]
+    rows = select_in(session, query, Document.id, set(document_ids))
+    return sorted((StoredDocument(*row) for row in rows), key=lambda document: document.document_id)
+
+
+def open_documents(
+    session: Session, project_id: int, splits: Collection[str] | None = None, *, tasks_only: bool = False
+) -> list[StoredDocument]:
+    """Live documents still to be labelled, oldest first.
+
+    A document that is a task is open until Label Studio calls it labelled (which knows about overlap); any other until
+    it has an annotation or a skip. `tasks_only` leaves out what is in no Label Studio.
+    """
+    query = _stored(project_id, splits).where(is_open())
+    if tasks_only:
+        query = query.where(Document.ls_task_id.is_not(None))
+    return [StoredDocument(*row) for row in session.execute(query.order_by(Document.id))]
+
+
+def count_open(session: Session, project_id: int) -> int:
+    """How many live documents are still to be labelled."""
+    query = select(func.count()).select_from(Document)
+    query = query.where(Document.project_id == project_id, Document.deleted_at.is_(None), is_open())
+    return session.scalar(query) or 0
+
+
+def is_open() -> Any:
+    """The SQL condition of a document that is still to be labelled."""
+    labelled_offline = Document.ls_task_id.is_(None) & has_live_annotation(Document.id)
+    return ~or_(Document.is_labeled, labelled_offline)
+
+
+def check_key(key: object, what: str) -> str:
+    """The id or group itself; raises InputError unless it is 1 to 500 characters that every database keeps."""
+    if not isinstance(key, str) or not 0 < len(key) <= _KEY_CHARS or "\0" in key or not _is_utf8(key):
+        raise InputError(
+            f"{what} is a string of 1 to {_KEY_CHARS} characters without U+0000 or lone surrogates",
+            value=key,
+            next_step="Shorten or mend it.",
+        )
+    return key
+
+
+def _stored(project_id: int, splits: Collection[str] | None) -> Select[*tuple[Any, ...]]:
+    query = (
+        select(
+            Document.id,
+            Document.external_id,
+            Document.ls_task_id,
+            Document.group_key,
+            Document.content_hash,
+            Document.text,
+            Split.split,
+            Document.meta,
+        )
+        .join(Split, Split.document_id == Document.id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None))
+    )
+    return query if splits is None else query.where(Split.split.in_(splits))
+
+
+def insert_documents(
+    tx: Transaction, project_id: int, items: Sequence[tuple[NewDocument, str, Keys, Placed]]
+) -> list[int]:
+    """Rows for documents whose external ids and places are settled; gives their ids in order."""
+    now = utc_now()
+    rows = [
+        {
+            "project_id": project_id,
+            "external_id": external_id,
+            "ls_task_id": source.ls_task_id,
+            "group_key": keys.group_key,
+            "content_hash": keys.content_hash,
+            "text": source.text,
+            "meta": dict(source.meta),
+            "created_at": now,
+            "ls_updated_at": source.ls_updated_at,
+            "is_labeled": source.is_labeled,
+            "deleted_at": None,
+        }
+        for source, external_id, keys, _ in items
+    ]
+    ids = insert_returning(tx.session, Document, Document.id, rows)
+    splits = [
+        {"document_id": key, "split": at.split, "epoch": at.epoch, "reason": at.reason, "assigned_at": now}
+        for key, (_, _, _, at) in zip(ids, items, strict=True)
+    ]
+    insert_rows(tx.session, Split, splits)
+    return ids
+
+
+def keys_of(document: NewDocument) -> Keys:
+    """The group key (the content hash where no group is given) and content hash; refuses bad texts and groups."""
+    digest = content_hash(check_text(document.text))
+    return Keys(check_key(document.group, "a group") if document.group else digest, digest)
+
+
+def _keyed(document: NewDocument) -> _Keyed:
+    keys = keys_of(document)
+    if document.external_id is None:
+        return _Keyed(f"text:{keys.content_hash}", keys, document)
+    return _Keyed(check_key(document.external_id, "a document's id"), keys, document)
+
+
+def _first_of_each(keyed: Iterable[_Keyed], known: Mapping[str, str]) -> list[_Keyed]:
+    """Those not yet known, each id once; refuses an id that names two texts (`known`: content hash by id)."""
+    hashes, new, clashing = dict(known), [], []
+    for item in keyed:
+        if item.external_id not in hashes:
+            hashes[item.external_id] = item.keys.content_hash
+            new.append(item)
+        elif hashes[item.external_id] != item.keys.content_hash:
+            clashing.append(item.external_id)
+    if clashing:
+        raise InputError(
+            "a document's id names one text, for good",
+            value=f"{len(clashing)} ids with another text, such as {', '.join(clashing[:3])}",
+            next_step="Give changed texts ids of their own.",
+        )
+    return new
+
+
+def _insert(tx: Transaction, project: Project, new: Sequence[_Keyed], placed: Sequence[Placed]) -> dict[str, int]:
+    items = [(item.source, item.external_id, item.keys, at) for item, at in zip(new, placed, strict=True)]
+    ids = insert_documents(tx, project.id, items)
+    return {item.external_id: key for item, key in zip(new, ids, strict=True)}
+
+
+def _tally(values: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return counts
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""Gold: for each document, the one annotation that is believed.
+
+The rule: among a document's live annotations (latest version, not deleted, not skipped, of which something can be
+learned), ground truth first, else the one updated last; the others are kept, and those that differ are counted. A
+deleted document has no gold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
+
+from ner.spans import Span
+from store.annotations import is_latest
+from store.columns import spans_to_json, to_json
+from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Split
+
+LEARNED_FROM = (POOL, TRAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldDocument:
+    """A document with the spans that are believed, and the annotation version they come from.
+
+    `alternatives` is the number of its other live annotations, `disagreements` that of those with other spans.
+    """
+
+    document_id: int
+    external_id: str
+    group_key: str
+    content_hash: str
+    text: str
+    spans: tuple[Span, ...]
+    annotation_version_id: int
+    split: str
+    creator: str | None
+    ground_truth: bool
+    alternatives: int
+    disagreements: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGold:
+    """Gold that may be trained on, and the documents left out because the holdout holds the same text."""
+
+    documents: tuple[GoldDocument, ...]
+    excluded_as_holdout_duplicates: tuple[GoldDocument, ...]
+
+
+def gold(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> list[GoldDocument]:
+    """The gold documents of these splits, oldest first, by one query."""
+    rows = session.execute(_live(project_id, splits))
+    return [_believed(list(annotations)) for _, annotations in groupby(rows, key=lambda row: row.document_id)]
+
+
+def training_gold(session: Session, project_id: int) -> TrainingGold:
+    """Gold of the pool and of train, without any text that also stands in the holdout, now or before it was deleted."""
+    documents = gold(session, project_id, LEARNED_FROM)
+    held = holdout_hashes(session, project_id)
+    return TrainingGold(
+        documents=tuple(item for item in documents if item.content_hash not in held),
+        excluded_as_holdout_duplicates=tuple(item for item in documents if item.content_hash in held),
+    )
+
+
+def holdout_hashes(session: Session, project_id: int) -> set[str]:
+    """Content hashes of all texts in the holdout, deleted documents' too: nothing with one of them is trained on."""
+    query = select(Document.content_hash).join(Split, Split.document_id == Document.id)
+    return set(session.scalars(query.where(Document.project_id == project_id, Split.split == HOLDOUT)))
+
+
+def fingerprint(documents: Iterable[GoldDocument]) -> str:
+    """SHA-256 (hex) over texts and spans; the same in every store and in any order of documents."""
+    lines = sorted(f"{item.content_hash} {to_json(spans_to_json(sorted(item.spans)))}" for item in documents)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _live(project_id: int, splits: Collection[str]) -> Select[*tuple[Any, ...]]:
+    version = AnnotationVersion
+    return (
+        select(
+            Document.id.label("document_id"),
+            Document.external_id,
+            Document.group_key,
+            Document.content_hash,
+            Document.text,
+            Split.split,
+            version.id,
+            version.spans,
+            version.creator,
+            version.ground_truth,
+        )
+        .join(Split, Split.document_id == Document.id)
+        .join(version, version.document_id == Document.id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None), Split.split.in_(splits))
+        .where(~version.deleted, ~version.skipped, version.spans.is_not(None), is_latest(version))
+        .order_by(
+            Document.id,
+            version.ground_truth.desc(),
+            func.coalesce(version.source_updated_at, version.seen_at).desc(),
+            version.id.desc(),
+        )
+    )
+
+
+def _believed(annotations: list[Row[*tuple[Any, ...]]]) -> GoldDocument:
+    best, others = annotations[0], annotations[1:]
+    spans = _as_set(best.spans)
+    return GoldDocument(
+        document_id=best.document_id,
+        external_id=best.external_id,
+        group_key=best.group_key,
+        content_hash=best.content_hash,
+        text=best.text,
+        spans=best.spans,
+        annotation_version_id=best.id,
+        split=best.split,
+        creator=best.creator,
+        ground_truth=best.ground_truth,
+        alternatives=len(others),
+        disagreements=sum(_as_set(other.spans) != spans for other in others),
+    )
+
+
+def _as_set(spans: Iterable[Span]) -> frozenset[tuple[int, int, str]]:
+    return frozenset(_positions(spans))
+
+
+def _positions(spans: Iterable[Span]) -> Iterator[tuple[int, int, str]]:
+    return ((span.start, span.end, span.label) for span in spans)

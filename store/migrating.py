@@ -1,0 +1,85 @@
+"""Bringing a database to the schema of this code, by the packaged alembic migrations, safely beside other processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from store.errors import StoreOpenError
+
+_VERSION_TABLE = "alembic_version"
+# Any number that nothing else in the database locks by.
+_ADVISORY_LOCK = 7_209_114_263
+
+
+def head_revision() -> str:
+    """The newest revision this code knows."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise StoreOpenError("the store's migrations are installed", next_step="Install the package again.")
+    return head
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision the database is at; None for one that holds nothing of the store yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(connection: Connection) -> None:
+    """To head, in the open write transaction of `connection`; a database already there is left alone.
+
+    The first of several processes holds the lock and the others, once let in, find nothing to do: SQLite's BEGIN
+    IMMEDIATE is that lock, PostgreSQL gets an advisory one.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    current = current_revision(connection)
+    if current == head_revision():
+        return
+    _refuse_foreign(connection, current)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def check_current(connection: Connection) -> None:
+    """Raise StoreOpenError unless the database is at head."""
+    current = current_revision(connection)
+    if current == head_revision():
+        return
+    _refuse_foreign(connection, current)
+    raise StoreOpenError(
+        "the store's schema is this program's",
+        value=f"store at {current or 'nothing'}, program at {head_revision()}",
+        next_step="Any command that writes, such as `loop pull`, brings it up to date.",
+    )
+
+
+def _refuse_foreign(connection: Connection, current: str | None) -> None:
+    if current is None:
+        tables = sorted(set(inspect(connection).get_table_names()) - {_VERSION_TABLE})
+        if tables:
+            raise StoreOpenError(
+                "a new store starts in an empty database",
+                value=f"tables {', '.join(tables[:5])}",
+                next_step="This database belongs to another program: give the store one of its own.",
+            )
+    elif current not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
+        raise StoreOpenError(
+            "a store is never newer than the program that opens it",
+            value=f"store at {current}, program knows up to {head_revision()}",
+            next_step="Install the version of this program that made it, or a newer one.",
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

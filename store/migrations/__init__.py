@@ -1,0 +1,1 @@
+"""Alembic migrations, packaged: they run from an installed wheel."""

@@ -1,0 +1,191 @@
+"""Opening the store, and its two kinds of transaction: ones that write, and ones that only read.
+
+SQLite runs in WAL mode, so readers never wait for the writer, with `synchronous=FULL`: WAL with NORMAL may take back
+the last commits at a power cut, and a promotion that was reported, or annotations imported from a file that is gone,
+must not be taken back. One fsync a commit is cheap where commits are pages, not rows.
+
+A write transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE) and so never fails half-way for want of
+it; it waits for up to 30 seconds. A reader sees one snapshot for as long as it is open, on PostgreSQL too.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+from store import migrating
+from store.columns import to_json
+from store.errors import StoreError, StoreOpenError, translate
+
+BUSY_SECONDS = 30.0
+_WRITES = "store_writes"
+
+
+class Transaction:
+    """What `Store.transaction` gives: `session` to work with, and `commit()`, without which nothing is kept."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.committed = False
+
+    def commit(self) -> None:
+        """Keep everything done so far; raises StoreError when the database refuses it."""
+        with translated():
+            self.session.commit()
+        self.committed = True
+
+
+class Store:
+    """An open store. Open it in the process that uses it, after any fork: connections do not cross one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(**{_WRITES: True})
+        self._reader = engine.execution_options(**_reader_options(engine))
+
+    @property
+    def url(self) -> str:
+        """The address, its password hidden."""
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A write transaction, rolled back unless `commit()` is called; database errors come out as StoreError."""
+        with translated(), Session(self._writer, expire_on_commit=False) as session:
+            # The lock is taken now: what is read inside is what the writes will stand on.
+            session.connection()
+            yield Transaction(session)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A read-only session on one snapshot; what it tries to write is refused."""
+        with translated(), Session(self._reader, expire_on_commit=False) as session:
+            yield session
+
+    def schema_version(self) -> str | None:
+        """The revision of the schema that the database is at."""
+        with self.read() as session:
+            return migrating.current_revision(session.connection())
+
+    def close(self) -> None:
+        """Let go of every connection; the store opens them anew if it is used again."""
+        self._engine.dispose()
+
+
+def open_store(url: str, migrate: bool = True) -> Store:
+    """The store at a SQLAlchemy URL, at this code's schema.
+
+    `migrate` makes or upgrades it (any number of processes may do so at once); without it, a store that is not at
+    this code's schema is refused. Raises StoreOpenError for an address that is none, a database that cannot be
+    reached, that belongs to something else, or that is newer than this code; StoreBusyError after 30 seconds of
+    somebody else's lock.
+    """
+    engine = _create_engine(url, migrate)
+    store = Store(engine)
+    try:
+        with translated():
+            if engine.dialect.name == "sqlite":
+                _use_wal(engine)
+            _bring_up_to_date(store, migrate)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Database errors inside come out as StoreError."""
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        raise translate(error) from error
+
+
+def _bring_up_to_date(store: Store, migrate: bool) -> None:
+    with store.read() as session:
+        if migrating.current_revision(session.connection()) == migrating.head_revision():
+            return
+        if not migrate:
+            migrating.check_current(session.connection())
+    with store.transaction() as tx:
+        migrating.upgrade(tx.session.connection())
+        tx.commit()
+
+
+def _create_engine(url: str, migrate: bool) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            _check_sqlite(parsed, migrate)
+        engine = create_engine(parsed, json_serializer=to_json, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    except (exc.SQLAlchemyError, ImportError) as error:
+        raise StoreOpenError(
+            "the store's address is a SQLAlchemy URL whose driver is installed",
+            value=f"{type(error).__name__}: {error}",
+            next_step="Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name.",
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _check_sqlite(url: URL, migrate: bool) -> None:
+    if not url.database or url.database == ":memory:":
+        raise StoreOpenError(
+            "a store outlives its process", value=url.render_as_string(), next_step="Name a file in the address."
+        )
+    if not migrate and not Path(url.database).exists():
+        raise StoreOpenError("the store is there", value=url.database, next_step="Make one with `loop init`.")
+
+
+def _reader_options(engine: Engine) -> dict[str, Any]:
+    if engine.dialect.name == "postgresql":
+        return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return {}
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver would begin transactions by its own rules; _begin_sqlite does it by ours.
+    connection.isolation_level = None
+    for pragma in (f"busy_timeout={int(BUSY_SECONDS * 1000)}", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _use_wal(engine: Engine) -> None:
+    """Set once, kept by the file. The switch needs the file alone and does not wait for it, so this does."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        connection = engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise _sqlite_error(error) from error
+            time.sleep(0.02)
+        except sqlite3.DatabaseError as error:
+            raise _sqlite_error(error) from error
+        finally:
+            connection.close()
+
+
+def _sqlite_error(error: sqlite3.DatabaseError) -> StoreError:
+    return translate(exc.OperationalError(None, None, error))

@@ -1,0 +1,196 @@
+"""Where documents stand: pool, train or holdout; drawn once, by group, and then frozen.
+
+A pool document is drawn into the holdout by a salted hash of its group key, so the draw is uniform over groups, needs
+no state, and comes out the same on every machine. Two documents of one group never stand on both sides: a document
+whose group is already known follows it, even when the share was changed in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from store.bulk import chunks, select_in
+from store.columns import utc_now
+from store.errors import RefusedError
+from store.projects import lock_project
+from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Document, Model, Project, Score, Split, TrainingItem
+from store.session import Transaction
+
+DRAWN, FOLLOWED, ASKED = "drawn by group", "follows its group", "asked for at import"
+TRAINED_ON = "kept out of the holdout: a model was trained on this text or group"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a new document goes, why, and in which epoch of the holdout (0: none)."""
+
+    split: str
+    reason: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a document is placed by: its group, and the hash of its text."""
+
+    group_key: str
+    content_hash: str
+
+
+def draws_holdout(salt: str, group_key: str, share: float) -> bool:
+    """True for `share` (0..1) of all group keys, the same ones for the same salt."""
+    digest = hashlib.sha256(f"{salt}\0{group_key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def place(session: Session, project: Project, documents: Sequence[Keys], split: str = POOL) -> list[Placed]:
+    """Where new documents go, in their order. `split` train and holdout are granted as asked, pool is drawn.
+
+    No document whose text or group a model was trained on enters the holdout, asked for or drawn.
+    """
+    if split not in SPLITS:
+        raise RefusedError("a split is one of pool, train, holdout", value=split, next_step="Use one of the three.")
+    if split == TRAIN:
+        return [Placed(TRAIN, ASKED)] * len(documents)
+    epoch = current_epoch(session, project.id)
+    trained = trained_keys(session, project.id, documents)
+    held = Placed(HOLDOUT, ASKED, epoch)
+    if split == HOLDOUT:
+        return [Placed(TRAIN, TRAINED_ON) if _known(keys, trained) else held for keys in documents]
+    groups = _group_splits(session, project.id, {keys.group_key for keys in documents})
+    return [_draw(project, keys, groups, trained, epoch) for keys in documents]
+
+
+def foresee(session: Session, project: Project, keys: Keys) -> str:
+    """The split that a document not yet in the store would get as a pool document."""
+    return place(session, project, [keys])[0].split
+
+
+def split_of_tasks(session: Session, project_id: int, ls_task_ids: Iterable[int]) -> dict[int, str]:
+    """Split by Label Studio task id, for those tasks that are in the store."""
+    query = select(Document.ls_task_id, Split.split).join(Split, Split.document_id == Document.id)
+    rows = select_in(session, query.where(Document.project_id == project_id), Document.ls_task_id, set(ls_task_ids))
+    return {row[0]: row[1] for row in rows}
+
+
+def split_sizes(session: Session, project_id: int) -> dict[str, int]:
+    """How many live documents stand in each split."""
+    query = (
+        select(Split.split, func.count())
+        .join(Document, Document.id == Split.document_id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None))
+        .group_by(Split.split)
+    )
+    return dict.fromkeys(SPLITS, 0) | {row[0]: row[1] for row in session.execute(query)}
+
+
+def current_epoch(session: Session, project_id: int) -> int:
+    """The holdout's number: 1 until a holdout was retired whole and another one drawn."""
+    query = select(func.max(Split.epoch)).join(Document).where(Document.project_id == project_id)
+    return session.scalar(query) or 1
+
+
+def assign_split(
+    tx: Transaction, project_id: int, document_ids: Iterable[int], split: str, reason: str, *, epoch: int | None = None
+) -> int:
+    """Move documents, on purpose and with a reason; gives how many moved.
+
+    Refused: into the holdout, any whose text or group a model was trained on; out of a holdout that has judged a
+    model, anything but all of it, since picking from it would bias what it says next.
+    """
+    project = lock_project(tx, project_id)
+    if split not in SPLITS or not reason.strip():
+        raise RefusedError("a move names a split and a reason", value=f"{split!r}, {reason!r}")
+    moving = _standing_elsewhere(tx.session, project_id, set(document_ids), split)
+    if split == HOLDOUT:
+        _check_never_trained(tx.session, project_id, moving)
+    _check_holdout_stays_whole(tx.session, project_id, {row.id for row in moving if row.split == HOLDOUT})
+    values = {"split": split, "reason": reason, "assigned_at": utc_now()}
+    if split == HOLDOUT:
+        values["epoch"] = epoch or current_epoch(tx.session, project.id)
+    for chunk in chunks(row.id for row in moving):
+        tx.session.execute(update(Split).where(Split.document_id.in_(chunk)).values(values))
+    return len(moving)
+
+
+def trained_keys(session: Session, project_id: int, documents: Iterable[Keys]) -> set[str]:
+    """Those group keys and content hashes among the documents' that some model of the project was trained on."""
+    keys = list(documents)
+    trained = (
+        select(Document.group_key, Document.content_hash)
+        .where(Document.project_id == project_id, Document.id.in_(select(TrainingItem.document_id)))
+        .distinct()
+    )
+    by_group = select_in(session, trained, Document.group_key, {item.group_key for item in keys})
+    by_text = select_in(session, trained, Document.content_hash, {item.content_hash for item in keys})
+    return {row.group_key for row in by_group} | {row.content_hash for row in by_text}
+
+
+def _known(keys: Keys, trained: Collection[str]) -> bool:
+    return keys.group_key in trained or keys.content_hash in trained
+
+
+def _draw(project: Project, keys: Keys, groups: dict[str, str], trained: Collection[str], epoch: int) -> Placed:
+    follows = groups.get(keys.group_key)
+    held = follows == HOLDOUT if follows else draws_holdout(project.salt, keys.group_key, project.holdout_share)
+    if held and _known(keys, trained):
+        return Placed(POOL, TRAINED_ON)
+    return Placed(HOLDOUT if held else POOL, FOLLOWED if follows else DRAWN, epoch if held else 0)
+
+
+def _group_splits(session: Session, project_id: int, group_keys: set[str]) -> dict[str, str]:
+    """Known groups: holdout when any of its documents stands there, else pool."""
+    query = select(Document.group_key, Split.split).join(Split, Split.document_id == Document.id).distinct()
+    found: dict[str, str] = {}
+    for group, split in select_in(
+        session, query.where(Document.project_id == project_id), Document.group_key, group_keys
+    ):
+        found[group] = HOLDOUT if HOLDOUT in (split, found.get(group)) else POOL
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    id: int
+    keys: Keys
+    split: str
+
+
+def _standing_elsewhere(session: Session, project_id: int, ids: set[int], split: str) -> list[_Standing]:
+    query = select(Document.id, Document.group_key, Document.content_hash, Split.split).join(Split)
+    query = query.where(Document.project_id == project_id)
+    rows = [_Standing(i, Keys(g, h), s) for i, g, h, s in select_in(session, query, Document.id, ids)]
+    if len(rows) != len(ids):
+        missing = sorted(ids - {row.id for row in rows})
+        raise RefusedError("documents to move are in the project", value=missing, next_step="Leave these out.")
+    return [row for row in rows if row.split != split]
+
+
+def _check_never_trained(session: Session, project_id: int, moving: Sequence[_Standing]) -> None:
+    trained = trained_keys(session, project_id, [row.keys for row in moving])
+    refused = [row.id for row in moving if _known(row.keys, trained)]
+    if refused:
+        raise RefusedError(
+            "nothing that a model was trained on enters the holdout",
+            value=f"documents {refused[:10]}" + (f" and {len(refused) - 10} more" if len(refused) > 10 else ""),
+            next_step="Leave these where they stand.",
+        )
+
+
+def _check_holdout_stays_whole(session: Session, project_id: int, leaving: set[int]) -> None:
+    judged = select(Score.id).join(Model, Model.version == Score.model)
+    if not leaving or session.scalar(judged.where(Model.project_id == project_id, Score.dataset == HOLDOUT)) is None:
+        return
+    standing = select(Document.id).join(Split).where(Document.project_id == project_id, Split.split == HOLDOUT)
+    staying = set(session.scalars(standing)) - leaving
+    if staying:
+        raise RefusedError(
+            "a holdout that has judged a model is retired whole",
+            value=f"{len(leaving)} to move, {len(staying)} to stay",
+            next_step="Move all of it, and draw another one.",
+        )

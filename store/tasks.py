@@ -1,0 +1,163 @@
+"""Documents that are Label Studio tasks: what a pull brings, and what it finds gone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from ner.errors import InputError
+from store.bulk import chunks, select_in
+from store.columns import utc_now
+from store.documents import NewDocument, check_key, insert_documents, keys_of
+from store.projects import lock_project
+from store.schema import Document, Project, Split
+from store.session import Transaction
+from store.splits import Keys, Placed, place
+
+REPLACED = "takes the place of a document whose text was edited"
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertCounts:
+    """What became of the tasks given; `changed` had another text before. `document_ids` is by task id."""
+
+    added: int
+    changed: int
+    known: int
+    document_ids: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    task: NewDocument
+    keys: Keys
+    row: Document | None
+
+
+def upsert_tasks(tx: Transaction, project_id: int, tasks: Iterable[NewDocument]) -> UpsertCounts:
+    """Store tasks as they are in Label Studio now; each has an `ls_task_id`, the last of several with one id counts.
+
+    A task is the document with its id; else the one with its `external_id` and text that is in no Label Studio yet
+    (imported here first); else it is new, and drawn. A deleted task that is back is live again. Raises InputError,
+    before anything is written, for a text that `check_text` refuses.
+    """
+    project = lock_project(tx, project_id)
+    given = {_task_id(task): task for task in tasks}
+    matches = _match(tx.session, project_id, given)
+    same = [m for m in matches if m.row is not None and m.row.content_hash == m.keys.content_hash]
+    edited = [m for m in matches if m.row is not None and m.row.content_hash != m.keys.content_hash]
+    new = [m for m in matches if m.row is None]
+    _refresh(tx.session, same)
+    replacements = _replace(tx, edited)
+    added = _add(tx, project, new)
+    ids = {_task_id(m.task): m.row.id for m in same if m.row is not None} | replacements | added
+    return UpsertCounts(added=len(new), changed=len(edited), known=len(same), document_ids=ids)
+
+
+def upsert_task(tx: Transaction, project_id: int, task: NewDocument) -> int:
+    """The document id of one task, stored as by `upsert_tasks`."""
+    return upsert_tasks(tx, project_id, [task]).document_ids[_task_id(task)]
+
+
+def mark_deleted(tx: Transaction, project_id: int, ls_task_ids: Iterable[int]) -> int:
+    """Note that these tasks are gone from Label Studio; gives how many were live. Their rows and history stay."""
+    lock_project(tx, project_id)
+    live = [Document.project_id == project_id, Document.deleted_at.is_(None)]
+    ids = [row[0] for row in select_in(tx.session, select(Document.id).where(*live), Document.ls_task_id, ls_task_ids)]
+    for chunk in chunks(ids):
+        tx.session.execute(update(Document).where(Document.id.in_(chunk)).values(deleted_at=utc_now()))
+    return len(ids)
+
+
+def live_task_ids(session: Session, project_id: int) -> set[int]:
+    """The ids of all tasks that were not seen to be gone."""
+    query = select(Document.ls_task_id).where(Document.project_id == project_id, Document.deleted_at.is_(None))
+    return {task for task in session.scalars(query) if task is not None}
+
+
+def count_live_tasks(session: Session, project_id: int) -> int:
+    """How many tasks were not seen to be gone."""
+    query = select(func.count(Document.ls_task_id))
+    return session.scalar(query.where(Document.project_id == project_id, Document.deleted_at.is_(None))) or 0
+
+
+def _task_id(task: NewDocument) -> int:
+    if task.ls_task_id is None:
+        raise InputError("a task has Label Studio's id", value=task.external_id, next_step="Use `add_documents`.")
+    return task.ls_task_id
+
+
+def _match(session: Session, project_id: int, tasks: Mapping[int, NewDocument]) -> list[_Match]:
+    query = select(Document).where(Document.project_id == project_id)
+    by_task = {row.ls_task_id: row for (row,) in select_in(session, query, Document.ls_task_id, tasks)}
+    names = {task.external_id for key, task in tasks.items() if key not in by_task} - {None}
+    here_only = select_in(session, query.where(Document.ls_task_id.is_(None)), Document.external_id, names)
+    by_name = {row.external_id: row for (row,) in here_only}
+    matches = []
+    for key, task in tasks.items():
+        keys, row = keys_of(task), by_task.get(key)
+        named = by_name.get(task.external_id) if row is None and task.external_id else None
+        if named is not None and named.content_hash == keys.content_hash:
+            row = by_name.pop(named.external_id)
+        matches.append(_Match(task, keys, row))
+    return matches
+
+
+def _refresh(session: Session, same: Iterable[_Match]) -> None:
+    changed: list[dict[str, Any]] = []
+    for match in same:
+        row, task = match.row, match.task
+        if row is None:
+            continue
+        now = (task.ls_task_id, task.ls_updated_at, task.is_labeled, dict(task.meta), None)
+        if (row.ls_task_id, row.ls_updated_at, row.is_labeled, row.meta, row.deleted_at) != now:
+            fields = ("ls_task_id", "ls_updated_at", "is_labeled", "meta", "deleted_at")
+            changed.append({"id": row.id} | dict(zip(fields, now, strict=True)))
+    if changed:
+        session.execute(update(Document), changed)
+
+
+def _replace(tx: Transaction, edited: Sequence[_Match]) -> dict[int, int]:
+    rows = [match.row for match in edited if match.row is not None]
+    if not rows:
+        return {}
+    splits = select(Split.document_id, Split.split, Split.epoch)
+    places = {
+        document: Placed(split, REPLACED, epoch)
+        for document, split, epoch in select_in(tx.session, splits, Split.document_id, [row.id for row in rows])
+    }
+    names = [row.external_id for row in rows]
+    retired = [
+        {"id": row.id, "ls_task_id": None, "deleted_at": utc_now(), "external_id": f"{row.external_id}@{row.id}"}
+        for row in rows
+    ]
+    tx.session.execute(update(Document), retired)
+    items = [(m.task, n, m.keys, places[r.id]) for m, n, r in zip(edited, names, rows, strict=True)]
+    ids = insert_documents(tx, rows[0].project_id, items)
+    return {_task_id(match.task): key for match, key in zip(edited, ids, strict=True)}
+
+
+def _add(tx: Transaction, project: Project, new: Sequence[_Match]) -> dict[int, int]:
+    names = _free_names(tx.session, project.id, [match.task for match in new])
+    placed = place(tx.session, project, [match.keys for match in new])
+    items = [(m.task, name, m.keys, at) for m, name, at in zip(new, names, placed, strict=True)]
+    ids = insert_documents(tx, project.id, items)
+    return {_task_id(match.task): key for match, key in zip(new, ids, strict=True)}
+
+
+def _free_names(session: Session, project_id: int, tasks: Sequence[NewDocument]) -> list[str]:
+    """Each task's external id, or `task:<id>`; with a suffix where another document has it already."""
+    wanted = [check_key(task.external_id or f"task:{task.ls_task_id}", "a document's id") for task in tasks]
+    query = select(Document.external_id).where(Document.project_id == project_id)
+    taken = {row[0] for row in select_in(session, query, Document.external_id, set(wanted))}
+    names = []
+    for name in wanted:
+        free = name if name not in taken else f"{name}#{secrets.token_hex(6)}"
+        taken.add(free)
+        names.append(free)
+    return names

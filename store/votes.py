@@ -1,0 +1,73 @@
+"""The spans that labelling functions vote for, by function and by the digest of the code that voted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from ner.spans import Span
+from store.bulk import insert_rows
+from store.columns import utc_now
+from store.projects import lock_project
+from store.schema import Document, WeakVote
+from store.session import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """`source` votes that `span` is an entity of the document."""
+
+    document_id: int
+    source: str
+    span: Span
+    function_digest: str
+
+
+def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Iterable[Vote]]) -> int:
+    """Let each source's votes be exactly these (none: it abstains everywhere); gives how many were stored.
+
+    Sources that are not named keep theirs.
+    """
+    lock_project(tx, project_id)
+    documents = select(Document.id).where(Document.project_id == project_id)
+    tx.session.execute(
+        delete(WeakVote)
+        .where(WeakVote.source.in_(list(votes)), WeakVote.document_id.in_(documents))
+        .execution_options(synchronize_session=False)
+    )
+    now = utc_now()
+    rows = {
+        (vote.document_id, source, vote.span.start, vote.span.end, vote.span.label): vote.function_digest
+        for source, given in votes.items()
+        for vote in given
+    }
+    names = ("document_id", "source", "start", "end", "label")
+    insert_rows(
+        tx.session,
+        WeakVote,
+        [
+            dict(zip(names, key, strict=True)) | {"function_digest": digest, "created_at": now}
+            for key, digest in rows.items()
+        ],
+    )
+    return len(rows)
+
+
+def votes(session: Session, project_id: int, source: str | None = None) -> list[Vote]:
+    """All votes on live documents, by document, position and source; of one source where given."""
+    vote = WeakVote
+    query = (
+        select(vote.document_id, vote.source, vote.start, vote.end, vote.label, vote.function_digest)
+        .join(Document, Document.id == vote.document_id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None))
+        .order_by(vote.document_id, vote.start, vote.end, vote.source, vote.label)
+    )
+    if source is not None:
+        query = query.where(vote.source == source)
+    return [
+        Vote(document, name, Span(start, end, label), digest)
+        for document, name, start, end, label, digest in session.execute(query)
+    ]

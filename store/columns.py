@@ -15,6 +15,8 @@ from sqlalchemy.types import TypeDecorator
 from ner.errors import InputError
 from ner.spans import Span
 
+_ERROR_CHARS = 2000
+
 
 def utc_now() -> datetime:
     """This instant, in UTC, to the microsecond."""
@@ -55,6 +57,11 @@ class SpanList(TypeDecorator[tuple[Span, ...]]):
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[Span, ...] | None:  # noqa: ARG002
         """Lists to spans."""
         return None if value is None else tuple(Span(*item) for item in value)
+
+
+def storable(error: str) -> str:
+    """An error's text as every database takes it, cut at 2,000 characters: errors quote the texts that break rules."""
+    return error[:_ERROR_CHARS].replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
 def spans_to_json(spans: Iterable[Span]) -> list[list[Any]]:

@@ -1,0 +1,280 @@
+"""Model versions, their states, and the one pointer to what is in service.
+
+training -> candidate -> promoted -> retired, or -> failed, interrupted, rejected on the way. `promote` and `rollback`
+move the pointer, the states and the record of the decision in the caller's one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from store.columns import storable, utc_now
+from store.errors import NotFoundError, RefusedError
+from store.projects import lock_project, project_by_id
+from store.schema import Model, Project, Promotion
+from store.session import Transaction
+
+TRAINING, CANDIDATE, PROMOTED, RETIRED = "training", "candidate", "promoted", "retired"
+REJECTED, FAILED, INTERRUPTED = "rejected", "failed", "interrupted"
+PROMOTE, REJECT, ROLLBACK = "promote", "reject", "rollback"
+_ONLY_BY_FORCE = (REJECTED, RETIRED)
+
+
+def start_model(
+    tx: Transaction,
+    project_id: int,
+    *,
+    run_id: int,
+    encoder: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    libraries: Mapping[str, Any],
+    data_fingerprint: str,
+    parent: str | None = None,
+) -> Model:
+    """A model in training, with the project's next number, which is never given again.
+
+    Its `version` is `<slug>-<number>`, its `path` `<slug>/<version>`, relative to MODEL_DIR.
+    """
+    project = lock_project(tx, project_id)
+    if parent is not None:
+        _of_project(tx.session, project, parent)
+    number = (tx.session.scalar(select(func.max(Model.number)).where(Model.project_id == project_id)) or 0) + 1
+    version = f"{project.slug}-{number:04d}"
+    new = Model(
+        version=version,
+        project_id=project_id,
+        number=number,
+        run_id=run_id,
+        parent=parent,
+        state=TRAINING,
+        encoder=encoder,
+        path=f"{project.slug}/{version}",
+        data_fingerprint=data_fingerprint,
+        seed=seed,
+        settings=dict(settings),
+        libraries=dict(libraries),
+        files={},
+        figures={},
+        created_at=utc_now(),
+    )
+    tx.session.add(new)
+    tx.session.flush()
+    return new
+
+
+def finish_model(
+    tx: Transaction, version: str, *, files: Mapping[str, Any], figures: Mapping[str, Any] | None = None
+) -> Model:
+    """The model's folder is whole: it becomes a candidate. `files` holds the SHA-256 of each, by name."""
+    found = _locked(tx, version, TRAINING)
+    found.state, found.finished_at = CANDIDATE, utc_now()
+    found.files, found.figures = dict(files), dict(figures or {})
+    tx.session.flush()
+    return found
+
+
+def fail_model(tx: Transaction, version: str, error: str, *, interrupted: bool = False) -> Model:
+    """Training, export or its checks ended badly; such a model can never be promoted."""
+    found = _locked(tx, version, TRAINING, CANDIDATE)
+    found.state, found.finished_at = INTERRUPTED if interrupted else FAILED, utc_now()
+    found.error = storable(error)
+    tx.session.flush()
+    return found
+
+
+def model(session: Session, version: str) -> Model:
+    """The model of that version; raises NotFoundError."""
+    found = session.get(Model, version)
+    if found is None:
+        raise NotFoundError("a model is in the store", value=version, next_step="`loop status` lists them.")
+    return found
+
+
+def models(session: Session, project_id: int, states: Collection[str] | None = None) -> list[Model]:
+    """A project's models, oldest first; in these states where given."""
+    query = select(Model).where(Model.project_id == project_id).order_by(Model.number)
+    return list(session.scalars(query if states is None else query.where(Model.state.in_(states))))
+
+
+def promoted(session: Session, project_id: int) -> Model | None:
+    """The model in service, or None."""
+    version = project_by_id(session, project_id).promoted_version
+    return None if version is None else model(session, version)
+
+
+def promote(
+    tx: Transaction,
+    project_id: int,
+    version: str,
+    *,
+    reason: str,
+    who: str,
+    figures: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Promotion:
+    """Put a candidate into service, and note why; `force` takes rejected and retired ones too.
+
+    Raises NotFoundError for an unknown version, RefusedError for one of another project, one in service already,
+    and one whose state does not allow it.
+    """
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    if found.version == project.promoted_version:
+        raise RefusedError("a model is promoted once", value=f"{version} is in service", next_step="Nothing to do.")
+    if found.state != CANDIDATE and not (force and found.state in _ONLY_BY_FORCE):
+        raise RefusedError(
+            "only a candidate is promoted", value=f"{version} is {found.state}", next_step=_way_out(found.state)
+        )
+    forced = found.state != CANDIDATE or force
+    return _move_pointer(tx, project, found, PROMOTE, reason=reason, who=who, figures=figures, forced=forced)
+
+
+def reject(
+    tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
+) -> Promotion:
+    """Note that a candidate was not promoted, and why; what is in service stays."""
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    if found.state != CANDIDATE:
+        raise RefusedError(
+            "only a candidate is rejected", value=f"{version} is {found.state}", next_step="Nothing to do."
+        )
+    found.state = REJECTED
+    return _record(tx, project, found, REJECT, reason=reason, who=who, figures=figures)
+
+
+def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str | None = None) -> Promotion:
+    """Put the model back that was in service before, or `to`, one that once was; the withdrawn one is retired.
+
+    Twice goes two back: a rollback takes back the promotion it undoes, and so is no promotion to go back to itself.
+    """
+    project = lock_project(tx, project_id)
+    served = _served(promotions(tx.session, project_id))
+    if project.promoted_version is None:
+        raise RefusedError(
+            "a rollback needs a model in service", value=project.name, next_step="Promote one: `loop promote`."
+        )
+    if to is not None:
+        _check_target(project, to, promotions(tx.session, project_id))
+    elif len(served) < 2:
+        raise RefusedError(
+            "a rollback needs an earlier promotion",
+            value=f"{project.promoted_version} is the first",
+            next_step="Train and promote another one; this one serves until then.",
+        )
+    found = _of_project(tx.session, project, to or served[-2])
+    return _move_pointer(tx, project, found, ROLLBACK, reason=reason, who=who, figures=None)
+
+
+def promotions(session: Session, project_id: int) -> list[Promotion]:
+    """Every decision of a project, oldest first: promotions, rejections, rollbacks."""
+    return list(session.scalars(select(Promotion).where(Promotion.project_id == project_id).order_by(Promotion.id)))
+
+
+def _served(decisions: list[Promotion]) -> list[str]:
+    """The promotions that still stand, the one in service last: each rollback takes back those above its target."""
+    stack: list[str] = []
+    for decision in decisions:
+        if decision.action == ROLLBACK and decision.version in stack:
+            while stack[-1] != decision.version:
+                stack.pop()
+        elif decision.action in (PROMOTE, ROLLBACK):
+            stack.append(decision.version)
+    return stack
+
+
+def _check_target(project: Project, to: str, decisions: list[Promotion]) -> None:
+    once = {decision.version for decision in decisions if decision.action == PROMOTE}
+    if to == project.promoted_version:
+        raise RefusedError("a rollback goes to another model", value=f"{to} is in service", next_step="Nothing to do.")
+    if to not in once:
+        raise RefusedError(
+            "a rollback goes to a model that was in service",
+            value=to,
+            next_step=f"Such are: {', '.join(sorted(once - {project.promoted_version})) or 'none'}.",
+        )
+
+
+def _move_pointer(
+    tx: Transaction,
+    project: Project,
+    to: Model,
+    action: str,
+    *,
+    reason: str,
+    who: str,
+    figures: Mapping[str, Any] | None,
+    forced: bool = False,
+) -> Promotion:
+    decision = _record(tx, project, to, action, reason=reason, who=who, figures=figures, forced=forced)
+    if project.promoted_version is not None:
+        model(tx.session, project.promoted_version).state = RETIRED
+    to.state = PROMOTED
+    project.promoted_version = to.version
+    tx.session.flush()
+    return decision
+
+
+def _record(
+    tx: Transaction,
+    project: Project,
+    about: Model,
+    action: str,
+    *,
+    reason: str,
+    who: str,
+    figures: Mapping[str, Any] | None,
+    forced: bool = False,
+) -> Promotion:
+    if not reason.strip() or not who.strip():
+        raise RefusedError("a decision says who made it and why", value=f"{who!r}, {reason!r}")
+    decision = Promotion(
+        project_id=project.id,
+        version=about.version,
+        previous=project.promoted_version,
+        action=action,
+        reason=reason,
+        figures=dict(figures or {}),
+        who=who,
+        forced=forced,
+        at=utc_now(),
+    )
+    tx.session.add(decision)
+    tx.session.flush()
+    return decision
+
+
+def _locked(tx: Transaction, version: str, *states: str) -> Model:
+    lock_project(tx, model(tx.session, version).project_id)
+    found = tx.session.get(Model, version, populate_existing=True)
+    if found is None or found.state not in states:
+        raise RefusedError(
+            f"only a model that is {' or '.join(states)} goes on from there",
+            value=f"{version} is {found.state if found else 'gone'}",
+            next_step="Train another one: `loop retrain`.",
+        )
+    return found
+
+
+def _of_project(session: Session, project: Project, version: str) -> Model:
+    found = model(session, version)
+    if found.project_id != project.id:
+        raise RefusedError(
+            "a model serves the project it was trained for",
+            value=f"{version} is not of {project.name!r}",
+            next_step="Name a model of this project.",
+        )
+    return found
+
+
+def _way_out(state: str) -> str:
+    return {
+        TRAINING: "Wait until it is trained.",
+        REJECTED: "Train another one, or force it and say why.",
+        RETIRED: "Use `loop rollback --to`, or force it and say why.",
+    }.get(state, "Train another one: `loop retrain`.")

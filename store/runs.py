@@ -1,0 +1,194 @@
+"""Commands at work on a project, and what became of them; a process that died is found and said to be so.
+
+A run belongs to a process: its host, pid, and the process's start time, since pids are used again. On the same host it
+is dead when that process is (a zombie is dead). Nobody can look into another host, so a run there counts as dead only
+when it has not called `heartbeat` for an hour. Hosts are told apart by name: two machines or containers that share one
+store need different ones. Start times are compared to two seconds, which a clock set while a run is at work may
+exceed; then a live run is taken for a dead one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import psutil
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from store.columns import storable, utc_now
+from store.errors import NotFoundError, RefusedError, RunHeldError
+from store.projects import lock_project
+from store.schema import Model, Run
+from store.session import Store, Transaction
+
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+TRAINING = "training"
+STALE_AFTER = timedelta(hours=1)
+_SAME_START_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A run whose process is gone, and the versions it was training."""
+
+    run_id: int
+    kind: str
+    pid: int
+    host: str
+    started_at: datetime
+    models: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Tracked:
+    """A run at work; what is put in `counts` is stored when it ends well."""
+
+    id: int
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False) -> Iterator[Tracked]:
+    """Begin a run, and store how it ended: done, failed with the error, or interrupted by Ctrl-C or exit."""
+    with store.transaction() as tx:
+        run = Tracked(begin_run(tx, project_id, kind, exclusive=exclusive).id)
+        tx.commit()
+    try:
+        yield run
+    except BaseException as error:
+        with store.transaction() as tx:
+            interrupted = not isinstance(error, Exception)
+            fail_run(tx, run.id, f"{type(error).__name__}: {error}", interrupted=interrupted)
+            tx.commit()
+        raise
+    with store.transaction() as tx:
+        finish_run(tx, run.id, run.counts)
+        tx.commit()
+
+
+def begin_run(tx: Transaction, project_id: int, kind: str, *, exclusive: bool = False) -> Run:
+    """A running run of this process; `exclusive` raises RunHeldError while another live one of its kind is at work."""
+    lock_project(tx, project_id)
+    if exclusive:
+        _check_free(tx.session, project_id, kind)
+    now = utc_now()
+    own = psutil.Process()
+    run = Run(
+        project_id=project_id,
+        kind=kind,
+        state=RUNNING,
+        pid=own.pid,
+        process_started=own.create_time(),
+        host=platform.node(),
+        started_at=now,
+        heartbeat_at=now,
+        counts={},
+    )
+    tx.session.add(run)
+    tx.session.flush()
+    return run
+
+
+def heartbeat(tx: Transaction, run_id: int) -> None:
+    """Tell other hosts that the run is alive; long runs call it more often than once an hour."""
+    _running(tx, run_id).heartbeat_at = utc_now()
+    tx.session.flush()
+
+
+def finish_run(tx: Transaction, run_id: int, counts: Mapping[str, Any] | None = None) -> None:
+    """Note that the run ended well, with what it did."""
+    _end(tx, run_id, DONE, counts=dict(counts or {}))
+
+
+def fail_run(tx: Transaction, run_id: int, error: str, *, interrupted: bool = False) -> None:
+    """Note that the run failed or was interrupted; models it left in training end with it."""
+    _end(tx, run_id, INTERRUPTED if interrupted else FAILED, error=error)
+    _end_training(tx, run_id, INTERRUPTED if interrupted else FAILED, error)
+
+
+def recover(tx: Transaction, project_id: int) -> list[Interrupted]:
+    """Mark runs whose process is gone, and the models they were training, as interrupted; gives what was found."""
+    lock_project(tx, project_id)
+    found = []
+    for run in _running_runs(tx.session, project_id):
+        if is_alive(run):
+            continue
+        error = f"process {run.pid} on {run.host} ended without a word"
+        _end(tx, run.id, INTERRUPTED, error=error)
+        models = _end_training(tx, run.id, INTERRUPTED, error)
+        found.append(Interrupted(run.id, run.kind, run.pid, run.host, run.started_at, models))
+    return found
+
+
+def last_run(session: Session, project_id: int, kind: str, *, state: str | None = DONE) -> Run | None:
+    """The latest run of a kind that ended well, or in another state; None for any state."""
+    query = select(Run).where(Run.project_id == project_id, Run.kind == kind)
+    if state is not None:
+        query = query.where(Run.state == state)
+    return session.scalar(query.order_by(Run.id.desc()).limit(1))
+
+
+def is_alive(run: Run) -> bool:
+    """Whether the run's process is still there, as far as can be told from here."""
+    if run.host != platform.node():
+        return utc_now() - run.heartbeat_at < STALE_AFTER
+    try:
+        process = psutil.Process(run.pid)
+        same = abs(float(process.create_time()) - run.process_started) < _SAME_START_SECONDS
+        return same and bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _check_free(session: Session, project_id: int, kind: str) -> None:
+    for run in _running_runs(session, project_id):
+        if run.kind == kind and is_alive(run):
+            raise RunHeldError(
+                f"one {kind} at a time works on a project",
+                value=f"process {run.pid} on {run.host} since {run.started_at:%Y-%m-%d %H:%M:%S} UTC",
+                next_step="Wait for it, or end that process.",
+            )
+
+
+def _running_runs(session: Session, project_id: int) -> list[Run]:
+    query = select(Run).where(Run.project_id == project_id, Run.state == RUNNING)
+    return list(session.scalars(query.order_by(Run.id)))
+
+
+def _running(tx: Transaction, run_id: int) -> Run:
+    run = tx.session.get(Run, run_id, with_for_update=True, populate_existing=True)
+    if run is None:
+        raise NotFoundError("a run is in the store", value=run_id)
+    if run.state != RUNNING:
+        raise RefusedError(
+            "a run ends once",
+            value=f"run {run_id} is {run.state}: {run.error or 'no error'}",
+            next_step="Begin another one.",
+        )
+    return run
+
+
+def _end(
+    tx: Transaction, run_id: int, state: str, *, counts: dict[str, Any] | None = None, error: str | None = None
+) -> None:
+    run = _running(tx, run_id)
+    run.state, run.finished_at = state, utc_now()
+    run.error = None if error is None else storable(error)
+    run.counts = counts or {}
+    tx.session.flush()
+
+
+def _end_training(tx: Transaction, run_id: int, state: str, error: str) -> tuple[str, ...]:
+    query = select(Model).where(Model.run_id == run_id, Model.state == TRAINING).order_by(Model.number)
+    models = list(tx.session.scalars(query))
+    for model in models:
+        model.state, model.error, model.finished_at = state, storable(error), utc_now()
+    tx.session.flush()
+    return tuple(model.version for model in models)

@@ -62,14 +62,14 @@ def trim_offsets(offsets: Sequence[tuple[int, int]] | IntArray, text: str) -> In
     Byte-level BPE counts the space before a word as part of its token; trimming here, for training and for serving
     alike, is why no span starts or ends with whitespace. A token of nothing but whitespace comes out empty.
     """
-    pairs = as_offsets(offsets)
-    trimmed = pairs
-    for index, (start, end) in enumerate(pairs.tolist()):
-        if start < end and (text[start].isspace() or text[end - 1].isspace()):
-            if trimmed is pairs:
-                trimmed = pairs.copy()
-            trimmed[index] = trim_whitespace(text, start, end)
-    return trimmed
+    pairs = offsets.tolist() if isinstance(offsets, np.ndarray) else offsets
+    trimmed = [
+        trim_whitespace(text, start, end)
+        if start < end and (text[start].isspace() or text[end - 1].isspace())
+        else (start, end)
+        for start, end in pairs
+    ]
+    return as_offsets(trimmed)
 
 
 def carries_text(offsets: IntArray) -> npt.NDArray[np.bool_]:

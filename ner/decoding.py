@@ -5,6 +5,7 @@ Training-side evaluation, the queue and serving all decode here, so that what is
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,13 +58,14 @@ def tags_to_spans(
         raise ValueError("an I- tag follows a B- or I- tag of its own type: decode with viterbi() first")
     spans: list[Span] = []
     free = 0
-    for first, stop in _entities(tags):
-        bounds = _bounds(offsets[first:stop], free)
-        if bounds is None:
-            continue
-        score = None if probs is None else _geometric_mean(probs[np.arange(first, stop), tags[first:stop]])
-        spans.append(Span(*bounds, labels.types[(int(tags[first]) - 1) // 2], score))
-        free = bounds[1]
+    ids, bounds = tags.tolist(), offsets.tolist()
+    chosen = None if probs is None else probs[np.arange(len(ids)), tags].tolist()
+    for first, stop in _entities(ids):
+        start, end = _covered(bounds[first:stop], free)
+        if start < end:
+            score = None if chosen is None else _geometric_mean(chosen[first:stop])
+            spans.append(Span(start, end, labels.types[(ids[first] - 1) // 2], score))
+            free = end
     return tuple(spans)
 
 
@@ -73,53 +75,48 @@ def _search(log_probs: FloatArray) -> IntArray:
     Valid by construction, even where probabilities are 0: a backpointer of I-X can only be B-X or I-X, and I-X as a
     first tag scores minus infinity.
     """
-    length, num_tags = log_probs.shape
-    begins = np.arange(1, num_tags, 2)
-    previous = np.empty((length, num_tags), dtype=np.int64)
-    score = log_probs[0].copy()
-    score[2::2] = -np.inf
-    for step in range(1, length):
-        best = score.argmax()
-        begin, inside = score[1::2], score[2::2]
-        previous[step] = best
-        previous[step, 2::2] = begins + (inside > begin)
-        reached = np.full(num_tags, score[best])
-        reached[2::2] = np.maximum(begin, inside)
-        score = reached + log_probs[step]
-    path = np.empty(length, dtype=np.int64)
-    path[-1] = score.argmax()
-    for step in range(length - 1, 0, -1):
-        path[step - 1] = previous[step, path[step]]
-    return path
+    score = log_probs.copy()
+    score[0, 2::2] = -np.inf
+    begins, insides, own = score[:, 1::2], score[:, 2::2], log_probs[:, 2::2]
+    stays = np.empty(insides.shape, dtype=np.bool_)
+    best = [0] * len(score)
+    for step in range(1, len(score)):
+        before = step - 1
+        best[step] = int(score[before].argmax())
+        np.greater(insides[before], begins[before], out=stays[step])
+        score[step] += score[before, best[step]]
+        np.add(own[step], np.maximum(insides[before], begins[before]), out=insides[step])
+    path = [int(score[-1].argmax())]
+    for step in range(len(score) - 1, 0, -1):
+        tag = path[-1]
+        inside = tag > 0 and tag % 2 == 0
+        path.append(tag - (not stays[step, tag // 2 - 1]) if inside else best[step])
+    return np.array(path[::-1], dtype=np.int64)
 
 
-def _entities(tags: IntArray) -> list[tuple[int, int]]:
+def _entities(tags: list[int]) -> list[tuple[int, int]]:
     """The half-open token ranges of the entities of a valid path."""
     ranges: list[tuple[int, int]] = []
     first: int | None = None
-    for index, tag in enumerate(tags.tolist()):
+    for index, tag in enumerate([*tags, 0]):
         if first is not None and (tag == 0 or tag % 2 == 1):
             ranges.append((first, index))
             first = None
         if tag % 2 == 1:
             first = index
-    if first is not None:
-        ranges.append((first, len(tags)))
     return ranges
 
 
-def _bounds(offsets: IntArray, free: int) -> tuple[int, int] | None:
-    """First and last character of the tokens that lie after `free`; None when nothing is left.
+def _covered(bounds: list[list[int]], free: int) -> tuple[int, int]:
+    """First and last character of the tokens that lie after `free`; (free, free) when nothing is left.
 
     Byte-level tokens of one character (the bytes of an emoji) share its offsets, so two entities can meet in it.
     """
-    real = offsets[offsets[:, 1] > offsets[:, 0]]
-    if not len(real):
-        return None
-    start, end = max(int(real[0, 0]), free), int(real[-1, 1])
-    return (start, end) if start < end else None
+    real = [(start, end) for start, end in bounds if start < end]
+    return (max(real[0][0], free), max(real[-1][1], free)) if real else (free, free)
 
 
-def _geometric_mean(probabilities: FloatArray) -> float:
-    with np.errstate(divide="ignore"):
-        return float(np.exp(np.log(probabilities).mean()))
+def _geometric_mean(probabilities: list[float]) -> float:
+    if 0.0 in probabilities:
+        return 0.0
+    return math.exp(math.fsum(map(math.log, probabilities)) / len(probabilities))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from ner.alignment import IntArray, as_offsets, carries_text, trim_offsets
+from ner.alignment import IntArray, carries_text, trim_offsets
 from ner.errors import InputError
 
 
@@ -61,7 +61,7 @@ class TextEncoder:
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
         except (UnicodeError, TypeError) as error:
             raise InputError("a text can be encoded as UTF-8", value=repr(text)) from error
-        offsets = trim_offsets(as_offsets(encoding.offsets), text)
+        offsets = trim_offsets(encoding.offsets, text)
         return Tokens(encoding.ids, offsets, carries_text(offsets))
 
     def frame(self, ids: Sequence[int]) -> list[int]:

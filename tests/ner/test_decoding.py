@@ -94,3 +94,11 @@ def test_an_invalid_path_is_refused_rather_than_guessed_at() -> None:
 def test_no_tokens_have_no_spans() -> None:
     empty = np.empty((0, 5))
     assert tags_to_spans(viterbi(log_softmax(empty), LABELS), as_offsets([]), LABELS) == ()
+
+
+def test_the_score_of_a_very_long_span_does_not_underflow() -> None:
+    count = 2000
+    tags = np.array([B_OS] + [I_OS] * (count - 1))
+    offsets = as_offsets([(n, n + 1) for n in range(count)])
+    (span,) = tags_to_spans(tags, offsets, LABELS, np.full((count, 5), 0.5))
+    assert span.score == pytest.approx(0.5)

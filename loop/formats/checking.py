@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from loop.formats.records import Record, Vote
 from ner.documents import check_text
@@ -54,11 +53,12 @@ class LabelRule:
 
 
 def check_record(record: Record, rule: LabelRule) -> Record:
-    """The record with the project's labels and its spans in text order; InputError names the rule it breaks."""
+    """The record with the project's labels and its spans in text order; InputError names the rule it breaks.
+
+    Spans may overlap here: which of them is learned from is the same question for files as for what people draw.
+    """
     check_text(record.text)
     spans = None if record.spans is None else _checked_spans(record.spans, record.text, rule)
-    if spans is not None:
-        _refuse_overlaps(spans, record.text)
     votes = tuple(
         Vote(replace(vote.span, label=label), vote.source)
         for vote in record.votes
@@ -80,17 +80,3 @@ def _checked_spans(spans: tuple[Span, ...], text: str, rule: LabelRule) -> tuple
 def _checked_label(span: Span, text: str, rule: LabelRule) -> str | None:
     check_span(span, len(text))
     return rule.apply(span.label)
-
-
-def _refuse_overlaps(spans: tuple[Span, ...], text: str) -> None:
-    for before, after in pairwise(spans):
-        if after.start < before.end:
-            raise InputError(
-                "spans of a text do not overlap",
-                value=f"{_shown(before, text)} and {_shown(after, text)}",
-                next_step="Keep one of the two.",
-            )
-
-
-def _shown(span: Span, text: str) -> str:
-    return f"{span.label} {span.start}-{span.end} {text[span.start : span.end]!r}"

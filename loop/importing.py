@@ -1,0 +1,256 @@
+"""`loop import`: the records of a file into the store, all of them or none, and again without doubling any."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from loop.formats.checking import LabelRule, check_record, labels_of
+from loop.formats.reading import AUTO, detect_format, open_input, read_records
+from loop.formats.records import Annotation, Problem, Record
+from ner.errors import InputError
+from ner.label_studio import OVERLAPS, LabelConfig, SetAside, read_result, to_result
+from ner.spans import Span, drop_overlaps
+from store.annotations import FILE, NewAnnotation, append_annotations
+from store.documents import AddedCounts, NewDocument, add_documents
+from store.schema import Project
+from store.session import Store, Transaction
+from store.set_aside import NewSetAside, save_set_aside
+from store.votes import Vote, replace_votes, votes
+
+BATCH = 1000
+SHOWN_PROBLEMS = 5
+GOLD = "gold"
+VOTED_ELSEWHERE = "import"
+
+
+class RejectedFileError(InputError):
+    """A file holds records that break a rule, and nothing of it was stored. `problems` are the first of them."""
+
+    def __init__(self, name: str, problems: list[Problem], count: int) -> None:
+        self.problems = tuple(problems)
+        shown = "\n".join(f"  {name}, {problem.where}: {problem.error}" for problem in problems)
+        more = f"\n  ... and {count - len(problems)} more" if count > len(problems) else ""
+        super().__init__(
+            "every record of a file obeys the rules, or nothing of it is stored",
+            value=f"{count} that do not",
+            next_step=f"Correct them, or set them aside with --skip-bad:\n{shown}{more}",
+        )
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a file. `labelled` counts annotations that were new or changed, `unchanged` those known before.
+
+    `splits`: documents added, by split. `kept_elsewhere`: known documents of another split than asked, which stay
+    there. `not_held_out`: asked into the holdout, but a model was trained on them. `dropped_labels`: spans that the
+    label map drops, by label. `set_aside`: records (with --skip-bad) and regions, by reason.
+    """
+
+    file: str
+    format: str
+    records: int = 0
+    added: int = 0
+    known: int = 0
+    labelled: int = 0
+    unchanged: int = 0
+    votes: int = 0
+    splits: Mapping[str, int] = field(default_factory=dict)
+    kept_elsewhere: int = 0
+    not_held_out: int = 0
+    dropped_labels: Mapping[str, int] = field(default_factory=dict)
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+
+
+def import_file(
+    store: Store,
+    project: Project,
+    path: Path,
+    split: str,
+    *,
+    file_format: str = AUTO,
+    label_map: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Imported:
+    """Store the records of a file in one transaction; known documents and unchanged annotations add nothing.
+
+    A record with spans becomes a ground-truth annotation. With `skip_bad` the records that break a rule are set
+    aside in the store with their reason; without, they raise RejectedFileError, naming the first five by line.
+    """
+    file_format = detect_format(path) if file_format == AUTO else file_format
+    config = LabelConfig.parse(project.label_config)
+    work = _Import(project, config, LabelRule(tuple(project.labels), label_map), split, path.name)
+    with open_input(path) as stream, store.transaction() as tx:
+        records = read_records(stream, path.stem, file_format, config.data_field)
+        for batch in _batches(work.checked(records)):
+            if skip_bad or not work.problem_count:
+                work.store(tx, batch)
+            progress(work.records)
+        work.finish(tx, skip_bad)
+        tx.commit()
+    return work.result(file_format)
+
+
+@dataclass
+class _Import:
+    """One file on its way into the store."""
+
+    project: Project
+    config: LabelConfig
+    rule: LabelRule
+    split: str
+    name: str
+    records: int = 0
+    problem_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    votes: dict[str, list[Vote]] = field(default_factory=dict)
+
+    def checked(self, records: Iterable[Record | Problem]) -> Iterator[Record | Problem]:
+        """The records that obey the rules, in the project's labels; the others as Problems."""
+        for record in records:
+            self.records += 1
+            checked = self._check(record)
+            if isinstance(checked, Problem):
+                self.problem_count += 1
+                if len(self.problems) < SHOWN_PROBLEMS:
+                    self.problems.append(checked)
+            yield checked
+
+    def store(self, tx: Transaction, batch: list[Record | Problem]) -> None:
+        """The good records of a batch as documents, annotations and votes; the bad ones set aside."""
+        good = [item for item in batch if isinstance(item, Record)]
+        added = add_documents(tx, self.project.id, map(_document, good), self.split)
+        annotations = [
+            (document, annotation)
+            for document, record in zip(added.document_ids, good, strict=True)
+            for annotation in self._annotations(record)
+        ]
+        appended = append_annotations(tx, annotations)
+        self.reasons.update(item.reason for _, annotation in annotations for item in annotation.set_aside)
+        self._count(added, appended.added, appended.unchanged)
+        self._gather_votes(zip(added.document_ids, good, strict=True))
+        self._set_aside(tx, [item for item in batch if isinstance(item, Problem)])
+
+    def finish(self, tx: Transaction, skip_bad: bool) -> None:
+        """Refuse the file when it holds nothing, or problems that are not to be skipped; else store its votes."""
+        if not self.records:
+            raise InputError("a file to import holds a record", value=self.name, next_step="Check the file.")
+        if self.problem_count and not skip_bad:
+            raise RejectedFileError(self.name, self.problems, self.problem_count)
+        if self.votes:
+            replace_votes(tx, self.project.id, self._merged_votes(tx))
+
+    def result(self, file_format: str) -> Imported:
+        """The counts so far."""
+        return Imported(
+            file=self.name,
+            format=file_format,
+            records=self.records,
+            votes=sum(map(len, self.votes.values())),
+            splits=dict(self.splits),
+            dropped_labels=dict(self.rule.dropped),
+            set_aside=dict(self.reasons),
+            **self.counts,
+        )
+
+    def _check(self, record: Record | Problem) -> Record | Problem:
+        if isinstance(record, Problem):
+            return record
+        try:
+            checked = check_record(record, self.rule)
+        except InputError as error:
+            return Problem(record.where, error, record.text[:500])
+        self.rule.count_dropped(labels_of(record))
+        return checked
+
+    def _annotations(self, record: Record) -> Iterator[NewAnnotation]:
+        if record.spans is not None:
+            yield self._gold(record.spans, record.text)
+        for annotation in record.annotations:
+            yield self._exported(annotation, record.text)
+
+    def _gold(self, spans: tuple[Span, ...], text: str) -> NewAnnotation:
+        """All spans as they came; of overlapping ones the longest is learned from, the others are set aside."""
+        kept, dropped = drop_overlaps(spans)
+        aside = [SetAside(OVERLAPS, region) for region in to_result(dropped, text, self.config)]
+        result = to_result(spans, text, self.config)
+        return NewAnnotation(FILE, GOLD, result, kept, ground_truth=True, set_aside=aside)
+
+    def _exported(self, annotation: Annotation, text: str) -> NewAnnotation:
+        """An annotation of an export, read by the same rules as one that is pulled."""
+        read = read_result(annotation.result, text, self.config, self.rule.label_map)
+        return NewAnnotation(
+            source=FILE,
+            source_id=f"annotation-{annotation.source_id}",
+            result=annotation.result,
+            spans=read.spans,
+            creator=annotation.creator,
+            lead_time=annotation.lead_time,
+            skipped=annotation.skipped,
+            ground_truth=annotation.ground_truth,
+            parent_prediction=annotation.parent_prediction,
+            source_created_at=_moment(annotation.created_at),
+            source_updated_at=_moment(annotation.updated_at),
+            set_aside=read.set_aside,
+        )
+
+    def _count(self, added: AddedCounts, labelled: int, unchanged: int) -> None:
+        self.counts.update(
+            added=added.added,
+            known=added.known,
+            labelled=labelled,
+            unchanged=unchanged,
+            kept_elsewhere=len(added.kept_elsewhere),
+            not_held_out=len(added.not_held_out),
+        )
+        self.splits.update(added.splits)
+
+    def _gather_votes(self, stored: Iterable[tuple[int, Record]]) -> None:
+        for document, record in stored:
+            for vote in record.votes:
+                self.votes.setdefault(vote.source, []).append(Vote(document, vote.source, vote.span, VOTED_ELSEWHERE))
+
+    def _merged_votes(self, tx: Transaction) -> dict[str, list[Vote]]:
+        """The sources' votes on other documents stay; those on this file's documents are replaced."""
+        merged = {}
+        for source, new in self.votes.items():
+            voted = {vote.document_id for vote in new}
+            kept = [vote for vote in votes(tx.session, self.project.id, source) if vote.document_id not in voted]
+            merged[source] = kept + new
+        return merged
+
+    def _set_aside(self, tx: Transaction, problems: list[Problem]) -> None:
+        if not problems:
+            return
+        items = [NewSetAside(f"{self.name}, {item.where}", item.error.rule, item.payload) for item in problems]
+        save_set_aside(tx, self.project.id, items)
+        self.reasons.update(item.reason for item in items)
+
+
+def _document(record: Record) -> NewDocument:
+    return NewDocument(record.text, record.external_id, record.group, record.meta)
+
+
+def _batches(records: Iterable[Record | Problem]) -> Iterator[list[Record | Problem]]:
+    remaining = iter(records)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
+
+
+def _moment(value: str | None) -> datetime | None:
+    """A time of an export as an aware UTC datetime; None for one that is missing or malformed."""
+    try:
+        moment = None if value is None else datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -51,8 +51,10 @@ class RunHeldError(StoreError):
     exit_code = 6
 
 
-def translate(error: exc.SQLAlchemyError) -> StoreError:
+def translate(error: exc.SQLAlchemyError) -> RuleError:
     """The store's error for one of SQLAlchemy's; never shows parameters (texts, addresses with passwords)."""
+    if isinstance(error, exc.StatementError) and isinstance(error.orig, RuleError):
+        return error.orig
     if not isinstance(error, exc.DBAPIError):
         return StoreError("the store can run this statement", value=type(error).__name__ + ": " + str(error)[:300])
     message = " ".join(str(error.orig).split())
@@ -74,7 +76,7 @@ def translate(error: exc.SQLAlchemyError) -> StoreError:
         return StoreError(
             "rows keep the store's keys", value=message, next_step="Nothing of this transaction was kept."
         )
-    if isinstance(error, exc.OperationalError):
+    if error.connection_invalidated or (isinstance(error, exc.OperationalError) and "connect" in lowered):
         return StoreOpenError(
             "the store's database answers", value=message, next_step="Check the store's address and its server."
         )

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from store import migrating
 from store.columns import to_json
-from store.errors import StoreError, StoreOpenError, translate
+from store.errors import StoreOpenError, translate
 
 BUSY_SECONDS = 30.0
 _WRITES = "store_writes"
@@ -171,21 +171,20 @@ def _use_wal(engine: Engine) -> None:
     """Set once, kept by the file. The switch needs the file alone and does not wait for it, so this does."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
-        connection = engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                cursor.execute("PRAGMA journal_mode=WAL")
+            _switch_to_wal(engine)
             return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise _sqlite_error(error) from error
-            time.sleep(0.02)
         except sqlite3.DatabaseError as error:
-            raise _sqlite_error(error) from error
-        finally:
-            connection.close()
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise exc.OperationalError(None, None, error) from error
+            time.sleep(0.02)
 
 
-def _sqlite_error(error: sqlite3.DatabaseError) -> StoreError:
-    return translate(exc.OperationalError(None, None, error))
+def _switch_to_wal(engine: Engine) -> None:
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            cursor.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()

@@ -1,0 +1,91 @@
+"""Every store test runs on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.schema import Project
+from store.session import Store, open_store
+from tests.store import cluster, given
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[cluster.Cluster]:
+    """A PostgreSQL server for the session; skips with the reason where it is not installed."""
+    binaries = cluster.binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not under /usr/lib/postgresql; Debian: apt-get install postgresql")
+    with cluster.running(binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "store.sqlite"
+    open_store(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: cluster.Cluster) -> str:
+    """The name of an empty PostgreSQL store, to be copied."""
+    name = postgres.create()
+    open_store(postgres.url(name)).close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a database with nothing in it."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite'}"
+        return
+    server: cluster.Cluster = request.getfixturevalue("postgres")
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def store_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of an empty store at the newest schema."""
+    if backend == "sqlite":
+        path = tmp_path / "store.sqlite"
+        shutil.copy(request.getfixturevalue("migrated_file"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: cluster.Cluster = request.getfixturevalue("postgres")
+    name = server.create(request.getfixturevalue("migrated_database"))
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """An empty, open store."""
+    opened = open_store(store_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """The address of an empty SQLite store, for what is SQLite's alone."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'sqlite-only.sqlite')}"
+
+
+@pytest.fixture
+def project(store: Store) -> Project:
+    """A project that draws half of its pool into the holdout, by a known salt."""
+    return given.project(store)

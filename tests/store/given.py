@@ -1,0 +1,82 @@
+"""What store tests start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ner.spans import Span
+from store.annotations import FILE, NewAnnotation, append_annotations
+from store.documents import NewDocument, add_documents
+from store.lineage import TrainedOn, save_training_items
+from store.projects import create_project
+from store.registry import finish_model, start_model
+from store.runs import begin_run
+from store.schema import Project
+from store.session import Store
+
+CONFIG = '<View><Labels name="label" toName="text"/><Text name="text" value="$text"/></View>'
+SALT = "salt"
+
+
+def project(store: Store, name: str = "IT Support", *, share: float = 0.5) -> Project:
+    """A committed project with the known salt."""
+    with store.transaction() as tx:
+        made = create_project(tx, name, label_config=CONFIG, labels=["OS", "SOFTWARE"], holdout_share=share, salt=SALT)
+        tx.commit()
+    return made
+
+
+def documents(store: Store, project_id: int, texts: Sequence[str], split: str = "train") -> list[int]:
+    """The ids of committed documents with these texts, named by them."""
+    with store.transaction() as tx:
+        added = add_documents(tx, project_id, [NewDocument(text, external_id=text) for text in texts], split)
+        tx.commit()
+    return list(added.document_ids)
+
+
+def annotation(*spans: tuple[int, int, str], name: str = "1", **fields: Any) -> NewAnnotation:
+    """An annotation with these spans; other fields by name."""
+    result = [{"value": {"start": start, "end": end, "labels": [label]}} for start, end, label in spans]
+    read = tuple(Span(*span) for span in spans)
+    return NewAnnotation(**{"source": FILE, "source_id": name, "result": result, "spans": read} | fields)
+
+
+def annotated(store: Store, document_id: int, *annotations: NewAnnotation) -> None:
+    """Commit annotations of a document."""
+    with store.transaction() as tx:
+        append_annotations(tx, [(document_id, item) for item in annotations])
+        tx.commit()
+
+
+def candidate(store: Store, project_id: int, *, parent: str | None = None, finished: bool = True) -> str:
+    """The version of a committed model: a candidate, or one still in training."""
+    with store.transaction() as tx:
+        model = start_model(
+            tx,
+            project_id,
+            run_id=begin_run(tx, project_id, "retrain").id,
+            encoder="minilm",
+            seed=13,
+            settings={"rank": 16},
+            libraries={"torch": "2.13.0"},
+            data_fingerprint="0" * 64,
+            parent=parent,
+        )
+        if finished:
+            finish_model(tx, model.version, files={"model.onnx": "f" * 64})
+        tx.commit()
+    return model.version
+
+
+def trained_on(store: Store, version: str, *items: TrainedOn) -> None:
+    """Commit what a model was trained on."""
+    with store.transaction() as tx:
+        save_training_items(tx, version, items)
+        tx.commit()
+
+
+def at(minute: int) -> datetime:
+    """An instant, this many minutes into a known hour."""
+    return datetime(2026, 11, 20, 12, minute, tzinfo=UTC)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from store import migrating
+from store.errors import StoreOpenError
+from store.schema import Base
+from store.session import Store, open_store
+
+OPEN = """
+import sys
+from store.session import open_store
+sys.stdin.readline()
+store = open_store(sys.argv[1])
+print(store.schema_version())
+store.close()
+"""
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_the_migrated_schema_is_the_declared_one(store: Store) -> None:
+    with store.read() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_comparison_would_notice_a_difference(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.session.execute(text("ALTER TABLE runs DROP COLUMN error"))
+        context = MigrationContext.configure(tx.session.connection(), opts={"compare_type": True})
+        assert [difference[0] for difference in compare_metadata(context, Base.metadata)] == ["add_column"]
+
+
+def test_opening_again_changes_nothing(store_url: str) -> None:
+    versions = []
+    for _ in range(2):
+        store = open_store(store_url)
+        versions.append(store.schema_version())
+        store.close()
+    assert versions == [migrating.head_revision()] * 2
+
+
+def test_processes_that_open_a_new_store_at_once_all_succeed(empty_url: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, empty_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outcomes = [process.communicate(timeout=120) for process in processes]
+    assert [out.strip() for out, _ in outcomes] == [migrating.head_revision()] * 4, outcomes
+
+
+def test_a_store_newer_than_the_program_is_refused_with_both_revisions(store_url: str) -> None:
+    execute(store_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreOpenError) as caught:
+        open_store(store_url)
+    assert "9999" in str(caught.value)
+    assert migrating.head_revision() in str(caught.value)
+    with pytest.raises(StoreOpenError, match="9999"):
+        open_store(store_url, migrate=False)
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(empty_url: str) -> None:
+    execute(empty_url, "CREATE TABLE task_completion (id INTEGER)")
+    with pytest.raises(StoreOpenError, match="task_completion"):
+        open_store(empty_url)
+    engine = create_engine(empty_url)
+    assert inspect(engine).get_table_names() == ["task_completion"]
+    engine.dispose()
+
+
+def test_without_migrating_a_store_at_another_schema_is_refused(empty_url: str, backend: str) -> None:
+    with pytest.raises(StoreOpenError):
+        open_store(empty_url, migrate=False)
+    if backend == "sqlite":
+        assert not Path(empty_url.removeprefix("sqlite:///")).exists()
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        real(*_)
+        raise KeyboardInterrupt
+
+    real = migrating.command.upgrade
+    monkeypatch.setattr(migrating.command, "upgrade", broken)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(empty_url)
+    engine = create_engine(empty_url)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+    monkeypatch.undo()
+    open_store(empty_url).close()
+
+
+def test_every_step_can_be_taken_back(store: Store) -> None:
+    with store.transaction() as tx:
+        config = migrating._config()
+        config.attributes["connection"] = tx.session.connection()
+        command.downgrade(config, "base")
+        tx.commit()
+    with store.read() as session:
+        assert inspect(session.connection()).get_table_names() == ["alembic_version"]
+
+
+def test_there_is_one_line_of_migrations() -> None:
+    assert len(ScriptDirectory.from_config(migrating._config()).get_heads()) == 1
+
+
+def test_the_migrations_run_from_an_installed_package(tmp_path: Path) -> None:
+    wheels, installed = tmp_path / "wheels", tmp_path / "installed"
+    root = Path(__file__).parents[2]
+    source = tmp_path / "source"
+    _copy_packages(root, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source)], check=True)
+    wheel = next(wheels.glob("*.whl"))
+    subprocess.run([*pip, "install", "--no-deps", "--no-compile", "--target", str(installed), str(wheel)], check=True)
+    code = "import store, sys; from store.session import open_store; print(store.__file__); open_store(sys.argv[1])"
+    opened = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'store.sqlite'}"],
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
+    assert opened.stdout.startswith(str(installed))
+
+
+def _copy_packages(root: Path, target: Path) -> None:
+    target.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, target / name)
+    for package in ("ner", "store"):
+        shutil.copytree(root / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,0 +1,84 @@
+"""Webhooks, answered from memory: a thread tells the store that something changed, a reason to pull sooner.
+
+Label Studio waits for the answer inside the annotator's own request, so nothing here may take time. A hint that is
+lost costs nothing, since a pull finds everything by itself: a full queue lets go of its oldest one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from ner.errors import RuleError
+from store.hints import add_hint
+from store.session import Store
+
+log = logging.getLogger(__name__)
+
+_CAPACITY = 1000
+# Events come in bursts (a bulk action, a fast annotator); one row a burst is enough.
+_GATHER_SECONDS = 0.2
+
+Key = tuple[int, str]
+
+
+class Hints:
+    """A bounded queue of (Label Studio's project id, action) and the thread that empties it into the store."""
+
+    def __init__(self, store: Callable[[], Store], on_lost: Callable[[], object] = lambda: None) -> None:
+        self._store, self._on_lost = store, on_lost
+        self._waiting: OrderedDict[Key, None] = OrderedDict()
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to empty the queue."""
+        self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, and end the thread."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def add(self, ls_project_id: int, action: str) -> None:
+        """Remember a hint; the same one twice before it is written is one."""
+        with self._changed:
+            self._waiting[ls_project_id, action] = None
+            if len(self._waiting) > _CAPACITY:
+                self._waiting.popitem(last=False)
+                self._on_lost()
+            self._changed.notify()
+
+    def write(self) -> int:
+        """Write what waits, in one transaction; the number written. What the store refuses is lost, and counted."""
+        with self._changed:
+            taken = list(self._waiting)
+            self._waiting.clear()
+        if not taken:
+            return 0
+        try:
+            with self._store().transaction() as tx:
+                for ls_project_id, action in taken:
+                    add_hint(tx, ls_project_id, action)
+                tx.commit()
+        except RuleError as error:
+            log.warning("%d hints are lost, the next pull will find what they were about: %s", len(taken), error)
+            for _ in taken:
+                self._on_lost()
+            return 0
+        return len(taken)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with self._changed:
+                while not self._waiting and not self._stop.is_set():
+                    self._changed.wait()
+            self._stop.wait(_GATHER_SECONDS)
+            self.write()

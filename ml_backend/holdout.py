@@ -1,0 +1,95 @@
+"""Which tasks are held out, and the score that stands for them: never the model's answer, nor its confidence.
+
+What annotators are shown for a held-out text would leak into what judges the next model. Known tasks are answered
+from memory; a task that the store has not seen yet is placed as the next pull will place it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ml_backend.payload import Asked
+from ner.documents import content_hash
+from store.projects import project_by_id
+from store.schema import HOLDOUT, Document, Prediction, Split
+from store.splits import Keys, place
+
+_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """One project's split as it stood when it was read.
+
+    held: the tasks held out, each with the score that was published for it under the model in service (None: none
+    yet). free: every other task in the store. ladder: quantiles 0..100 of the scores published for the others.
+    """
+
+    held: Mapping[int, float | None] = field(default_factory=dict)
+    free: frozenset[int] = frozenset()
+    ladder: tuple[float, ...] = ()
+    salt: str = ""
+
+    def is_held(self, task_id: int) -> bool | None:
+        """Whether the task is held out; None for one that the store has not seen."""
+        if task_id in self.held:
+            return True
+        return False if task_id in self.free else None
+
+    def score(self, asked: Asked) -> float:
+        """0..1: the published score, else a place among the published ones drawn by a salted hash of the task."""
+        published = self.held.get(asked.task_id) if asked.task_id is not None else None
+        return published if published is not None else self._drawn(f"{asked.task_id}\0{asked.text}")
+
+    def _drawn(self, name: str) -> float:
+        digest = hashlib.sha256(f"{self.salt}\0score\0{name}".encode("utf-8", "surrogatepass")).digest()
+        place_in_queue = int.from_bytes(digest[:8], "big") / 2**64
+        if not self.ladder:
+            return place_in_queue
+        return self.ladder[min(int(place_in_queue * len(self.ladder)), len(self.ladder) - 1)]
+
+
+def read_holdout(session: Session, project_id: int, salt: str, version: str | None) -> Holdout:
+    """The split of the project's tasks, and the scores published for them by the model `version`."""
+    published = (Prediction.document_id == Document.id) & (Prediction.model == version)
+    rows = session.execute(
+        select(Document.ls_task_id, Split.split, Prediction.score, Prediction.holdout)
+        .join(Split, Split.document_id == Document.id)
+        .outerjoin(Prediction, published)
+        .where(Document.project_id == project_id, Document.ls_task_id.is_not(None))
+    ).all()
+    held = {task: score for task, split, score, _ in rows if task is not None and split == HOLDOUT}
+    free = frozenset(task for task, split, _, _ in rows if task is not None and split != HOLDOUT)
+    scores = sorted(score for _, split, score, empty in rows if score is not None and split != HOLDOUT and not empty)
+    return Holdout(held, free, _quantiles(scores), salt)
+
+
+def fingerprint(session: Session, project_id: int, version: str | None) -> tuple[object, ...]:
+    """Changes when `read_holdout` would answer otherwise; cheaper to ask for."""
+    splits = select(func.count(), func.max(Split.assigned_at), func.count(Document.ls_task_id)).select_from(Split)
+    splits = splits.join(Document, Document.id == Split.document_id).where(Document.project_id == project_id)
+    published = select(func.count(), func.max(Prediction.published_at)).where(Prediction.model == version)
+    return (version, *session.execute(splits).one(), *session.execute(published).one())
+
+
+def place_unseen(session: Session, project_id: int, asked: Sequence[Asked]) -> list[bool]:
+    """Whether each task, none of them in the store, will be held out when it is pulled."""
+    keys = [keys_of(item) for item in asked]
+    return [at.split == HOLDOUT for at in place(session, project_by_id(session, project_id), keys)]
+
+
+def keys_of(asked: Asked) -> Keys:
+    """What a task is placed by: the group it names, else its text."""
+    digest = content_hash(asked.text)
+    return Keys(asked.group or digest, digest)
+
+
+def _quantiles(ordered: Sequence[float]) -> tuple[float, ...]:
+    if not ordered:
+        return ()
+    return tuple(ordered[step * (len(ordered) - 1) // _STEPS] for step in range(_STEPS + 1))

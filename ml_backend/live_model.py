@@ -1,0 +1,258 @@
+"""The models in service, one for each project: a new one is loaded and proven before it takes the old one's place.
+
+A thread of each process asks the store which version is promoted. Requests read one reference and keep what they got
+until they have answered, so they wait for nothing and a promotion fails none of them. A new model that cannot be
+loaded leaves the old one in service and is tried again, ever more seldom.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ml_backend.holdout import Holdout, fingerprint, read_holdout
+from ml_backend.projects import LinkedProject, linked_projects
+from ner.bundle import load_bundle
+from ner.errors import BundleError, RuleError
+from ner.tagger import Tagger
+from store.session import Store, open_store
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
+_WARM_UP = "A first answer allocates what later ones use again."
+# Reading the splits of a large project takes at most this share of the thread's time.
+_SPLIT_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is in service for a project. `problem`: why the promoted version is not, None when it is."""
+
+    linked: LinkedProject
+    tagger: Tagger | None = None
+    holdout: Holdout = field(default_factory=Holdout)
+    problem: RuleError | None = None
+
+    @property
+    def version(self) -> str | None:
+        """The version that answers now."""
+        return self.tagger.version if self.tagger is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told: of a version that took over (slug, old, new), and of one that could not be loaded (slug)."""
+
+    changed: Callable[[str, str | None, str | None], object] = lambda *_: None
+    failed: Callable[[str], object] = lambda _: None
+
+
+def load_tagger(folder: Path, version: str, labels: tuple[str, ...], threads: int) -> Tagger:
+    """A tagger that has been verified and has answered; raises BundleError.
+
+    The order of the labels is the model's own: a config whose labels were only moved about is still the same one.
+    """
+    bundle = load_bundle(folder)
+    if bundle.manifest.version != version:
+        raise BundleError(
+            "a model folder holds the version that the store has for it",
+            value=f"{folder}: {bundle.manifest.version}, store {version}",
+            next_step="Put the model's own folder back, or roll back to another version.",
+        )
+    check_labels(bundle.labels.types, labels)
+    tagger = Tagger(bundle, threads)
+    tagger.tag(_WARM_UP)
+    return tagger
+
+
+def check_labels(model: tuple[str, ...], config: tuple[str, ...]) -> None:
+    """Raise BundleError, naming both lists, unless the model and the label config have the same labels."""
+    if set(model) != set(config):
+        raise BundleError(
+            "a model's labels are those of the project's label config",
+            value=f"model {sorted(model)}, config {sorted(config)}",
+            next_step="Retrain from scratch for the new labels, or put the config back.",
+        )
+
+
+class LiveModel:
+    """The model of one project, and its splits; used by one thread."""
+
+    def __init__(self, model_dir: Path, threads: int, listener: Listener) -> None:
+        self._model_dir, self._threads, self._listener = model_dir, threads, listener
+        self._served: Served | None = None
+        self._wanted: tuple[object, ...] = ()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._fingerprint: tuple[object, ...] = ()
+        self._splits_due = 0.0
+        self._splits_version: str | None = None
+
+    def follow(self, linked: LinkedProject, store: Store) -> Served:
+        """What is to be served now: the promoted model when it can be loaded, else the one in service."""
+        served = replace(self._served, linked=linked) if self._served is not None else Served(linked)
+        self._served = self._read_splits(self._load(served), store)
+        return self._served
+
+    def close(self) -> None:
+        """Note that the project is served no longer."""
+        if self._served is not None and self._served.version is not None:
+            self._listener.changed(self._served.linked.slug, self._served.version, None)
+
+    def _load(self, served: Served) -> Served:
+        linked = served.linked
+        if linked.version == served.version:
+            return replace(served, problem=None)
+        if linked.version is None or linked.path is None:
+            self._listener.changed(linked.slug, served.version, None)
+            return replace(served, tagger=None, problem=None)
+        wanted = (linked.version, linked.labels)
+        if wanted == self._wanted and time.monotonic() < self._retry_at:
+            return served
+        if wanted != self._wanted:
+            self._wanted, self._failures = wanted, 0
+        try:
+            tagger = load_tagger(self._model_dir / linked.path, linked.version, linked.labels, self._threads)
+        except RuleError as error:
+            return self._failed(served, error)
+        log.info("project %s: %s is in service, after %s", linked.slug, tagger.version, served.version or "none")
+        self._listener.changed(linked.slug, served.version, tagger.version)
+        return replace(served, tagger=tagger, problem=None)
+
+    def _failed(self, served: Served, error: RuleError) -> Served:
+        wait = min(_FIRST_RETRY * 2**self._failures, _LAST_RETRY)
+        self._failures += 1
+        self._retry_at = time.monotonic() + wait
+        self._listener.failed(served.linked.slug)
+        log.error(
+            "project %s: %s cannot be served, %s stays; next try in %.0f s: %s",
+            served.linked.slug,
+            served.linked.version,
+            served.version or "no model",
+            wait,
+            error,
+        )
+        return replace(served, problem=error)
+
+    def _read_splits(self, served: Served, store: Store) -> Served:
+        started = time.monotonic()
+        linked, version = served.linked, served.version
+        if started < self._splits_due and version == self._splits_version:
+            return served
+        with store.read() as session:
+            now = (linked.ls_url, linked.ls_project_id, *fingerprint(session, linked.project_id, version))
+            if now != self._fingerprint:
+                holdout = read_holdout(session, linked.project_id, linked.salt, version)
+                served, self._fingerprint = replace(served, holdout=holdout), now
+        self._splits_version = version
+        ended = time.monotonic()
+        self._splits_due = ended + (ended - started) / _SPLIT_SHARE
+        return served
+
+
+class LiveModels:
+    """Follows the store for every linked project. Start it in the process that serves, after any fork."""
+
+    def __init__(
+        self, store_url: str, model_dir: Path, *, poll_seconds: float, threads: int, listener: Listener | None = None
+    ) -> None:
+        self._store_url, self._model_dir = store_url, model_dir
+        self._poll_seconds, self._threads = poll_seconds, threads
+        self._listener = listener or Listener()
+        self._models: dict[int, LiveModel] = {}
+        self._served: Mapping[int, tuple[Served, ...]] = {}
+        self._store: Store | None = None
+        self._opening = threading.Lock()
+        self._store_problem: RuleError | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Load what is promoted, then follow the store from a thread; a store that is away is waited for there."""
+        self._stop.clear()
+        self.refresh()
+        self._thread = threading.Thread(target=self._follow, name="live-models", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and let go of the store."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def served(self) -> Mapping[int, tuple[Served, ...]]:
+        """By Label Studio's project id; several where projects of two servers share one id."""
+        return self._served
+
+    @property
+    def store_problem(self) -> RuleError | None:
+        """Why the store could not be read the last time; None when it could."""
+        return self._store_problem
+
+    def store(self) -> Store:
+        """The open store; raises StoreError when it cannot be opened."""
+        with self._opening:
+            if self._store is None:
+                self._store = open_store(self._store_url, migrate=False)
+            return self._store
+
+    def refresh(self) -> None:
+        """Bring what is served in line with the store. Never raises: what cannot be learned now stays as it was."""
+        try:
+            with self.store().read() as session:
+                linked = linked_projects(session)
+            for project in linked:
+                self._put(self._model(project.project_id).follow(project, self.store()))
+            self._drop_all_but({project.project_id for project in linked})
+        except RuleError as error:
+            self._note_store(error)
+        except Exception:
+            log.exception("following the store failed; what is in service stays")
+        else:
+            self._note_store(None)
+
+    def _model(self, project_id: int) -> LiveModel:
+        if project_id not in self._models:
+            self._models[project_id] = LiveModel(self._model_dir, self._threads, self._listener)
+        return self._models[project_id]
+
+    def _put(self, served: Served) -> None:
+        """Serve this from now on: one reference is replaced, requests see the old mapping or the new one."""
+        self._serve([*self._others({served.linked.project_id}), served])
+
+    def _drop_all_but(self, project_ids: set[int]) -> None:
+        gone = self._models.keys() - project_ids
+        for project_id in gone:
+            self._models.pop(project_id).close()
+        if gone:
+            self._serve(self._others(gone))
+
+    def _others(self, project_ids: set[int]) -> list[Served]:
+        every = (served for group in self._served.values() for served in group)
+        return [served for served in every if served.linked.project_id not in project_ids]
+
+    def _serve(self, every: list[Served]) -> None:
+        by_ls_id: dict[int, tuple[Served, ...]] = {}
+        for served in every:
+            key = served.linked.ls_project_id
+            by_ls_id[key] = (*by_ls_id.get(key, ()), served)
+        self._served = by_ls_id
+
+    def _note_store(self, problem: RuleError | None) -> None:
+        if problem is not None and self._store_problem is None:
+            log.error("the store cannot be read, what is in service stays: %s", problem)
+        if problem is None and self._store_problem is not None:
+            log.info("the store can be read again")
+        self._store_problem = problem
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll_seconds):
+            self.refresh()

@@ -1,0 +1,84 @@
+"""Prometheus metrics, summed over the worker processes where there are several.
+
+With PROMETHEUS_MULTIPROC_DIR in the environment before `prometheus_client` is first imported (`serve` sees to it),
+each process writes its numbers to that folder and any of them answers for all. Without it a process knows its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from ml_backend.live_model import Listener
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0)
+_UNMATCHED = "unmatched"
+
+
+class Metrics:
+    """The backend's counters; one set for each app."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        registry = None if self._shared else self._registry
+        self._requests = Counter(
+            "ner_backend_requests", "Requests answered.", ["endpoint", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "ner_backend_request_seconds", "Time to answer.", ["endpoint"], buckets=_SECONDS, registry=registry
+        )
+        self._tasks = Counter("ner_backend_tasks", "Tasks predicted.", ["project"], registry=registry)
+        self._serving = Gauge(
+            "ner_backend_model_serving",
+            "Worker processes that serve a version.",
+            ["project", "version"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._failures = Counter(
+            "ner_backend_model_load_failures",
+            "Promoted models that could not be loaded.",
+            ["project"],
+            registry=registry,
+        )
+        self._hints = Counter("ner_backend_hints", "Webhook events taken.", registry=registry)
+        self._lost = Counter("ner_backend_hints_lost", "Webhook events that were let go of.", registry=registry)
+
+    def answered(self, endpoint: str | None, status: int, seconds: float) -> None:
+        """Count one answer; `endpoint` is None where no route matched."""
+        name = endpoint or _UNMATCHED
+        self._requests.labels(name, str(status)).inc()
+        self._seconds.labels(name).observe(seconds)
+
+    def predicted(self, project: str, tasks: int) -> None:
+        """Count predicted tasks."""
+        self._tasks.labels(project).inc(tasks)
+
+    def hinted(self) -> None:
+        """Count a webhook event."""
+        self._hints.inc()
+
+    def lost_hint(self) -> None:
+        """Count a webhook event that was dropped."""
+        self._lost.inc()
+
+    def listener(self) -> Listener:
+        """What the live models report to."""
+        return Listener(self._changed, lambda project: self._failures.labels(project).inc())
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        if not self._shared:
+            return generate_latest(self._registry)
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        return generate_latest(merged)
+
+    def _changed(self, project: str, old: str | None, new: str | None) -> None:
+        if old is not None:
+            self._serving.labels(project, old).set(0)
+        if new is not None:
+            self._serving.labels(project, new).set(1)

@@ -1,0 +1,130 @@
+"""What Label Studio sends, read and checked: JSON bodies, project ids, the tasks to predict. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ml_backend.refusals import TooLargeError
+from ner.documents import check_text
+from ner.errors import InputError
+from ner.label_config import LabelConfig
+from ner.label_studio import task_text
+
+_LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may hold: tasks, and code points in one text."""
+
+    max_tasks: int
+    max_text_chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """A checked request. `label_config` is the project's config as Label Studio has it now, None when not sent."""
+
+    ls_project_id: int
+    tasks: list[dict[str, Any]]
+    label_config: LabelConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One task to predict: its text, its id in Label Studio (None from other callers) and the group it names."""
+
+    text: str
+    task_id: int | None
+    group: str | None
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """The object a request body holds; raises InputError for anything else."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InputError("a request body is JSON", value=reason, next_step="Send a JSON object in UTF-8.") from None
+    if not isinstance(value, dict):
+        raise InputError("a request body is a JSON object", value=value)
+    return value
+
+
+def read_project_id(value: object) -> int:
+    """The id in `"7.1795219575"` (id and time of creation), `"7"` or `7`; raises InputError for anything else."""
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{1,19})(\.[0-9]{1,19})?", value)):
+        value = int(found.group(1))
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_ID:
+        raise InputError('a project is "<id>.<time of creation>"', value=value, next_step='Such as "7.1795219575".')
+    return value
+
+
+def read_predict(payload: Mapping[str, Any], limits: Limits) -> PredictRequest:
+    """Check a /predict body but for its tasks' texts, which need the label config (`read_tasks`)."""
+    project = read_project_id(payload.get("project"))
+    tasks = payload.get("tasks")
+    if not isinstance(tasks, list):
+        raise InputError("`tasks` is a list of tasks", value=tasks)
+    if len(tasks) > limits.max_tasks:
+        raise TooLargeError(
+            f"a request holds at most {limits.max_tasks:,} tasks", value=f"{len(tasks):,}", next_step="Send fewer."
+        )
+    params = payload.get("params")
+    if params is not None and not isinstance(params, dict):
+        raise InputError("`params` is an object", value=params)
+    config = payload.get("label_config")
+    if config is not None and not isinstance(config, str):
+        raise InputError("`label_config` is a string of XML", value=config)
+    return PredictRequest(project, tasks, parse_config(config) if config else None)
+
+
+@lru_cache(maxsize=128)
+def parse_config(xml: str) -> LabelConfig:
+    """`LabelConfig.parse`, remembered: every request carries its project's config, and it seldom changes."""
+    return LabelConfig.parse(xml)
+
+
+def read_tasks(tasks: list[dict[str, Any]], config: LabelConfig, limits: Limits) -> list[Asked]:
+    """The texts to predict, in order, an empty or blank one as "". Raises InputError naming the first bad task."""
+    return [_read_task(index, task, config, limits) for index, task in enumerate(tasks)]
+
+
+def _read_task(index: int, task: object, config: LabelConfig, limits: Limits) -> Asked:
+    try:
+        text = task_text(task, config)
+        if not text or text.isspace():
+            text = ""
+        elif len(text) > limits.max_text_chars:
+            raise TooLargeError(
+                f"a text has at most {limits.max_text_chars:,} characters",
+                value=f"{len(text):,} characters",
+                next_step="Split it into tasks.",
+            )
+        else:
+            check_text(text)
+        task_id = _task_id(task)
+    except (InputError, TooLargeError) as error:
+        raise type(error)(f"task {index}: {error.rule}", value=error.value, next_step=error.next_step) from None
+    return Asked(text, task_id, _group(task))
+
+
+def _task_id(task: Any) -> int | None:
+    found = task.get("id")
+    if found is None or (isinstance(found, int) and not isinstance(found, bool) and abs(found) <= _LARGEST_ID):
+        return found
+    raise InputError("a task's `id` is a whole number", value=found)
+
+
+def _group(task: Any) -> str | None:
+    """What ties a task to others (a thread, a post): the `doc` of its data or meta, as a pull reads it."""
+    for fields in (task["data"], task.get("meta")):
+        found = fields.get("doc") if isinstance(fields, dict) else None
+        if isinstance(found, str | int) and not isinstance(found, bool) and str(found).strip():
+            return str(found)
+    return None

@@ -1,0 +1,122 @@
+"""Tasks in, predictions out: one result for each task, in order, empty ones too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_backend.holdout import keys_of, place_unseen
+from ml_backend.live_model import LiveModels, Served, check_labels
+from ml_backend.payload import Asked, Limits, PredictRequest, parse_config, read_tasks
+from ml_backend.projects import LinkedProject
+from ml_backend.refusals import NoModelError, TooLargeError, UnknownProjectError
+from ner.errors import BundleError
+from ner.label_config import LabelConfig
+from ner.label_studio import clip_score, to_result
+from ner.tagger import Tagger, Tagging
+from store.errors import StoreError
+from store.splits import draws_holdout
+
+_LINK = "Link the project with `loop connect`, or remove this backend from it in Label Studio."
+
+
+def find_project(served: Mapping[int, Sequence[Served]], ls_project_id: int) -> Served:
+    """What is served for Label Studio's project; raises UnknownProjectError unless exactly one project is linked."""
+    found = served.get(ls_project_id, ())
+    if not found:
+        raise UnknownProjectError(
+            "a project in Label Studio is linked to one in the store", value=ls_project_id, next_step=_LINK
+        )
+    if len(found) > 1:
+        raise UnknownProjectError(
+            "one project of the store is linked to an id in Label Studio",
+            value=f"{ls_project_id}: {', '.join(f'{one.linked.name} on {one.linked.ls_url}' for one in found)}",
+            next_step="Give each Label Studio server a backend and a store of its own.",
+        )
+    return found[0]
+
+
+def predict(
+    request: PredictRequest, served: Served, live: LiveModels, limits: Limits, seconds: float
+) -> list[dict[str, Any]]:
+    """[{"result", "score", "model_version"}] for the request's tasks, by what is `served` for its project.
+
+    Raises RefusalError or InputError, naming the rule, when there is no model for the request or a task breaks a rule.
+    """
+    config = request.label_config or parse_config(served.linked.label_config)
+    tagger = _tagger(served, config)
+    asked = read_tasks(request.tasks, config, limits)
+    held = _held(asked, served, live)
+    free = [item.text for item, out in zip(asked, held, strict=True) if not out]
+    taggings = iter(_tag(tagger, free, time.monotonic() + seconds))
+    version = tagger.version
+    return [
+        _empty(served.holdout.score(item), version) if out else _prediction(next(taggings), item.text, config, version)
+        for item, out in zip(asked, held, strict=True)
+    ]
+
+
+def _tagger(served: Served, config: LabelConfig) -> Tagger:
+    tagger = served.tagger
+    if tagger is None and served.problem is not None:
+        raise NoModelError(
+            f"the promoted model of project {served.linked.name!r} can be served",
+            value=f"{served.linked.version}: {served.problem.rule}",
+            next_step=served.problem.next_step or "See the backend's log.",
+        )
+    if tagger is None:
+        raise NoModelError(
+            "a project has a promoted model before it is asked for predictions",
+            value=served.linked.name,
+            next_step="Run `loop retrain`, `loop evaluate` and `loop promote`, or `loop run`.",
+        )
+    try:
+        check_labels(tagger.labels.types, config.labels)
+    except BundleError as error:
+        raise NoModelError(error.rule, value=error.value, next_step=error.next_step) from None
+    return tagger
+
+
+def _held(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool]:
+    """Whether each task is held out. A task without an id is no task of Label Studio's: nobody will label it."""
+    held = [False if item.task_id is None else served.holdout.is_held(item.task_id) for item in asked]
+    unseen = [index for index, known in enumerate(held) if known is None]
+    if unseen:
+        placed = _place([asked[index] for index in unseen], served.linked, live)
+        for index, out in zip(unseen, placed, strict=True):
+            held[index] = out
+    return [bool(out) for out in held]
+
+
+def _place(asked: Sequence[Asked], linked: LinkedProject, live: LiveModels) -> list[bool]:
+    """Whether tasks that the store has not seen will be held out; while it is away, by the draw alone."""
+    try:
+        with live.store().read() as session:
+            return place_unseen(session, linked.project_id, asked)
+    except StoreError:
+        return [draws_holdout(linked.salt, keys_of(item).group_key, linked.holdout_share) for item in asked]
+
+
+def _tag(tagger: Tagger, texts: list[str], deadline: float) -> list[Tagging]:
+    if len(texts) == 1:
+        return [tagger.tag(texts[0])]
+
+    def check(done: int) -> None:
+        if time.monotonic() > deadline and done < len(texts):
+            raise TooLargeError(
+                "a request is answered before Label Studio hangs up",
+                value=f"{done:,} of {len(texts):,} texts tagged when the time was over",
+                next_step="Send fewer tasks in a request.",
+            )
+
+    return tagger.tag_many(texts, progress=check)
+
+
+def _prediction(tagging: Tagging, text: str, config: LabelConfig, version: str) -> dict[str, Any]:
+    result = to_result(tagging.spans, text, config)
+    return {"result": result, "score": clip_score(tagging.confidence), "model_version": version}
+
+
+def _empty(score: float, version: str) -> dict[str, Any]:
+    return {"result": [], "score": clip_score(score), "model_version": version}

@@ -1,0 +1,128 @@
+"""`python -m ml_backend`: gunicorn with the app, as the environment says.
+
+The app is imported before the workers are forked, so they share its memory; whatever has threads or connections
+(models, store) is started in each worker, before it takes its first request.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from ml_backend.settings import Settings
+from ner.errors import ConfigError, RuleError
+
+log = logging.getLogger(__name__)
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
+# A worker that says nothing for so long is replaced; its main thread says something every second, busy or not.
+_SILENT_SECONDS = 60
+_GRACE_SECONDS = 30
+_KEEP_ALIVE_SECONDS = 75
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; 3 when the configuration is wrong or the port is taken."""
+    try:
+        settings = Settings.from_environ(os.environ)
+        listener = listen(settings)
+    except RuleError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the edge prints
+        return error.exit_code
+    logging.basicConfig(level=settings.logging_level, format=_LOG_FORMAT, stream=sys.stderr)
+    metrics_dir = Path(tempfile.mkdtemp(prefix="ner-backend-metrics-"))
+    # Both are read by libraries when they are first imported, hence before `_Server.load`.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    owner = os.getpid()
+    try:
+        log.info("listening on http://%s:%d", *listener.getsockname()[:2])
+        _Server(settings, listener).run()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    finally:
+        if os.getpid() == owner:
+            shutil.rmtree(metrics_dir, ignore_errors=True)
+    return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that the workers share; raises ConfigError for a port that is taken or an address that is not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            "the backend's address is free",
+            value=f"{settings.host}:{settings.port}: {getattr(error, 'strerror', None) or error}",
+            next_step="Stop what listens there, or set PORT (and HOST) to another address.",
+        ) from error
+    return listener
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings, self._listener = settings, listener
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in options(self._settings, self._listener.fileno()).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return importlib.import_module("ml_backend.app").create_app(self._settings)
+
+
+def options(settings: Settings, listener: int) -> dict[str, Any]:
+    """gunicorn's settings; `listener` is the file number of the listening socket."""
+    return {
+        "bind": [f"fd://{listener}"],
+        "workers": settings.workers,
+        "worker_class": "gthread",
+        "threads": settings.threads,
+        "preload_app": True,
+        "keepalive": _KEEP_ALIVE_SECONDS,
+        "timeout": _SILENT_SECONDS,
+        "graceful_timeout": _GRACE_SECONDS,
+        "loglevel": settings.log_level.lower(),
+        "accesslog": None,
+        "control_socket_disable": True,
+        "when_ready": _when_ready,
+        "post_worker_init": _post_worker_init,
+        "worker_exit": _worker_exit,
+        "child_exit": _child_exit,
+    }
+
+
+def _when_ready(_server: object) -> None:
+    """What is in memory now stays shared: the collector would write into every object it visits."""
+    gc.collect()
+    gc.freeze()
+
+
+def _post_worker_init(worker: Any) -> None:
+    worker.wsgi.extensions["ml_backend"].start()
+
+
+def _worker_exit(_server: object, worker: Any) -> None:
+    worker.wsgi.extensions["ml_backend"].stop()
+
+
+def _child_exit(_server: object, worker: Any) -> None:
+    """Take the gauges of a worker that is gone out of the sums."""
+    multiprocess = importlib.import_module("prometheus_client.multiprocess")
+    multiprocess.mark_process_dead(worker.pid)

@@ -1,0 +1,105 @@
+"""What the environment says, read once and checked. No repr shows the password."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from ner.documents import MAX_TEXT_CHARS
+from ner.errors import ConfigError
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one backend runs.
+
+    store_url: the loop's store (a SQLAlchemy URL). model_dir: what models' paths in the store are relative to.
+    user, password: of basic auth, both empty for none. port: 0 lets the system choose. workers: processes, each with
+    its own models; threads: requests at once in each; model_threads: texts of one request at once in each.
+    max_tasks, max_text_chars (code points of one text), max_body_bytes: what one request may hold at most.
+    answer_seconds: after which a request is refused (Label Studio hangs up after 100). poll_seconds: how often the
+    store is asked which models are promoted.
+    """
+
+    store_url: str
+    model_dir: Path
+    user: str = ""
+    password: str = field(default="", repr=False)
+    host: str = "127.0.0.1"
+    port: int = 9090
+    workers: int = 1
+    threads: int = 4
+    model_threads: int = 1
+    log_level: str = "INFO"
+    max_tasks: int = 10_000
+    max_text_chars: int = MAX_TEXT_CHARS
+    max_body_bytes: int = 128 * 1024 * 1024
+    answer_seconds: float = 95.0
+    poll_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if bool(self.user) != bool(self.password):
+            missing = "BASIC_AUTH_PASS" if self.user else "BASIC_AUTH_USER"
+            raise ConfigError("basic auth has a user and a password", value=f"no {missing}", next_step="Set both.")
+        if self.log_level not in _LEVELS:
+            raise ConfigError(f"LOG_LEVEL is one of {', '.join(_LEVELS)}", value=self.log_level)
+
+    @property
+    def logging_level(self) -> int:
+        """The level as the logging module counts it."""
+        return logging.getLevelNamesMapping()[self.log_level]
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the environment; unset or empty variables keep their default. Raises ConfigError, naming the variable.
+
+        Without WORKERS there is one: its threads share the models, and the runtime works outside the interpreter lock.
+        """
+        store_url = environ.get("LOOP_STORE_URL", "")
+        if not store_url:
+            raise ConfigError(
+                "LOOP_STORE_URL names the loop's store",
+                next_step="Set it to the store of `loop init`, e.g. sqlite:////path/loop.db.",
+            )
+        workers = _number(environ, "WORKERS", cls.workers, int, 1, 64)
+        cores = len(os.sched_getaffinity(0))
+        return cls(
+            store_url=store_url,
+            model_dir=Path(environ.get("MODEL_DIR") or "models"),
+            user=environ.get("BASIC_AUTH_USER", ""),
+            password=environ.get("BASIC_AUTH_PASS", ""),
+            host=environ.get("HOST") or cls.host,
+            port=_number(environ, "PORT", cls.port, int, 0, 65535),
+            workers=workers,
+            threads=_number(environ, "THREADS", cls.threads, int, 1, 256),
+            model_threads=_number(environ, "MODEL_THREADS", max(1, cores // workers), int, 1, 256),
+            log_level=(environ.get("LOG_LEVEL") or cls.log_level).upper(),
+            max_tasks=_number(environ, "MAX_TASKS", cls.max_tasks, int, 1, 10_000_000),
+            max_text_chars=_number(environ, "MAX_TEXT_CHARS", cls.max_text_chars, int, 1, MAX_TEXT_CHARS),
+            max_body_bytes=_number(environ, "MAX_BODY_BYTES", cls.max_body_bytes, int, 1024, 2**40),
+            answer_seconds=_number(environ, "ANSWER_SECONDS", cls.answer_seconds, float, 0.1, 86_400.0),
+            poll_seconds=_number(environ, "POLL_SECONDS", cls.poll_seconds, float, 0.05, 3600.0),
+        )
+
+
+def _number(
+    environ: Mapping[str, str], name: str, default: Number, read: Callable[[str], Number], low: Number, high: Number
+) -> Number:
+    written = environ.get(name, "").strip()
+    if not written:
+        return default
+    try:
+        number = read(written)
+    except ValueError:
+        number = None
+    if number is None or not low <= number <= high:
+        kind = "a whole number" if read is int else "a number"
+        raise ConfigError(f"{name} is {kind} from {low} to {high}", value=written)
+    return number

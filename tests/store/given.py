@@ -80,3 +80,8 @@ def trained_on(store: Store, version: str, *items: TrainedOn) -> None:
 def at(minute: int) -> datetime:
     """An instant, this many minutes into a known hour."""
     return datetime(2026, 11, 20, 12, minute, tzinfo=UTC)
+
+
+def task(ls_task_id: int, text: str, **fields: Any) -> NewDocument:
+    """A task with this id and text in Label Studio."""
+    return NewDocument(text, ls_task_id=ls_task_id, **fields)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ner.joints import is_break
 from ner.labels import LabelSet
 from ner.spans import Span
 
@@ -33,14 +34,18 @@ def is_valid_path(tags: IntArray, labels: LabelSet) -> bool:
     return bool(labels.allowed_start()[tags[0]]) and bool(labels.allowed_transitions()[tags[:-1], tags[1:]].all())
 
 
-def viterbi(log_probs: FloatArray, labels: LabelSet) -> IntArray:
+def viterbi(log_probs: FloatArray, labels: LabelSet, costs: FloatArray | None = None) -> IntArray:
     """(n,) the tags of the most probable valid path through (n, t) log-probabilities (Viterbi 1967).
 
-    Tokens are independent given the text but for the hard transitions of `LabelSet`, so when the best tag of each
-    token already makes a valid path, that path is the best one and nothing needs to be searched.
+    costs: (n,) nats from 0 on, what a path pays where an entity begins or ends just before a token (`ner.joints`);
+    the first token's is not read. Tokens are independent given the text but for these and the hard transitions of
+    `LabelSet`, so when the best tag of each token already makes a valid path that pays nothing, that path is the best
+    one and nothing needs to be searched.
     """
-    best = log_probs.argmax(axis=1)
-    return best if is_valid_path(best, labels) else _search(log_probs)
+    best: IntArray = log_probs.argmax(axis=1)
+    if is_valid_path(best, labels) and (costs is None or not costs[is_break(best)].any()):
+        return best
+    return _search(log_probs, np.zeros(len(log_probs)) if costs is None else costs)
 
 
 def tags_to_spans(
@@ -69,8 +74,9 @@ def tags_to_spans(
     return tuple(spans)
 
 
-def _search(log_probs: FloatArray) -> IntArray:
-    """Viterbi in O(n t): only I-X is choosy, so the best predecessor of every other tag is the same one.
+def _search(log_probs: FloatArray, costs: FloatArray) -> IntArray:
+    """Viterbi in O(n t): only I-X is choosy; O has the choice to stay O for nothing or to leave the best tag at a cost,
+    and the best predecessor of every B-X is the same one.
 
     Valid by construction, even where probabilities are 0: a backpointer of I-X can only be B-X or I-X, and I-X as a
     first tag scores minus infinity.
@@ -79,18 +85,25 @@ def _search(log_probs: FloatArray) -> IntArray:
     score[0, 2::2] = -np.inf
     begins, insides, own = score[:, 1::2], score[:, 2::2], log_probs[:, 2::2]
     stays = np.empty(insides.shape, dtype=np.bool_)
-    best = [0] * len(score)
-    for step in range(1, len(score)):
+    best, left = [0] * len(score), [0] * len(score)
+    for step, cost in enumerate(costs[1:].tolist(), start=1):
         before = step - 1
         best[step] = int(score[before].argmax())
+        broken = score[before, best[step]] - cost
+        left[step] = best[step] if broken > score[before, 0] else 0
         np.greater(insides[before], begins[before], out=stays[step])
-        score[step] += score[before, best[step]]
+        score[step, 0] += max(broken, score[before, 0])
+        begins[step] += broken
         np.add(own[step], np.maximum(insides[before], begins[before]), out=insides[step])
     path = [int(score[-1].argmax())]
     for step in range(len(score) - 1, 0, -1):
         tag = path[-1]
-        inside = tag > 0 and tag % 2 == 0
-        path.append(tag - (not stays[step, tag // 2 - 1]) if inside else best[step])
+        if tag == 0:
+            path.append(left[step])
+        elif tag % 2 == 1:
+            path.append(best[step])
+        else:
+            path.append(tag - (not stays[step, tag // 2 - 1]))
     return np.array(path[::-1], dtype=np.int64)
 
 

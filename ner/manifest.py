@@ -10,6 +10,7 @@ from typing import Any
 
 from ner.confidence import CONFIDENCES
 from ner.errors import BundleError, InputError
+from ner.joints import KINDS, check_costs
 from ner.labels import LabelSet
 
 MANIFEST = "manifest.json"
@@ -22,7 +23,7 @@ class Manifest:
 
     max_length: tokens of a window, special ones included. confidence: a name in CONFIDENCES. created_at: ISO 8601.
     parent: the version this one was trained from, None for the base encoder. files: SHA-256 (hex) of each file, by its
-    path within the folder with forward slashes.
+    path within the folder with forward slashes. break_costs: nats by kind of joint (`ner.joints`), {} for none.
     """
 
     version: str
@@ -38,6 +39,7 @@ class Manifest:
     libraries: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    break_costs: Mapping[str, float] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -77,12 +79,13 @@ def _checked(data: dict[str, Any]) -> Manifest:
         _require(isinstance(data.get(name), str) and data[name], name, "a string that is not empty", data)
     for name in ("max_length", "seed"):
         _require(type(data.get(name)) is int, name, "an integer", data)
-    for name in ("settings", "libraries", "scores", "files"):
+    for name in ("settings", "libraries", "scores", "files", "break_costs"):
         _require(isinstance(data.get(name), dict), name, "an object", data)
     _require(data.get("parent") is None or isinstance(data["parent"], str), "parent", "a string or null", data)
     _require(isinstance(data.get("labels"), list), "labels", "a list", data)
     _require(data["max_length"] > 0, "max_length", "positive", data)
     _require(data["confidence"] in CONFIDENCES, "confidence", f"one of {', '.join(CONFIDENCES)}", data)
+    _require(check_costs(data["break_costs"]), "break_costs", f"numbers from 0 on for {', '.join(KINDS)}", data)
     _require(all(isinstance(digest, str) for digest in data["files"].values()), "files", "names to SHA-256", data)
     try:
         labels = LabelSet(tuple(data["labels"])).types

@@ -15,6 +15,7 @@ from ner.bundle import Bundle
 from ner.confidence import CONFIDENCES
 from ner.decoding import FloatArray, log_softmax, tags_to_spans, viterbi
 from ner.documents import check_text
+from ner.joints import joint_costs
 from ner.labels import LabelSet
 from ner.network import Logits
 from ner.spans import Span
@@ -93,7 +94,8 @@ class Tagger:
     def _tag(self, text: str, spread: Spread[Window, Logits]) -> Tagging:
         log_probs, offsets = self._log_probs(text, spread)
         probs = np.exp(log_probs)
-        tags = viterbi(log_probs, self.labels)
+        costs = joint_costs(text, offsets, self._bundle.manifest.break_costs)
+        tags = viterbi(log_probs, self.labels, costs)
         return Tagging(tags_to_spans(tags, offsets, self.labels, probs), self._confidence(probs), self.version)
 
     def _log_probs(self, text: str, spread: Spread[Window, Logits]) -> tuple[FloatArray, IntArray]:

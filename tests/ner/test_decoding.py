@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,26 @@ def test_the_path_found_is_the_best_of_all_valid_paths(values: Array) -> None:
     found = viterbi(log_probs, LABELS)
     assert is_valid_path(found, LABELS)
     assert log_probs[rows, found].sum() == pytest.approx(best, abs=1e-9)
+
+
+costs = arrays.arrays(np.float64, st.just(4), elements=st.sampled_from([0.0, 0.5, 4.0, 30.0]))
+
+
+@given(logits, costs)
+def test_with_costs_the_path_found_is_the_best_after_paying_for_each_break(values: Array, prices: Array) -> None:
+    log_probs = log_softmax(values)
+    rows = np.arange(len(values))
+
+    def worth(path: Array) -> float:
+        pairs = enumerate(pairwise(path.tolist()), start=1)
+        paid = (prices[at] for at, (one, other) in pairs if other in (B_OS, B_VERSION) or (one != OUT and other == OUT))
+        return float(log_probs[rows, path].sum() - sum(paid))
+
+    every_path = (np.array(path) for path in product(range(5), repeat=len(values)))
+    best = max(worth(path) for path in every_path if is_valid_path(path, LABELS))
+    found = viterbi(log_probs, LABELS, prices[: len(values)])
+    assert is_valid_path(found, LABELS)
+    assert worth(found) == pytest.approx(best, abs=1e-9)
 
 
 @given(arrays.arrays(np.float64, st.tuples(st.integers(0, 30), st.just(5)), elements=st.sampled_from([-np.inf, -1.0])))

@@ -12,9 +12,12 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ner.spans import Span
 from weak_labeling.functions import Vote
+
+DocumentId = TypeVar("DocumentId", bound=Hashable)
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -51,9 +54,9 @@ class _Tally:
 
 def analyse(
     names: Sequence[str],
-    texts: Mapping[Hashable, str],
-    votes: Mapping[Hashable, Sequence[Vote]],
-    gold: Mapping[Hashable, Sequence[Span]] | None = None,
+    texts: Mapping[DocumentId, str],
+    votes: Mapping[DocumentId, Sequence[Vote]],
+    gold: Mapping[DocumentId, Sequence[Span]] | None = None,
 ) -> tuple[FunctionReport, ...]:
     """One report for each of `names`, in their order; a function that never voted is all zero.
 

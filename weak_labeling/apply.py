@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -31,8 +32,7 @@ class AppliedFunctions(Generic[DocumentId]):
 
     def failures_by_function(self) -> dict[str, int]:
         """Documents on which a function failed, for each that did; in order of name."""
-        names = [failure.function for failure in self.failures]
-        return {name: names.count(name) for name in sorted(set(names))}
+        return dict(sorted(Counter(failure.function for failure in self.failures).items()))
 
 
 def apply_functions(

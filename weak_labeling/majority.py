@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ner.spans import Span
+from ner.spans import Span, trim_whitespace
 from weak_labeling.functions import Vote
 
 
@@ -65,10 +65,6 @@ def _winner(active: Sequence[Vote]) -> str:
 def _trimmed(spans: Sequence[Span], text: str) -> Iterator[Span]:
     """Segments between two words may leave a blank at the edge of a span, or a span of blanks alone."""
     for span in spans:
-        covered = text[span.start : span.end]
-        if covered.strip():
-            yield Span(
-                span.start + len(covered) - len(covered.lstrip()),
-                span.end - len(covered) + len(covered.rstrip()),
-                span.label,
-            )
+        start, end = trim_whitespace(text, span.start, span.end)
+        if start < end:
+            yield Span(start, end, span.label)

@@ -37,7 +37,7 @@ software_of_a_house = labeling_function(name="software_of_a_house")(
     regex(rf"\b(?:{SOFTWARE_HOUSES}) (?!Windows)[A-Z][a-z]\w+(?: [A-Z]\w+)?", "SOFTWARE")
 )
 
-executables = labeling_function(name="executables")(regex(r"\b[\w-]+\.exe\b", "SOFTWARE", flags=re.IGNORECASE))
+executables = labeling_function(name="executables")(regex(r"\b[\w-]{1,60}\.exe\b", "SOFTWARE", flags=re.IGNORECASE))
 
 windows_in_short = labeling_function(name="windows_in_short")(
     regex(r"\bwin(?:7|8|8\.1|10|11)\b|\bwin(?= (?:7|8|10|11)\b)", "OS", flags=re.IGNORECASE)

@@ -1,0 +1,70 @@
+"""Score labelling functions and their majority vote against a gold file: python scripts/bench_weak_labels.py
+
+By default the example's own. Prints a Markdown table of strict precision, recall and F1 per entity type, and one of
+coverage, overlap, conflict, accuracy and precision for each function.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from loop.evaluate import Scores, score
+from ner.labels import LabelSet
+from ner.spans import Span
+from weak_labeling.analysis import FunctionReport, analyse
+from weak_labeling.apply import apply_functions
+from weak_labeling.functions import load_functions
+from weak_labeling.majority import majority_vote
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "it_support"
+
+
+def main() -> None:
+    """Read the arguments, apply, vote, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--functions", type=Path, default=EXAMPLE / "labeling_functions.py")
+    parser.add_argument("--gold", type=Path, default=EXAMPLE / "gold.jsonl", help="JSON Lines of text and spans")
+    parser.add_argument("--labels", default="SOFTWARE,OS,HARDWARE,VERSION,ERROR")
+    arguments = parser.parse_args()
+    labels = LabelSet(tuple(arguments.labels.split(",")))
+    texts, gold = read_gold(arguments.gold)
+    functions = load_functions(arguments.functions)
+    applied = apply_functions(functions, texts.items(), labels.types)
+    predicted = {line: majority_vote(votes, texts[line]) for line, votes in applied.votes.items()}
+    print_scores(score([gold[line] for line in texts], [predicted[line] for line in texts], labels))
+    print_functions(analyse([function.name for function in functions], texts, applied.votes, gold))
+    for failure in applied.failures:
+        print(f"{failure.function} failed on line {failure.document_id}: {failure.reason}")
+
+
+def read_gold(path: Path) -> tuple[dict[int, str], dict[int, tuple[Span, ...]]]:
+    """Texts and gold spans by line number."""
+    records = dict(enumerate((json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()), start=1))
+    spans = {
+        line: tuple(Span(span["start"], span["end"], span["label"]) for span in record["spans"])
+        for line, record in records.items()
+    }
+    return {line: record["text"] for line, record in records.items()}, spans
+
+
+def print_scores(scores: Scores) -> None:
+    """The majority vote, by entity type."""
+    print("| majority vote | precision | recall | F1 | support |\n| --- | --- | --- | --- | --- |")
+    for name, row in {**scores.per_type, "micro": scores.micro, "macro": scores.macro}.items():
+        print(f"| {name} | {row.precision:.3f} | {row.recall:.3f} | {row.f1:.3f} | {row.support} |")
+
+
+def print_functions(reports: tuple[FunctionReport, ...]) -> None:
+    """Shares of tokens in percent; accuracy and precision of what was voted on."""
+    print("\n| function | votes | documents | coverage | overlap | conflict | accuracy | precision |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for report in reports:
+        shares = f"{report.coverage:.2%} | {report.overlap:.2%} | {report.conflict:.2%}"
+        right = " | ".join("" if value is None else f"{value:.3f}" for value in (report.accuracy, report.precision))
+        print(f"| {report.name} | {report.votes} | {report.documents} | {shares} | {right} |")
+
+
+if __name__ == "__main__":
+    main()

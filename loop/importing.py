@@ -26,19 +26,20 @@ BATCH = 1000
 SHOWN_PROBLEMS = 5
 GOLD = "gold"
 VOTED_ELSEWHERE = "import"
+_ADVICE = "Correct them, or set them aside with --skip-bad"
 
 
 class RejectedFileError(InputError):
-    """A file holds records that break a rule, and nothing of it was stored. `problems` are the first of them."""
+    """A file holds records that break a rule, and nothing of it was taken. `problems` are the first of them."""
 
-    def __init__(self, name: str, problems: list[Problem], count: int) -> None:
+    def __init__(self, name: str, problems: list[Problem], count: int, advice: str = _ADVICE) -> None:
         self.problems = tuple(problems)
         shown = "\n".join(f"  {name}, {problem.where}: {problem.error}" for problem in problems)
         more = f"\n  ... and {count - len(problems)} more" if count > len(problems) else ""
         super().__init__(
-            "every record of a file obeys the rules, or nothing of it is stored",
+            "every record of a file obeys the rules, or nothing of it is taken",
             value=f"{count} that do not",
-            next_step=f"Correct them, or set them aside with --skip-bad:\n{shown}{more}",
+            next_step=f"{advice}:\n{shown}{more}",
         )
 
 

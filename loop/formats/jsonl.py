@@ -19,15 +19,20 @@ _KNOWN = {"id", "text", "spans", "doc", "meta", "weak"}
 _PAYLOAD = 500
 
 
-def read_jsonl(stream: BinaryIO, stem: str) -> Iterator[Record | Problem]:
-    """The records of a stream in order; blank lines are passed over, a bad line becomes a Problem."""
-    naming = Naming(stem)
+def read_jsonl(stream: BinaryIO, stem: str | None, *, texts_only: bool = False) -> Iterator[Record | Problem]:
+    """The records of a stream in order; blank lines are passed over, a bad line becomes a Problem.
+
+    Records without an id get one from their text and `stem`; none where `stem` is None. `texts_only` leaves all but
+    id and text unread.
+    """
+    naming = None if stem is None else Naming(stem)
     for number, line in numbered_lines(stream):
         if isinstance(line, str) and not line.strip():
             continue
         where = f"line {number}"
         try:
-            yield _record(_object(line), where, naming)
+            value = _object(line)
+            yield _record(_id_and_text(value) if texts_only else value, where, naming)
         except InputError as error:
             yield Problem(where, error, line[:_PAYLOAD] if isinstance(line, str) else "")
 
@@ -62,20 +67,29 @@ def _object(line: str | InputError) -> dict[str, Any]:
     return value
 
 
-def _record(value: dict[str, Any], where: str, naming: Naming) -> Record:
+def _id_and_text(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[key] for key in ("id", "text") if key in value}
+
+
+def _record(value: dict[str, Any], where: str, naming: Naming | None) -> Record:
     text = value.get("text")
     if not isinstance(text, str):
         raise InputError("`text` is a string", value=text, next_step="Give every record its text.")
-    given = value.get("id")
     return Record(
         where=where,
         text=text,
-        external_id=naming.next_id(text) if given is None else check_name(given, "id"),
+        external_id=_external_id(value.get("id"), text, naming),
         spans=read_spans(value["spans"]) if "spans" in value else None,
         group=None if value.get("doc") is None else check_name(value["doc"], "doc"),
         meta=_meta(value),
         votes=_votes(value.get("weak", [])),
     )
+
+
+def _external_id(given: Any, text: str, naming: Naming | None) -> str | None:
+    if given is not None:
+        return check_name(given, "id")
+    return None if naming is None else naming.next_id(text)
 
 
 def _meta(value: dict[str, Any]) -> dict[str, Any]:

@@ -85,18 +85,22 @@ def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
             value=", ".join(map(str, data)) or "no keys",
             next_step="The label config of the project names the field; import into a project with the same config.",
         )
-    annotations = _list(item, "annotations")
     return Record(
         where=f"{where} (id {item['id']})" if "id" in item else where,
         text=text,
         external_id=_external_id(item, naming, text),
         meta=_meta(data, data_field),
-        annotations=tuple(_annotation(annotation) for annotation in annotations),
+        annotations=tuple(_annotation(annotation) for annotation in _list(item, "annotations")),
     )
 
 
 def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
-    return f"task-{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
+    """The id that the task's data names, as a pull would read it, so that the two meet; else the task's own."""
+    for place in (item.get("meta"), item["data"]):
+        for key in ("external_id", "id"):
+            if isinstance(place, dict) and place.get(key) not in (None, ""):
+                return check_name(place[key], key)
+    return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
 
 
 def _meta(data: dict[str, Any], data_field: str) -> dict[str, Any]:

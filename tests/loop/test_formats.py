@@ -213,7 +213,7 @@ def test_tasks_and_annotations_of_an_export_are_read_with_who_when_and_whether_s
     }
     read = record(export([task(1, annotations=[annotation])])[0])
     (one,) = read.annotations
-    assert (read.external_id, read.text, read.where) == ("task-1", "Excel hangs", "task 1 (id 1)")
+    assert (read.external_id, read.text, read.where) == ("task:1", "Excel hangs", "task 1 (id 1)")
     assert (one.creator, one.lead_time, one.skipped, one.parent_prediction) == ("a@b.c", 3.0, True, 9)
 
 
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_export_is_a_problem_that_says_why(value: object, rule
 def test_an_export_that_ends_in_the_middle_gives_its_whole_tasks_and_one_problem():
     raw = json.dumps([task(1), task(2)]).encode()[:-10]
     first, bad = export(raw)
-    assert record(first).external_id == "task-1"
+    assert record(first).external_id == "task:1"
     assert "well-formed" in str(problem(bad).error)
 
 

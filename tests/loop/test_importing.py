@@ -240,7 +240,7 @@ def test_each_annotation_of_an_export_is_kept_and_what_cannot_be_learned_from_is
     assert (result.format, result.added, result.labelled) == ("label-studio", 3, 3)
     assert result.set_aside == {"label outside the config": 1, "span outside the text": 1}
     assert desk.imported("export.json", json.dumps(tasks)).labelled == 0
-    assert "task-3" not in desk.gold()
+    assert "task:3" not in desk.gold()
 
 
 # Formats, in and out

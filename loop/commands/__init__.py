@@ -1,0 +1,1 @@
+"""The commands of `loop`, thin: each asks the core and prints what it returned."""

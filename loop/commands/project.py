@@ -1,0 +1,64 @@
+"""`loop init`, `loop status`, `loop doctor`: a project as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loop.commands.invocation import Invocation, command
+from ner.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "init", "loop init desk --labels SOFTWARE,OS,HARDWARE")(init)
+    command(app, "status", "loop status --json")(status)
+
+
+def init(
+    invocation: Invocation,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it may exist and hold data.")],
+    labels: Annotated[str | None, typer.Option(help="Entity types, parted by commas.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Or a Label Studio config in XML: Labels over Text.", metavar="XML")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The project's name; by default the folder's.")] = None,
+) -> int | None:
+    """Make a project: loop.toml with every setting explained, labels.xml, and the store. No server is needed.
+
+    Inside it, import, retrain, evaluate, promote and predict work offline.
+    """
+    from loop.scaffold import config_of_labels, scaffold
+
+    if (labels is None) == (config is None):
+        raise typer.BadParameter("give either --labels or --config")
+    label_config = config_of_labels(labels) if labels is not None else _read(config)
+    made = scaffold(folder, name or folder.resolve().name, label_config)
+    said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
+    following = f"Next: loop -C {made.home} import FILE.jsonl --split train"
+    invocation.answer(made, said, following)
+    return 0
+
+
+def status(invocation: Invocation) -> int | None:
+    """What a lead asks first: the model in service, F1 per type, labels per type, open work, what went wrong."""
+    from loop.commands.status_view import view
+    from loop.status import as_json, project_status
+
+    found = project_status(invocation.store, invocation.project.id, invocation.settings.status_minimum)
+    if invocation.as_json:
+        invocation.answer(as_json(found))
+        return 0
+    invocation.answer(found, *view(found))
+    return 0
+
+
+def _read(config: Path | None) -> str:
+    try:
+        return "" if config is None else config.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            "a label config can be read as UTF-8", value=str(error), next_step="Check the path."
+        ) from error

@@ -1,0 +1,109 @@
+"""A project's status for people: one short screen of at most 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from loop.console import bar, table
+from loop.status import DecisionStatus, LabelStatus, ModelStatus, Status
+from store.scores import TypeScore
+
+
+def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
+    """What to print, from the top down; `now` (aware) is what ages are counted from."""
+    now = now or datetime.now(UTC)
+    yield f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}"
+    yield _facts(status, now)
+    yield ""
+    yield _types(status)
+    if any(not label.enough for label in status.labels):
+        minimum = status.labels[0].minimum
+        yield f"[yellow]![/] under {minimum} labels to learn from: label more of these first."
+    yield from _troubles(status, now)
+
+
+def _facts(status: Status, now: datetime) -> Table:
+    counts = status.counts
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    documents = f"{sum(counts.documents.values()):,} ({_listed(counts.documents)})"
+    facts.add_row("model in service", _model(status.model, now))
+    facts.add_row("models", _listed(status.models) or "none trained yet")
+    facts.add_row("documents", documents)
+    facts.add_row("labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout")
+    facts.add_row("open tasks", f"{counts.open:,}")
+    facts.add_row("last pull", _age(status.last_pull, now))
+    facts.add_row("last promotion", _decision(status.last_promotion, now))
+    if status.last_decision is not None and status.last_decision != status.last_promotion:
+        facts.add_row("last decision", _decision(status.last_decision, now))
+    for run in status.running:
+        facts.add_row("running", f"{run.kind}, since {_age(run.started_at, now)}")
+    return facts
+
+
+def _types(status: Status) -> Table:
+    """One row for each type: its F1 on the holdout, and its labels against the minimum."""
+    scores = {score.entity_type: score for score in (status.model.scores if status.model else ())}
+    rows = [_type_row(label, scores.get(label.label)) for label in status.labels]
+    rows += [_score_row(name, scores[name]) for name in ("micro", "macro") if name in scores]
+    return table("", ("type", "F1", "P", "R", "support", "labels", "", "holdout"), rows)
+
+
+def _type_row(label: LabelStatus, score: TypeScore | None) -> tuple[object, ...]:
+    share = label.spans / label.minimum if label.minimum else 1.0
+    flag = bar(share, 8) + (" " if label.enough else "!")
+    figures = (score.f1, score.precision, score.recall, score.support) if score else (None,) * 4
+    return (label.label, *figures, label.spans, flag, label.holdout_spans)
+
+
+def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:
+    return (name, score.f1, score.precision, score.recall, score.support, "", "", "")
+
+
+def _troubles(status: Status, now: datetime) -> Iterator[RenderableType]:
+    counts = status.counts
+    if counts.disagreements:
+        yield f"[yellow]![/] {counts.disagreements:,} texts on which annotators disagree."
+    if counts.duplicates:
+        yield f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."
+    if counts.skipped:
+        yield f"{counts.skipped:,} skips."
+    for reason, count in counts.set_aside.items():
+        yield f"Set aside: {count:,} x {escape(reason)}."
+    for run in status.interrupted:
+        yield f"[yellow]![/] interrupted: {run.kind}, begun {_age(run.started_at, now)}; run it again."
+
+
+def _model(model: ModelStatus | None, now: datetime) -> str:
+    if model is None:
+        return "none yet"
+    micro = next((score.f1 for score in model.scores if score.entity_type == "micro"), None)
+    scored = "not evaluated yet" if micro is None else f"micro-F1 {micro:.3f} on the holdout"
+    return f"[bold]{escape(model.version)}[/], {scored}, trained {_age(model.trained_at, now)}"
+
+
+def _decision(decision: DecisionStatus | None, now: datetime) -> str:
+    if decision is None:
+        return "never"
+    return f"{decision.action} {decision.version}, {_age(decision.at, now)}: {escape(decision.reason)}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    """`3 min ago`, rounded down."""
+    if moment is None:
+        return "never"
+    seconds = max(0.0, (now - moment).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{int(seconds)} s ago"

@@ -1,0 +1,56 @@
+"""`loop label`: the project's labelling functions vote on every text that may be trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from store.documents import stored_documents
+from store.gold import LEARNED_FROM
+from store.schema import Project
+from store.session import Store
+from store.votes import Vote, replace_votes, votes
+from weak_labeling.apply import apply_functions
+from weak_labeling.functions import load_functions
+
+
+@dataclass(frozen=True)
+class WeaklyLabelled:
+    """Votes by function, documents with at least one, and on how many each function failed; first failures by name."""
+
+    documents: int
+    voted: int
+    votes: Mapping[str, int]
+    failures: Mapping[str, int]
+    first_failures: Mapping[str, str]
+
+
+def label_weakly(store: Store, project: Project, functions_file: Path, imported: str = "import") -> WeaklyLabelled:
+    """Let the functions of a file vote on the pool and train; their votes replace those that they cast before.
+
+    Functions that are gone from the file lose their votes; votes that came with imported records (whose digest is
+    `imported`) stay. Raises InputError for a file that does not run.
+    """
+    functions = load_functions(functions_file)
+    with store.read() as session:
+        documents = stored_documents(session, project.id, LEARNED_FROM)
+    texts = [(document.document_id, document.text) for document in documents]
+    applied = apply_functions(functions, texts, project.labels)
+    digests = {function.name: function.digest for function in functions}
+    cast: dict[str, list[Vote]] = {name: [] for name in digests}
+    for document, given in applied.votes.items():
+        for vote in given:
+            cast[vote.source].append(Vote(document, vote.source, vote.span, digests[vote.source]))
+    with store.transaction() as tx:
+        known = {vote.source for vote in votes(tx.session, project.id) if vote.function_digest != imported}
+        replace_votes(tx, project.id, {**dict.fromkeys(known, ()), **cast})
+        tx.commit()
+    return WeaklyLabelled(
+        documents=len(texts),
+        voted=sum(bool(given) for given in applied.votes.values()),
+        votes=dict(Counter(vote.source for given in cast.values() for vote in given)),
+        failures=applied.failures_by_function(),
+        first_failures={failure.function: failure.reason for failure in reversed(applied.failures)},
+    )

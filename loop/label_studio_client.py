@@ -14,10 +14,19 @@ from typing import Any
 
 from loop.label_studio_http import LabelStudioError, LabelStudioHttp, Patience
 
-__all__ = ["LabelStudioClient", "LabelStudioError", "Patience", "TaskPage", "format_time", "parse_time"]
+__all__ = [
+    "LabelStudioClient",
+    "LabelStudioError",
+    "Patience",
+    "TaskPage",
+    "TaskQuery",
+    "format_time",
+    "parse_time",
+]
 
 UNCERTAINTY = "Uncertainty sampling"
 _PULLED = "id,data,meta,annotations,updated_at,created_at,is_labeled"
+_IDS_IN_A_QUERY = 300  # the query stands in the URL
 _ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
 
 Json = dict[str, Any]
@@ -29,6 +38,37 @@ class TaskPage:
 
     tasks: tuple[Json, ...]
     total: int
+
+
+@dataclass(frozen=True)
+class TaskQuery:
+    """Which tasks, and in which order. Exactly one of `since`, `at` and `ids` is given.
+
+    since: updated at that moment or later (`strictly`: later), oldest first. at: updated at exactly that moment, with
+    an id above `after_id`, by id (bulk actions stamp thousands of tasks alike). ids: these tasks, by id.
+    """
+
+    since: datetime | None = None
+    strictly: bool = False
+    at: datetime | None = None
+    after_id: int = 0
+    ids: tuple[int, ...] = ()
+
+    @property
+    def order(self) -> str:
+        """The column that the answer is ordered by."""
+        return "updated_at" if self.since is not None else "id"
+
+    @property
+    def filters(self) -> list[Json]:
+        """As the data manager's API takes them."""
+        if self.since is not None:
+            operator = "greater" if self.strictly else "greater_or_equal"
+            return [_filter("updated_at", operator, "Datetime", format_time(self.since))]
+        if self.at is not None:
+            exactly = _filter("updated_at", "equal", "Datetime", format_time(self.at))
+            return [exactly, _filter("id", "greater", "Number", self.after_id)]
+        return [_filter("id", "in_list", "Number", list(self.ids))]
 
 
 class LabelStudioClient:
@@ -70,28 +110,13 @@ class LabelStudioClient:
         answer = self.http.post(f"/api/projects/{project_id}/import", list(tasks), bulk=True)
         return int(answer["task_count"])
 
-    def tasks_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
-        """The first `page_size` tasks updated at `since` or later, oldest first, with their annotations."""
-        items = [_filter("updated_at", "greater_or_equal", "Datetime", format_time(since))]
-        return self._tasks(project_id, items, "updated_at", page_size)
+    def tasks_page(self, project_id: int, query: TaskQuery, page_size: int) -> TaskPage:
+        """The first `page_size` tasks of a query, with data and annotations; drafts and predictions are left out."""
+        return self._list(project_id, query.filters, query.order, page_size, include=_PULLED, fields="all")
 
-    def tasks_updated_at(self, project_id: int, moment: datetime, after_id: int, page_size: int) -> TaskPage:
-        """Tasks whose `updated_at` is exactly `moment` and whose id exceeds `after_id`, by id (bulk actions tie)."""
-        items = [
-            _filter("updated_at", "equal", "Datetime", format_time(moment)),
-            _filter("id", "greater", "Number", after_id),
-        ]
-        return self._tasks(project_id, items, "id", page_size)
-
-    def tasks_by_id(self, project_id: int, task_ids: Sequence[int]) -> TaskPage:
-        """These tasks, with their annotations; ids that do not exist are absent."""
-        items = [_filter("id", "in_list", "Number", list(task_ids))]
-        return self._tasks(project_id, items, "id", len(task_ids))
-
-    def stamps_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
-        """As `tasks_since`, but only `id` and `updated_at`: served even when a task's data cannot be."""
-        items = [_filter("updated_at", "greater_or_equal", "Datetime", format_time(since))]
-        return self._list(project_id, items, "updated_at", page_size, include="id,updated_at")
+    def stamps(self, project_id: int, query: TaskQuery, page_size: int) -> TaskPage:
+        """As `tasks_page`, but only `id` and `updated_at`: served even when a task's data cannot be."""
+        return self._list(project_id, query.filters, query.order, page_size, include="id,updated_at")
 
     def count_tasks(self, project_id: int, first_id: int, last_id: int) -> int:
         """How many tasks have an id in `first_id..last_id`, both included."""
@@ -102,6 +127,15 @@ class LabelStudioClient:
         page = self._list(project_id, [_id_range(first_id, last_id)], "id", _ALL_IDS, include="id", bulk=True)
         return {int(task["id"]) for task in page.tasks}
 
+    def existing(self, project_id: int, task_ids: Sequence[int]) -> set[int]:
+        """Those of these ids that are tasks of the project."""
+        found: set[int] = set()
+        for begin in range(0, len(task_ids), _IDS_IN_A_QUERY):
+            ids = list(task_ids[begin : begin + _IDS_IN_A_QUERY])
+            page = self._list(project_id, TaskQuery(ids=tuple(ids)).filters, "id", len(ids), include="id")
+            found |= {int(task["id"]) for task in page.tasks}
+        return found
+
     def open_tasks_without(self, project_id: int, version: str) -> set[int]:
         """The ids of unlabelled tasks that carry no prediction of `version` (matched as a part of a version's name)."""
         items = [
@@ -110,9 +144,6 @@ class LabelStudioClient:
         ]
         page = self._list(project_id, items, "id", _ALL_IDS, include="id", bulk=True)
         return {int(task["id"]) for task in page.tasks}
-
-    def _tasks(self, project_id: int, items: list[Json], order: str, page_size: int) -> TaskPage:
-        return self._list(project_id, items, order, page_size, include=_PULLED, fields="all")
 
     def _list(
         self, project_id: int, items: list[Json], order: str, page_size: int, *, bulk: bool = False, **params: str

@@ -64,6 +64,8 @@ class LabelStudioHttp:
         self._sleep = sleep
         self._session = requests.Session()
         self._access: tuple[str, float] | None = None
+        self.seconds = 0.0
+        """How long this object has waited for answers, in all."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -125,16 +127,20 @@ class LabelStudioHttp:
         self, method: str, path: str, params: Mapping[str, Any] | None, body: Any, bulk: bool
     ) -> requests.Response:
         begin = time.monotonic()
-        answer = self._session.request(
-            method,
-            self.url + path,
-            params=params,
-            json=body,
-            headers={"Authorization": self._authorization()},
-            timeout=(self.patience.connect, self.patience.bulk_read if bulk else self.patience.read),
-            allow_redirects=False,
-        )
-        logger.debug("%s %s -> %d in %.2f s", method, path, answer.status_code, time.monotonic() - begin)
+        try:
+            answer = self._session.request(
+                method,
+                self.url + path,
+                params=params,
+                json=body,
+                headers={"Authorization": self._authorization()},
+                timeout=(self.patience.connect, self.patience.bulk_read if bulk else self.patience.read),
+                allow_redirects=False,
+            )
+        finally:
+            took = time.monotonic() - begin
+            self.seconds += took
+        logger.debug("%s %s -> %d in %.2f s", method, path, answer.status_code, took)
         return answer
 
     def _authorization(self) -> str:

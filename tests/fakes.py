@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from loop.label_studio_client import LabelStudioClient, LabelStudioError, TaskPage, format_time, parse_time
+from loop.label_studio_client import LabelStudioClient, LabelStudioError, TaskPage, TaskQuery, format_time, parse_time
 from ner.bundle import Manifest, write_bundle
 from ner.labels import LabelSet
 
@@ -156,9 +156,6 @@ class FakeLabelStudio(LabelStudioClient):
         if self._failures.get(name):
             raise self._failures[name].pop(0)
 
-    def _then(self, name: str) -> None:
-        self.after.pop(name, lambda: None)()
-
     def project(self, project_id: int) -> dict[str, Any]:
         self._called("project")
         return {**self.settings, "task_number": len(self.tasks)}
@@ -178,34 +175,36 @@ class FakeLabelStudio(LabelStudioClient):
             self.tasks[made["id"]] = made
         return len(tasks)
 
-    def _page(self, name: str, chosen: list[dict[str, Any]], page_size: int) -> TaskPage:
+    def _chosen(self, query: TaskQuery) -> list[dict[str, Any]]:
+        def wanted(task: dict[str, Any]) -> bool:
+            moment = parse_time(task["updated_at"])
+            if query.since is not None:
+                return moment > query.since if query.strictly else moment >= query.since
+            return task["id"] in query.ids if query.at is None else moment == query.at and task["id"] > query.after_id
+
+        key = (lambda task: task["updated_at"]) if query.order == "updated_at" else (lambda task: task["id"])
+        return sorted(filter(wanted, self.listed.values()), key=key)
+
+    @property
+    def listed(self) -> dict[int, dict[str, Any]]:
+        """The tasks in an order of no meaning, which is how a server may list ties."""
+        return dict(sorted(self.tasks.items(), key=lambda item: item[0] * 7919 % 101))
+
+    def tasks_of(self, query: TaskQuery, page_size: int, name: str) -> TaskPage:
         self._called(name)
+        chosen = self._chosen(query)
         page = chosen[:page_size]
-        if self.poisoned & {task["id"] for task in page}:
+        if name == "tasks" and self.poisoned & {task["id"] for task in page}:
             raise LabelStudioError("the fake works", value="cannot encode this task", status=500)
         answer = TaskPage(tuple(json.loads(json.dumps(task)) for task in page), len(chosen))
-        self._then(name)
+        self.after.pop(name, lambda: None)()
         return answer
 
-    def _since(self, since: datetime) -> list[dict[str, Any]]:
-        chosen = [task for task in self.tasks.values() if parse_time(task["updated_at"]) >= since]
-        return sorted(chosen, key=lambda task: (task["updated_at"], task["id"]))
+    def tasks_page(self, project_id: int, query: TaskQuery, page_size: int) -> TaskPage:
+        return self.tasks_of(query, page_size, "tasks")
 
-    def tasks_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
-        return self._page("tasks_since", self._since(since), page_size)
-
-    def tasks_updated_at(self, project_id: int, moment: datetime, after_id: int, page_size: int) -> TaskPage:
-        chosen = [t for t in self._since(moment) if parse_time(t["updated_at"]) == moment and t["id"] > after_id]
-        return self._page("tasks_updated_at", chosen, page_size)
-
-    def tasks_by_id(self, project_id: int, task_ids: Sequence[int]) -> TaskPage:
-        return self._page("tasks_by_id", [self.tasks[i] for i in sorted(task_ids) if i in self.tasks], len(task_ids))
-
-    def stamps_since(self, project_id: int, since: datetime, page_size: int) -> TaskPage:
-        self._called("stamps_since")
-        chosen = self._since(since)
-        stamps = tuple({"id": t["id"], "updated_at": t["updated_at"]} for t in chosen[:page_size])
-        return TaskPage(stamps, len(chosen))
+    def stamps(self, project_id: int, query: TaskQuery, page_size: int) -> TaskPage:
+        return self.tasks_of(query, page_size, "stamps")
 
     def count_tasks(self, project_id: int, first_id: int, last_id: int) -> int:
         self._called("count_tasks")
@@ -214,6 +213,9 @@ class FakeLabelStudio(LabelStudioClient):
     def task_ids(self, project_id: int, first_id: int, last_id: int) -> set[int]:
         self._called("task_ids")
         return {task_id for task_id in self.tasks if first_id <= task_id <= last_id}
+
+    def existing(self, project_id: int, task_ids: Sequence[int]) -> set[int]:
+        return set(task_ids) & self.tasks.keys()
 
     def open_tasks_without(self, project_id: int, version: str) -> set[int]:
         self._called("open_tasks_without")
@@ -232,7 +234,7 @@ class FakeLabelStudio(LabelStudioClient):
         kept = sent[: len(sent) - self.lost_predictions]
         for prediction in kept:
             self.tasks[prediction["task"]]["predictions"].append({"id": next(self._ids), **prediction})
-        self._then("import_predictions")
+        self.after.pop("import_predictions", lambda: None)()
         return len(kept)
 
     def model_versions(self, project_id: int) -> dict[str, int]:

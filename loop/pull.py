@@ -1,0 +1,237 @@
+"""Bring what changed in Label Studio into the store: incremental, idempotent, and resumable after any page.
+
+Each page is stored in one transaction with the watermark that it reaches. Rules: README, "What a pull does with ...".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from loop.label_studio_client import LabelStudioClient, TaskQuery
+from loop.stale import without_stale
+from loop.task_pages import Page, TaskReader
+from loop.task_reading import ReadTask, RefusedTask, disagreeing, read_task, task_ids, task_reference
+from loop.vanished import Difference, compare_all_ids, compare_ids
+from loop.watermark import Watermark, advanced, start_from
+from ner.errors import ConfigError
+from ner.label_config import LabelConfig
+from ner.label_studio import TEXT_REFUSED
+from store.annotations import LABEL_STUDIO, NewAnnotation, sync_annotations
+from store.projects import project_by_id, set_label_config, set_watermark
+from store.runs import last_run, tracked
+from store.schema import Project
+from store.session import Store, Transaction
+from store.set_aside import NewSetAside, save_set_aside
+from store.task_history import set_aside_without_document
+from store.tasks import live_task_ids, mark_deleted, upsert_tasks
+
+KIND = "pull"
+UNSERVABLE = "Label Studio cannot serve this task"
+_PAGE_SIZE = 100
+
+
+@dataclass(frozen=True)
+class PullCounts:
+    """What a pull saw and stored. A task counts again when it was updated meanwhile.
+
+    tasks: read; new: stored first; edited: with another text than before, stored as new documents; refused: without
+    a text that can be labelled; unservable: not even listed whole by the server; deleted: gone from the server.
+    annotations: read; versions: stored because something had changed; removed: gone from their task.
+    skipped, ground_truth: annotations that are; several_annotators: tasks with more than one person's.
+    set_aside: by reason, what cannot be learned from. config_changed: the label config had changed, everything was
+    read again; labels_added and labels_removed say how. server_seconds: time spent waiting for Label Studio.
+    """
+
+    pages: int = 0
+    tasks: int = 0
+    new: int = 0
+    edited: int = 0
+    refused: int = 0
+    unservable: int = 0
+    deleted: int = 0
+    annotations: int = 0
+    versions: int = 0
+    removed: int = 0
+    skipped: int = 0
+    ground_truth: int = 0
+    several_annotators: int = 0
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    config_changed: bool = False
+    labels_added: tuple[str, ...] = ()
+    labels_removed: tuple[str, ...] = ()
+    server_seconds: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether the store holds anything now that it did not hold before."""
+        parts = (self.new, self.edited, self.deleted, self.versions, self.removed)
+        return self.config_changed or any(parts)
+
+
+def pull(
+    store: Store, client: LabelStudioClient, project: Project, *, page_size: int = _PAGE_SIZE, full: bool = False
+) -> PullCounts:
+    """Pull the linked project's tasks and annotations since the last pull; `full`: all of them, compared by id.
+
+    Raises ConfigError when the project is linked to no project on this server, LabelStudioError when the server fails
+    (what was stored until then stays, and the next pull goes on from there), RunHeldError while another pull is at
+    work, InputError for a label config that cannot be learned from.
+    """
+    with tracked(store, project.id, KIND, exclusive=True) as run:
+        work = _Pull(store, client, project.id, page_size)
+        counts = work.all(full)
+        run.counts.update(asdict(counts), **work.watermark_counts)
+    return counts
+
+
+def note_deletions(store: Store, client: LabelStudioClient, project: Project) -> int:
+    """Mark the tasks that are gone from Label Studio, by comparing all ids; gives how many."""
+    work = _Pull(store, client, project.id, _PAGE_SIZE)
+    work.compare(all_ids=True)
+    return work.counts["deleted"]
+
+
+class _Pull:
+    """One pull at work."""
+
+    def __init__(self, store: Store, client: LabelStudioClient, project_id: int, page_size: int) -> None:
+        self.store, self.client, self.project_id = store, client, project_id
+        with store.read() as session:
+            row = project_by_id(session, project_id)
+            last = last_run(session, project_id, KIND)
+            self.before = Watermark.remembered(row.pull_watermark, last.counts if last else {})
+        self.label_config, self.labels = row.label_config, row.labels
+        self.ls_project_id = _linked(row, client)
+        self.reader = TaskReader(client, self.ls_project_id, page_size)
+        self.config = LabelConfig.parse(row.label_config)
+        self.counts: Counter[str] = Counter()
+        self.aside: Counter[str] = Counter()
+        self.states: set[tuple[int, str]] = set()
+        self.unservable: set[int] = set()
+        self.watermark_counts: dict[str, Any] = {}
+
+    def all(self, full: bool) -> PullCounts:
+        """Config, changed tasks, deleted tasks."""
+        began_at, waited = datetime.now(UTC), self.client.http.seconds
+        written = str(self.client.project(self.ls_project_id)["label_config"])
+        changed = written != self.label_config
+        if changed or full:
+            self._read_everything_again(written)
+        reached = self._pages()
+        self.compare(all_ids=full)
+        if reached is not None:
+            after = advanced(self.before, reached, began_at=began_at, ended_at=datetime.now(UTC))
+            self.watermark_counts = after.as_counts()
+        old, new = set(self.labels), set(self.config.labels)
+        tallied: dict[str, Any] = dict(self.counts)
+        return PullCounts(
+            **tallied,
+            set_aside=dict(self.aside),
+            config_changed=changed,
+            labels_added=tuple(sorted(new - old)),
+            labels_removed=tuple(sorted(old - new)),
+            server_seconds=round(self.client.http.seconds - waited, 3),
+        )
+
+    def _read_everything_again(self, label_config: str) -> None:
+        """Another config may read old results as other spans; interrupted, the next pull goes on with it."""
+        self.config = LabelConfig.parse(label_config)
+        with self.store.transaction() as tx:
+            set_label_config(tx, self.project_id, label_config, self.config.labels)
+            set_watermark(tx, self.project_id, None)
+            tx.commit()
+        self.before = None
+
+    def _pages(self) -> datetime | None:
+        """Store every page; the last moment reached, now or by an earlier pull."""
+        start, reached = start_from(self.before), self.before.moment if self.before else None
+        for page in self.reader.since(start.since, strictly=start.strictly):
+            with self.store.transaction() as tx:
+                self._store_page(tx, page)
+                set_watermark(tx, self.project_id, page.read_until)
+                tx.commit()
+            self.counts["pages"] += 1
+            reached = max(filter(None, (reached, page.read_until)))
+        return reached
+
+    def _store_page(self, tx: Transaction, page: Page) -> None:
+        fresh = [task for task in page.tasks if (task["id"], task["updated_at"]) not in self.states]
+        self.states.update((task["id"], task["updated_at"]) for task in fresh)
+        read = [read_task(task, self.config) for task in fresh]
+        refused = [item for item in read if isinstance(item, RefusedTask)]
+        self._store_tasks(tx, [item for item in read if isinstance(item, ReadTask)])
+        mark_deleted(tx, self.project_id, [item.task_id for item in refused])
+        aside = [item.aside for item in refused]
+        unservable = sorted(set(page.unservable) - self.unservable)
+        self.unservable.update(unservable)
+        aside += [NewSetAside(task_reference(key), UNSERVABLE, {"task": key}) for key in unservable]
+        self._set_aside(tx, aside)
+        self.counts.update(tasks=len(fresh) + len(unservable), refused=len(refused), unservable=len(unservable))
+
+    def _store_tasks(self, tx: Transaction, tasks: list[ReadTask]) -> None:
+        stored = upsert_tasks(tx, self.project_id, [task.document for task in tasks])
+        listed = {stored.document_ids[task.task_id]: task.annotations for task in tasks}
+        annotations = without_stale(tx.session, self.project_id, listed)
+        synced = sync_annotations(tx, LABEL_STUDIO, annotations)
+        malformed = [
+            NewSetAside(task_reference(task.task_id), item.reason, item.payload, stored.document_ids[task.task_id])
+            for task in tasks
+            for item in task.malformed
+        ]
+        self._set_aside(tx, malformed)
+        self.counts.update(new=stored.added, edited=stored.changed, versions=synced.added, removed=synced.deleted)
+        self._count_annotations(annotations.values())
+
+    def _count_annotations(self, by_task: Iterable[Iterable[NewAnnotation]]) -> None:
+        for listed in map(list, by_task):
+            self.counts.update(
+                annotations=len(listed),
+                skipped=sum(item.skipped for item in listed),
+                ground_truth=sum(item.ground_truth for item in listed),
+                several_annotators=int(disagreeing(listed)),
+            )
+            self.aside.update(part.reason for item in listed for part in item.set_aside)
+
+    def _set_aside(self, tx: Transaction, items: list[NewSetAside]) -> None:
+        save_set_aside(tx, self.project_id, items)
+        self.aside.update(item.reason for item in items)
+
+    def compare(self, *, all_ids: bool) -> None:
+        """Mark tasks that are gone, and read those that are there though no page showed them."""
+        found = self._difference(all_ids)
+        if found.gone:
+            with self.store.transaction() as tx:
+                self.counts["deleted"] += mark_deleted(tx, self.project_id, found.gone)
+                tx.commit()
+        unseen = sorted(found.unseen)
+        for begin in range(0, len(unseen), self.reader.page_size):
+            page = self.reader.read(TaskQuery(ids=tuple(unseen[begin : begin + self.reader.page_size])))
+            if page is not None:
+                with self.store.transaction() as tx:
+                    self._store_page(tx, page)
+                    tx.commit()
+
+    def _difference(self, all_ids: bool) -> Difference:
+        """Tasks that are no documents, but were set aside, are known too."""
+        with self.store.read() as session:
+            known = live_task_ids(session, self.project_id)
+            aside = set_aside_without_document(session, self.project_id, (TEXT_REFUSED, UNSERVABLE))
+        known |= self.client.existing(self.ls_project_id, sorted(task_ids(aside) - known))
+        if all_ids:
+            return compare_all_ids(self.client, self.ls_project_id, known)
+        total = self.client.task_number(self.ls_project_id)
+        return compare_ids(self.client, self.ls_project_id, known, total=total)
+
+
+def _linked(project: Project, client: LabelStudioClient) -> int:
+    if project.ls_project_id is None or project.ls_url != client.url:
+        raise ConfigError(
+            f"project {project.name!r} is linked to a project on {client.url}",
+            value=f"{project.ls_project_id} on {project.ls_url}" if project.ls_project_id else "no link",
+            next_step="Link it with `loop connect`.",
+        )
+    return project.ls_project_id

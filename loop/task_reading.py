@@ -1,0 +1,155 @@
+"""One task as Label Studio lists it, to what the store keeps: a document with its annotations, or why it is none. Pure.
+
+Nothing on the server validates tasks or annotations, so any part may be missing or of another type; nothing here
+raises for it, and nothing is dropped without a reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from loop.label_studio_client import parse_time
+from ner.documents import check_text
+from ner.errors import InputError
+from ner.label_config import LabelConfig, SetAside
+from ner.label_studio import TEXT_REFUSED, read_result, task_text
+from store.annotations import LABEL_STUDIO, NewAnnotation
+from store.documents import NewDocument, check_key
+from store.set_aside import NewSetAside
+
+MALFORMED_ANNOTATION = "malformed annotation"
+TEXT_CHANGED = "text changed after the annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """A task whose text can be labelled. `malformed`: entries of its annotations that are no annotations."""
+
+    task_id: int
+    document: NewDocument
+    annotations: tuple[NewAnnotation, ...]
+    malformed: tuple[SetAside, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedTask:
+    """A task without a text that can be labelled, whole."""
+
+    task_id: int
+    aside: NewSetAside
+
+
+def read_task(task: Mapping[str, Any], config: LabelConfig) -> ReadTask | RefusedTask:
+    """A task with `id`, `data`, `annotations`, `updated_at`, `is_labeled` as the task list gives it."""
+    task_id = int(task["id"])
+    try:
+        text = check_text(task_text(dict(task), config))
+    except InputError as error:
+        payload = {"rule": str(error), "data": task.get("data"), "annotations": task.get("annotations")}
+        return RefusedTask(task_id, NewSetAside(task_reference(task_id), TEXT_REFUSED, payload))
+    entries = task.get("annotations")
+    listed = entries if isinstance(entries, list) else []
+    good = [entry for entry in listed if isinstance(entry, dict) and _is_id(entry.get("id"))]
+    bad = [entry for entry in listed if entry not in good]
+    return ReadTask(
+        task_id,
+        _document(task, text, config),
+        tuple(_annotation(entry, text, config) for entry in good),
+        tuple(SetAside(MALFORMED_ANNOTATION, entry) for entry in bad),
+    )
+
+
+def task_reference(task_id: int) -> str:
+    """How set-aside tasks are named in the store."""
+    return f"task:{task_id}"
+
+
+def task_ids(references: Iterable[str]) -> set[int]:
+    """The ids in references that `task_reference` made."""
+    return {int(one.removeprefix("task:")) for one in references if one.startswith("task:")}
+
+
+def as_stale(annotation: NewAnnotation) -> NewAnnotation:
+    """An annotation made on an earlier text of its task: kept, but its offsets count in another text."""
+    aside = SetAside(TEXT_CHANGED, {"result": [dict(region) for region in annotation.result]})
+    return replace(annotation, spans=None, set_aside=(aside,))
+
+
+def disagreeing(annotations: Sequence[NewAnnotation]) -> bool:
+    """True when several people annotated one task, skips left out."""
+    return len({annotation.creator for annotation in annotations if not annotation.skipped}) > 1
+
+
+def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDocument:
+    data, meta = task["data"], task.get("meta")
+    notes = meta if isinstance(meta, dict) else {}
+    rest = {key: value for key, value in data.items() if key != config.data_field}
+    return NewDocument(
+        text=text,
+        external_id=_name((data, notes), "id", "a document's id"),
+        group=_name((data, notes), "doc", "a group"),
+        meta={**notes, **rest},
+        ls_task_id=int(task["id"]),
+        ls_updated_at=_moment(task.get("updated_at")),
+        is_labeled=task.get("is_labeled") is True,
+    )
+
+
+def _name(places: Iterable[Mapping[str, Any]], key: str, what: str) -> str | None:
+    """`key` of the first place that holds it as text or number; one that no database can key by, as its SHA-256."""
+    for place in places:
+        value = place.get(key)
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            continue
+        try:
+            return check_key(str(value), what)
+        except InputError:
+            return hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return None
+
+
+def _annotation(entry: Mapping[str, Any], text: str, config: LabelConfig) -> NewAnnotation:
+    result = entry.get("result")
+    read = read_result(result, text, config)
+    regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else []
+    parent = entry.get("parent_prediction")
+    return NewAnnotation(
+        source=LABEL_STUDIO,
+        source_id=str(entry["id"]),
+        result=regions,
+        spans=read.spans if isinstance(result, list) else None,
+        creator=_creator(entry.get("completed_by")),
+        lead_time=_seconds(entry.get("lead_time")),
+        skipped=entry.get("was_cancelled") is True,
+        ground_truth=entry.get("ground_truth") is True,
+        parent_prediction=parent if _is_id(parent) else None,
+        source_created_at=_moment(entry.get("created_at")),
+        source_updated_at=_moment(entry.get("updated_at")),
+        set_aside=read.set_aside,
+    )
+
+
+def _creator(value: Any) -> str | None:
+    """`completed_by` is a number in lists and an object in single tasks."""
+    name = value.get("id") if isinstance(value, dict) else value
+    return str(name) if isinstance(name, str | int) and not isinstance(name, bool) else None
+
+
+def _seconds(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+    return float(value) if good else None
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return parse_time(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -5,7 +5,6 @@ Heavy libraries are imported by the command that needs them, so that `loop --hel
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -70,9 +69,6 @@ def run(words: Sequence[str]) -> int:
     except RuleError as error:
         _tell(invocation, error)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left; nothing more to say
-        return 0
     except Exception as error:  # noqa: BLE001  # the boundary: nothing above could still handle it
         unexpected = RuleError("unexpected failure", value=f"{type(error).__name__}: {error}", next_step=_AGAIN)
         _tell(invocation, unexpected)

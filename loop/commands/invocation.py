@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,7 +130,11 @@ def command(app: typer.Typer, name: str, example: str) -> Callable[[Callable[...
         @functools.wraps(function)
         def run(ctx: typer.Context, directory: Path | None, as_json: bool, verbose: bool, **own: Any) -> int | None:
             ctx.obj.merge(directory, as_json, verbose)
-            return function(ctx.obj, **own)
+            try:
+                return function(ctx.obj, **own)
+            except BrokenPipeError:  # the reader has left; nothing more to say, and nothing to flush at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 0
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         keyword = inspect.Parameter.KEYWORD_ONLY

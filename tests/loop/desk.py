@@ -1,0 +1,105 @@
+"""A project folder as `loop init` makes it, for tests of the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loop.cli import run
+from loop.settings import Settings
+from loop.toml_lines import with_values
+from store.projects import project_by_name
+from store.registry import finish_model, promote, start_model
+from store.runs import begin_run, finish_run
+from store.scores import TypeScore, save_scores
+from store.session import open_store
+from tests.fakes import tiny_bundle
+
+WORDS = {"excel": "SOFTWARE", "outlook": "SOFTWARE", "windows": "OS"}
+LABELS = ("SOFTWARE", "OS")
+
+
+@dataclass
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Desk:
+    """Runs commands on one project folder, in this process."""
+
+    home: Path
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+    versions: list[str] = field(default_factory=list)
+
+    def loop(self, *words: str, given: str | None = None) -> Said:
+        """`loop -C HOME WORDS...`, with `given` on standard input."""
+        if given is not None:
+            self.monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode("utf-8", "surrogatepass"))))
+        code = run(["-C", str(self.home), *words])
+        told = self.capsys.readouterr()
+        return Said(code, told.out, told.err)
+
+    def write(self, name: str, *records: Mapping[str, Any]) -> Path:
+        """A file of JSON Lines."""
+        path = self.home / name
+        path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+        return path
+
+    def configure(self, **values: str | int | float) -> None:
+        """Set `section__key` in loop.toml."""
+        path = self.home / "loop.toml"
+        named = {name.replace("__", "."): value for name, value in values.items()}
+        path.write_text(with_values(path.read_text("utf-8"), named), "utf-8")
+
+    def promoted_model(self, words: Mapping[str, str] = WORDS, f1: float = 0.75) -> str:
+        """A model that knows these words, in service, with scores on the holdout; gives its version."""
+        settings = Settings.load(self.home, {})
+        store = open_store(settings.store_url)
+        with store.transaction() as tx:
+            project = project_by_name(tx.session, settings.project_name)
+            at_work = begin_run(tx, project.id, "retrain")
+            made = start_model(
+                tx,
+                project.id,
+                run_id=at_work.id,
+                encoder="tiny",
+                seed=1,
+                settings={},
+                libraries={},
+                data_fingerprint="0",
+            )
+            finish_model(tx, made.version, files={})
+            finish_run(tx, at_work.id)
+            rows = [TypeScore(name, f1, f1, f1, 8, 6, 8) for name in (*LABELS, "micro", "macro")]
+            save_scores(tx, made.version, "holdout", rows, "0")
+            promote(tx, project.id, made.version, reason="no incumbent", who="a test")
+            tx.commit()
+        tiny_bundle(settings.model_dir / made.path, LABELS, words, version=made.version)
+        store.close()
+        return made.version
+
+
+def make_desk(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A fresh project with LABELS; variables of the shell that runs the tests are not seen."""
+    for name in ("LOOP_HOME", "LOOP_STORE_URL", "MODEL_DIR", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["init", str(home), "--labels", ",".join(LABELS), "--name", "desk"]) == 0
+    capsys.readouterr()
+    return Desk(home, capsys, monkeypatch)

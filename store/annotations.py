@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ner.spans import Span
-from store.bulk import insert_returning, select_in
+from store.bulk import insert_rows, select_in
 from store.columns import spans_to_json, to_json, utc_now
 from store.errors import NotFoundError
 from store.projects import lock_project
@@ -72,6 +72,13 @@ class AppendCounts:
     deleted: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    document_id: int
+    annotation: NewAnnotation
+    sequence: int
+
+
 _Key = tuple[int, str, str]
 
 
@@ -85,9 +92,9 @@ def append_annotations(tx: Transaction, items: Iterable[tuple[int, NewAnnotation
         row = _row(document, annotation)
         if _append(row, latest):
             rows.append(row)
-            aside.append((document, annotation))
-    ids = insert_returning(tx.session, AnnotationVersion, AnnotationVersion.id, rows)
-    _save_aside(tx, projects, list(zip(ids, aside, strict=True)))
+            aside.append(_Stored(document, annotation, row["sequence"]))
+    insert_rows(tx.session, AnnotationVersion, rows)
+    _save_aside(tx, projects, [item for item in aside if item.annotation.set_aside])
     return AppendCounts(added=len(rows), unchanged=len(given) - len(rows))
 
 
@@ -118,7 +125,8 @@ def mark_annotations_deleted(tx: Transaction, keys: Iterable[tuple[int, str, str
             row = {name: getattr(version, name) for name in _CARRIED}
             row |= {"deleted": True, "sequence": version.sequence + 1, "seen_at": utc_now()}
             rows.append(row | {"digest": _digest(row)})
-    return len(insert_returning(tx.session, AnnotationVersion, AnnotationVersion.id, rows))
+    insert_rows(tx.session, AnnotationVersion, rows)
+    return len(rows)
 
 
 def mark_annotation_deleted(tx: Transaction, document_id: int, source: str, source_id: str) -> bool:
@@ -211,14 +219,18 @@ def _lock_projects(tx: Transaction, document_ids: set[int]) -> dict[int, int]:
     return projects
 
 
-def _save_aside(
-    tx: Transaction, projects: Mapping[int, int], versions: Sequence[tuple[int, tuple[int, NewAnnotation]]]
-) -> None:
+def _save_aside(tx: Transaction, projects: Mapping[int, int], stored: Sequence[_Stored]) -> None:
+    version = AnnotationVersion
+    query = select(version.id, version.document_id, version.source, version.source_id, version.sequence)
+    rows = select_in(tx.session, query, version.document_id, {item.document_id for item in stored})
+    ids = {tuple(row[1:]): row[0] for row in rows}
     by_project: dict[int, list[NewSetAside]] = {}
-    for version_id, (document, annotation) in versions:
-        reference = f"{annotation.source}:{annotation.source_id}"
-        for item in annotation.set_aside:
-            aside = NewSetAside(reference, item.reason, item.payload, document, version_id)
-            by_project.setdefault(projects[document], []).append(aside)
+    for item in stored:
+        name, document = item.annotation, item.document_id
+        version_id = ids[document, name.source, name.source_id, item.sequence]
+        reference = f"{name.source}:{name.source_id}"
+        by_project.setdefault(projects[document], []).extend(
+            NewSetAside(reference, part.reason, part.payload, document, version_id) for part in name.set_aside
+        )
     for project_id, items in by_project.items():
         save_set_aside(tx, project_id, items)

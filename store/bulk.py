@@ -35,15 +35,9 @@ def select_in(
 
 
 def insert_rows(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the rows in one statement."""
+    """Insert the rows in one statement, executed for all of them at once.
+
+    Their new keys are not asked for: SQLite would run one statement a row to give them in order.
+    """
     if rows:
-        session.execute(insert(table), list(rows))
-
-
-def insert_returning(
-    session: Session, table: type[Base], key: InstrumentedAttribute[int], rows: Sequence[Mapping[str, Any]]
-) -> list[int]:
-    """Insert the rows and give their new keys, in the order of `rows`."""
-    if not rows:
-        return []
-    return list(session.scalars(insert(table).returning(key, sort_by_parameter_order=True), list(rows)))
+        session.execute(insert(Base.metadata.tables[table.__tablename__]), list(rows))

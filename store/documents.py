@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from ner.documents import check_text, content_hash
 from ner.errors import InputError
 from store.annotations import has_live_annotation
-from store.bulk import insert_returning, insert_rows, select_in
+from store.bulk import insert_rows, select_in
 from store.columns import utc_now
 from store.projects import lock_project
 from store.schema import POOL, Document, Project, Split
@@ -179,7 +179,7 @@ def _stored(project_id: int, splits: Collection[str] | None) -> Select[*tuple[An
 def insert_documents(
     tx: Transaction, project_id: int, items: Sequence[tuple[NewDocument, str, Keys, Placed]]
 ) -> list[int]:
-    """Rows for documents whose external ids and places are settled; gives their ids in order."""
+    """Rows for documents whose external ids (all different) and places are settled; gives their ids in order."""
     now = utc_now()
     rows = [
         {
@@ -197,7 +197,11 @@ def insert_documents(
         }
         for source, external_id, keys, _ in items
     ]
-    ids = insert_returning(tx.session, Document, Document.id, rows)
+    insert_rows(tx.session, Document, rows)
+    query = select(Document.external_id, Document.id).where(Document.project_id == project_id)
+    names = [external_id for _, external_id, _, _ in items]
+    by_name = {row[0]: row[1] for row in select_in(tx.session, query, Document.external_id, names)}
+    ids = [by_name[name] for name in names]
     splits = [
         {"document_id": key, "split": at.split, "epoch": at.epoch, "reason": at.reason, "assigned_at": now}
         for key, (_, _, _, at) in zip(ids, items, strict=True)

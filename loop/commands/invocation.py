@@ -96,6 +96,10 @@ class Invocation:
         if self.as_json:
             console.print_json(value)
             return
+        self.say(*printed)
+
+    def say(self, *printed: Any) -> None:
+        """For people, as it comes."""
         out = console.stdout()
         for item in printed:
             out.print(item)

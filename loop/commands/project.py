@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
+from rich.padding import Padding
 
 from loop.commands.invocation import Invocation, command
 from ner.errors import InputError
+
+if TYPE_CHECKING:
+    from loop.doctor.checks import Check
+
+UNHEALTHY = 10
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     command(app, "init", "loop init desk --labels SOFTWARE,OS,HARDWARE")(init)
+    command(app, "doctor", "loop doctor --json")(doctor)
     command(app, "status", "loop status --json")(status)
 
 
@@ -53,6 +63,32 @@ def status(invocation: Invocation) -> int | None:
         return 0
     invocation.answer(found, *view(found))
     return 0
+
+
+def doctor(invocation: Invocation) -> int | None:
+    """Check everything that is known to go wrong, here and on Label Studio, and say how to mend it.
+
+    Nothing is changed. Ends with 10 when a check fails; warnings alone end with 0.
+    """
+    from loop.doctor.diagnosis import diagnose
+
+    checks = []
+    for check in diagnose(invocation.settings):
+        checks.append(check)
+        if not invocation.as_json:
+            invocation.say(*finding(check))
+    states = Counter(check.state for check in checks)
+    summary = ", ".join(f"{states[state]} {state}" for state in ("ok", "warn", "fail", "skip") if states[state])
+    invocation.answer({"checks": checks, "healthy": not states["fail"]}, f"\n{summary}")
+    return UNHEALTHY if states["fail"] else 0
+
+
+def finding(check: Check) -> Iterator[Padding]:
+    """A check for people: its sign and what it found, and under it what to do."""
+    sign = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
+    yield Padding(f"{sign[check.state]} [bold]{escape(check.name)}[/]: {escape(check.finding)}", (0, 0))
+    if check.mend:
+        yield Padding(escape(check.mend), (0, 0, 0, 7))
 
 
 def _read(config: Path | None) -> str:

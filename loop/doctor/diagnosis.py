@@ -1,0 +1,65 @@
+"""All checks of a project in order; those that hang on one that failed are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loop.connect import BackendAccount
+from loop.doctor.checks import Check, guarded
+from loop.doctor.local import check_local, check_store
+from loop.doctor.server import (
+    check_address,
+    check_backend_health,
+    check_backend_rows,
+    check_key,
+    check_project,
+    no_server,
+)
+from loop.label_studio_client import LabelStudioClient, Patience
+from loop.settings import Settings
+from store.schema import Project
+
+# A doctor asks once: what does not answer is a finding.
+_IMPATIENT = Patience(connect=3.0, read=20.0, retries=0)
+
+
+def diagnose(settings: Settings) -> Iterator[Check]:
+    """Every check, one after the other, so that each can be shown as it is found."""
+    findings, store, project = check_store(settings)
+    yield from findings
+    if store is not None and project is not None:
+        try:
+            yield from check_local(settings, store, project)
+        finally:
+            store.close()
+    yield from _server(settings, project)
+
+
+def _server(settings: Settings, project: Project | None) -> Iterator[Check]:
+    url, key = settings.label_studio.url, settings.label_studio.api_key
+    if url is None:
+        yield no_server("no address: set LABEL_STUDIO_URL to check it")
+        return
+    reached = check_address(url)
+    yield from reached
+    if any(check.state == "fail" for check in reached):
+        return
+    account = account_of(settings)
+    yield check_backend_health(settings, account)
+    if key is None:
+        yield no_server("no API key: set LABEL_STUDIO_API_KEY to check further")
+        return
+    client = LabelStudioClient(url, key, patience=_IMPATIENT)
+    known = list(guarded("API key", lambda: check_key(client, key)))
+    yield from known
+    if any(check.state == "fail" for check in known) or project is None:
+        return
+    yield from guarded("project there", lambda: list(check_project(client, project)))
+    if project.ls_url == client.url:
+        yield from guarded("backend row", lambda: list(check_backend_rows(client, project, account)))
+
+
+def account_of(settings: Settings) -> BackendAccount:
+    """Where Label Studio reaches our backend, with its basic auth."""
+    backend = settings.backend
+    return BackendAccount(backend.address, backend.basic_auth_user or "", backend.basic_auth_pass or "")

@@ -125,10 +125,12 @@ def test_what_is_no_xml_is_refused(xml: str) -> None:
         LabelConfig.parse(xml)
 
 
-def test_entities_are_refused_before_they_are_expanded() -> None:
-    bomb = '<!DOCTYPE v [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>' + PLAIN
+@pytest.mark.parametrize(
+    "declaration", ['<!DOCTYPE v [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>', '<!DOCTYPE v SYSTEM "file:///etc/passwd">']
+)
+def test_document_types_and_entities_are_refused_before_they_are_read(declaration: str) -> None:
     with pytest.raises(InputError, match="document type"):
-        LabelConfig.parse(bomb)
+        LabelConfig.parse(declaration + PLAIN)
 
 
 def test_an_enormous_config_is_refused() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import linecache
 import re
 import sys
 import traceback
@@ -113,7 +112,6 @@ def _run_file(path: Path) -> types.ModuleType:
         raise InputError(
             "a file of labelling functions can be read as UTF-8", value=f"{path} ({error})", next_step="Check the path."
         ) from error
-    linecache.checkcache(str(path))  # the digests read the source through this cache
     module = types.ModuleType(f"labeling_functions_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up while it runs

@@ -60,6 +60,11 @@ def test_a_span_with_a_wrong_border_is_accurate_by_token_and_not_precise() -> No
     assert report.precision == 0
 
 
+def test_a_vote_that_touches_a_token_without_sharing_a_character_does_not_cover_it() -> None:
+    (report,) = analyse(["commas"], TEXTS, {2: (Vote(Span(14, 15, "OS"), "commas"),)})
+    assert report.coverage == 1 / 10
+
+
 def test_votes_and_documents_are_counted() -> None:
     assert column("votes") == {"systems": 1, "programs": 1, "devices": 2, "brands": 1, "silent": 0}
     assert column("documents") == {"systems": 1, "programs": 1, "devices": 2, "brands": 1, "silent": 0}

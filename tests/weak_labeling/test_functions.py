@@ -182,8 +182,8 @@ def test_functions_that_name_each_other_still_have_a_digest(users_file: Path) ->
 
 
 def test_the_digest_is_that_of_the_file_as_it_was_run(users_file: Path) -> None:
+    before = list(digests(users_file).values())
     functions = load_functions(users_file)
-    before = [function.digest for function in functions]
     users_file.write_text("raise ValueError\n", encoding="utf-8")
     assert [function.digest for function in functions] == before
 

@@ -55,6 +55,7 @@ def test_a_keyword_among_the_words_before_keeps_the_span_and_one_further_away_do
     finder = near_keyword(NUMBERS, ["build"], before=2)
     assert found(finder, "build no 7") == ["7"]
     assert found(finder, "build with no 7") == []
+    assert found(finder, "build 7 and some more words") == ["7"]
 
 
 def test_a_keyword_after_counts_only_if_asked_for() -> None:
@@ -70,6 +71,11 @@ def test_case_and_punctuation_do_not_hide_a_keyword() -> None:
 def test_a_keyword_inside_the_span_or_inside_a_longer_word_is_none() -> None:
     assert found(near_keyword(regex(r"build \d", "VERSION"), ["build"]), "build 7") == []
     assert found(near_keyword(NUMBERS, ["build"]), "rebuild 7") == []
+
+
+def test_a_keyword_that_touches_the_span_is_close_by() -> None:
+    assert found(near_keyword(regex(r"#\d", "VERSION"), ["build"], before=1), "build#7") == ["#7"]
+    assert found(near_keyword(regex(r"\d#", "VERSION"), ["build"], before=0, after=1), "7#build") == ["7#"]
 
 
 def test_a_finder_that_abstains_with_none_stays_silent() -> None:

@@ -40,7 +40,8 @@ def test_a_tie_goes_to_the_longest_vote() -> None:
 
 
 def test_a_tie_of_equal_length_goes_to_the_label_that_comes_first_by_name() -> None:
-    assert decided(("a", "Windows", "SOFTWARE"), ("b", "Windows", "OS")) == [("Windows", "OS")]
+    labels = ("SOFTWARE", "VERSION", "ERROR", "HARDWARE", "OS")
+    assert decided(*((f"f{label}", "Windows", label) for label in labels)) == [("Windows", "ERROR")]
 
 
 def test_each_segment_is_voted_on_by_itself() -> None:

@@ -7,6 +7,7 @@ server cannot be reached or refuses.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -136,14 +137,24 @@ class LabelStudioClient:
             found |= {int(task["id"]) for task in page.tasks}
         return found
 
-    def open_tasks_without(self, project_id: int, version: str) -> set[int]:
-        """The ids of unlabelled tasks that carry no prediction of `version` (matched as a part of a version's name)."""
-        items = [
-            _filter("is_labeled", "equal", "Boolean", "false"),
-            _filter("predictions_model_versions", "not_contains", "List", [version]),
-        ]
-        page = self._list(project_id, items, "id", _ALL_IDS, include="id", bulk=True)
-        return {int(task["id"]) for task in page.tasks}
+    def open_tasks_without(self, project_id: int, version: str, others: Iterable[str] = ()) -> set[int]:
+        """The ids of unlabelled tasks that carry no prediction of `version`; `others`: versions that tasks carry too.
+
+        The server compares parts of names, so where another name holds this one, the whole names are compared; that
+        is an expression over all of a task's versions, which tasks without predictions have none of.
+        """
+        searches: list[tuple[str, str, Any]] = [("not_contains", "List", [version])]
+        if any(version in other for other in others if other != version):
+            searches.append(("regex", "String", f"^((?!(^|,){re.escape(version)}(,|$)).)*$"))
+        found: set[int] = set()
+        for operator, kind, value in searches:
+            items = [
+                _filter("is_labeled", "equal", "Boolean", "false"),
+                _filter("predictions_model_versions", operator, kind, value),
+            ]
+            page = self._list(project_id, items, "id", _ALL_IDS, include="id", bulk=True)
+            found |= {int(task["id"]) for task in page.tasks}
+        return found
 
     def _list(
         self, project_id: int, items: list[Json], order: str, page_size: int, *, bulk: bool = False, **params: str

@@ -105,7 +105,7 @@ class _Pull:
             last = last_run(session, project_id, KIND)
             self.before = Watermark.remembered(row.pull_watermark, last.counts if last else {})
         self.label_config, self.labels = row.label_config, row.labels
-        self.ls_project_id = _linked(row, client)
+        self.ls_project_id = linked_project_id(row, client)
         self.reader = TaskReader(client, self.ls_project_id, page_size)
         self.config = LabelConfig.parse(row.label_config)
         self.counts: Counter[str] = Counter()
@@ -227,7 +227,8 @@ class _Pull:
         return compare_ids(self.client, self.ls_project_id, known, total=total)
 
 
-def _linked(project: Project, client: LabelStudioClient) -> int:
+def linked_project_id(project: Project, client: LabelStudioClient) -> int:
+    """The id of the linked project on this server; raises ConfigError when there is none."""
     if project.ls_project_id is None or project.ls_url != client.url:
         raise ConfigError(
             f"project {project.name!r} is linked to a project on {client.url}",

@@ -16,41 +16,35 @@ from ner.label_studio import clip_score, to_result
 from ner.spans import Span
 from ner.tagger import Tagging
 from store.documents import StoredDocument
-from store.schema import HOLDOUT
 
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """One open task's prediction: `score` (0..1) is its place in Label Studio's queue, `spans` what annotators see.
-
-    `confidence` is the model's own; for the holdout it differs from the score, and no one is shown it.
-    """
+    """One open task's prediction: `score` (0..1) is its place in Label Studio's queue, `spans` what annotators see."""
 
     document: StoredDocument
     spans: tuple[Span, ...]
     score: float
-    confidence: float
     holdout: bool
 
 
 def plan(
-    documents: Sequence[StoredDocument], taggings: Sequence[Tagging], published: Iterable[float], salt: str
+    pool: Sequence[tuple[StoredDocument, Tagging]],
+    holdout: Sequence[StoredDocument],
+    published: Iterable[float],
+    salt: str,
 ) -> list[QueueItem]:
-    """An item for each of `documents` (their taggings beside them), first to be offered first.
+    """An item for each document, first to be offered first; the holdout is not even tagged.
 
     `published`: scores of this version's predictions on pool tasks that are still open, among which new ones fall in.
     """
-    by_id = {doc.document_id: (doc, tagging) for doc, tagging in zip(documents, taggings, strict=True)}
-    pool = {key: clip_score(tagging.confidence) for key, (doc, tagging) in by_id.items() if doc.split != HOLDOUT}
-    held = {key: doc.external_id for key, (doc, _) in by_id.items() if doc.split == HOLDOUT}
-    scores = pool | spread(held, [*pool.values(), *published], salt)
-    return [_item(*by_id[key], scores[key]) for key in least_confident_first(scores)]
-
-
-def _item(document: StoredDocument, tagging: Tagging, score: float) -> QueueItem:
-    holdout = document.split == HOLDOUT
-    spans = () if holdout else tagging.spans
-    return QueueItem(document, spans, score, clip_score(tagging.confidence), holdout)
+    scores = {document.document_id: clip_score(tagging.confidence) for document, tagging in pool}
+    held = {document.document_id: document.external_id for document in holdout}
+    scores |= spread(held, [*scores.values(), *published], salt)
+    items = [QueueItem(doc, tagging.spans, scores[doc.document_id], holdout=False) for doc, tagging in pool]
+    items += [QueueItem(doc, (), scores[doc.document_id], holdout=True) for doc in holdout]
+    by_id = {item.document.document_id: item for item in items}
+    return [by_id[key] for key in least_confident_first(scores)]
 
 
 def as_prediction(item: QueueItem, config: LabelConfig, version: str) -> Mapping[str, Any]:

@@ -217,12 +217,12 @@ class FakeLabelStudio(LabelStudioClient):
     def existing(self, project_id: int, task_ids: Sequence[int]) -> set[int]:
         return set(task_ids) & self.tasks.keys()
 
-    def open_tasks_without(self, project_id: int, version: str) -> set[int]:
+    def open_tasks_without(self, project_id: int, version: str, others: Iterable[str] = ()) -> set[int]:
         self._called("open_tasks_without")
         return {
             task["id"]
             for task in self.tasks.values()
-            if not task["is_labeled"] and not any(version in p["model_version"] for p in task["predictions"])
+            if not task["is_labeled"] and not any(version == p["model_version"] for p in task["predictions"])
         }
 
     def import_predictions(self, project_id: int, predictions: Iterable[Mapping[str, Any]]) -> int:

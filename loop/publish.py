@@ -1,0 +1,204 @@
+"""Give the open tasks the predictions of the model in service, and let Label Studio show and order them by it.
+
+Predictions of earlier versions stay: deleting them is slow, and breaks the link from annotations to what was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+
+from loop.label_studio_client import UNCERTAINTY, LabelStudioClient, LabelStudioError
+from loop.pull import linked_project_id, note_deletions
+from loop.queue import QueueItem, as_prediction, plan
+from ner.errors import ConfigError
+from ner.label_config import LabelConfig
+from ner.tagger import Tagger
+from store.documents import StoredDocument, open_documents
+from store.projects import project_by_id
+from store.queue import NewPrediction, predictions, save_predictions, save_ranks
+from store.runs import tracked
+from store.schema import HOLDOUT, Project
+from store.session import Store
+
+KIND = "publish"
+_BAD_REQUEST = 400
+
+
+@dataclass(frozen=True)
+class PublishCounts:
+    """What a publishing did. open: tasks to be labelled that are in the store; sent and created: predictions now.
+
+    carried: open tasks that carried this version already; holdout: those sent that are held out, and thus empty.
+    deleted: tasks found to be gone on the way. activated: the project's `model_version` or sampling had to be set.
+    server_seconds: time spent waiting for Label Studio.
+    """
+
+    version: str
+    open: int = 0
+    carried: int = 0
+    sent: int = 0
+    created: int = 0
+    holdout: int = 0
+    deleted: int = 0
+    activated: bool = False
+    server_seconds: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether Label Studio was changed."""
+        return self.activated or self.created > 0
+
+
+def publish(
+    store: Store,
+    client: LabelStudioClient,
+    project: Project,
+    tagger: Tagger,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> PublishCounts:
+    """Send what open tasks lack of `tagger`'s version, in one call, then make it the version that is shown.
+
+    Safe to repeat, also after a kill: the server is asked what it has. `progress` is called with (tagged, to tag).
+    Raises LabelStudioError when the server fails or stores fewer predictions than it was sent, ConfigError when the
+    project is not linked to this server or lacks a label of the model, RunHeldError while another publish is at work.
+    """
+    with tracked(store, project.id, KIND, exclusive=True) as run:
+        waited = client.http.seconds
+        work = _Publish(store, client, project, tagger, progress)
+        counts = work.all()
+        counts = PublishCounts(**(asdict(counts) | {"server_seconds": round(client.http.seconds - waited, 3)}))
+        run.counts.update(asdict(counts))
+    return counts
+
+
+class _Publish:
+    """One publishing at work."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: LabelStudioClient,
+        project: Project,
+        tagger: Tagger,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.store, self.client, self.project, self.tagger = store, client, project, tagger
+        self.version = tagger.version
+        self.progress = progress
+        self.ls_project_id = linked_project_id(project, client)
+        self.settings = client.project(self.ls_project_id)
+        self.config = LabelConfig.parse(str(self.settings["label_config"]))
+        _check_labels(tagger, self.config)
+
+    def all(self) -> PublishCounts:
+        """Plan, send, activate, remember."""
+        documents = self._open_documents()
+        lacking = self._lacking(documents)
+        items = self._plan(documents, lacking)
+        try:
+            created = self._send(items, lacking)
+            deleted = 0
+        except LabelStudioError as error:
+            if error.status != _BAD_REQUEST:
+                raise
+            deleted = note_deletions(self.store, self.client, self.project)
+            if not deleted:
+                raise
+            documents = self._open_documents()
+            live = {document.document_id for document in documents}
+            items = [item for item in items if item.document.document_id in live]
+            created = self._send(items, lacking)
+        activated = self._activate(any_carry=created > 0 or len(lacking) < len(documents))
+        self._remember(items, documents)
+        sent = _sent(items, lacking)
+        return PublishCounts(
+            version=self.version,
+            open=len(documents),
+            carried=len(documents) - len(sent),
+            sent=len(sent),
+            created=created,
+            holdout=sum(item.holdout for item in sent),
+            deleted=deleted,
+            activated=activated,
+        )
+
+    def _open_documents(self) -> list[StoredDocument]:
+        with self.store.read() as session:
+            return open_documents(session, self.project.id, tasks_only=True)
+
+    def _lacking(self, documents: Sequence[StoredDocument]) -> set[int]:
+        """The task ids among the open ones that carry no prediction of this version."""
+        tasks = {document.ls_task_id for document in documents if document.ls_task_id is not None}
+        versions = self.client.model_versions(self.ls_project_id)
+        if not tasks or not versions.get(self.version):
+            return tasks
+        return tasks & self.client.open_tasks_without(self.ls_project_id, self.version, versions)
+
+    def _plan(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> list[QueueItem]:
+        """Items for what is to be sent, and for what was sent by a run that ended before it could remember it."""
+        with self.store.read() as session:
+            known = predictions(session, self.version)
+            salt = project_by_id(session, self.project.id).salt
+        wanted = [doc for doc in documents if doc.ls_task_id in lacking or doc.document_id not in known]
+        there = {doc.document_id for doc in documents} - {doc.document_id for doc in wanted}
+        published = [known[key].score for key in there if not known[key].holdout]
+        pool = [document for document in wanted if document.split != HOLDOUT]
+        held = [document for document in wanted if document.split == HOLDOUT]
+        report = self.progress
+        told = None if report is None else lambda done: report(done, len(pool))
+        taggings = self.tagger.tag_many((document.text for document in pool), told)
+        return plan(list(zip(pool, taggings, strict=True)), held, published, salt)
+
+    def _send(self, items: Sequence[QueueItem], lacking: Collection[int]) -> int:
+        sent = _sent(items, lacking)
+        if not sent:
+            return 0
+        created = self.client.import_predictions(
+            self.ls_project_id, [as_prediction(item, self.config, self.version) for item in sent]
+        )
+        if created != len(sent):
+            raise LabelStudioError(
+                f"{self.client.url} stores every prediction that it is sent",
+                value=f"{created} of {len(sent)} created",
+                next_step="It drops, without a word, those that do not fit the label config: compare the model's labels"
+                " with the project's, pull, and publish again (only what is missing will be sent).",
+            )
+        return created
+
+    def _activate(self, *, any_carry: bool) -> bool:
+        """Show this version, and order the queue by it. A version that no prediction carries would be refused."""
+        wanted = {"sampling": UNCERTAINTY, "show_collab_predictions": True}
+        if any_carry or self.client.model_versions(self.ls_project_id).get(self.version):
+            wanted["model_version"] = self.version
+        missing = {key: value for key, value in wanted.items() if self.settings.get(key) != value}
+        if missing:
+            self.client.update_project(self.ls_project_id, **missing)
+        return bool(missing)
+
+    def _remember(self, items: Sequence[QueueItem], documents: Sequence[StoredDocument]) -> None:
+        """Keep what is shown, and the order of all open tasks, in one transaction."""
+        if not items:
+            return
+        new = [NewPrediction(item.document.document_id, item.score, item.spans, item.holdout) for item in items]
+        with self.store.transaction() as tx:
+            save_predictions(tx, self.version, new)
+            shown = predictions(tx.session, self.version)
+            scores = {doc.document_id: shown[doc.document_id].score for doc in documents if doc.document_id in shown}
+            save_ranks(tx, self.version, sorted(scores.items(), key=lambda pair: (pair[1], pair[0])))
+            tx.commit()
+
+
+def _sent(items: Sequence[QueueItem], lacking: Collection[int]) -> list[QueueItem]:
+    return [item for item in items if item.document.ls_task_id in lacking]
+
+
+def _check_labels(tagger: Tagger, config: LabelConfig) -> None:
+    unknown = sorted(set(tagger.labels.types) - set(config.labels))
+    if unknown:
+        raise ConfigError(
+            "the project's label config has every label of the model",
+            value=f"{tagger.version} also knows {', '.join(unknown)}",
+            next_step="Put them back into the config, or pull and retrain: `loop pull`, `loop retrain --from-scratch`.",
+        )

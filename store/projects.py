@@ -125,6 +125,26 @@ def link(tx: Transaction, project_id: int, ls_url: str, ls_project_id: int) -> P
     return project
 
 
+def relocate(tx: Transaction, project_id: int, ls_url: str) -> Project:
+    """Note that the server which the project is linked to has another address now; the link and all ids stay.
+
+    Raises RefusedError for a project without a link, and when another project here is tied to that id there.
+    """
+    project = lock_project(tx, project_id)
+    if project.ls_project_id is None:
+        raise RefusedError("only a linked project moves", value=project.name, next_step="Link it: `loop connect`.")
+    other = project_by_ls_id(tx.session, project.ls_project_id, ls_url)
+    if other is not None and other.id != project_id:
+        raise RefusedError(
+            "a project in Label Studio feeds one project here",
+            value=f"{project.ls_project_id} on {ls_url} feeds {other.name!r}",
+            next_step="Link another, or work in that one.",
+        )
+    project.ls_url = normal_url(ls_url)
+    tx.session.flush()
+    return project
+
+
 def normal_url(url: str) -> str:
     """The address without a slash at its end."""
     return url.rstrip("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from ner.spans import Span
 from store.bulk import insert_rows
 from store.columns import utc_now
+from store.errors import RefusedError
 from store.projects import lock_project
 from store.schema import Document, WeakVote
 from store.session import Transaction
@@ -26,11 +27,14 @@ class Vote:
     function_digest: str
 
 
-def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Iterable[Vote]]) -> int:
+def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collection[Vote]]) -> int:
     """Let each source's votes be exactly these (none: it abstains everywhere); gives how many were stored.
 
-    Sources that are not named keep theirs.
+    Sources that are not named keep theirs. Raises RefusedError for a vote under another source's name.
     """
+    for source, vote in ((source, vote) for source, given in votes.items() for vote in given):
+        if vote.source != source:
+            raise RefusedError("a vote is stored under its own source", value=f"{vote.source!r} under {source!r}")
     lock_project(tx, project_id)
     documents = select(Document.id).where(Document.project_id == project_id)
     tx.session.execute(

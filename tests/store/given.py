@@ -14,7 +14,7 @@ from store.projects import create_project
 from store.registry import finish_model, start_model
 from store.runs import begin_run
 from store.schema import Project
-from store.session import Store
+from store.session import Store, Transaction
 
 CONFIG = '<View><Labels name="label" toName="text"/><Text name="text" value="$text"/></View>'
 SALT = "salt"
@@ -53,20 +53,26 @@ def annotated(store: Store, document_id: int, *annotations: NewAnnotation) -> No
 def candidate(store: Store, project_id: int, *, parent: str | None = None, finished: bool = True) -> str:
     """The version of a committed model: a candidate, or one still in training."""
     with store.transaction() as tx:
-        model = start_model(
-            tx,
-            project_id,
-            run_id=begin_run(tx, project_id, "retrain").id,
-            encoder="minilm",
-            seed=13,
-            settings={"rank": 16},
-            libraries={"torch": "2.13.0"},
-            data_fingerprint="0" * 64,
-            parent=parent,
-        )
-        if finished:
-            finish_model(tx, model.version, files={"model.onnx": "f" * 64})
+        version = candidate_in(tx, project_id, parent=parent, finished=finished)
         tx.commit()
+    return version
+
+
+def candidate_in(tx: Transaction, project_id: int, *, parent: str | None = None, finished: bool = True) -> str:
+    """The same in an open transaction."""
+    model = start_model(
+        tx,
+        project_id,
+        run_id=begin_run(tx, project_id, "retrain").id,
+        encoder="minilm",
+        seed=13,
+        settings={"rank": 16},
+        libraries={"torch": "2.13.0"},
+        data_fingerprint="0" * 64,
+        parent=parent,
+    )
+    if finished:
+        finish_model(tx, model.version, files={"model.onnx": "f" * 64})
     return model.version
 
 

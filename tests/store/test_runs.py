@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import psutil
+import pytest
+
+from store import runs
+from store.columns import utc_now
+from store.errors import NotFoundError, RefusedError, RunHeldError
+from store.registry import model
+from store.runs import begin_run, fail_run, finish_run, heartbeat, is_alive, last_run, recover, tracked
+from store.schema import Project, Run
+from store.session import Store
+from tests.store import given
+
+BEGIN = """
+import sys, os, time
+from store import registry, runs
+from store.session import open_store
+store = open_store(sys.argv[1])
+with store.transaction() as tx:
+    run = runs.begin_run(tx, int(sys.argv[2]), "retrain", exclusive=True)
+    registry.start_model(
+        tx, int(sys.argv[2]), run_id=run.id, encoder="e", seed=1, settings={}, libraries={}, data_fingerprint=""
+    )
+    tx.commit()
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+def begin(store: Store, project: Project, kind: str = "retrain", *, exclusive: bool = False) -> int:
+    with store.transaction() as tx:
+        run = begin_run(tx, project.id, kind, exclusive=exclusive)
+        tx.commit()
+    return run.id
+
+
+def change(store: Store, run_id: int, **fields: object) -> None:
+    with store.transaction() as tx:
+        run = tx.session.get_one(Run, run_id)
+        for name, value in fields.items():
+            setattr(run, name, value)
+        tx.commit()
+
+
+def found(store: Store, run_id: int) -> Run:
+    with store.read() as session:
+        return session.get_one(Run, run_id)
+
+
+def recovered(store: Store, project: Project) -> list[runs.Interrupted]:
+    with store.transaction() as tx:
+        interrupted = recover(tx, project.id)
+        tx.commit()
+    return interrupted
+
+
+def test_a_run_that_ends_well_keeps_its_counts(store: Store, project: Project) -> None:
+    with tracked(store, project.id, "pull") as run:
+        assert found(store, run.id).state == "running"
+        run.counts["tasks"] = 7
+    row = found(store, run.id)
+    assert (row.state, row.counts, row.error) == ("done", {"tasks": 7}, None)
+    assert (row.pid, row.finished_at is not None) == (os.getpid(), True)
+
+
+def test_a_run_that_raises_has_failed_and_so_has_the_model_it_trained(store: Store, project: Project) -> None:
+    with pytest.raises(ValueError, match="boom"), tracked(store, project.id, "retrain") as run:
+        version = given.candidate(store, project.id, finished=False)
+        with store.transaction() as tx:
+            model(tx.session, version).run_id = run.id
+            tx.commit()
+        raise ValueError("boom \0")
+    row = found(store, run.id)
+    assert (row.state, row.error) == ("failed", "ValueError: boom ␀")
+    with store.read() as session:
+        assert (model(session, version).state, model(session, version).error) == ("failed", "ValueError: boom ␀")
+
+
+def test_ctrl_c_interrupts_a_run(store: Store, project: Project) -> None:
+    with pytest.raises(KeyboardInterrupt), tracked(store, project.id, "retrain") as run:
+        raise KeyboardInterrupt
+    assert found(store, run.id).state == "interrupted"
+
+
+def test_a_run_ends_once(store: Store, project: Project) -> None:
+    key = begin(store, project)
+    with store.transaction() as tx:
+        finish_run(tx, key, {"n": 1})
+        for end in (lambda: finish_run(tx, key), lambda: fail_run(tx, key, "no"), lambda: heartbeat(tx, key)):
+            with pytest.raises(RefusedError, match="ends once"):
+                end()
+        with pytest.raises(NotFoundError):
+            finish_run(tx, 999)
+
+
+def test_an_exclusive_run_is_refused_beside_a_live_one_of_its_kind_and_project(store: Store, project: Project) -> None:
+    other = given.project(store, "Other")
+    begin(store, project)
+    with pytest.raises(RunHeldError, match=f"process {os.getpid()} on") as caught:
+        begin(store, project, exclusive=True)
+    assert caught.value.exit_code == 6
+    begin(store, project, "pull", exclusive=True)
+    begin(store, other, exclusive=True)
+
+
+def test_an_exclusive_run_is_granted_when_the_other_one_ended_or_died(store: Store, project: Project) -> None:
+    first = begin(store, project, exclusive=True)
+    with store.transaction() as tx:
+        finish_run(tx, first)
+        tx.commit()
+    second = begin(store, project, exclusive=True)
+    change(store, second, process_started=1.0)
+    begin(store, project, exclusive=True)
+
+
+def test_a_live_run_is_not_recovered(store: Store, project: Project) -> None:
+    key = begin(store, project)
+    assert recovered(store, project) == []
+    assert found(store, key).state == "running"
+
+
+def test_a_run_whose_pid_belongs_to_another_process_now_is_recovered(store: Store, project: Project) -> None:
+    key = begin(store, project)
+    change(store, key, process_started=psutil.Process().create_time() - 60)
+    (interrupted,) = recovered(store, project)
+    assert (interrupted.run_id, interrupted.kind, interrupted.pid) == (key, "retrain", os.getpid())
+    assert found(store, key).state == "interrupted"
+    assert recovered(store, project) == []
+
+
+def test_a_run_of_another_host_is_left_alone_until_its_heartbeat_is_an_hour_old(store: Store, project: Project) -> None:
+    key = begin(store, project)
+    change(store, key, host="elsewhere", pid=1, process_started=1.0, heartbeat_at=utc_now() - timedelta(minutes=59))
+    assert recovered(store, project) == []
+    change(store, key, heartbeat_at=utc_now() - timedelta(minutes=61))
+    assert [item.host for item in recovered(store, project)] == ["elsewhere"]
+
+
+def test_a_heartbeat_keeps_a_run_of_another_host_alive(store: Store, project: Project) -> None:
+    key = begin(store, project)
+    change(store, key, host="elsewhere", heartbeat_at=utc_now() - timedelta(hours=2))
+    assert not is_alive(found(store, key))
+    with store.transaction() as tx:
+        heartbeat(tx, key)
+        tx.commit()
+    assert is_alive(found(store, key))
+
+
+def test_runs_of_other_projects_are_not_recovered(store: Store, project: Project) -> None:
+    other = given.project(store, "Other")
+    change(store, begin(store, other), process_started=1.0)
+    assert recovered(store, project) == []
+
+
+@pytest.mark.parametrize("reaped", [False, True])
+def test_kill_9_is_found_with_the_model_it_left_and_the_project_is_free(
+    store: Store, store_url: str, project: Project, reaped: bool
+) -> None:
+    arguments = [sys.executable, "-c", BEGIN, store_url, str(project.id)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        with pytest.raises(RunHeldError):
+            begin(store, project, exclusive=True)
+        process.kill()
+        if reaped:
+            process.wait(30)
+        else:
+            while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+        (interrupted,) = recovered(store, project)
+        assert (interrupted.pid, interrupted.models) == (process.pid, ("it-support-0001",))
+        with store.read() as session:
+            assert model(session, "it-support-0001").state == "interrupted"
+        begin(store, project, exclusive=True)
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def test_the_last_run_of_a_kind_is_found_by_its_state(store: Store, project: Project) -> None:
+    with store.read() as session:
+        assert last_run(session, project.id, "pull") is None
+    with tracked(store, project.id, "pull") as done:
+        pass
+    with pytest.raises(OSError, match="down"), tracked(store, project.id, "pull") as failed:
+        raise OSError("down")
+    with store.read() as session:
+        rows = [last_run(session, project.id, "pull", state=state) for state in ("done", "failed", None)]
+    assert [row.id if row else None for row in rows] == [done.id, failed.id, failed.id]

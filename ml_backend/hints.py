@@ -70,10 +70,13 @@ class Hints:
                 tx.commit()
         except RuleError as error:
             log.warning("%d hints are lost, the next pull will find what they were about: %s", len(taken), error)
-            for _ in taken:
-                self._on_lost()
-            return 0
-        return len(taken)
+        except Exception:
+            log.exception("%d hints are lost, the next pull will find what they were about", len(taken))
+        else:
+            return len(taken)
+        for _ in taken:
+            self._on_lost()
+        return 0
 
     def _run(self) -> None:
         while not self._stop.is_set():

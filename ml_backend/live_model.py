@@ -120,6 +120,9 @@ class LiveModel:
             tagger = load_tagger(self._model_dir / linked.path, linked.version, linked.labels, self._threads)
         except RuleError as error:
             return self._failed(served, error)
+        except Exception as error:
+            log.exception("loading %s failed in a way that nobody foresaw", linked.version)
+            return self._failed(served, BundleError("a model folder can be loaded", value=repr(error)))
         log.info("project %s: %s is in service, after %s", linked.slug, tagger.version, served.version or "none")
         self._listener.changed(linked.slug, served.version, tagger.version)
         return replace(served, tagger=tagger, problem=None)

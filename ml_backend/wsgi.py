@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from flask import Flask
-
-from ml_backend.app import create_app
+from ml_backend.libraries import make_app
 from ml_backend.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 def application() -> Flask:
     """The app as the environment says. Raises ConfigError."""
-    return create_app(Settings.from_environ(os.environ))
+    return make_app(Settings.from_environ(os.environ), os.environ)

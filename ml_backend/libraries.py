@@ -1,0 +1,29 @@
+"""What libraries are told by the environment, before they are first imported."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from ml_backend.settings import Settings
+
+
+def prepare(environ: MutableMapping[str, str]) -> None:
+    """Keep ONNX Runtime from reporting home, and numpy from keeping threads that nothing here uses.
+
+    ONNX Runtime's official builds send usage events to their maker unless told otherwise before their import, and
+    leave a `.ses` file in the temporary folder. What the operator has set stays.
+    """
+    environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def make_app(settings: Settings, environ: MutableMapping[str, str]) -> Flask:
+    """`app.create_app`, with the libraries prepared before it is imported."""
+    prepare(environ)
+    app: Flask = importlib.import_module("ml_backend.app").create_app(settings)
+    return app

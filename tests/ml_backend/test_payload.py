@@ -1,0 +1,111 @@
+"""What arrives is read by rules that name the value which breaks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ml_backend.payload import Asked, Limits, parse_config, read_json, read_predict, read_project_id, read_tasks
+from ml_backend.refusals import TooLargeError
+from ner.errors import InputError, RuleError
+from tests.ml_backend.given import CONFIG, request_body, task
+
+LIMITS = Limits(max_tasks=3, max_text_chars=20)
+
+
+def read(*tasks: Any) -> list[Asked]:
+    return read_tasks(list(tasks), parse_config(CONFIG), LIMITS)
+
+
+@pytest.mark.parametrize("given", ["7.1795219575", "7", 7, "0007.1"])
+def test_a_project_id_is_what_stands_before_the_time_of_creation(given: object) -> None:
+    assert read_project_id(given) == 7
+
+
+@pytest.mark.parametrize("given", [None, "", "x", "7.", ".7", "7.1.2", "-7", -7, 7.5, True, [7], "٧", "9" * 20, 2**63])
+def test_anything_else_is_no_project_id(given: object) -> None:
+    with pytest.raises(InputError, match="project"):
+        read_project_id(given)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"nope", b"\xff\xfe\xfd", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
+def test_a_body_that_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(InputError, match="JSON"):
+        read_json(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null"])
+def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InputError, match="JSON object"):
+        read_json(body)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"project": None}, "project"),
+        ({"tasks": None}, "tasks"),
+        ({"tasks": {}}, "tasks"),
+        ({"params": []}, "params"),
+        ({"label_config": 5}, "label_config"),
+        ({"label_config": "<View"}, "XML"),
+        ({"label_config": "<View/>"}, "Labels"),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_named(change: dict[str, Any], rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        read_predict({**request_body("x"), **change}, LIMITS)
+
+
+def test_a_request_may_leave_out_its_config_and_its_params() -> None:
+    assert read_predict({"project": "7.1", "tasks": []}, LIMITS).label_config is None
+
+
+def test_too_many_tasks_are_refused_with_both_numbers() -> None:
+    with pytest.raises(TooLargeError, match=r"at most 3 tasks.*got 4"):
+        read_predict(request_body("a", "b", "c", "d"), LIMITS)
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t "])
+def test_an_empty_or_blank_text_is_read_as_empty(text: str) -> None:
+    assert read(task(text)) == [Asked("", 1, None)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        (None, "task 1: a task is an object"),
+        ({}, "task 1: a task is an object"),
+        ({"data": []}, "task 1: a task is an object"),
+        (task(5), "task 1: the task's data field 'body' is a string"),
+        (task("x", field="text"), "task 1: the task's data field 'body' is a string"),
+        (task("x" * 21), "task 1: a text has at most 20 characters"),
+        (task("a\0b"), r"task 1: a text holds no U\+0000"),
+        (task("a\ud800b"), "task 1: a text holds no lone surrogate"),
+        ({**task("x"), "id": "1"}, "task 1: a task's `id` is a whole number"),
+        ({**task("x"), "id": 2**70}, "task 1: a task's `id` is a whole number"),
+    ],
+)
+def test_a_bad_task_is_refused_with_its_place_and_its_rule(bad: Any, rule: str) -> None:
+    with pytest.raises(RuleError, match=rule):
+        read(task("good"), bad)
+
+
+def test_a_text_that_is_too_long_is_a_413() -> None:
+    with pytest.raises(TooLargeError):
+        read(task("x" * 21))
+
+
+@pytest.mark.parametrize(
+    ("more", "group"),
+    [
+        ({}, None),
+        ({"data": {"body": "x", "doc": "post-1"}}, "post-1"),
+        ({"data": {"body": "x", "doc": 5}}, "5"),
+        ({"data": {"body": "x", "doc": " "}, "meta": {"doc": "post-2"}}, "post-2"),
+        ({"data": {"body": "x", "doc": [1]}, "meta": None}, None),
+    ],
+)
+def test_the_group_of_a_task_is_the_doc_of_its_data_or_meta(more: dict[str, Any], group: str | None) -> None:
+    assert read({**task("x"), **more}) == [Asked("x", 1, group)]

@@ -102,7 +102,7 @@ class AnnotationVersion(Base):
     """One state of one annotation as it was seen. Rows are only ever added: the database refuses more."""
 
     __tablename__ = "annotation_versions"
-    __table_args__ = (UniqueConstraint("document_id", "source", "source_id", "sequence"),)
+    __table_args__ = (UniqueConstraint("document_id", "source", "source_id", "sequence"), Index(None, "source_id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"))

@@ -193,6 +193,7 @@ def _annotations() -> None:
         _unique("annotation_versions", "document_id", "source", "source_id", "sequence"),
         _to("annotation_versions", "document_id", "documents.id"),
     )
+    _index("annotation_versions", "source_id")
 
 
 def _append_only() -> None:

@@ -26,7 +26,11 @@ __all__ = [
 ]
 
 UNCERTAINTY = "Uncertainty sampling"
-_PULLED = "id,data,meta,annotations,updated_at,created_at,is_labeled"
+# The server's `include` names fields at every depth: a task's own, then an annotation's, else those come empty.
+_PULLED = (
+    "id,data,meta,is_labeled,created_at,updated_at,annotations,"
+    "result,completed_by,was_cancelled,ground_truth,lead_time,parent_prediction"
+)
 _IDS_IN_A_QUERY = 300  # the query stands in the URL
 _ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
 

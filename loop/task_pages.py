@@ -101,7 +101,7 @@ class TaskReader:
             except LabelStudioError as error:
                 if error.status != _SERVER_FAILED:
                     raise
-            if len(ids) == 1:
+            if len(ids) == 1 and attempt < _TRIES - 1:
                 self.sleep(_PAUSE_SECONDS * 2**attempt)
         if len(ids) == 1:
             return [], list(ids)

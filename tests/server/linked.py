@@ -1,0 +1,86 @@
+"""A project in the store and in a real Label Studio, tied together, with a model that looks words up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loop.connect import link_project
+from loop.label_studio_client import LabelStudioClient
+from ner.bundle import load_bundle
+from ner.tagger import Tagger
+from store.projects import create_project, project_by_id
+from store.registry import finish_model, promote, start_model
+from store.runs import tracked
+from store.schema import Project
+from store.session import Store
+from tests.fakes import tiny_bundle
+
+LABELS = ("SOFTWARE", "OS")
+CONFIG = (
+    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
+    '<Text name="text" value="$text"/></View>'
+)
+
+
+@dataclass(frozen=True)
+class Linked:
+    """Both sides of one project."""
+
+    store: Store
+    client: LabelStudioClient
+    project: Project
+
+    @property
+    def ls_id(self) -> int:
+        return int(self.project.ls_project_id or 0)
+
+    def add(self, texts: Iterable[str]) -> list[int]:
+        """Import texts as tasks; the ids of all tasks, in order."""
+        self.client.import_tasks(self.ls_id, [{"data": {"text": text}} for text in texts])
+        return self.task_ids()
+
+    def task_ids(self) -> list[int]:
+        return sorted(self.client.task_ids(self.ls_id, 0, 2**53))
+
+    def annotate(self, task_id: int, *spans: tuple[int, int, str], **fields: Any) -> dict[str, Any]:
+        result = [region(*span) for span in spans]
+        return self.client.submit_annotation(task_id, {"result": result, "lead_time": 2.0, **fields})
+
+    def task(self, task_id: int) -> dict[str, Any]:
+        return dict(self.client.http.get(f"/api/tasks/{task_id}/"))
+
+    def act(self, action: str, task_ids: Iterable[int]) -> None:
+        """A bulk action of the data manager."""
+        selected = {"selectedItems": {"all": False, "included": list(task_ids)}}
+        self.client.http.post("/api/dm/actions", selected, {"id": action, "project": self.ls_id})
+
+    def promoted_tagger(self, folder: Path, words: dict[str, str], certainty: dict[str, float]) -> Tagger:
+        """The next version, promoted: it tags the words it knows."""
+        with tracked(self.store, self.project.id, "retrain") as run, self.store.transaction() as tx:
+            settings: dict[str, Any] = {"encoder": "tiny", "seed": 1, "settings": {}, "libraries": {}}
+            model = start_model(tx, self.project.id, run_id=run.id, data_fingerprint="0", **settings)
+            finish_model(tx, model.version, files={})
+            promote(tx, self.project.id, model.version, reason="test", who="test")
+            tx.commit()
+        path = tiny_bundle(folder / model.version, LABELS, words, certainty=certainty, version=model.version)
+        return Tagger(load_bundle(path))
+
+
+def region(start: int, end: int, label: str) -> dict[str, Any]:
+    value = {"start": start, "end": end, "text": "?", "labels": [label]}
+    return {"id": f"r{start}-{end}", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
+
+
+def make_linked(store: Store, client: LabelStudioClient, title: str, *, holdout_share: float = 0.0) -> Linked:
+    """A new project on both sides."""
+    with store.transaction() as tx:
+        made = create_project(
+            tx, title, label_config=CONFIG, labels=list(LABELS), holdout_share=holdout_share, salt="s"
+        )
+        tx.commit()
+    link_project(store, client, made.id)
+    with store.read() as session:
+        return Linked(store, client, project_by_id(session, made.id))

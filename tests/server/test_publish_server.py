@@ -1,0 +1,157 @@
+"""Publishing to the real server: what is shown, and in which order tasks are offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loop.label_studio_client import LabelStudioClient, LabelStudioError
+from loop.publish import publish
+from loop.pull import pull
+from store.documents import stored_documents
+from store.queue import predictions
+from store.session import Store, open_store
+from tests.server.linked import Linked, make_linked, region
+
+WORDS = {"excel": "SOFTWARE", "windows": "OS"}
+CERTAINTY = {f"w{n}": n / 40 for n in range(1, 40)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def linked(store: Store, client: LabelStudioClient) -> Linked:
+    return make_linked(store, client, "publish", holdout_share=0.4)
+
+
+def offered(linked: Linked, client: LabelStudioClient, count: int) -> list[tuple[str, list[str], float]]:
+    """(text, labels shown, score) of the next tasks in the order in which one annotator is offered them."""
+    met = []
+    for _ in range(count):
+        task = client.next_task(linked.ls_id)
+        assert task is not None
+        (shown,) = task["predictions"]
+        labels = [part["value"]["labels"][0] for part in shown["result"]]
+        met.append((task["data"]["text"], labels, shown["score"]))
+        client.submit_annotation(int(task["id"]), {"result": []})
+    return met
+
+
+def test_tasks_are_offered_by_confidence_with_the_holdout_spread_among_them(linked: Linked, tmp_path: Path) -> None:
+    linked.add(f"excel w{n} windows" for n in range(24, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    counts = publish(linked.store, linked.client, linked.project, tagger)
+    assert (counts.open, counts.created, counts.activated) == (24, 24, True)
+    with linked.store.read() as session:
+        stored = stored_documents(session, linked.project.id)
+        planned = predictions(session, tagger.version)
+    held = {document.text for document in stored if document.split == "holdout"}
+    assert 4 <= len(held) <= 14
+
+    met = offered(linked, linked.client, 24)
+    assert [score for _, _, score in met] == sorted(score for _, _, score in met)
+    pool = [text for text, _, _ in met if text not in held]
+    assert pool == sorted(pool, key=lambda text: int(text.split()[1][1:]))
+    assert all((labels == []) == (text in held) for text, labels, _ in met)
+    half = sum(text in held for text, _, _ in met[:12])
+    assert abs(half - len(held) / 2) <= 1.5
+    scores = {document.text: planned[document.document_id].score for document in stored}
+    assert {text: score for text, _, score in met} == pytest.approx(scores)
+    assert linked.client.next_task(linked.ls_id) is None
+
+
+def test_two_annotators_walk_the_same_order_in_turn(
+    linked: Linked, second_client: LabelStudioClient, tmp_path: Path
+) -> None:
+    linked.add(f"excel w{n} windows" for n in range(8, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    publish(linked.store, linked.client, linked.project, linked.promoted_tagger(tmp_path, WORDS, CERTAINTY))
+    met = [offered(linked, client, 1)[0] for _ in range(4) for client in (linked.client, second_client)]
+    assert [score for _, _, score in met] == sorted(score for _, _, score in met)
+
+
+def test_a_new_version_shows_alone_and_the_old_predictions_stay(linked: Linked, tmp_path: Path) -> None:
+    ids = linked.add(f"excel w{n} windows" for n in range(6, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    first = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    publish(linked.store, linked.client, linked.project, first)
+    second = linked.promoted_tagger(tmp_path, {"excel": "SOFTWARE"}, CERTAINTY)
+    assert publish(linked.store, linked.client, linked.project, second).created == 6
+    assert linked.client.model_versions(linked.ls_id) == {first.version: 6, second.version: 6}
+    task = linked.client.next_task(linked.ls_id)
+    assert task is not None
+    assert [shown["model_version"] for shown in task["predictions"]] == [second.version]
+    assert len(linked.task(ids[0])["predictions"]) == 2
+
+
+def test_again_sends_nothing_and_new_tasks_alone_are_sent(linked: Linked, tmp_path: Path) -> None:
+    linked.add(f"excel w{n} windows" for n in range(6, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    publish(linked.store, linked.client, linked.project, tagger)
+    assert not publish(linked.store, linked.client, linked.project, tagger).changed
+    linked.add(["windows w3 again"])
+    pull(linked.store, linked.client, linked.project)
+    counts = publish(linked.store, linked.client, linked.project, tagger)
+    assert (counts.sent, counts.carried, counts.activated) == (1, 6, False)
+
+
+def test_what_was_sent_before_a_kill_is_not_sent_again(
+    linked: Linked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked.add(f"excel w{n} windows" for n in range(6, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    with monkeypatch.context() as patched:
+        patched.setattr(linked.client, "update_project", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(linked.store, linked.client, linked.project, tagger)
+    counts = publish(linked.store, linked.client, linked.project, tagger)
+    assert (counts.sent, counts.carried, counts.activated) == (0, 6, True)
+    assert linked.client.model_versions(linked.ls_id) == {tagger.version: 6}
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_task_deleted_since_the_pull_does_not_stop_the_rest(linked: Linked, tmp_path: Path) -> None:
+    ids = linked.add(f"excel w{n} windows" for n in range(6, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    linked.act("delete_tasks", ids[2:4])
+    counts = publish(linked.store, linked.client, linked.project, linked.promoted_tagger(tmp_path, WORDS, CERTAINTY))
+    assert (counts.deleted, counts.created) == (2, 4)
+
+
+def test_predictions_of_another_control_are_dropped_by_the_server_and_that_is_an_error(
+    linked: Linked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked.add(f"excel w{n} windows" for n in range(6, 0, -1))
+    pull(linked.store, linked.client, linked.project)
+    wrong = [region(0, 5, "SOFTWARE") | {"from_name": "other"}]
+    monkeypatch.setattr("loop.queue.to_result", lambda spans, text, config: wrong if spans else [])
+    with pytest.raises(LabelStudioError, match="of 6 created"):
+        publish(linked.store, linked.client, linked.project, linked.promoted_tagger(tmp_path, WORDS, CERTAINTY))
+    assert not linked.client.project(linked.ls_id)["model_version"]
+
+
+def test_names_that_hold_one_another_are_told_apart(linked: Linked) -> None:
+    ids = linked.add(f"number {n}" for n in range(4))
+    carried = {ids[0]: ["it-0001", "it-0002"], ids[1]: ["git-0001"], ids[2]: ["it-00010", "it-0001"]}
+    sent = [
+        {"task": task_id, "result": [], "score": 0.5, "model_version": version}
+        for task_id, versions in carried.items()
+        for version in versions
+    ]
+    linked.client.import_predictions(linked.ls_id, sent)
+    versions = linked.client.model_versions(linked.ls_id)
+    assert linked.client.open_tasks_without(linked.ls_id, "it-0001", versions) == {ids[1], ids[3]}
+    assert linked.client.open_tasks_without(linked.ls_id, "it-0002", versions) == set(ids) - {ids[0]}

@@ -1,0 +1,75 @@
+"""What a training tells whoever watches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step done: `step` of `steps` (from 1), its loss, and the estimated seconds to the end."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One epoch done: its mean training loss, the development split's loss and micro-F1, and whether it is the best."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    dev_loss: float
+    dev_f1: float
+    best: bool
+
+
+class Progress(Protocol):
+    """Hears of a retraining as it goes."""
+
+    def stage(self, name: str) -> None:
+        """Something else begins: "preparing", "training", "exporting", "checking"."""
+
+    def notice(self, message: str) -> None:
+        """Something that people should know."""
+
+    def step(self, step: Step) -> None:
+        """After every optimiser step."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """After every epoch's evaluation."""
+
+
+class Silence:
+    """Tells nobody."""
+
+    def stage(self, name: str) -> None:
+        """Ignored."""
+
+    def notice(self, message: str) -> None:
+        """Ignored."""
+
+    def step(self, step: Step) -> None:
+        """Ignored."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Ignored."""
+
+
+class Teller:
+    """Passes on to the caller's progress, and remembers the notices."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.notices: list[str] = []
+
+    def notice(self, message: str) -> None:
+        """Pass it on and keep it."""
+        self.notices.append(message)
+        self.progress.notice(message)

@@ -1,0 +1,111 @@
+"""FP32 ONNX to INT8: dynamic, weights per output channel, activations smoothed first.
+
+A merged LoRA model has activation channels that are much larger than the others, and dynamic INT8 has one scale for
+all of a window's activations. SmoothQuant (Xiao et al. 2023) divides each channel before a matrix product and
+multiplies the weights' rows by the same factor: the product stays, the range shrinks. Measured in BENCHMARKS.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from loop.quiet import quiet
+
+MIGRATION = 0.8
+_LEAST = 1e-5
+_OPERATORS = ["MatMul", "Gather"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], num_tags: int) -> None:
+    """Write the INT8 model of the FP32 ONNX file `source` to `target`.
+
+    calibration: windows of token ids (special ones included) whose activations say how large each channel gets; none
+    leaves the activations as they are. The classifier's product (num_tags wide) is quantised but not smoothed.
+    """
+    smooth = target.with_suffix(".smooth.onnx")
+    model = onnx.load(str(source))
+    if calibration:
+        smooth_activations(model, calibration, num_tags)
+    onnx.save(model, str(smooth))
+    try:
+        with quiet():
+            quantize_dynamic(
+                str(smooth), str(target), op_types_to_quantize=_OPERATORS, weight_type=QuantType.QInt8, per_channel=True
+            )
+    finally:
+        smooth.unlink()
+
+
+def smooth_activations(model: Any, calibration: Iterable[Sequence[int]], num_tags: int) -> None:
+    """Put a scaling before each product of activations and weights, in place, and the inverse into the weights.
+
+    factor_j = max|X_j| ** MIGRATION / max|W_j| ** (1 - MIGRATION), over calibration windows and all products that share
+    the input (query, key and value), divided by its geometric mean.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    products: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.input[1] in weights and weights[node.input[1]].dims[-1] != num_tags:
+            products.setdefault(node.input[0], []).append(node)
+    largest = _largest_activations(model, list(products), calibration)
+    scalings = {}
+    for name, nodes in products.items():
+        rows = {node.input[1]: numpy_helper.to_array(weights[node.input[1]]) for node in nodes}
+        factor = _factor(largest[name], np.max([np.abs(row).max(axis=1) for row in rows.values()], axis=0))
+        for weight, row in rows.items():
+            weights[weight].CopyFrom(numpy_helper.from_array(row * factor[:, None], weight))
+        scalings[name] = _scaling(model, name, factor)
+        for node in nodes:
+            node.input[0] = scalings[name].output[0]
+    _insert_behind(model, scalings)
+
+
+def _largest_activations(model: Any, names: list[str], calibration: Iterable[Sequence[int]]) -> dict[str, FloatArray]:
+    """The largest absolute value of each channel of the named activations."""
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    for name in names:
+        probed.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
+    largest: dict[str, FloatArray] = {}
+    for ids in calibration:
+        values = session.run(names, {"input_ids": np.array([ids], dtype=np.int64)})
+        for name, value in zip(names, values, strict=True):
+            found = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
+            largest[name] = np.maximum(largest[name], found) if name in largest else found
+    return largest
+
+
+def _factor(activations: FloatArray, weights: FloatArray) -> FloatArray:
+    wanted = np.maximum(activations, _LEAST) ** MIGRATION / np.maximum(weights, _LEAST) ** (1 - MIGRATION)
+    factor: FloatArray = (wanted / np.exp(np.log(wanted).mean())).astype(np.float32)
+    return factor
+
+
+def _scaling(model: Any, name: str, factor: FloatArray) -> Any:
+    """A node that divides the activation; its constant is added to the model."""
+    inverse = f"{name}_inverse_factor"
+    model.graph.initializer.append(numpy_helper.from_array(1 / factor, inverse))
+    return onnx.helper.make_node("Mul", [name, inverse], [f"{name}_smooth"], name=f"{name}_smoothing")
+
+
+def _insert_behind(model: Any, scalings: dict[str, Any]) -> None:
+    """Each scaling directly behind the node that makes its input: nodes of a graph stand in order."""
+    ordered = []
+    for node in model.graph.node:
+        ordered.append(node)
+        ordered.extend(scalings[output] for output in node.output if output in scalings)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)

@@ -1,0 +1,95 @@
+"""What a process that died left behind in the store and in the model folder: found, mended, and said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ner.manifest import MANIFEST
+from store.registry import CANDIDATE, FAILED, INTERRUPTED, TRAINING, fail_model, models
+from store.runs import recover
+from store.schema import Model, Project
+from store.session import Store
+
+BUILDING = ".building-"
+SET_ASIDE = ".set-aside-"
+_UNFINISHED = (TRAINING, INTERRUPTED, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was not as a finished run leaves it, and what was done about it, as one sentence each."""
+
+    what: str
+    done: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.done}"
+
+
+def recover_project(store: Store, model_dir: Path, project: Project) -> list[Finding]:
+    """Make store and model folder agree. Call it with the project's lock held: then nobody else builds there.
+
+    Runs whose process is gone are marked interrupted, with the models they trained; half-built folders and folders of
+    models that never were finished are removed; a folder that the store knows nothing of is set aside under another
+    name; a candidate without its folder is marked failed; any other model without one is named.
+    """
+    with store.transaction() as tx:
+        dead = recover(tx, project.id)
+        tx.commit()
+    findings = [
+        Finding(
+            f"run {run.run_id} ({run.kind}, process {run.pid}) was interrupted",
+            f"marked so{', with ' + ', '.join(run.models) if run.models else ''}",
+        )
+        for run in dead
+    ]
+    with store.read() as session:
+        known = {model.version: model for model in models(session, project.id)}
+    folder = model_dir / project.slug
+    findings += _clean(folder, known)
+    return findings + list(_without_folder(store, model_dir, known))
+
+
+def _clean(folder: Path, known: dict[str, Model]) -> Iterator[Finding]:
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not path.is_dir():
+            continue
+        if path.name.startswith(BUILDING):
+            shutil.rmtree(path)
+            yield Finding(f"{path} was half built", "removed")
+        elif path.name.startswith("."):
+            continue
+        elif path.name not in known:
+            if (path / MANIFEST).exists():
+                aside = _free_name(folder / f"{SET_ASIDE}{path.name}")
+                path.rename(aside)
+                yield Finding(f"{path} is in no store row", f"set aside as {aside.name}")
+        elif known[path.name].state in _UNFINISHED:
+            shutil.rmtree(path)
+            yield Finding(f"{path} is of a model that is {known[path.name].state}", "removed")
+
+
+def _without_folder(store: Store, model_dir: Path, known: dict[str, Model]) -> Iterator[Finding]:
+    for model in known.values():
+        if model.state in _UNFINISHED or (model_dir / model.path).is_dir():
+            continue
+        what = f"{model.version} ({model.state}) has no folder {model_dir / model.path}"
+        if model.state != CANDIDATE:
+            yield Finding(what, "put it back from a backup, or roll back and train again")
+            continue
+        with store.transaction() as tx:
+            fail_model(tx, model.version, "its folder is gone")
+            tx.commit()
+        yield Finding(what, "marked failed")
+
+
+def _free_name(wanted: Path) -> Path:
+    """`wanted`, or with the first number that is free behind it."""
+    number, free = 1, wanted
+    while free.exists():
+        number += 1
+        free = wanted.with_name(f"{wanted.name}-{number}")
+    return free

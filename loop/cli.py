@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from loop import console
-from loop.commands import cycle, data, model, project
+from loop.commands import cycle, data, model, project, server
 from loop.commands.invocation import AsJson, Directory, Invocation, Verbose
 from ner.errors import RuleError
 
@@ -46,7 +46,7 @@ def shared_options(
     ctx.obj.merge(directory, as_json, verbose)
 
 
-for commands in (project, data, cycle, model):
+for commands in (project, data, cycle, model, server):
     commands.register(app)
 
 

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loop.dataset import WeakDocument
 from store.documents import stored_documents
 from store.gold import LEARNED_FROM
 from store.schema import Project
 from store.session import Store
 from store.votes import Vote, replace_votes, votes
 from weak_labeling.apply import apply_functions
+from weak_labeling.functions import Vote as WeakVote
 from weak_labeling.functions import load_functions
+from weak_labeling.majority import majority_vote
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,25 @@ class WeaklyLabelled:
     votes: Mapping[str, int]
     failures: Mapping[str, int]
     first_failures: Mapping[str, str]
+
+
+def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
+    """The texts that may be trained on and have a vote, with the spans that most of their votes agree on.
+
+    A text on which every function abstains says nothing, not even that it holds no entity. Votes for labels that the
+    project no longer has are left out.
+    """
+    with store.read() as session:
+        documents = stored_documents(session, project.id, LEARNED_FROM)
+        cast: dict[int, list[WeakVote]] = {}
+        for vote in votes(session, project.id):
+            if vote.span.label in project.labels:
+                cast.setdefault(vote.document_id, []).append(WeakVote(vote.span, vote.source))
+    return [
+        WeakDocument(item.document_id, item.text, item.group_key, majority_vote(cast[item.document_id], item.text))
+        for item in documents
+        if item.document_id in cast
+    ]
 
 
 def label_weakly(store: Store, project: Project, functions_file: Path, imported: str = "import") -> WeaklyLabelled:

@@ -1,9 +1,169 @@
-"""`loop pull`, `retrain`, `promote`, `rollback`, `publish`, `run`: the steps of the loop, one by one or all."""
+"""`loop retrain`, `evaluate`, `promote`, `rollback`: from gold to a model in service."""
 
 from __future__ import annotations
 
+import getpass
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+from rich.markup import escape
+from rich.table import Table
+
+from loop import console
+from loop.commands.invocation import Invocation, command
+
+if TYPE_CHECKING:
+    from loop.evaluate import PRF
+
+NOT_PROMOTED = 8
+Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
+    command(app, "retrain", "loop retrain --from-scratch")(retrain)
+    command(app, "evaluate", "loop evaluate --on labelled.jsonl --json")(evaluate)
+    command(app, "promote", "loop promote")(promote)
+    command(app, "rollback", "loop rollback --reason 'misses versions'")(rollback)
+
+
+def retrain(
+    invocation: Invocation,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from the base encoder, not from the model in service.")
+    ] = False,
+) -> int | None:
+    """Train on the gold in the store, export to INT8, and prove the file; the result is a candidate.
+
+    Without any gold, the majority of the labelling functions' votes is learned from (`loop label`). Training stops
+    early on a development split of the training documents; the holdout is not touched. Ctrl-C and kill -9 leave
+    store and models consistent.
+    """
+    from loop.commands.training_view import TrainingView
+    from loop.retrain import retrain as train
+    from loop.weak import weak_documents
+
+    project = invocation.project
+    with TrainingView(quiet=invocation.as_json) as view:
+        weak = weak_documents(invocation.store, project)
+        done = train(
+            invocation.store, invocation.settings, project, from_scratch=from_scratch, progress=view, weak=weak
+        )
+    source = "gold" if done.kind == "gold" else "weak labels"
+    said = (
+        f"Candidate [bold]{done.version}[/] from {done.parent or 'the base encoder'}: {done.train_documents:,} texts "
+        f"with {source}, {done.best_epoch} of {done.epochs} epochs in {done.seconds:.0f} s."
+    )
+    rows = [*done.scores.per_type.items(), ("micro", done.scores.micro), ("macro", done.scores.macro)]
+    title = f"On the development split ({done.dev_documents:,} texts), as INT8:"
+    answer = {
+        "version": done.version,
+        "path": done.path,
+        "parent": done.parent,
+        "kind": done.kind,
+        "train_documents": done.train_documents,
+        "dev_documents": done.dev_documents,
+        "epochs": done.epochs,
+        "best_epoch": done.best_epoch,
+        "seconds": done.seconds,
+        "dev_f1": done.dev_f1,
+        "parity": done.parity.as_dict(),
+        "scores": done.scores.as_dict(),
+        "notices": done.notices,
+    }
+    invocation.answer(answer, said, title, scores_table(rows), "Next: loop promote")
+    return 0
+
+
+def evaluate(
+    invocation: Invocation,
+    version: Version = None,
+    on: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A labelled JSON Lines file instead of the holdout.")
+    ] = None,
+) -> int | None:
+    """Entity-level strict precision, recall and F1 of the INT8 file as served: the model in service, or VERSION.
+
+    On the holdout the scores are kept in the store. Labels of a file are renamed by [label_map] of loop.toml.
+    """
+    from loop.evaluating import evaluate_on_documents, evaluate_on_holdout
+    from loop.formats.checking import LabelRule
+    from loop.formats.reading import open_input
+    from loop.predicting import read_labelled
+
+    project = invocation.project
+    documents = None
+    if on is not None:
+        with open_input(on) as stream:
+            rule = LabelRule(tuple(project.labels), invocation.settings.label_map)
+            documents = read_labelled(stream, str(on), rule)
+    tagger = invocation.tagger(version)
+    if documents is None:
+        done = evaluate_on_holdout(invocation.store, project, tagger)
+    else:
+        done = evaluate_on_documents(tagger, documents, str(on))
+    title = f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:"
+    invocation.answer(done.as_json(), title, scores_table(done.rows))
+    return 0
+
+
+def promote(invocation: Invocation, version: Version = None) -> int | None:
+    """Judge the newest candidate, or VERSION, against the model in service, and put it there if it is better.
+
+    Both are evaluated now, as served, on the holdout: a higher micro-F1 wins, ties lose. Ends with 8, and the figures
+    are kept, when the candidate is not promoted.
+    """
+    from loop.promote import promote_candidate
+
+    settings = invocation.settings
+    threads = settings.backend.threads
+    done = promote_candidate(
+        invocation.store, settings, invocation.project, version, who=getpass.getuser(), threads=threads
+    )
+    decision = done.decision
+    answer = {
+        "version": done.version,
+        "promoted": decision.promote,
+        "previous": done.previous,
+        "reason": decision.reason,
+        "figures": decision.figures,
+    }
+    verdict = "[green]promoted[/]" if decision.promote else "[yellow]not promoted[/]"
+    tables = [
+        part
+        for name, scores in ((done.version, done.candidate), (done.previous, done.incumbent))
+        if scores is not None and scores.micro.support
+        for part in (
+            f"{name}:",
+            scores_table([*scores.per_type.items(), ("micro", scores.micro), ("macro", scores.macro)]),
+        )
+    ]
+    invocation.answer(answer, f"[bold]{done.version}[/] {verdict}: {escape(decision.reason)}", *tables)
+    return 0 if decision.promote else NOT_PROMOTED
+
+
+def rollback(
+    invocation: Invocation,
+    to: Annotated[str | None, typer.Option(metavar="VERSION", help="Back to this one, not to the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")] = "asked for on the command line",
+) -> int | None:
+    """Put the model back that was in service before. Its bundle is verified first.
+
+    The backend takes it up by itself; `loop publish` sends its predictions, as `loop run` does.
+    """
+    from loop.promote import rollback as put_back
+
+    done = put_back(
+        invocation.store, invocation.settings, invocation.project, who=getpass.getuser(), reason=reason, to=to
+    )
+    answer = {"version": done.version, "previous": done.previous, "reason": done.reason}
+    invocation.answer(answer, f"[bold]{done.version}[/] is in service again, in place of {done.previous}.")
+    return 0
+
+
+def scores_table(rows: Iterable[tuple[str, PRF]]) -> Table:
+    """Precision, recall, F1 and support, a row for each type or average."""
+    columns = ("type", "precision", "recall", "F1", "support")
+    return console.table("", columns, ((name, r.precision, r.recall, r.f1, r.support) for name, r in rows))

@@ -89,6 +89,7 @@ def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
         where=f"{where} (id {item['id']})" if "id" in item else where,
         text=text,
         external_id=_external_id(item, naming, text),
+        group=_group(item),
         meta=_meta(data, data_field),
         annotations=tuple(_annotation(annotation) for annotation in _list(item, "annotations")),
     )
@@ -96,11 +97,18 @@ def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
 
 def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
     """The id that the task's data names, as a pull would read it, so that the two meet; else the task's own."""
-    for place in (item.get("meta"), item["data"]):
-        for key in ("external_id", "id"):
-            if isinstance(place, dict) and place.get(key) not in (None, ""):
-                return check_name(place[key], key)
+    for place in (item["data"], item.get("meta")):
+        if isinstance(place, dict) and place.get("id") not in (None, ""):
+            return check_name(place["id"], "id")
     return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
+
+
+def _group(item: dict[str, Any]) -> str | None:
+    """The group that `doc` names, in the data or the meta of the task, as a pull reads it."""
+    for place in (item["data"], item.get("meta")):
+        if isinstance(place, dict) and place.get("doc") not in (None, ""):
+            return check_name(place["doc"], "doc")
+    return None
 
 
 def _meta(data: dict[str, Any], data_field: str) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""`loop evaluate`: the bundle as served, on the holdout or on a labelled file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loop.evaluate import PRF, Scores, evaluate_bundle
+from ner.documents import Document
+from ner.errors import InputError
+from ner.tagger import Tagger
+from store.gold import fingerprint, gold
+from store.schema import HOLDOUT, Project
+from store.scores import TypeScore, save_scores
+from store.session import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """Scores of a version on a dataset: "holdout", or the name of a file."""
+
+    version: str
+    on: str
+    scores: Scores
+
+    @property
+    def rows(self) -> list[tuple[str, PRF]]:
+        """The entity types in the order of the label set, then micro and macro."""
+        return [*self.scores.per_type.items(), ("micro", self.scores.micro), ("macro", self.scores.macro)]
+
+    def as_json(self) -> dict[str, Any]:
+        """`{version, on, documents, micro, macro, types: {type: {precision, recall, f1, support, ...}}}`."""
+        table = self.scores.as_dict()
+        averages = {name: table.pop(name) for name in ("micro", "macro")}
+        return {"version": self.version, "on": self.on, "documents": self.scores.documents, **averages, "types": table}
+
+
+def evaluate_on_holdout(store: Store, project: Project, tagger: Tagger) -> Evaluated:
+    """Score the model on the holdout's gold, and keep the scores in the store.
+
+    Gold spans of types that the model does not know are left out, as in training. Raises InputError for a holdout
+    without gold.
+    """
+    with store.read() as session:
+        documents = gold(session, project.id, [HOLDOUT])
+    if not documents:
+        raise InputError(
+            "an evaluation needs gold in the holdout",
+            value="none",
+            next_step="Import some with --split holdout, label holdout tasks, or name a file with --on.",
+        )
+    known = set(tagger.labels.types)
+    kept = [
+        Document(item.external_id, item.text, tuple(span for span in item.spans if span.label in known))
+        for item in documents
+    ]
+    done = Evaluated(tagger.version, HOLDOUT, evaluate_bundle(tagger, kept))
+    with store.transaction() as tx:
+        save_scores(tx, tagger.version, HOLDOUT, [_row(name, row) for name, row in done.rows], fingerprint(documents))
+        tx.commit()
+    return done
+
+
+def evaluate_on_documents(tagger: Tagger, documents: Sequence[Document], name: str) -> Evaluated:
+    """Score the model on labelled texts from elsewhere; nothing is stored."""
+    if not documents:
+        raise InputError("a file to score by holds a record", value=name, next_step="Check the file.")
+    return Evaluated(tagger.version, name, evaluate_bundle(tagger, documents))
+
+
+def _row(name: str, row: PRF) -> TypeScore:
+    return TypeScore(name, row.precision, row.recall, row.f1, row.support, row.true_positives, row.predicted)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from store.annotations import is_latest
@@ -48,6 +47,7 @@ def project_counts(session: Session, project_id: int) -> ProjectCounts:
     held = [item for item in documents if item.split == HOLDOUT]
     hashes = holdout_hashes(session, project_id)
     learned = [item for item in documents if item.split != HOLDOUT and item.content_hash not in hashes]
+    people = _annotations(session, project_id)
     return ProjectCounts(
         documents=split_sizes(session, project_id),
         tasks=count_live_tasks(session, project_id),
@@ -58,8 +58,8 @@ def project_counts(session: Session, project_id: int) -> ProjectCounts:
         duplicates=len(documents) - len(held) - len(learned),
         labels=_labels(learned),
         holdout_labels=_labels(held),
-        annotators=_annotators(session, project_id),
-        skipped=_skipped(session, project_id),
+        annotators={who: number for who, skipped, number in people if who is not None and not skipped},
+        skipped=sum(number for _, skipped, number in people if skipped),
         disagreements=sum(item.disagreements > 0 for item in documents),
         set_aside=_set_aside(session, project_id),
     )
@@ -74,25 +74,18 @@ def _deleted(session: Session, project_id: int) -> int:
     return session.scalar(query.where(Document.project_id == project_id, Document.deleted_at.is_not(None))) or 0
 
 
-def _live_annotations(project_id: int, *columns: Any) -> Select[*tuple[Any, ...]]:
+def _annotations(session: Session, project_id: int) -> list[tuple[str | None, bool, int]]:
+    """(creator, skipped, number) of live annotations."""
     version = AnnotationVersion
-    return (
-        select(*columns)
-        .select_from(version)
+    query = (
+        select(version.creator, version.skipped, func.count())
         .join(Document, Document.id == version.document_id)
         .where(Document.project_id == project_id, Document.deleted_at.is_(None))
         .where(~version.deleted, is_latest(version))
+        .group_by(version.creator, version.skipped)
+        .order_by(version.creator)
     )
-
-
-def _annotators(session: Session, project_id: int) -> dict[str, int]:
-    creator = AnnotationVersion.creator
-    query = _live_annotations(project_id, creator, func.count()).where(creator.is_not(None), ~AnnotationVersion.skipped)
-    return {row[0]: row[1] for row in session.execute(query.group_by(creator).order_by(creator))}
-
-
-def _skipped(session: Session, project_id: int) -> int:
-    return session.scalar(_live_annotations(project_id, func.count()).where(AnnotationVersion.skipped)) or 0
+    return [(creator, skipped, number) for creator, skipped, number in session.execute(query)]
 
 
 def _set_aside(session: Session, project_id: int) -> dict[str, int]:

@@ -111,7 +111,7 @@ def _live(project_id: int, splits: Collection[str]) -> Select[*tuple[Any, ...]]:
 
 def _believed(annotations: list[Row[*tuple[Any, ...]]]) -> GoldDocument:
     best, others = annotations[0], annotations[1:]
-    spans = _as_set(best.spans)
+    spans = _as_set(best.spans) if others else frozenset()
     return GoldDocument(
         document_id=best.document_id,
         external_id=best.external_id,

@@ -38,10 +38,7 @@ def upgrade(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-    current = current_revision(connection)
-    if current == head_revision():
-        return
-    _refuse_foreign(connection, current)
+    _refuse_foreign(connection, current_revision(connection))
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

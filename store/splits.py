@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from store.bulk import chunks, select_in
@@ -123,7 +123,7 @@ def trained_keys(session: Session, project_id: int, documents: Iterable[Keys]) -
     keys = list(documents)
     trained = (
         select(Document.group_key, Document.content_hash)
-        .where(Document.project_id == project_id, Document.id.in_(select(TrainingItem.document_id)))
+        .where(Document.project_id == project_id, exists().where(TrainingItem.document_id == Document.id))
         .distinct()
     )
     by_group = select_in(session, trained, Document.group_key, {item.group_key for item in keys})

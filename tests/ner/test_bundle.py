@@ -124,6 +124,8 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder: Path, content: str, r
         ("files", ["model.onnx"]),
         ("files", {"model.onnx": 1}),
         ("settings", None),
+        ("break_costs", None),
+        ("break_costs", {"word": -1}),
         ("confidence", "gut_feeling"),
     ],
 )

@@ -4,15 +4,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, pre_tokenizers
 
 from ner.bundle import load_bundle
 from ner.errors import InputError
 from ner.spans import Span
 from ner.tagger import CHUNK, Tagger, Tagging
+from ner.tokens import TextEncoder
 from tests.fakes import CERTAIN, tiny_bundle
 
 LABELS = ("OS", "VERSION")
@@ -116,6 +119,25 @@ def test_the_confidence_is_the_one_the_manifest_names(tmp_path: Path) -> None:
     folder = tiny_bundle(tmp_path / "m", LABELS, WORDS, certainty={"maybe": 0.0}, confidence="least_confidence")
     tagger = Tagger(load_bundle(folder))
     assert tagger.tag("maybe maybe").confidence == pytest.approx(0.5 * 0.5, abs=1e-6)
+
+
+def test_the_costs_in_the_manifest_reach_the_decoder(tmp_path: Path) -> None:
+    free = Tagger(load_bundle(tiny_bundle(tmp_path / "free", LABELS, WORDS)))
+    dear = Tagger(load_bundle(tiny_bundle(tmp_path / "dear", LABELS, WORDS, break_costs={"punctuation": 30.0})))
+    assert bare(free.tag("windows-")) == [Span(0, 7, "OS")]
+    assert bare(dear.tag("windows-")) == []
+    assert bare(dear.tag("windows -")) == [Span(0, 7, "OS")]
+
+
+def test_tokens_of_whitespace_are_read_but_not_tagged(tmp_path: Path) -> None:
+    folder = tiny_bundle(tmp_path / "m", LABELS, WORDS, certainty={" ": 0.1})
+    bundle = load_bundle(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
+    tagger = Tagger(replace(bundle, encoder=TextEncoder(tokenizer)))
+    tagging = tagger.tag("windows server  10")
+    assert bare(tagging) == [Span(0, 14, "OS"), Span(16, 18, "VERSION")]
+    assert tagging.confidence == pytest.approx(CERTAIN, abs=1e-6)
 
 
 def test_tagging_imports_neither_torch_nor_transformers_nor_onnx(folder: Path) -> None:

@@ -22,7 +22,7 @@ from ner.label_config import LabelConfig
 from ner.label_studio import TEXT_REFUSED
 from store.annotations import LABEL_STUDIO, NewAnnotation, sync_annotations
 from store.projects import project_by_id, set_label_config, set_watermark
-from store.runs import last_run, tracked
+from store.runs import forget_runs, last_run, tracked
 from store.schema import Project
 from store.session import Store, Transaction
 from store.set_aside import NewSetAside, save_set_aside
@@ -32,6 +32,7 @@ from store.tasks import live_task_ids, mark_deleted, upsert_tasks
 KIND = "pull"
 UNSERVABLE = "Label Studio cannot serve this task"
 _PAGE_SIZE = 100
+_RUNS_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,9 @@ def pull(
         work = _Pull(store, client, project.id, page_size)
         counts = work.all(full)
         run.counts.update(asdict(counts), **work.watermark_counts)
+        with store.transaction() as tx:
+            forget_runs(tx, project.id, KIND, keep=_RUNS_KEPT)
+            tx.commit()
     return counts
 
 

@@ -17,9 +17,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from ner.errors import RuleError
+from store.bulk import chunks
 from store.columns import storable, utc_now
 from store.errors import NotFoundError, RefusedError, RunHeldError
 from store.projects import lock_project
@@ -61,10 +63,7 @@ def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False
     try:
         yield run
     except BaseException as error:
-        with store.transaction() as tx:
-            interrupted = not isinstance(error, Exception)
-            fail_run(tx, run.id, f"{type(error).__name__}: {error}", interrupted=interrupted)
-            tx.commit()
+        _note_failure(store, run.id, error)
         raise
     with store.transaction() as tx:
         finish_run(tx, run.id, run.counts)
@@ -133,6 +132,17 @@ def last_run(session: Session, project_id: int, kind: str, *, state: str | None 
     return session.scalar(query.order_by(Run.id.desc()).limit(1))
 
 
+def forget_runs(tx: Transaction, project_id: int, kind: str, *, keep: int) -> int:
+    """Remove all ended runs of a kind that happens every few seconds, but the latest `keep`; gives how many."""
+    lock_project(tx, project_id)
+    ended = [Run.project_id == project_id, Run.kind == kind, Run.state != RUNNING]
+    kept = select(Run.id).where(*ended).order_by(Run.id.desc()).limit(keep).subquery()
+    old = list(tx.session.scalars(select(Run.id).where(*ended, Run.id.not_in(select(kept.c.id)))))
+    for chunk in chunks(old):
+        tx.session.execute(delete(Run).where(Run.id.in_(chunk)).execution_options(synchronize_session=False))
+    return len(old)
+
+
 def is_alive(run: Run) -> bool:
     """Whether the run's process is still there, as far as can be told from here."""
     if run.host != platform.node():
@@ -145,6 +155,17 @@ def is_alive(run: Run) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _note_failure(store: Store, run_id: int, error: BaseException) -> None:
+    """Store how a run failed; when even that fails, the error that ended the run stays the one that is raised."""
+    try:
+        with store.transaction() as tx:
+            interrupted = not isinstance(error, Exception)
+            fail_run(tx, run_id, f"{type(error).__name__}: {error}", interrupted=interrupted)
+            tx.commit()
+    except RuleError as second:
+        error.add_note(f"The store could not note it: {second}")
 
 
 def _check_free(session: Session, project_id: int, kind: str) -> None:

@@ -13,7 +13,7 @@ from store import runs
 from store.columns import utc_now
 from store.errors import NotFoundError, RefusedError, RunHeldError
 from store.registry import model
-from store.runs import begin_run, fail_run, finish_run, heartbeat, is_alive, last_run, recover, tracked
+from store.runs import begin_run, fail_run, finish_run, forget_runs, heartbeat, is_alive, last_run, recover, tracked
 from store.schema import Project, Run
 from store.session import Store
 from tests.store import given
@@ -87,6 +87,13 @@ def test_ctrl_c_interrupts_a_run(store: Store, project: Project) -> None:
     with pytest.raises(KeyboardInterrupt), tracked(store, project.id, "retrain") as run:
         raise KeyboardInterrupt
     assert found(store, run.id).state == "interrupted"
+
+
+def test_the_error_that_ended_a_run_is_raised_even_when_it_cannot_be_noted(store: Store, project: Project) -> None:
+    with pytest.raises(ValueError, match="boom") as caught, tracked(store, project.id, "retrain") as run:
+        change(store, run.id, state="interrupted")
+        raise ValueError("boom")
+    assert "a run ends once" in caught.value.__notes__[0]
 
 
 def test_a_run_ends_once(store: Store, project: Project) -> None:
@@ -195,3 +202,15 @@ def test_the_last_run_of_a_kind_is_found_by_its_state(store: Store, project: Pro
     with store.read() as session:
         rows = [last_run(session, project.id, "pull", state=state) for state in ("done", "failed", None)]
     assert [row.id if row else None for row in rows] == [done.id, failed.id, failed.id]
+
+
+def test_only_the_latest_ended_runs_of_a_frequent_kind_are_kept(store: Store, project: Project) -> None:
+    ended = [begin(store, project, "pull") for _ in range(5)]
+    other, live = begin(store, project, "publish"), begin(store, project, "pull")
+    with store.transaction() as tx:
+        for run_id in (*ended, other):
+            finish_run(tx, run_id)
+        assert forget_runs(tx, project.id, "pull", keep=2) == 3
+        tx.commit()
+    with store.read() as session:
+        assert {run.id for run in session.query(Run)} == {*ended[3:], other, live}

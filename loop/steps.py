@@ -1,0 +1,191 @@
+"""The steps of one cycle: pull, label weakly, retrain, evaluate and promote, publish.
+
+Each takes the Cycle, does its part if there is a reason to, and returns counts, or raises Skip with why not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loop.label_studio_client import LabelStudioClient
+from loop.projects import open_tagger
+from loop.promote import promote_candidate
+from loop.publish import KIND as PUBLISH
+from loop.publish import publish
+from loop.pull import pull
+from loop.retrain import retrain
+from loop.settings import Settings
+from loop.weak import label_weakly, weak_documents
+from ner.tagger import Tagger
+from store.fresh import count_fresh_gold, count_unpublished
+from store.hints import handle_hints, pending_hints
+from store.projects import project_by_id
+from store.registry import CANDIDATE, INTERRUPTED, models
+from store.runs import last_run
+from store.schema import Model, Project
+from store.session import Store
+
+logger = logging.getLogger(__name__)
+
+WHO = "loop run"
+Counts = Mapping[str, Any]
+
+
+class Skip(Exception):  # noqa: N818 (it is no error)
+    """A step has no reason to run now; says why."""
+
+
+@dataclass
+class Cycle:
+    """What the steps work on, and what is kept from one cycle to the next.
+
+    tagger: of the model in service. hints_seen: the id of the latest hint that was there when the last pull began.
+    """
+
+    store: Store
+    client: LabelStudioClient
+    settings: Settings
+    project_id: int
+    tagger: Tagger | None = None
+    hints_seen: int = 0
+
+    def project(self) -> Project:
+        """The project as it is now."""
+        with self.store.read() as session:
+            return project_by_id(session, self.project_id)
+
+    def hints(self) -> list[int]:
+        """The ids of the hints that no pull has acted on."""
+        with self.store.read() as session:
+            linked = project_by_id(session, self.project_id).ls_project_id
+            return [] if linked is None else [hint.id for hint in pending_hints(session, linked)]
+
+
+def pull_step(cycle: Cycle) -> Counts:
+    """Bring what changed; hints that came before it began are done with."""
+    hints = cycle.hints()
+    cycle.hints_seen = max(hints, default=cycle.hints_seen)
+    counts = pull(cycle.store, cycle.client, cycle.project())
+    if hints:
+        with cycle.store.transaction() as tx:
+            handle_hints(tx, hints)
+            tx.commit()
+    return asdict(counts) | {"changed": counts.changed}
+
+
+def label_step(cycle: Cycle) -> Counts:
+    """Let the labelling functions vote, when a first model is to be trained from them."""
+    functions = cycle.settings.weak_functions
+    if functions is None:
+        raise Skip("no labelling functions")
+    if _last_attempt(cycle) is not None:
+        raise Skip("there was a first model")
+    if _fresh_gold(cycle, None) >= cycle.settings.service.retrain_after:
+        raise Skip("there is gold enough")
+    done = label_weakly(cycle.store, cycle.project(), functions)
+    return {"documents": done.documents, "voted": done.voted, "failures": sum(done.failures.values())}
+
+
+def retrain_step(cycle: Cycle) -> Counts:
+    """Train when enough gold is new since the last training, or once from weak votes when there is none."""
+    last = _last_attempt(cycle)
+    fresh = _fresh_gold(cycle, last)
+    enough = cycle.settings.service.retrain_after
+    weak = weak_documents(cycle.store, cycle.project()) if last is None and not _fresh_gold(cycle, None) else []
+    if fresh < enough and not weak:
+        raise Skip(f"{fresh} of {enough} new gold documents")
+    done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak)
+    names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "best_epoch", "dev_f1")
+    return {name: getattr(done, name) for name in names}
+
+
+def promote_step(cycle: Cycle) -> Counts:
+    """Evaluate a candidate and the model in service on the holdout, and let the better one serve."""
+    with cycle.store.read() as session:
+        waiting = models(session, cycle.project_id, [CANDIDATE])
+    if not waiting:
+        raise Skip("no candidate")
+    project, threads = cycle.project(), cycle.settings.backend.threads
+    done = promote_candidate(cycle.store, cycle.settings, project, waiting[-1].version, who=WHO, threads=threads)
+    f1 = done.candidate.micro.f1 if done.candidate else None
+    return {
+        "version": done.version,
+        "promoted": done.decision.promote,
+        "previous": done.previous,
+        "micro_f1": f1,
+        "reason": done.decision.reason,
+    }
+
+
+def publish_step(cycle: Cycle) -> Counts:
+    """Send predictions when another model is in service, or when tasks are open that have none of it."""
+    project = cycle.project()
+    version = project.promoted_version
+    if version is None:
+        raise Skip("no model in service")
+    if _is_published(cycle, version):
+        raise Skip("every open task has its prediction")
+    if cycle.tagger is None or cycle.tagger.version != version:
+        fresh = open_tagger(cycle.store, cycle.settings, project)
+        if cycle.tagger is not None:
+            cycle.tagger.close()
+        cycle.tagger = fresh
+    return asdict(publish(cycle.store, cycle.client, project, cycle.tagger))
+
+
+STEPS: tuple[tuple[str, Callable[[Cycle], Counts]], ...] = (
+    ("pull", pull_step),
+    ("label", label_step),
+    ("retrain", retrain_step),
+    ("evaluate and promote", promote_step),
+    ("publish", publish_step),
+)
+
+
+class LoggedTraining:
+    """Hears of a training and logs its stages, epochs and notices."""
+
+    def stage(self, name: str) -> None:
+        """Something else begins."""
+        logger.info("retrain: %s", name)
+
+    def notice(self, message: str) -> None:
+        """Something that people should know."""
+        logger.warning("retrain: %s", message)
+
+    def step(self, step: object) -> None:
+        """Too many to log."""
+
+    def epoch(self, epoch: Any) -> None:
+        """What the development split says."""
+        logger.info(
+            "retrain: epoch %d of %d, loss %.4f, development F1 %.3f",
+            epoch.epoch,
+            epoch.epochs,
+            epoch.loss,
+            epoch.dev_f1,
+        )
+
+
+def _last_attempt(cycle: Cycle) -> Model | None:
+    """The latest training that was not merely interrupted: one that failed would fail again on the same gold."""
+    with cycle.store.read() as session:
+        attempts = [model for model in models(session, cycle.project_id) if model.state != INTERRUPTED]
+    return attempts[-1] if attempts else None
+
+
+def _fresh_gold(cycle: Cycle, since: Model | None) -> int:
+    with cycle.store.read() as session:
+        return count_fresh_gold(session, cycle.project_id, since.created_at if since else None)
+
+
+def _is_published(cycle: Cycle, version: str) -> bool:
+    """As far as the store knows: the last publishing was of this version, and each open task has a prediction."""
+    with cycle.store.read() as session:
+        last = last_run(session, cycle.project_id, PUBLISH)
+        if last is None or last.counts.get("version") != version:
+            return False
+        return count_unpublished(session, cycle.project_id, version) == 0

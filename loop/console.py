@@ -32,9 +32,11 @@ def stderr() -> Console:
     return _console(sys.stderr)
 
 
-def print_json(value: Any) -> None:
-    """`value` (a dataclass, or made of plain values) as one JSON document on standard output."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+def print_json(value: Any, *, one_line: bool = False) -> None:
+    """`value` (a dataclass, or made of plain values) as one JSON document on standard output, written at once."""
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=None if one_line else 2)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def plain(value: Any) -> Any:

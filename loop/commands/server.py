@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     command(app, "pull", "loop pull --full")(pull)
     command(app, "publish", "loop publish")(publish)
     command(app, "simulate-annotator", "loop simulate-annotator gold.jsonl --count 50 --error-rate 0.05")(simulate)
+    command(app, "run", "loop run --once")(run)
     command(app, "serve", "loop serve")(serve)
 
 
@@ -139,6 +140,32 @@ def simulate(
     empty = ["The queue is empty."] if done.queue_empty else []
     invocation.answer(done, said, *empty)
     return 0
+
+
+def run(
+    invocation: Invocation,
+    once: Annotated[
+        bool, typer.Option("--once", help="One cycle, then end: with 1 when one of its steps failed.")
+    ] = False,
+) -> int | None:
+    """The loop: pull, label, retrain when enough is new, evaluate and promote, publish; again and again.
+
+    Each step is logged with its time and counts. A step that fails is tried again later, and Label Studio may be down
+    meanwhile. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end it cleanly.
+    """
+    from loop.service import CycleReport, Service
+    from loop.steps import Cycle
+
+    failed: list[str] = []
+
+    def report(cycle: CycleReport) -> None:
+        failed[:] = [step.name for step in cycle.failed]
+        if invocation.as_json:
+            console.print_json(cycle, one_line=True)
+
+    cycle = Cycle(invocation.store, invocation.client, invocation.settings, invocation.project.id)
+    Service(cycle).run_forever(cycles=1 if once else None, reported=report)
+    return 1 if once and failed else 0
 
 
 def serve(invocation: Invocation) -> int | None:

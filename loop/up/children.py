@@ -58,15 +58,30 @@ class Household:
         self._children.append(child)
         return child
 
-    def run(self, name: str, words: Sequence[str], environ: Mapping[str, str]) -> None:
-        """Run a child to its end while the others live; ChildError unless it ends with 0."""
+    def run(
+        self,
+        name: str,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        hear: Callable[[str], None] = lambda _: None,
+        good: Sequence[int] = (0,),
+    ) -> int:
+        """Run a child to its end while the others live, `hear` each line that it logs; gives its exit code.
+
+        ChildError unless that is one of `good`.
+        """
+        log = _LogReader(self._logs / f"{name}.log")
         child = self.start(name, words, environ)
         while child.is_alive:
             self.check(but=child)
+            log.pass_on(hear)
             time.sleep(0.1)
+        log.pass_on(hear)
         self._children.remove(child)
-        if child.process.returncode != 0:
+        if child.process.returncode not in good:
             raise _error(child)
+        return child.process.returncode
 
     def check(self, but: Child | None = None) -> None:
         """ChildError for the first child, other than `but`, that has ended by itself."""
@@ -85,12 +100,15 @@ class Household:
                 )
             time.sleep(0.25)
 
-    def stop(self, grace: float = 20.0) -> None:
-        """End every child and its group: SIGTERM, youngest first, then SIGKILL for what is left after `grace` s."""
+    def stop(self, grace: Callable[[], float] = lambda: 20.0) -> None:
+        """End every child and its group: SIGTERM, youngest first, then SIGKILL for what is left after `grace()` s.
+
+        `grace` is asked again and again, so that an impatient user can shorten it.
+        """
         for child in reversed(self._children):
             _signal_group(child, signal.SIGTERM)
-        end = time.monotonic() + grace
-        while any(child.is_alive for child in self._children) and time.monotonic() < end:
+        begin = time.monotonic()
+        while any(child.is_alive for child in self._children) and time.monotonic() < begin + grace():
             time.sleep(0.05)
         for child in self._children:
             _signal_group(child, signal.SIGKILL)
@@ -105,6 +123,7 @@ class Household:
             process = subprocess.Popen(
                 list(words),
                 env=dict(environ),
+                cwd=self._logs.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -112,6 +131,24 @@ class Household:
                 preexec_fn=_die_with_parent(os.getpid()),
             )
         return Child(name, process, log)
+
+
+class _LogReader:
+    """The whole lines that are added to a log from now on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = path.stat().st_size if path.is_file() else 0
+
+    def pass_on(self, hear: Callable[[str], None]) -> None:
+        """Give what is new to `hear`, line by line."""
+        with self._path.open("rb") as stream:
+            stream.seek(self._position)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                self._position += len(line)
+                hear(line.decode("utf-8", "replace").rstrip())
 
 
 def tail(path: Path, lines: int = _TAIL_LINES) -> str:

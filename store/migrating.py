@@ -44,17 +44,11 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def check_current(connection: Connection) -> None:
-    """Raise StoreOpenError unless the database is at head."""
+def is_current(connection: Connection) -> bool:
+    """Whether the database is at head; raises StoreOpenError when it is newer or not the store's at all."""
     current = current_revision(connection)
-    if current == head_revision():
-        return
     _refuse_foreign(connection, current)
-    raise StoreOpenError(
-        "the store's schema is this program's",
-        value=f"store at {current or 'nothing'}, program at {head_revision()}",
-        next_step="Any command that writes, such as `loop pull`, brings it up to date.",
-    )
+    return current == head_revision()
 
 
 def _refuse_foreign(connection: Connection, current: str | None) -> None:

@@ -92,9 +92,7 @@ def open_store(url: str, migrate: bool = True) -> Store:
     store = Store(engine)
     try:
         with translated():
-            if engine.dialect.name == "sqlite":
-                _use_wal(engine)
-            _bring_up_to_date(store, migrate)
+            _bring_up_to_date(store, engine, migrate)
     except BaseException:
         store.close()
         raise
@@ -110,12 +108,20 @@ def translated() -> Iterator[None]:
         raise translate(error) from error
 
 
-def _bring_up_to_date(store: Store, migrate: bool) -> None:
+def _bring_up_to_date(store: Store, engine: Engine, migrate: bool) -> None:
     with store.read() as session:
-        if migrating.current_revision(session.connection()) == migrating.head_revision():
-            return
-        if not migrate:
-            migrating.check_current(session.connection())
+        # Looked at before anything is changed: the file may be another program's.
+        current = migrating.is_current(session.connection())
+    if not current and not migrate:
+        raise StoreOpenError(
+            "the store's schema is this program's",
+            value=f"store at {store.schema_version() or 'nothing'}, program at {migrating.head_revision()}",
+            next_step="Any command that writes, such as `loop pull`, brings it up to date.",
+        )
+    if engine.dialect.name == "sqlite":
+        _use_wal(engine)
+    if current:
+        return
     with store.transaction() as tx:
         migrating.upgrade(tx.session.connection())
         tx.commit()
@@ -127,10 +133,11 @@ def _create_engine(url: str, migrate: bool) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             _check_sqlite(parsed, migrate)
         engine = create_engine(parsed, json_serializer=to_json, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (exc.SQLAlchemyError, ImportError) as error:
+    except (exc.SQLAlchemyError, ImportError, ValueError) as error:
+        # Not the error's own words: some quote the address, and it may hold a password.
         raise StoreOpenError(
             "the store's address is a SQLAlchemy URL whose driver is installed",
-            value=f"{type(error).__name__}: {error}",
+            value=f"{url.partition(':')[0]}:... ({type(error).__name__})",
             next_step="Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name.",
         ) from error
     if engine.dialect.name == "sqlite":

@@ -54,8 +54,9 @@ class Cluster:
 @contextmanager
 def running(folder_of_binaries: Path) -> Iterator[Cluster]:
     """A server for as long as the block lasts; PostgreSQL refuses root, so root hands over to another user."""
-    folder = Path(tempfile.mkdtemp(prefix="store-tests-"))
     user = _user() if os.geteuid() == 0 else None
+    # Root's own temporary folder may be closed to the other user; /tmp is not.
+    folder = Path(tempfile.mkdtemp(prefix="store-tests-", dir=None if user is None else "/tmp"))
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
     data, port = folder / "data", _free_port()

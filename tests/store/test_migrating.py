@@ -92,6 +92,9 @@ def test_a_database_of_another_program_is_refused_and_left_alone(empty_url: str)
         open_store(empty_url)
     engine = create_engine(empty_url)
     assert inspect(engine).get_table_names() == ["task_completion"]
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "delete"
     engine.dispose()
 
 

@@ -175,7 +175,9 @@ def test_a_store_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> Non
         open_store(f"sqlite:///{tmp_path / 'missing' / 'store.sqlite'}")
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "no url at all", "nosuch://host/name"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "no url at all", "nosuch://host/name", "sqlite+nosuch:///x"]
+)
 def test_an_address_that_can_hold_no_store_is_refused(url: str) -> None:
     with pytest.raises(StoreOpenError):
         open_store(url)
@@ -184,6 +186,13 @@ def test_an_address_that_can_hold_no_store_is_refused(url: str) -> None:
 def test_a_server_that_does_not_answer_is_refused_without_showing_the_password() -> None:
     with pytest.raises(StoreOpenError) as caught:
         open_store("postgresql+psycopg://loop:secret-word@127.0.0.1:1/store")
+    assert "secret-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["loop:secret-word@host/name", "postgresql://loop:secret-word@host:port/name"])
+def test_an_address_that_cannot_be_read_is_refused_without_showing_the_password(url: str) -> None:
+    with pytest.raises(StoreOpenError, match="SQLAlchemy URL") as caught:
+        open_store(url)
     assert "secret-word" not in str(caught.value)
 
 

@@ -102,17 +102,18 @@ def progress_bar(title: str, quiet: bool = False) -> Iterator[Progress]:
 
 
 class Ticker:
-    """Says `title: done` on standard error every few seconds, for work whose end is not known."""
+    """Says on standard error, every few seconds, how much is done."""
 
-    def __init__(self, title: str, quiet: bool = False) -> None:
+    def __init__(self, title: str, quiet: bool = False, total: int | None = None) -> None:
         self._title, self._quiet, self._last = title, quiet, time.monotonic()
+        self._of = "" if total is None else f" of {total:,}"
 
     def __call__(self, done: int) -> None:
         """`done` units so far."""
         now = time.monotonic()
         if not self._quiet and now - self._last >= _LOG_EVERY_S:
             self._last = now
-            stderr().print(f"{self._title}: {done:,}", highlight=False)
+            stderr().print(f"{self._title}: {done:,}{self._of}", highlight=False)
 
 
 def _console(stream: Any) -> Console:

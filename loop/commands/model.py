@@ -43,7 +43,7 @@ def predict(
     with _opened(file) as stream:
         texts = read_texts(stream, str(file))
     tagger = invocation.tagger(version)
-    ticker = console.Ticker(f"of {len(texts):,} texts done", quiet=invocation.as_json)
+    ticker = console.Ticker("texts done", quiet=invocation.as_json, total=len(texts))
     answers = predicted(tagger, texts, ticker)
     if out is None:
         sys.stdout.writelines(answer.line() for answer in answers)

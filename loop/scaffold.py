@@ -31,9 +31,12 @@ class Scaffolded:
     files: tuple[Path, ...]
 
 
-def scaffold(home: Path, name: str, label_config: str, environ: Mapping[str, str] | None = None) -> Scaffolded:
+def scaffold(
+    home: Path, name: str, label_config: str, *, environ: Mapping[str, str] | None = None, salt: str | None = None
+) -> Scaffolded:
     """Make the project `name` in the folder `home`, which is made when missing.
 
+    `salt` decides, with the share, which documents are held out; random unless given.
     Raises ConfigError when a project is there already, or a different labels.xml. loop.toml is written last: a run
     that was cut short left none and can be run again.
     """
@@ -43,7 +46,7 @@ def scaffold(home: Path, name: str, label_config: str, environ: Mapping[str, str
     home.mkdir(parents=True, exist_ok=True)
     write_whole(home / LABELS_NAME, label_config)
     document = toml_document(name)
-    _create_in_store(Settings.of_document(home, tomllib.loads(document), environ), label_config, labels)
+    _create_in_store(Settings.of_document(home, tomllib.loads(document), environ), label_config, labels, salt)
     write_whole(home / CONFIG_NAME, document)
     return Scaffolded(home, name, labels, (home / CONFIG_NAME, home / LABELS_NAME))
 
@@ -90,7 +93,7 @@ def _refuse_existing(home: Path, label_config: str) -> None:
         )
 
 
-def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, ...]) -> None:
+def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, ...], salt: str | None) -> None:
     """The project's row; one that an init cut short left behind, with the same config, is taken over."""
     store = open_store(settings.store_url)
     try:
@@ -98,7 +101,8 @@ def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, .
             left = next((p for p in all_projects(tx.session) if p.name == settings.project_name), None)
             if left is None or left.label_config != label_config:
                 share = settings.holdout_share
-                create_project(tx, settings.project_name, label_config=label_config, labels=labels, holdout_share=share)
+                name = settings.project_name
+                create_project(tx, name, label_config=label_config, labels=labels, holdout_share=share, salt=salt)
             tx.commit()
     finally:
         store.close()

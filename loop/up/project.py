@@ -18,6 +18,10 @@ NAME = "IT support"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "it_support"
 FUNCTIONS = "labeling_functions.py"
 _RETRAIN_AFTER = 30
+# The same holdout in every copy of the example, so that what people see of it can be compared.
+_SALT = "it-support"
+# Weak labels of a few hundred short texts are learned in half the steps of the default; the first `up` waits for them.
+_MIN_STEPS = 100
 
 
 def make_project(options: Options) -> bool:
@@ -28,7 +32,7 @@ def make_project(options: Options) -> bool:
         home.mkdir(parents=True, exist_ok=True)
         shutil.copytree(EXAMPLE / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
         shutil.copyfile(EXAMPLE / FUNCTIONS, home / FUNCTIONS)
-        scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={})
+        scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={}, salt=_SALT)
     _configure(options, made)
     return made
 
@@ -53,7 +57,7 @@ def _configure(options: Options, made: bool) -> None:
         "weak.functions": FUNCTIONS,
     }
     if made:
-        values["service.retrain_after"] = _RETRAIN_AFTER
+        values |= {"service.retrain_after": _RETRAIN_AFTER, "train.min_steps": _MIN_STEPS}
     path = options.project / CONFIG_NAME
     before = path.read_text("utf-8")
     after = with_values(before, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from loop.training_errors import TrainingError
@@ -173,11 +173,6 @@ def _content(document: TrainingDocument) -> str:
     return document.content_hash
 
 
-def development_salt(project_salt: str) -> str:
-    """Another draw than the holdout's, from the same secret."""
-    return f"{project_salt}:development"
-
-
-def count_spans(documents: Iterable[TrainingDocument]) -> int:
-    """How many gold spans there are."""
-    return sum(len(document.spans) for document in documents)
+def development_salt(seed: int) -> str:
+    """Independent of the holdout's salt; from the seed, so that the same data and settings make the same model."""
+    return f"development:{seed}"

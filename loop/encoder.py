@@ -46,16 +46,19 @@ class BaseModel:
     sha256: str
 
 
-def load_base(name: str, labels: LabelSet, max_length: int) -> BaseModel:
+def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0) -> BaseModel:
     """The encoder `name` ("minilm", a folder, or a name that transformers knows) for the tags of `labels`.
 
-    Raises ConfigError when it cannot be loaded, has no fast tokenizer, or cannot read `max_length` tokens.
+    `dropout` takes the place of every dropout in its own configuration. Raises ConfigError when it cannot be loaded,
+    has no fast tokenizer, or cannot read `max_length` tokens.
     """
     source = find_source(name)
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-            model = AutoModelForTokenClassification.from_pretrained(source, config=_configuration(source, labels))
+            model = AutoModelForTokenClassification.from_pretrained(
+                source, config=_configuration(source, labels, dropout)
+            )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ConfigError(
                 "train.encoder is a token-classification encoder that transformers loads",
@@ -130,17 +133,14 @@ def classifier_name(model: Any, num_tags: int) -> str:
     return str(heads[0])
 
 
-def _configuration(source: str, labels: LabelSet) -> Any:
-    """The encoder's own, for these tags, with plain attention (what exports) and without dropout.
-
-    LoRA has a dropout of its own, and on a CPU a dropout in every layer costs a third of a step.
-    """
+def _configuration(source: str, labels: LabelSet, dropout: float) -> Any:
+    """The encoder's own, for these tags, with plain attention (what exports) and this dropout everywhere."""
     config = AutoConfig.from_pretrained(
         source, id2label=dict(enumerate(labels.tags)), label2id=labels.tag_ids, attn_implementation="eager"
     )
     for name in _DROPOUTS:
         if hasattr(config, name):
-            setattr(config, name, 0.0)
+            setattr(config, name, dropout)
     return config
 
 

@@ -65,7 +65,7 @@ def load_weights(model: Any, folder: Path) -> None:
             value=f"{folder}: {str(error).splitlines()[0]}",
             next_step="Train with --from-scratch.",
         ) from error
-    now = get_peft_model_state_dict(model)
+    now = get_peft_model_state_dict(model, save_embedding_layers=False)
     lost = sorted(saved.keys() ^ now.keys()) or [name for name in saved if not torch.equal(saved[name], now[name])]
     if lost:
         raise TrainingError(

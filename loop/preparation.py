@@ -75,8 +75,8 @@ def prepare(
     with store.read() as session:
         gold, incumbent = training_gold(session, project.id), promoted(session, project.id)
     weak_documents = () if gold.documents else tuple(weak)
-    dataset = gather(gold, weak_documents, labels, development_salt(project.salt), settings.dev_share)
-    base = load_base(settings.encoder, labels, settings.max_length)
+    dataset = gather(gold, weak_documents, labels, development_salt(settings.seed), settings.dev_share)
+    base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK
     start = find_start(None if fresh else incumbent, model_dir, base, labels, settings)
     texts, dev = (

@@ -94,7 +94,7 @@ def _set_aside(session: Session, project_id: int) -> dict[str, int]:
         select(SetAside.reason, func.count())
         .outerjoin(version, version.id == SetAside.annotation_version_id)
         .where(SetAside.project_id == project_id)
-        .where(or_(SetAside.annotation_version_id.is_(None), is_latest(version) & ~version.deleted))
+        .where(or_(SetAside.annotation_version_id.is_(None), is_latest(version)))
         .group_by(SetAside.reason)
         .order_by(SetAside.reason)
     )

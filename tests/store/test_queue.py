@@ -46,8 +46,9 @@ def test_publishing_again_replaces_that_models_predictions_and_no_others(store: 
 
 def test_a_queue_comes_back_in_its_order_and_is_replaced_whole(store: Store, project: Project) -> None:
     one, two, three = given.documents(store, project.id, ["a", "b", "c"])
-    version = given.candidate(store, project.id)
+    version, other = given.candidate(store, project.id), given.candidate(store, project.id)
     with store.transaction() as tx:
+        save_ranks(tx, other, [(two, 0.5)])
         save_ranks(tx, version, [(one, 0.1), (two, 0.2), (three, 0.3)])
         save_ranks(tx, version, [(three, 0.05), (one, 0.4)])
         tx.commit()
@@ -56,6 +57,7 @@ def test_a_queue_comes_back_in_its_order_and_is_replaced_whole(store: Store, pro
             (three, 0.05, 0),
             (one, 0.4, 1),
         ]
+        assert [row.document_id for row in ranks(session, other)] == [two]
 
 
 def test_an_unknown_model_has_no_predictions_to_save(store: Store, project: Project) -> None:

@@ -97,6 +97,16 @@ def test_a_pool_document_joins_its_group_in_the_holdout_and_never_one_in_train(s
     assert standing(store, project) == {"asked": HOLDOUT, "learned": TRAIN, "joins": HOLDOUT, "stays": POOL}
 
 
+@pytest.mark.parametrize("asked", [(TRAIN, HOLDOUT), (HOLDOUT, TRAIN)])
+def test_a_group_that_was_put_on_both_sides_is_held_out_from_then_on(
+    store: Store, project: Project, asked: tuple[str, str]
+) -> None:
+    for split in asked:
+        add(store, project, split, (split, f"text in {split}", "g"))
+    add(store, project, POOL, ("new", "new text", "g"))
+    assert standing(store, project)["new"] == HOLDOUT
+
+
 @pytest.mark.parametrize("split", [TRAIN, HOLDOUT])
 def test_an_explicit_split_wins_over_the_draw(store: Store, project: Project, split: str) -> None:
     add(store, project, split, *((name, name, name) for name in groups(True, 3) + groups(False, 3)))

@@ -62,6 +62,9 @@ def test_a_file_imported_twice_into_label_studio_gives_a_document_for_each_task(
     assert counts.added == 2
     again = upsert(store, project, *(given.task(i, "a text", external_id="post-7") for i in (2, 1)))
     assert (again.known, again.document_ids) == (2, counts.document_ids)
+    third = upsert(store, project, given.task(3, "a text", external_id="post-7"))
+    assert third.added == 1
+    assert [row.ls_task_id for row in rows(store, project)] == [1, 2, 3]
 
 
 def test_an_edited_text_becomes_another_document_in_the_same_split(store: Store, project: Project) -> None:

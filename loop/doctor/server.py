@@ -108,9 +108,10 @@ def _titles(client: LabelStudioClient, project: Project) -> set[str]:
 def _model_version(there: Json, versions: Mapping[str, int], titles: set[str], project: Project) -> Check:
     """The queue orders by the predictions of this version, and the page shows them."""
     name, current, ours = "model_version", there.get("model_version"), project.promoted_version
+    if ours is None and (not current or current in titles):  # connecting a backend sets its title
+        return warn(name, "no model is in service yet: the queue is random", "Promote one, then `loop publish`.")
     if not current:
-        mend = _PUBLISH if ours else "Promote a model, then `loop publish`."
-        return warn(name, "unset: no pre-labels are shown and the queue is random", mend)
+        return warn(name, "unset: no pre-labels are shown and the queue is random", _PUBLISH)
     if current in titles:
         finding = f"names the live backend {current!r}: stored pre-labels are not shown and the queue is random"
         return fail(name, finding, _PUBLISH)
@@ -198,7 +199,7 @@ def check_backend_health(settings: Settings, account: BackendAccount) -> Check:
     """That the backend itself answers there, and no other program."""
     name = "backend"
     try:
-        answer = requests.get(f"{account.url}/health", timeout=_SECONDS)
+        answer = requests.get(f"{account.url}/health", headers=account.headers, timeout=_SECONDS)
     except requests.RequestException as error:
         mend = "Start it: `loop serve`. Stored pre-labels and the queue work without it."
         return warn(name, f"{account.url} does not answer: {type(error).__name__}", mend)

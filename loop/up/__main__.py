@@ -68,10 +68,11 @@ def ready_panel(options: Options, user: Credentials) -> Panel:
     lines = [
         f"[bold]Label Studio[/]   {options.url}",
         f"user           {escape(user.user)}",
-        f"password       {escape(user.password)}   (kept in {escape(os.path.relpath(options.data / FILE_NAME))})",
+        f"password       {escape(user.password)}",
+        f"               kept in {escape(os.path.relpath(options.data / FILE_NAME))}, which only you can read",
         "",
-        f"First          open the project [bold]{NAME}[/] and press [bold]Label All Tasks[/]:",
-        "               mend the pre-labels, Submit; the least certain text comes first",
+        f"First          open the project [bold]{NAME}[/], press [bold]Label All Tasks[/],",
+        "               mend the pre-labels, Submit: the least certain comes first",
         f"Logs           {os.path.relpath(options.logs)}/",
         "End            Ctrl-C; run it again and it picks up where it was",
     ]
@@ -111,7 +112,7 @@ def _end(household: Household) -> None:
 
 
 def _say(line: str) -> None:
-    console.stderr().print(line, highlight=False, markup=False)
+    console.stderr().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

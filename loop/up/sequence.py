@@ -17,7 +17,7 @@ from loop.up.project import EXAMPLE, has_model, make_project
 from ner.errors import ConfigError
 
 _NOT_PROMOTED = 8
-_BOOT_SECONDS, _BACKEND_SECONDS = 300.0, 60.0
+_BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
 
 
 class Up:

@@ -56,8 +56,11 @@ def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-            model = AutoModelForTokenClassification.from_pretrained(
-                source, config=_configuration(source, labels, dropout)
+            model, loading = AutoModelForTokenClassification.from_pretrained(
+                source,
+                config=_configuration(source, labels, dropout),
+                ignore_mismatched_sizes=True,  # a classifier of other tags: ours takes its place
+                output_loading_info=True,
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ConfigError(
@@ -66,6 +69,7 @@ def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0
                 next_step=_ANOTHER,
             ) from error
     text_encoder = _fast(name, tokenizer)
+    _check_loaded(name, model, loading)
     _check_fit(name, model, text_encoder, max_length)
     model = model.float().eval()
     return BaseModel(name, model, tokenizer, text_encoder, _weights_sha256(model))
@@ -152,6 +156,18 @@ def _fast(name: str, tokenizer: Any) -> TextEncoder:
             next_step="Convert it (AutoTokenizer.from_pretrained(..., from_slow=True)) or take another encoder.",
         )
     return TextEncoder(tokenizer.backend_tokenizer)
+
+
+def _check_loaded(name: str, model: Any, loading: dict[str, Any]) -> None:
+    """A weight that the files lack is drawn at random, in silence: only the classifier may be."""
+    lost = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    drawn = sorted(key for key in lost if key.startswith(model.base_model_prefix + "."))
+    if drawn:
+        raise ConfigError(
+            "the files of an encoder hold all of its weights",
+            value=f"{name} lacks {len(drawn)}, such as {drawn[0]}",
+            next_step=_ANOTHER,
+        )
 
 
 def _check_fit(name: str, model: Any, text_encoder: TextEncoder, max_length: int) -> None:

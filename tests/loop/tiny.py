@@ -1,0 +1,168 @@
+"""Encoders of a few thousand random weights with real tokenizers, and a corpus that they can learn in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    DistilBertConfig,
+    DistilBertForTokenClassification,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForTokenClassification,
+)
+
+from loop.quiet import quiet
+from loop.training_settings import TrainSettings
+from ner.spans import Span
+from store.annotations import FILE, NewAnnotation, append_annotations
+from store.documents import NewDocument, add_documents
+from store.projects import create_project
+from store.schema import Project
+from store.session import Store
+
+FAMILIES = ("bert-uncased", "bert-cased", "distilbert-uncased", "roberta-cased")
+LABELS = ("OS", "SOFTWARE")
+CONFIG = '<View><Labels name="label" toName="text"/><Text name="text" value="$text"/></View>'
+_WORDS = {"OS": ("Windows", "Ubuntu", "Debian", "macOS"), "SOFTWARE": ("Outlook", "Excel", "Firefox", "Docker")}
+_FRAMES = (
+    "my {} crashes on start",
+    "after the update {} is slow, again",
+    "please install {} for me",
+    "why does {} ask for a password?",
+    "nothing happens today",
+)
+_SPECIAL = {
+    "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
+}
+_SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+def corpus(number: int) -> list[tuple[str, tuple[Span, ...]]]:
+    """(text, spans): frames and words in turn; the same for the same number."""
+    words = [(label, names[place]) for place in range(4) for label, names in _WORDS.items()]
+    return [_labelled(index, *words[(index // len(_FRAMES) + index) % len(words)]) for index in range(number)]
+
+
+def _labelled(index: int, label: str, word: str) -> tuple[str, tuple[Span, ...]]:
+    frame = _FRAMES[index % len(_FRAMES)]
+    at = frame.find("{}")
+    return f"{frame.format(word)} {index}", () if at < 0 else (Span(at, at + len(word), label),)
+
+
+def encoder(folder: Path, family: str = "bert-uncased", seed: int = 0) -> Path:
+    """A saved encoder of that family with a fast tokenizer trained on the corpus, as transformers loads one."""
+    kind, _, case = family.partition("-")
+    texts = [text for text, _ in corpus(80)]
+    special = _SPECIAL["roberta" if kind == "roberta" else "bert"]
+    tokenizer = _byte_level(texts, special) if kind == "roberta" else _word_piece(texts, special, case == "uncased")
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **dict(zip(_names(kind), special, strict=True)), model_max_length=40
+    )
+    torch.manual_seed(seed)
+    with quiet():
+        wrapped.save_pretrained(folder)
+        _model(kind, tokenizer.get_vocab_size()).save_pretrained(folder)
+    return folder
+
+
+def _names(kind: str) -> tuple[str, ...]:
+    if kind == "roberta":
+        return ("cls_token", "pad_token", "sep_token", "unk_token", "mask_token")
+    return ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+
+
+def _model(kind: str, vocabulary: int) -> Any:
+    if kind == "distilbert":
+        shape = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
+        return DistilBertForTokenClassification(
+            DistilBertConfig(vocab_size=vocabulary, max_position_embeddings=40, **shape)
+        )
+    if kind == "roberta":
+        # Two more positions than tokens: it counts them from behind its padding id.
+        return RobertaForTokenClassification(
+            RobertaConfig(vocab_size=vocabulary, max_position_embeddings=42, pad_token_id=1, **_SHAPE)
+        )
+    return BertForTokenClassification(BertConfig(vocab_size=vocabulary, max_position_embeddings=40, **_SHAPE))
+
+
+def _word_piece(texts: list[str], special: tuple[str, ...], lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=160, special_tokens=list(special), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ids)
+    return tokenizer
+
+
+def _byte_level(texts: list[str], special: tuple[str, ...]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ids)
+    return tokenizer
+
+
+def train_settings(folder: Path, **changed: Any) -> TrainSettings:
+    """Settings under which the tiny encoder in `folder` learns the corpus in seconds."""
+    fields: dict[str, Any] = {
+        "encoder": str(folder),
+        "max_length": 24,
+        "rank": 4,
+        "alpha": 8,
+        "learning_rate": 1e-2,
+        "warm_learning_rate": 5e-3,
+        "batch_size": 8,
+        "epochs": 3,
+        "min_steps": 120,
+        "averaging": 0.9,
+        "encoder_dropout": 0.0,
+        "threads": 1,
+    }
+    return TrainSettings(**(fields | changed))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The part of the settings that a training reads."""
+
+    model_dir: Path
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+
+def project(store: Store, name: str = "Desk", labels: tuple[str, ...] = LABELS) -> Project:
+    """A committed project with a known salt."""
+    with store.transaction() as tx:
+        made = create_project(tx, name, label_config=CONFIG, labels=labels, salt="salt")
+        tx.commit()
+    return made
+
+
+def put(store: Store, made: Project, labelled: list[tuple[str, tuple[Span, ...]]], split: str = "train") -> list[int]:
+    """Commit documents with their gold; gives their ids."""
+    with store.transaction() as tx:
+        added = add_documents(tx, made.id, [NewDocument(text, external_id=text) for text, _ in labelled], split)
+        pairs = zip(added.document_ids, labelled, strict=True)
+        append_annotations(
+            tx, [(i, NewAnnotation(source=FILE, source_id="1", result=[], spans=spans)) for i, (_, spans) in pairs]
+        )
+        tx.commit()
+    return list(added.document_ids)

@@ -122,7 +122,7 @@ class _Pull:
         """Config, changed tasks, deleted tasks."""
         began_at, waited = datetime.now(UTC), self.client.http.seconds
         written = str(self.client.project(self.ls_project_id)["label_config"])
-        changed = written != self.label_config
+        changed = written.strip() != self.label_config.strip()  # the server strips it
         if changed or full:
             self._read_everything_again(written)
         reached = self._pages()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.connect import link_project
-from loop.label_studio_client import LabelStudioClient
+from loop.label_studio_client import LabelStudioClient, Patience, TaskPage, TaskQuery
 from ner.bundle import load_bundle
 from ner.tagger import Tagger
 from store.projects import create_project, project_by_id
@@ -17,6 +17,7 @@ from store.runs import tracked
 from store.schema import Project
 from store.session import Store
 from tests.fakes import tiny_bundle
+from tests.server.real_label_studio import RealLabelStudio
 
 LABELS = ("SOFTWARE", "OS")
 CONFIG = (
@@ -84,3 +85,17 @@ def make_linked(store: Store, client: LabelStudioClient, title: str, *, holdout_
     link_project(store, client, made.id)
     with store.read() as session:
         return Linked(store, client, project_by_id(session, made.id))
+
+
+class StopsAfter(LabelStudioClient):
+    """A client that does not wait, on a server that is stopped once so many pages of tasks were read."""
+
+    def __init__(self, server: RealLabelStudio, pages: int) -> None:
+        super().__init__(server.url, server.first.token, patience=Patience(retries=0))
+        self.server, self.pages = server, pages
+
+    def tasks_page(self, project_id: int, query: TaskQuery, page_size: int) -> TaskPage:
+        if self.pages == 0:
+            self.server.stop()
+        self.pages -= 1
+        return super().tasks_page(project_id, query, page_size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loop.label_studio_client import LabelStudioClient, LabelStudioError, Patience
+from loop.label_studio_client import LabelStudioClient, LabelStudioError
 from loop.pull import UNSERVABLE, pull
 from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
@@ -16,7 +16,7 @@ from store.documents import stored_documents
 from store.gold import gold
 from store.session import Store, open_store
 from store.tasks import live_task_ids
-from tests.server.linked import CONFIG, Linked, make_linked, region
+from tests.server.linked import CONFIG, Linked, StopsAfter, make_linked, region
 from tests.server.real_label_studio import RealLabelStudio
 
 
@@ -153,7 +153,7 @@ def test_a_server_stopped_in_the_middle_of_a_pull_loses_and_doubles_nothing(
     ids = linked.add(f"Excel number {n} crashed" for n in range(12))
     for task_id in ids[:6]:
         linked.annotate(task_id, (0, 5, "SOFTWARE"))
-    impatient = _StopsAfter(label_studio, linked.client, pages=2)
+    impatient = StopsAfter(label_studio, pages=2)
     try:
         with pytest.raises(LabelStudioError, match="Start Label Studio"):
             pull(linked.store, impatient, linked.project, page_size=3)
@@ -166,17 +166,3 @@ def test_a_server_stopped_in_the_middle_of_a_pull_loses_and_doubles_nothing(
         items = gold(session, linked.project.id)
         assert live_task_ids(session, linked.project.id) == set(ids)
         assert [len(history(session, item.document_id)) for item in items] == [1] * 6
-
-
-class _StopsAfter(LabelStudioClient):
-    """A client that gives up at once, on a server that is stopped once so many pages were read."""
-
-    def __init__(self, server: RealLabelStudio, like: LabelStudioClient, pages: int) -> None:
-        super().__init__(like.url, server.first.token, patience=Patience(retries=0))
-        self.server, self.pages = server, pages
-
-    def tasks_page(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
-        if self.pages == 0:
-            self.server.stop()
-        self.pages -= 1
-        return super().tasks_page(*args, **kwargs)  # type: ignore[arg-type]

@@ -93,7 +93,7 @@ class Split(Base):
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
     split: Mapped[str] = mapped_column(index=True)
-    epoch: Mapped[int]
+    epoch: Mapped[int] = mapped_column(index=True)
     reason: Mapped[str]
     assigned_at: Mapped[datetime]
 

@@ -55,7 +55,7 @@ def place(session: Session, project: Project, documents: Sequence[Keys], split: 
     """
     if split not in SPLITS:
         raise RefusedError("a split is one of pool, train, holdout", value=split, next_step="Use one of the three.")
-    if split == TRAIN:
+    if split == TRAIN or not documents:
         return [Placed(TRAIN, ASKED)] * len(documents)
     epoch = current_epoch(session, project.id)
     trained = trained_keys(session, project.id, documents)
@@ -91,8 +91,9 @@ def split_sizes(session: Session, project_id: int) -> dict[str, int]:
 
 def current_epoch(session: Session, project_id: int) -> int:
     """The holdout's number: 1 until a holdout was retired whole and another one drawn."""
-    query = select(func.max(Split.epoch)).join(Document).where(Document.project_id == project_id)
-    return session.scalar(query) or 1
+    # From the highest epoch down, to the first of this project: a join would read every document.
+    own = exists().where(Document.id == Split.document_id, Document.project_id == project_id)
+    return session.scalar(select(Split.epoch).where(own).order_by(Split.epoch.desc()).limit(1)) or 1
 
 
 def assign_split(
@@ -121,10 +122,9 @@ def assign_split(
 def trained_keys(session: Session, project_id: int, documents: Iterable[Keys]) -> set[str]:
     """Those group keys and content hashes among the documents' that some model of the project was trained on."""
     keys = list(documents)
-    trained = (
-        select(Document.group_key, Document.content_hash)
-        .where(Document.project_id == project_id, exists().where(TrainingItem.document_id == Document.id))
-        .distinct()
+    # Not DISTINCT, here and below: SQLite would choose an index for that, and read the whole project.
+    trained = select(Document.group_key, Document.content_hash).where(
+        Document.project_id == project_id, exists().where(TrainingItem.document_id == Document.id)
     )
     by_group = select_in(session, trained, Document.group_key, {item.group_key for item in keys})
     by_text = select_in(session, trained, Document.content_hash, {item.content_hash for item in keys})
@@ -145,7 +145,7 @@ def _draw(project: Project, keys: Keys, groups: dict[str, str], trained: Collect
 
 def _group_splits(session: Session, project_id: int, group_keys: set[str]) -> dict[str, str]:
     """Known groups: holdout when any of its documents stands there, else pool."""
-    query = select(Document.group_key, Split.split).join(Split, Split.document_id == Document.id).distinct()
+    query = select(Document.group_key, Split.split).join(Split, Split.document_id == Document.id)
     found: dict[str, str] = {}
     for group, split in select_in(
         session, query.where(Document.project_id == project_id), Document.group_key, group_keys

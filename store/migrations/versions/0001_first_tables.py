@@ -166,6 +166,7 @@ def _documents() -> None:
         _to("splits", "document_id", "documents.id"),
     )
     _index("splits", "split")
+    _index("splits", "epoch")
 
 
 def _annotations() -> None:

@@ -134,6 +134,7 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
         "epochs": 3,
         "min_steps": 120,
         "averaging": 0.9,
+        "dev_share": 0.25,
         "encoder_dropout": 0.0,
         "threads": 1,
     }
@@ -156,13 +157,20 @@ def project(store: Store, name: str = "Desk", labels: tuple[str, ...] = LABELS) 
     return made
 
 
-def put(store: Store, made: Project, labelled: list[tuple[str, tuple[Span, ...]]], split: str = "train") -> list[int]:
-    """Commit documents with their gold; gives their ids."""
+def texts(store: Store, made: Project, given: list[str], split: str = "train") -> list[int]:
+    """Commit documents without annotations, named by their texts and the split; gives their ids."""
     with store.transaction() as tx:
-        added = add_documents(tx, made.id, [NewDocument(text, external_id=text) for text, _ in labelled], split)
-        pairs = zip(added.document_ids, labelled, strict=True)
-        append_annotations(
-            tx, [(i, NewAnnotation(source=FILE, source_id="1", result=[], spans=spans)) for i, (_, spans) in pairs]
-        )
+        new = [NewDocument(text, external_id=f"{split} {text}") for text in given]
+        added = add_documents(tx, made.id, new, split)
         tx.commit()
     return list(added.document_ids)
+
+
+def put(store: Store, made: Project, labelled: list[tuple[str, tuple[Span, ...]]], split: str = "train") -> list[int]:
+    """Commit documents with their gold; gives their ids."""
+    ids = texts(store, made, [text for text, _ in labelled], split)
+    annotations = [NewAnnotation(source=FILE, source_id="1", result=[], spans=spans) for _, spans in labelled]
+    with store.transaction() as tx:
+        append_annotations(tx, list(zip(ids, annotations, strict=True)))
+        tx.commit()
+    return ids

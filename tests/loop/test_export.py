@@ -1,0 +1,149 @@
+"""The exported file against the model in torch, and what the checks refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from loop.batches import FramedWindow, encode, frame
+from loop.dataset import TrainingDocument
+from loop.development import Judge, onnx_reader, torch_reader
+from loop.encoder import BaseModel, load_base
+from loop.export import F1_TOLERANCE, LOGIT_TOLERANCE, Parity, check_parity, export_bundle, to_onnx
+from loop.quantise import quantise, smooth_activations
+from loop.training_errors import ParityError
+from ner.labels import LabelSet
+from ner.network import Network
+from tests.loop import tiny
+
+LABELS = LabelSet(tiny.LABELS)
+GOOD = Parity(logit_difference=1e-6, torch_f1=0.8, fp32_f1=0.8, int8_f1=0.79, f1_tolerance=F1_TOLERANCE, bytes=1)
+
+
+@pytest.fixture(scope="module", params=tiny.FAMILIES)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    folder = tmp_path_factory.mktemp("encoder")
+    loaded = load_base(str(tiny.encoder(folder, request.param)), LABELS, 24)
+    with torch.no_grad():
+        loaded.model.classifier.weight.mul_(20)  # else all logits are nearly equal
+    return loaded
+
+
+def judge_of(base: BaseModel) -> Judge:
+    documents = [TrainingDocument(n, str(n), str(n), text, spans) for n, (text, spans) in enumerate(tiny.corpus(12))]
+    texts = tuple(encode(document, base.text_encoder, LABELS, 24) for document in documents)
+    return Judge(texts, base.text_encoder, LABELS, {})
+
+
+def windows_of(judge: Judge) -> list[FramedWindow]:
+    return [window for text in judge.texts for window in frame(text, judge.encoder)]
+
+
+def differences(one: list[Any], other: list[Any]) -> float:
+    return float(max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)))
+
+
+def test_fp32_says_what_torch_says_at_every_length(base: BaseModel, tmp_path: Path) -> None:
+    to_onnx(base.model, tmp_path / "model.onnx", [0, 5, 2])
+    network = Network(tmp_path / "model.onnx")
+    windows = [FramedWindow(np.arange(n) % 7 + 5, np.zeros(n, dtype=np.int64)) for n in (1, 2, 3, 17, 40)]
+    in_torch = [torch_reader(base.model, 1)([window])[0] for window in windows]
+    assert differences(in_torch, onnx_reader(network)(windows)) < LOGIT_TOLERANCE / 10
+
+
+def test_padding_a_batch_in_torch_changes_nothing(base: BaseModel) -> None:
+    read = torch_reader(base.model, base.tokenizer.pad_token_id)
+    windows = windows_of(judge_of(base))
+    assert differences(read(windows), [read([window])[0] for window in windows]) < 1e-4
+
+
+def test_smoothing_changes_no_answer_in_fp32(base: BaseModel, tmp_path: Path) -> None:
+    windows = windows_of(judge_of(base))
+    to_onnx(base.model, tmp_path / "plain.onnx", windows[0].ids.tolist())
+    model = onnx.load(str(tmp_path / "plain.onnx"))
+    before = len(model.graph.node)
+    smooth_activations(model, [window.ids.tolist() for window in windows], len(LABELS.tags))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(tmp_path / "smooth.onnx"))
+    # Of a layer's six products three share their input.
+    assert len(model.graph.node) == before + 2 * 4
+    plain, smooth = (onnx_reader(Network(tmp_path / f"{name}.onnx"))(windows) for name in ("plain", "smooth"))
+    assert differences(plain, smooth) < 1e-4
+
+
+def one_layer(path: Path, scale: np.ndarray[Any, Any]) -> Path:
+    """ids -> embeddings * scale -> a product of which each channel has an equal share -> a product for two tags."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "table": random.normal(size=(20, 16)),
+        "scale": scale,
+        "hidden": random.normal(size=(16, 8)) / scale[:, None],
+        "tags": random.normal(size=(8, 2)),
+    }
+    tensors = [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["embedded"], name="embeddings"),
+        onnx.helper.make_node("Mul", ["embedded", "scale"], ["scaled"], name="scaled"),
+        onnx.helper.make_node("MatMul", ["scaled", "hidden"], ["activated"], name="hidden"),
+        onnx.helper.make_node("MatMul", ["activated", "tags"], ["logits"], name="classifier"),
+    ]
+    read = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "tokens"])
+    told = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", "tokens", 2])
+    graph = onnx.helper.make_graph(nodes, "one layer", [read], [told], tensors)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def test_a_channel_far_larger_than_the_others_costs_int8_less_when_it_is_smoothed(tmp_path: Path) -> None:
+    scale = np.ones(16)
+    scale[3] = 300.0
+    fp32 = one_layer(tmp_path / "fp32.onnx", scale)
+    windows = [FramedWindow(np.arange(20), np.zeros(20, dtype=np.int64))]
+    quantise(fp32, tmp_path / "plain.onnx", [], 2)
+    quantise(fp32, tmp_path / "smooth.onnx", [windows[0].ids.tolist()], 2)
+    exact, plain, smooth = (onnx_reader(Network(tmp_path / f"{n}.onnx"))(windows) for n in ("fp32", "plain", "smooth"))
+    assert differences(exact, smooth) < differences(exact, plain) / 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "plain.onnx", "smooth.onnx"]
+
+
+def test_int8_weights_and_embeddings_are_stored_in_a_byte(base: BaseModel, tmp_path: Path) -> None:
+    judge = judge_of(base)
+    export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
+    tensors = onnx.load(str(tmp_path / "model.onnx")).graph.initializer
+    # 40 values and more in two dimensions: what is left in FP32 is factors, biases and norms.
+    large = {tensor.name for tensor in tensors if len(tensor.dims) == 2 and tensor.data_type == onnx.TensorProto.FLOAT}
+    assert not large
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_the_parity_figures_are_those_of_the_file_as_reloaded(base: BaseModel, tmp_path: Path) -> None:
+    judge = judge_of(base)
+    parity, judgement = export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
+    again = judge.judge(onnx_reader(Network(tmp_path / "model.onnx")))
+    assert parity.int8_f1 == judgement.f1 == again.f1
+    assert parity.torch_f1 == judge.judge(torch_reader(base.model, 1)).f1
+    assert parity.bytes == (tmp_path / "model.onnx").stat().st_size
+    assert parity.f1_tolerance == pytest.approx(max(F1_TOLERANCE, 2 / judge.entities))
+
+
+def test_good_parity_passes() -> None:
+    check_parity(GOOD)
+    check_parity(replace(GOOD, int8_f1=0.9))
+
+
+@pytest.mark.parametrize("difference", [2e-3, float("nan"), float("inf")])
+def test_logits_that_differ_are_refused_with_the_difference(difference: float) -> None:
+    with pytest.raises(ParityError, match="logits of the exported file") as refused:
+        check_parity(replace(GOOD, logit_difference=difference))
+    assert refused.value.exit_code == 7
+
+
+def test_an_int8_file_that_lost_more_than_the_tolerance_is_refused_with_both_figures() -> None:
+    with pytest.raises(ParityError, match=r"70\.0 against 80\.0 in FP32"):
+        check_parity(replace(GOOD, int8_f1=0.7))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loop.evaluate import PRF, evaluate_bundle, score
+from ner.bundle import load_bundle
 from ner.documents import Document
 from ner.errors import InputError
 from ner.labels import LabelSet
 from ner.spans import Span
+from ner.tagger import Tagger
+from tests.fakes import tiny_bundle
 
 LABELS = LabelSet(("OS", "SOFT-WARE-", "B-ERROR", "IDLE"))
 SIDES = 40
@@ -115,27 +118,11 @@ def test_a_label_outside_the_label_set_is_refused_by_name() -> None:
         score([[Span(0, 4, "FRUIT")]], [[]], LABELS)
 
 
-@dataclass(frozen=True)
-class Answer:
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True)
-class Parrot:
-    """Says of each text that its first two characters are an OS."""
-
-    labels: LabelSet = LABELS
-
-    def tag_many(self, texts: Sequence[str]) -> list[Answer]:
-        return [Answer((Span(0, 2, "OS", 1.0),)) for _ in texts]
-
-
-def test_of_overlapping_gold_the_longest_span_counts_when_a_bundle_is_evaluated() -> None:
-    documents = [
-        Document("a", "XP SP3", (Span(0, 2, "OS"),)),
-        Document("b", "XP SP3", (Span(0, 2, "OS"), Span(0, 6, "OS"))),
-    ]
-    assert evaluate_bundle(Parrot(), documents).micro == PRF(1 / 2, 1 / 2, 1 / 2, 2, 1, 2)
+def test_of_overlapping_gold_the_longest_span_counts_when_a_bundle_is_evaluated(tmp_path: Path) -> None:
+    tagger = Tagger(load_bundle(tiny_bundle(tmp_path / "tiny", LABELS.types, {"xp": "OS"})))
+    short, long = Span(0, 2, "OS"), Span(0, 6, "OS")
+    documents = [Document("a", "XP SP3", (short,)), Document("b", "XP SP3", (short, long))]
+    assert evaluate_bundle(tagger, documents).micro == PRF(1 / 2, 1 / 2, 1 / 2, 2, 1, 2)
 
 
 def test_scores_as_a_dictionary_hold_micro_macro_and_every_type() -> None:

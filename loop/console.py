@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 WIDTH = 80
 _LOG_EVERY_S = 5.0
@@ -62,6 +63,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         made.add_row(*(cell(item) for item in row))
     return made
+
+
+def styled(markup: str) -> Text:
+    """Words with rich's markup in them; what comes from data is escaped by the caller."""
+    return Text.from_markup(markup)
 
 
 def cell(value: object) -> str:

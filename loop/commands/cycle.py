@@ -52,7 +52,7 @@ def retrain(
             invocation.store, invocation.settings, project, from_scratch=from_scratch, progress=view, weak=weak
         )
     source = "gold" if done.kind == "gold" else "weak labels"
-    said = (
+    said = console.styled(
         f"Candidate [bold]{done.version}[/] from {done.parent or 'the base encoder'}: {done.train_documents:,} texts "
         f"with {source}, {done.best_epoch} of {done.epochs} epochs in {done.seconds:.0f} s."
     )
@@ -104,7 +104,7 @@ def evaluate(
         done = evaluate_on_holdout(invocation.store, project, tagger)
     else:
         done = evaluate_on_documents(tagger, documents, str(on))
-    title = f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:"
+    title = console.styled(f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:")
     invocation.answer(done.as_json(), title, scores_table(done.rows))
     return 0
 
@@ -140,7 +140,8 @@ def promote(invocation: Invocation, version: Version = None) -> int | None:
             scores_table([*scores.per_type.items(), ("micro", scores.micro), ("macro", scores.macro)]),
         )
     ]
-    invocation.answer(answer, f"[bold]{done.version}[/] {verdict}: {escape(decision.reason)}", *tables)
+    said = console.styled(f"[bold]{done.version}[/] {verdict}: {escape(decision.reason)}")
+    invocation.answer(answer, said, *tables)
     return 0 if decision.promote else NOT_PROMOTED
 
 
@@ -159,7 +160,8 @@ def rollback(
         invocation.store, invocation.settings, invocation.project, who=getpass.getuser(), reason=reason, to=to
     )
     answer = {"version": done.version, "previous": done.previous, "reason": done.reason}
-    invocation.answer(answer, f"[bold]{done.version}[/] is in service again, in place of {done.previous}.")
+    said = console.styled(f"[bold]{done.version}[/] is in service again, in place of {done.previous}.")
+    invocation.answer(answer, said)
     return 0
 
 

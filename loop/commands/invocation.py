@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from loop import console
 from loop.settings import Settings
@@ -99,10 +100,10 @@ class Invocation:
         self.say(*printed)
 
     def say(self, *printed: Any) -> None:
-        """For people, as it comes."""
+        """For people, as it comes. A string is taken as it is: data in it is never markup (`console.styled` is)."""
         out = console.stdout()
         for item in printed:
-            out.print(item)
+            out.print(Text(item) if isinstance(item, str) else item)
 
     def merge(self, directory: Path | None, as_json: bool, verbose: bool) -> None:
         """Options count wherever they stand, before the command's name or behind it."""

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 from rich.padding import Padding
+from rich.text import Text
 
 from loop.commands.invocation import Invocation, command
+from loop.console import styled
 from ner.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,9 +88,9 @@ def doctor(invocation: Invocation) -> int | None:
 def finding(check: Check) -> Iterator[Padding]:
     """A check for people: its sign and what it found, and under it what to do."""
     sign = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
-    yield Padding(f"{sign[check.state]} [bold]{escape(check.name)}[/]: {escape(check.finding)}", (0, 0))
+    yield Padding(styled(f"{sign[check.state]} [bold]{escape(check.name)}[/]: {escape(check.finding)}"), (0, 0))
     if check.mend:
-        yield Padding(escape(check.mend), (0, 0, 0, 7))
+        yield Padding(Text(check.mend), (0, 0, 0, 7))
 
 
 def _read(config: Path | None) -> str:

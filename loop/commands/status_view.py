@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from loop.console import bar, table
+from loop.console import bar, styled, table
 from loop.status import DecisionStatus, LabelStatus, ModelStatus, Status
 from store.scores import TypeScore
 
@@ -17,13 +17,13 @@ from store.scores import TypeScore
 def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
     """What to print, from the top down; `now` (aware) is what ages are counted from."""
     now = now or datetime.now(UTC)
-    yield f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}"
+    yield styled(f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}")
     yield _facts(status, now)
     yield ""
     yield _types(status)
     if any(not label.enough for label in status.labels):
         minimum = status.labels[0].minimum
-        yield f"[yellow]![/] under {minimum} labels to learn from: label more of these first."
+        yield styled(f"[yellow]![/] under {minimum} labels to learn from: label more of these first.")
     yield from _troubles(status, now)
 
 
@@ -69,15 +69,17 @@ def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:
 def _troubles(status: Status, now: datetime) -> Iterator[RenderableType]:
     counts = status.counts
     if counts.disagreements:
-        yield f"[yellow]![/] {counts.disagreements:,} texts on which annotators disagree."
+        yield styled(f"[yellow]![/] {counts.disagreements:,} texts on which annotators disagree.")
     if counts.duplicates:
-        yield f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."
+        yield styled(
+            f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."
+        )
     if counts.skipped:
         yield f"{counts.skipped:,} skips."
     for reason, count in counts.set_aside.items():
-        yield f"Set aside: {count:,} x {escape(reason)}."
+        yield f"Set aside: {count:,} x {reason}."
     for run in status.interrupted:
-        yield f"[yellow]![/] interrupted: {run.kind}, begun {_age(run.started_at, now)}; run it again."
+        yield styled(f"[yellow]![/] interrupted: {run.kind}, begun {_age(run.started_at, now)}; run it again.")
 
 
 def _model(model: ModelStatus | None, now: datetime) -> str:

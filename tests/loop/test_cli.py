@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.text import Text
 
 from loop import cli
 from tests.loop.desk import WORDS, Desk, make_desk
@@ -332,6 +331,8 @@ def test_long_names_do_not_widen_the_tables(desk: Desk):
 
 
 def test_what_is_printed_for_people_never_takes_data_for_markup(desk: Desk):
-    desk.loop("import", str(desk.write("[bold]in.jsonl", EXCEL)))
-    said = desk.loop("import", str(desk.home / "[bold]in.jsonl"))
-    assert "[bold]in.jsonl" in Text.from_ansi(said.out).plain
+    path = desk.write("[bold]in.jsonl", EXCEL)
+    assert "[bold]in.jsonl" in desk.loop("import", str(path)).out
+    out = desk.home / "[red]out.jsonl"
+    assert "[red]out.jsonl" in "".join(desk.loop("export-data", str(out)).out.split("\n"))
+    assert "[/nope]" in desk.loop("import", "[/nope]").err

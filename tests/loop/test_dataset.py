@@ -67,6 +67,12 @@ def test_the_draw_takes_about_its_share_and_the_same_groups_when_documents_are_a
     assert dev_of_few == {number for number in dev_of_many if number < 1000}
 
 
+def test_two_documents_without_entities_are_parted_whatever_the_draw() -> None:
+    for salt in range(50):
+        train, dev = split([document(1), document(2)], 0.49, str(salt))
+        assert (len(train), len(dev)) == (1, 1)
+
+
 def test_documents_of_a_single_group_are_split_by_text() -> None:
     train, dev = split([document(n, "one", XP) for n in range(10)], 0.1, "salt")
     assert len(train) > len(dev) >= 1

@@ -1,0 +1,110 @@
+"""The whole offline loop by commands alone: import, retrain, promote, evaluate, predict, again, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.loop.desk import Desk, make_desk
+from tests.loop.tiny import corpus, encoder, train_settings
+
+pytestmark = pytest.mark.training
+
+
+def records(first: int, last: int) -> list[dict[str, object]]:
+    return [
+        {
+            "id": f"r{number}",
+            "text": text,
+            "spans": [{"start": span.start, "end": span.end, "label": span.label} for span in spans],
+        }
+        for number, (text, spans) in enumerate(corpus(last))
+        if number >= first
+    ]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = make_desk(tmp_path / "desk", capsys, monkeypatch)
+    quick = asdict(train_settings(encoder(tmp_path / "encoder")))
+    desk.configure(**{f"train__{name}": value for name, value in quick.items()})
+    desk.loop("import", str(desk.write("train.jsonl", *records(0, 100))), "--split", "train")
+    desk.loop("import", str(desk.write("dev.jsonl", *records(100, 140))), "--split", "holdout")
+    return desk
+
+
+def test_the_loop_goes_round_offline(desk: Desk):
+    trained = desk.loop("retrain", "--json")
+    assert trained.code == 0, trained.out
+    assert (trained.json["kind"], trained.json["parent"]) == ("gold", None)
+    version = trained.json["version"]
+    assert desk.loop("status", "--json").json["models"] == {"candidate": 1}
+
+    promoted = desk.loop("promote", "--json")
+    assert (promoted.code, promoted.json["promoted"], promoted.json["version"]) == (0, True, version)
+    f1 = promoted.json["figures"]["candidate"]["micro"]["f1"]
+
+    on_holdout = desk.loop("evaluate", "--json").json
+    on_file = desk.loop("evaluate", "--on", str(desk.home / "dev.jsonl"), "--json").json
+    assert on_holdout["micro"]["f1"] == on_file["micro"]["f1"] == f1 > 0.5
+    assert set(on_holdout["types"]) == {"SOFTWARE", "OS"}
+    assert on_holdout["types"]["OS"]["support"] > 0
+    shown = desk.loop("evaluate", version)
+    assert f"{f1:.3f}" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+
+    predicted = desk.loop("predict", str(desk.home / "dev.jsonl"))
+    answers = [json.loads(line) for line in predicted.out.splitlines()]
+    assert [answer["id"] for answer in answers] == [f"r{number}" for number in range(100, 140)]
+
+    assert desk.loop("rollback").code == 4
+    assert desk.loop("promote").code == 4
+
+    again = desk.loop("retrain", "--from-scratch", "--json").json["version"]
+    rejected = desk.loop("promote", "--json")
+    assert (rejected.code, rejected.json["version"], rejected.json["promoted"]) == (8, again, False)
+    assert "not above the incumbent's" in rejected.json["reason"]
+    told = desk.loop("status", "--json").json
+    assert told["model"]["version"] == version
+    assert told["model"]["f1"]["micro"] == f1
+    assert told["last_decision"]["action"] == "reject"
+
+
+def test_a_retrain_without_anything_to_learn_from_exits_with_7_and_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    desk = make_desk(tmp_path / "empty", capsys, monkeypatch)
+    said = desk.loop("retrain")
+    assert said.code == 7
+    assert "import" in said.err or "label" in said.err
+
+
+def test_without_gold_the_votes_of_the_records_are_learned_from(desk: Desk, tmp_path: Path):
+    weak = [
+        {"id": f"w{n}", "text": r["text"], "weak": [{**s, "source": "names"} for s in r["spans"]]}  # type: ignore[attr-defined]
+        for n, r in enumerate(records(0, 100))
+    ]
+    other = make_desk(tmp_path / "weak", desk.capsys, desk.monkeypatch)
+    (other.home / "loop.toml").write_text((desk.home / "loop.toml").read_text())
+    assert other.loop("import", str(other.write("weak.jsonl", *weak)), "--split", "train", "--json").code == 0
+    trained = other.loop("retrain", "--json")
+    assert (trained.code, trained.json.get("kind")) == (0, "weak")
+
+
+def test_a_file_to_score_by_must_be_labelled(desk: Desk):
+    desk.promoted_model()
+    said = desk.loop("evaluate", "--on", str(desk.write("open.jsonl", {"text": "Excel"})))
+    assert said.code == 4
+    assert "a record to score by is labelled" in said.err
+
+
+def test_labels_of_a_file_to_score_by_are_mapped(desk: Desk):
+    desk.promoted_model()
+    with (desk.home / "loop.toml").open("a") as config:
+        config.write('[label_map]\nApplication = "SOFTWARE"\n')
+    spans = [{"start": 0, "end": 5, "label": "Application"}, {"start": 6, "end": 11, "label": "Verb"}]
+    said = desk.loop("evaluate", "--on", str(desk.write("m.jsonl", {"text": "Excel hangs", "spans": spans})), "--json")
+    assert said.json["micro"]["f1"] == 1.0

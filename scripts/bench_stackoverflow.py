@@ -50,11 +50,11 @@ def run(home: Path, data: Path, training: list[str]) -> None:
     in_home = ("-C", str(home))
     seconds = {}
     seconds["import"], _ = timed("import", str(data / "train.jsonl"), "--split", "train", *in_home)
-    _, holdout = timed("import", str(data / "dev.jsonl"), "--split", "holdout", *in_home)
+    timed("import", str(data / "dev.jsonl"), "--split", "holdout", *in_home)
     seconds["retrain"], trained = timed("retrain", *in_home)
     seconds["promote"], promoted = timed("promote", *in_home)
     seconds["evaluate"], scored = timed("evaluate", trained["version"], *in_home)
-    print(json.dumps({"imported": holdout, "promoted": promoted["promoted"], "reason": promoted["reason"]}, indent=2))
+    print(f"{'promoted' if promoted['promoted'] else 'not promoted'}: {promoted['reason']}")
     print_scores(scored, trained)
     print("\n" + ", ".join(f"{step} {taken:.0f} s" for step, taken in seconds.items()))
 

@@ -39,18 +39,22 @@ def test_a_plan_has_steps_enough_for_any_number_of_windows(windows: int) -> None
 
 
 def test_seeds_and_threads_are_as_before_afterwards() -> None:
+    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    torch.set_num_threads(cores + 1)
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    threads = torch.get_num_threads()
-    with reproducible(seed=7, threads=1):
-        assert torch.get_num_threads() == 1
-        first = torch.rand(1)
-    with reproducible(seed=7, threads=0):
-        assert torch.get_num_threads() == len(os.sched_getaffinity(0))
-        assert torch.rand(1) == first
-    assert torch.get_num_threads() == threads
-    assert torch.rand(1) == expected
+    try:
+        with reproducible(seed=7, threads=1):
+            assert torch.get_num_threads() == 1
+            first = torch.rand(1)
+        with reproducible(seed=7, threads=0):
+            assert torch.get_num_threads() == cores
+            assert torch.rand(1) == first
+        assert torch.get_num_threads() == cores + 1
+        assert torch.rand(1) == expected
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from loop.settings import CONFIG_NAME, Settings
+from loop.training_settings import TrainSettings
 from loop.whole_files import write_whole
 from ner.errors import ConfigError, InputError
 from ner.label_studio import LabelConfig
@@ -65,7 +67,9 @@ def config_of_labels(words: str) -> str:
 def toml_document(name: str) -> str:
     """The text of a new loop.toml, with every section explained."""
     quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return _TEMPLATE.format(name=quoted)
+    defaults = TrainSettings()
+    lines = (f"# {field.name} = {json.dumps(getattr(defaults, field.name))}\n" for field in fields(defaults))
+    return _TEMPLATE.format(name=quoted, train="".join(lines))
 
 
 def _config_of(labels: Sequence[str]) -> str:
@@ -127,9 +131,10 @@ labels = "labels.xml"               # Label Studio's label config: Labels over T
 # project = 1                       # the project's id on the server; `loop connect` links one
 # api_key_file = "api-key"          # a file that only you can read; or LABEL_STUDIO_API_KEY
 
+# The encoder may be any name or folder that transformers loads (BERT, DistilBERT, RoBERTa). What each of these does
+# stands in loop/training_settings.py; changed recipes are worth a look at BENCHMARKS.md.
 [train]
-# encoder = "minilm"                # or any name or folder that transformers loads (BERT, DistilBERT, RoBERTa)
-
+{train}
 [holdout]
 # share = 0.2                       # of the pool's documents, drawn at random, never trained on
 
@@ -141,10 +146,18 @@ labels = "labels.xml"               # Label Studio's label config: Labels over T
 # functions = "functions.py"        # labelling functions for the cold start
 
 [backend]
-# port = 9090                       # where `loop serve` listens; PORT, WORKERS, THREADS
+# host = "127.0.0.1"                # where `loop serve` listens
+# port = 9090                       # PORT
+# workers = 1                       # WORKERS: processes, each with its own copy of the models
+# threads = 4                       # THREADS: requests at once in each
+# url = ""                          # how Label Studio reaches it, where that is not http://host:port
+# basic_auth_user = ""              # BASIC_AUTH_USER; the password only as BASIC_AUTH_PASS
 
 [status]
 # minimum_labels = 50               # labels per type below which `loop status` warns
+
+[log]
+# level = "INFO"                    # DEBUG, INFO, WARNING or ERROR; LOG_LEVEL
 
 # Labels of imported files -> labels of this project. Once there is a map, labels that are neither in it nor the
 # project's own are dropped and counted.

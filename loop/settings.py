@@ -81,8 +81,8 @@ class BackendSettings:
     workers: int = 1
     threads: int = 4
     url: str = ""
-    basic_auth_user: str | None = None
-    basic_auth_pass: str | None = field(default=None, repr=False)
+    basic_auth_user: str = ""
+    basic_auth_pass: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         _require(0 < self.port < 65536, "backend.port lies in 1..65535", self.port)
@@ -123,7 +123,7 @@ class _Log:
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-_SECTIONS: dict[str, Any] = {
+SECTIONS: dict[str, Any] = {
     "project": ProjectSettings,
     "store": _Store,
     "models": _Models,
@@ -136,7 +136,7 @@ _SECTIONS: dict[str, Any] = {
     "status": _Status,
     "log": _Log,
 }
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "LABEL_STUDIO_URL": ("label_studio", "url"),
     "LABEL_STUDIO_API_KEY": ("label_studio", "api_key"),
     "MODEL_DIR": ("models", "dir"),
@@ -233,8 +233,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _assemble(home: Path, document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
-    refuse_unknown(document, [*_SECTIONS, "label_map"], lambda key: f"[{key}]")
-    read = {name: _read_section(name, document.get(name, {}), environ) for name in _SECTIONS}
+    refuse_unknown(document, [*SECTIONS, "label_map"], lambda key: f"[{key}]")
+    read = {name: _read_section(name, document.get(name, {}), environ) for name in SECTIONS}
     model_dir = _base(home, "MODEL_DIR", environ) / Path(read["models"].dir).expanduser()
     return Settings(
         home=home,
@@ -255,14 +255,14 @@ def _assemble(home: Path, document: dict[str, Any], environ: Mapping[str, str]) 
 
 def _read_section(name: str, table: Any, environ: Mapping[str, str]) -> Any:
     """One section with the environment over it; a complaint about a variable's value names the variable."""
-    schema = _SECTIONS[name]
+    schema = SECTIONS[name]
     values = dict(check_type(table, dict, f"[{name}]"))
     for key in _ONLY_FROM_ENVIRONMENT.get(name, ()):
         if key in values:
             raise ConfigError("no secret stands in loop.toml", value=f"{name}.{key}", next_step=_SECRETS_GO)
     origins = {}
     hints = typing.get_type_hints(schema)
-    for variable, (section, key) in _ENVIRONMENT.items():
+    for variable, (section, key) in ENVIRONMENT.items():
         if section == name and environ.get(variable):
             values[key] = from_words(environ[variable], hints[key], variable)
             origins[key] = variable

@@ -184,8 +184,8 @@ def serve(invocation: Invocation) -> int | None:
         "PORT": str(backend.port),
         "WORKERS": str(backend.workers),
         "THREADS": str(backend.threads),
-        "BASIC_AUTH_USER": backend.basic_auth_user or "",
-        "BASIC_AUTH_PASS": backend.basic_auth_pass or "",
+        "BASIC_AUTH_USER": backend.basic_auth_user,
+        "BASIC_AUTH_PASS": backend.basic_auth_pass,
         "LOG_LEVEL": settings.log_level,
     }
     os.execve(sys.executable, [sys.executable, "-m", "ml_backend"], environ)

@@ -62,4 +62,4 @@ def _server(settings: Settings, project: Project | None) -> Iterator[Check]:
 def account_of(settings: Settings) -> BackendAccount:
     """Where Label Studio reaches our backend, with its basic auth."""
     backend = settings.backend
-    return BackendAccount(backend.address, backend.basic_auth_user or "", backend.basic_auth_pass or "")
+    return BackendAccount(backend.address, backend.basic_auth_user, backend.basic_auth_pass)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from loop.scaffold import toml_document
-from loop.settings import Settings, find_home, without_password
+from loop.settings import SECTIONS, Settings, find_home, without_password
 from loop.training_settings import TrainSettings
 from ner.errors import ConfigError
 
@@ -39,6 +41,17 @@ def test_the_file_that_init_writes_says_the_defaults_also_where_its_comments_are
     assert settings.label_map == {"Application": "SOFTWARE"}
     for name in ("store_url", "model_dir", "train", "holdout_share", "service", "backend", "status_minimum"):
         assert getattr(settings, name) == getattr(plain, name)
+
+
+def test_the_file_that_init_writes_names_every_key():
+    section, named = "", set()
+    for line in toml_document("desk").splitlines():
+        header, key = re.match(r"(?:# )?\[(\w+)\]", line), re.match(r"(?:# )?(\w+) = ", line)
+        section = header.group(1) if header else section
+        named |= {f"{section}.{key.group(1)}"} if key else set()
+    known = {f"{name}.{field.name}" for name, schema in SECTIONS.items() for field in fields(schema)}
+    secret = {"label_studio.api_key", "backend.basic_auth_pass"}
+    assert named - {"label_map.Application"} == known - secret
 
 
 def test_a_project_is_found_from_a_folder_inside_it_and_by_loop_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

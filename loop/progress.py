@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,13 +64,27 @@ class Silence:
 
 
 class Teller:
-    """Passes on to the caller's progress, and remembers the notices."""
+    """Passes on to the caller's progress, remembers the notices, and calls `beat` after every epoch."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+        self._progress = progress
         self.notices: list[str] = []
+        self.beat: Callable[[], None] = lambda: None
+
+    def stage(self, name: str) -> None:
+        """Passed on."""
+        self._progress.stage(name)
 
     def notice(self, message: str) -> None:
-        """Pass it on and keep it."""
+        """Passed on and kept."""
         self.notices.append(message)
-        self.progress.notice(message)
+        self._progress.notice(message)
+
+    def step(self, step: Step) -> None:
+        """Passed on."""
+        self._progress.step(step)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Passed on."""
+        self.beat()
+        self._progress.epoch(epoch)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from ner.bundle import TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.labels import LabelSet
 from store.lineage import save_training_items
 from store.registry import CANDIDATE, finish_model, model, start_model
-from store.runs import tracked
+from store.runs import heartbeat, tracked
 from store.schema import Model, Project
 from store.session import Store
 
@@ -98,6 +99,7 @@ def retrain(
         for finding in recover_project(store, settings.model_dir, project):
             teller.notice(str(finding))
         with tracked(store, project.id, RETRAIN, exclusive=True) as run:
+            teller.beat = partial(_beat, store, run.id)
             result = _Retraining(store, settings, project, teller).run(run.id, from_scratch, weak)
             run.counts |= {"version": result.version, "documents": result.train_documents, "dev_f1": result.dev_f1}
             return result
@@ -113,7 +115,7 @@ class _Retraining:
         self._teller = teller
 
     def run(self, run_id: int, from_scratch: bool, weak: Iterable[WeakDocument]) -> RetrainResult:
-        self._teller.progress.stage("preparing")
+        self._teller.stage("preparing")
         prepared = prepare(self._store, self._model_dir, self._project, self._settings, from_scratch, weak)
         for remark in prepared.remarks():
             self._teller.notice(remark)
@@ -149,7 +151,7 @@ class _Retraining:
 
     def _make(self, prepared: Prepared, building: Path) -> tuple[Outcome, Parity, Scores]:
         """Train, and fill the folder `building`."""
-        base, progress = prepared.base, self._teller.progress
+        base, progress = prepared.base, self._teller
         padding_id = base.tokenizer.pad_token_id or 0
         adapted = lora.attach(base, self._settings, len(self._labels.tags))
         if prepared.start.adapter is None:
@@ -222,6 +224,13 @@ class _Retraining:
             missing_types=prepared.dataset.missing_types(self._labels),
             notices=tuple(self._teller.notices),
         )
+
+
+def _beat(store: Store, run_id: int) -> None:
+    """Tell processes on other hosts, who cannot look for this one, that it is alive."""
+    with store.transaction() as tx:
+        heartbeat(tx, run_id)
+        tx.commit()
 
 
 def libraries() -> dict[str, str]:

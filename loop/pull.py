@@ -1,6 +1,7 @@
 """Bring what changed in Label Studio into the store: incremental, idempotent, and resumable after any page.
 
-Each page is stored in one transaction with the watermark that it reaches. Rules: README, "What a pull does with ...".
+Each page is stored in one transaction with the watermark that it reaches. What happens with skips, deletions, edited
+texts and whatever cannot be learned from is stated in README under "Rules". Drafts are not listed as annotations.
 """
 
 from __future__ import annotations

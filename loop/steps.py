@@ -83,8 +83,8 @@ def label_step(cycle: Cycle) -> Counts:
         raise Skip("no labelling functions")
     if _last_attempt(cycle) is not None:
         raise Skip("there was a first model")
-    if _fresh_gold(cycle, None) >= cycle.settings.service.retrain_after:
-        raise Skip("there is gold enough")
+    if _fresh_gold(cycle, None):
+        raise Skip("there is gold, which is trained on alone")
     done = label_weakly(cycle.store, cycle.project(), functions)
     return {"documents": done.documents, "voted": done.voted, "failures": sum(done.failures.values())}
 

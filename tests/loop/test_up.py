@@ -14,11 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from loop.importing import import_file
+from loop.settings import Settings
+from loop.toml_lines import with_values
 from loop.up.children import ChildError, Household, tail
 from loop.up.credentials import credentials_in
 from loop.up.environments import backend_environment, label_studio_environment, loop_environment
 from loop.up.options import InUseError, Options, check_ports, held, read_options
+from loop.up.project import EXAMPLE, has_model, make_project
+from loop.weak import label_weakly
 from ner.errors import ConfigError, RuleError
+from store.projects import project_by_name
+from store.session import open_store
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 STUBBORN = [
@@ -242,7 +249,10 @@ def test_waiting_ends_when_the_time_is_up(tmp_path: Path):
 
 def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom loop.up.children import Household\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom loop.importing import import_file
+from loop.settings import Settings
+from loop.toml_lines import with_values
+from loop.up.children import Household\n"
         f"child = Household(Path({str(tmp_path)!r})).start('sleeper', {SLEEPER!r}, os.environ)\n"
         "print(child.process.pid, flush=True)\ntime.sleep(600)"
     )
@@ -258,3 +268,43 @@ def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
 def test_the_credentials_file_is_json(tmp_path: Path):
     made = credentials_in(tmp_path)
     assert json.loads((tmp_path / "credentials").read_text())["password"] == made.password
+
+
+# The ready project
+
+
+def test_the_ready_project_is_made_once_and_follows_the_ports_without_losing_edits(tmp_path: Path):
+    first, second = options(tmp_path), options(tmp_path)
+    assert make_project(first)
+    config = first.project / "loop.toml"
+    config.write_text(with_values(config.read_text(), {"service.retrain_after": 7}) + "# mine\n")
+    (first.project / "labeling_functions.py").write_text("# mine too\n")
+    assert not make_project(second)
+    settings = Settings.load(second.project, {})
+    assert (settings.label_studio.url, settings.backend.port) == (second.url, second.backend_port)
+    assert settings.service.retrain_after == 7
+    assert config.read_text().endswith("# mine\n")
+    assert (first.project / "labeling_functions.py").read_text() == "# mine too\n"
+    assert not has_model(second)
+
+
+def test_the_ready_projects_own_functions_vote_on_its_own_tasks(tmp_path: Path):
+    chosen = options(tmp_path)
+    make_project(chosen)
+    settings = Settings.load(chosen.project, {})
+    store = open_store(settings.store_url)
+    with store.read() as session:
+        project = project_by_name(session, settings.project_name)
+    import_file(store, project, EXAMPLE / "tasks.jsonl", "pool")
+    assert settings.weak_functions is not None
+    done = label_weakly(store, project, settings.weak_functions)
+    store.close()
+    assert done.voted > 100
+    assert done.failures == {}
+
+
+def test_an_interrupted_first_run_can_be_made_again(tmp_path: Path):
+    chosen = options(tmp_path)
+    make_project(chosen)
+    (chosen.project / "loop.toml").unlink()
+    assert make_project(chosen)

@@ -1,0 +1,93 @@
+"""The status says what is running, what was cut short, and what needs labels; from one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from loop.commands.status_view import view
+from loop.console import stdout
+from loop.scaffold import config_of_labels
+from loop.status import Status, project_status
+from store.projects import create_project
+from store.runs import begin_run, fail_run, finish_run
+from store.schema import Project, Run
+from store.session import Store, open_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path}/loop.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def project(store: Store) -> Project:
+    with store.transaction() as tx:
+        made = create_project(tx, "desk", label_config=config_of_labels("A,B"), labels=["A", "B"])
+        tx.commit()
+    return made
+
+
+def status(store: Store, project: Project) -> Status:
+    return project_status(store, project.id, 50)
+
+
+def shown(found: Status, capsys: pytest.CaptureFixture[str], later: timedelta = timedelta(0)) -> str:
+    for item in view(found, datetime.now(UTC) + later):
+        stdout().print(item)
+    return capsys.readouterr().out
+
+
+def test_a_run_at_work_is_running_and_one_whose_process_is_gone_was_interrupted(store: Store, project: Project):
+    with store.transaction() as tx:
+        begin_run(tx, project.id, "pull")
+        gone = begin_run(tx, project.id, "retrain")
+        tx.session.execute(update(Run).where(Run.id == gone.id).values(pid=2**22 + 1))
+        tx.commit()
+    found = status(store, project)
+    assert [run.kind for run in found.running] == ["pull"]
+    assert [run.kind for run in found.interrupted] == ["retrain"]
+
+
+def test_an_interrupted_run_is_named_until_one_of_its_kind_ends_well(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str]
+):
+    with store.transaction() as tx:
+        fail_run(tx, begin_run(tx, project.id, "publish").id, "cut", interrupted=True)
+        tx.commit()
+    assert [run.kind for run in status(store, project).interrupted] == ["publish"]
+    assert "interrupted: publish" in shown(status(store, project), capsys)
+    with store.transaction() as tx:
+        finish_run(tx, begin_run(tx, project.id, "publish").id)
+        tx.commit()
+    assert status(store, project).interrupted == ()
+
+
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        (timedelta(seconds=5), "5 s ago"),
+        (timedelta(minutes=3), "3 min ago"),
+        (timedelta(hours=30), "1 d ago"),
+        (timedelta(hours=3), "3 h ago"),
+        (timedelta(hours=-1), "0 s ago"),
+    ],
+)
+def test_ages_are_told_in_the_largest_unit_that_fits(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str], later: timedelta, told: str
+):
+    with store.transaction() as tx:
+        finish_run(tx, begin_run(tx, project.id, "pull").id)
+        tx.commit()
+    assert told in shown(status(store, project), capsys, later)
+
+
+def test_a_type_has_enough_labels_from_the_minimum_on(store: Store, project: Project):
+    assert [label.enough for label in status(store, project).labels] == [False, False]
+    assert all(label.enough for label in project_status(store, project.id, 0).labels)

@@ -249,10 +249,7 @@ def test_waiting_ends_when_the_time_is_up(tmp_path: Path):
 
 def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom loop.importing import import_file
-from loop.settings import Settings
-from loop.toml_lines import with_values
-from loop.up.children import Household\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom loop.up.children import Household\n"
         f"child = Household(Path({str(tmp_path)!r})).start('sleeper', {SLEEPER!r}, os.environ)\n"
         "print(child.process.pid, flush=True)\ntime.sleep(600)"
     )

@@ -28,6 +28,7 @@ from ner.tagger import Tagger
 from store.gold import training_gold
 from store.lineage import trained_on
 from store.registry import models
+from store.runs import last_run
 from store.schema import Project
 from store.session import Store, open_store
 from tests.loop import tiny
@@ -372,6 +373,14 @@ def test_progress_hears_of_every_step_and_epoch_in_order(store: Store, desk: Pro
     assert steps[-1].seconds_left == 0
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert max(epoch.epoch for epoch in epochs if epoch.best) == result.best_epoch
+
+
+def test_every_epoch_tells_other_hosts_that_the_run_is_alive(store: Store, desk: Project, placed: Placement) -> None:
+    retrain(store, changed(placed, **SHORT), desk)
+    with store.read() as session:
+        run = last_run(session, desk.id, "retrain")
+    assert run is not None
+    assert run.heartbeat_at > run.started_at
 
 
 def test_a_training_prints_nothing(

@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from loop.quiet import quiet
+from loop.simplify import fuse_attention, simplify
 
 MIGRATION = 0.8
 _LEAST = 1e-5
@@ -35,6 +36,7 @@ def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], n
     """
     smooth = target.with_suffix(".smooth.onnx")
     model = onnx.load(str(source))
+    simplify(model)
     if calibration:
         smooth_activations(model, calibration, num_tags)
     onnx.save(model, str(smooth))
@@ -45,6 +47,9 @@ def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], n
             )
     finally:
         smooth.unlink()
+    quantised = onnx.load(str(target))
+    fuse_attention(quantised)
+    onnx.save(quantised, str(target))
 
 
 def smooth_activations(model: Any, calibration: Iterable[Sequence[int]], num_tags: int) -> None:

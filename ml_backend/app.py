@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
-from ml_backend.auth import REALM
 from ml_backend.backend import Backend, health
-from ml_backend.payload import read_json, read_predict, read_project_id
-from ml_backend.predict import find_project, predict
-from ml_backend.refusals import TooLargeError, UnknownProjectError, WrongTypeError, as_json, error_body, status_of
+from ml_backend.gate import Gate
+from ml_backend.payload import read_body, read_json, read_project_id
+from ml_backend.predict import find_project
+from ml_backend.predict_route import answer_predict, encode, failure, refusal
+from ml_backend.refusals import UnknownProjectError, error_body
 from ml_backend.settings import Settings
 from ner.errors import InputError, RuleError
 
 log = logging.getLogger(__name__)
-access = logging.getLogger("ml_backend.access")
 
-_OPEN = frozenset({"root", "health"})
 _ACTION_CHARS = 100
 
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI app. Its threads start with `app.extensions["ml_backend"].start()`, or with the first request."""
     app = Flask("ml_backend", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     backend = Backend(settings)
     app.extensions["ml_backend"] = backend
     _add_routes(app, backend)
-    _add_gate(app, backend)
     _add_error_answers(app)
+    routes = [rule.rule for rule in app.url_map.iter_rules()]
+    app.wsgi_app = Gate(app.wsgi_app, backend, routes)  # type: ignore[method-assign]
     return app
 
 
@@ -44,22 +41,17 @@ def _add_routes(app: Flask, backend: Backend) -> None:
         return _answer(health(backend))
 
     def setup() -> Response:
-        return _answer(_setup(backend, _body()))
+        return _answer(_setup(backend, _body(backend)))
 
     def predictions() -> Response:
-        payload = _body()
-        asked = read_predict(payload, backend.limits)
-        g.tasks, g.project = len(asked.tasks), asked.ls_project_id
-        served = find_project(backend.live.served, asked.ls_project_id)
-        results = predict(asked, served, backend.live, backend.limits, backend.settings.answer_seconds)
-        backend.metrics.predicted(served.linked.slug, len(results))
-        return _answer({"results": results})
+        (status, content), _ = answer_predict(request.environ, backend)
+        return _answer(content, status)
 
     def versions() -> Response:
         return _answer(_versions(backend, request.args.get("project")))
 
     def webhook() -> Response:
-        return _answer(_hint(backend, _body()))
+        return _answer(_hint(backend, _body(backend)))
 
     def metrics() -> Response:
         return Response(backend.metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
@@ -77,62 +69,31 @@ def _add_routes(app: Flask, backend: Backend) -> None:
         app.add_url_rule(path, name, view, methods=[method])
 
 
-def _add_gate(app: Flask, backend: Backend) -> None:
-    """Before a request: its clock and its credentials. After it: one count and one line, never a body."""
-
-    def enter() -> Response | None:
-        g.began = time.perf_counter()
-        if request.endpoint not in _OPEN and not backend.auth.allows(request.headers.get("Authorization")):
-            refused = error_body("this needs the user and password of basic auth", None, "See BASIC_AUTH_USER.")
-            return _answer(refused, 401, {"WWW-Authenticate": REALM})
-        backend.start()
-        return None
-
-    def leave(response: Response) -> Response:
-        seconds = time.perf_counter() - g.began
-        backend.metrics.answered(request.endpoint, response.status_code, seconds)
-        if access.isEnabledFor(logging.INFO):
-            path = request.url_rule.rule if request.url_rule else "(no such route)"
-            tail = f" project={g.project} tasks={g.tasks}" if "tasks" in g else ""
-            access.info("%s %s %d %.1f ms%s", request.method, path, response.status_code, seconds * 1000, tail)
-        return response
-
-    app.before_request(enter)
-    app.after_request(leave)
-
-
 def _add_error_answers(app: Flask) -> None:
     def refused(error: RuleError) -> Response:
-        status = status_of(error)
-        log.warning("%s refused (%d): %s", request.endpoint, status, error.rule)
-        return _answer(as_json(error), status)
+        status, content = refusal(_route(), error)
+        return _answer(content, status)
 
     def http_error(error: HTTPException) -> Response:
-        if error.response is not None:
-            return _answer(error_body(error.name), error.response.status_code)
-        if error.code == 413:
-            return refused(TooLargeError(f"a body has at most {app.config['MAX_CONTENT_LENGTH']:,} bytes"))
         allowed = {"Allow": ", ".join(sorted(methods))} if (methods := getattr(error, "valid_methods", None)) else {}
         return _answer(error_body(error.name, request.path, error.description or ""), error.code or 400, allowed)
 
     def failed(error: Exception) -> Response:
-        log.error("%s failed", request.endpoint, exc_info=error)
-        return _answer(error_body("the backend answers", type(error).__name__, "See the backend's log."), 500)
+        log.error("%s failed", _route(), exc_info=error)
+        status, content = failure(error)
+        return _answer(content, status)
 
     app.register_error_handler(RuleError, refused)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, failed)
 
 
-def _body() -> dict[str, Any]:
-    """The JSON object in the request's body; no copy of it is kept with the request."""
-    if not request.is_json:
-        raise WrongTypeError(
-            "a body is sent as application/json",
-            value=request.mimetype or "no Content-Type",
-            next_step="Set the Content-Type header.",
-        )
-    return read_json(request.get_data(cache=False))
+def _route() -> str:
+    return request.url_rule.rule if request.url_rule else "(no such route)"
+
+
+def _body(backend: Backend) -> dict[str, Any]:
+    return read_json(read_body(request.environ, backend.settings.max_body_bytes))
 
 
 def _setup(backend: Backend, payload: dict[str, Any]) -> dict[str, Any]:
@@ -172,5 +133,4 @@ def _hint(backend: Backend, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(content, separators=(",", ":"))
-    return Response(body, status, headers, mimetype="application/json")
+    return Response(encode(content), status, headers, mimetype="application/json")

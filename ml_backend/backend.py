@@ -6,6 +6,7 @@ import os
 import threading
 from typing import Any
 
+from ml_backend.access_log import AccessLog
 from ml_backend.auth import BasicAuth
 from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
@@ -29,6 +30,7 @@ class Backend:
             threads=settings.model_threads,
             listener=self.metrics.listener(),
         )
+        self.access_log = AccessLog()
         self.hints = Hints(self.live.store, self.metrics.lost_hint)
         self._starting = threading.Lock()
         self._started_in: int | None = None
@@ -41,11 +43,13 @@ class Backend:
             if self._started_in != os.getpid():
                 self.live.start()
                 self.hints.start()
+                self.access_log.start()
                 self._started_in = os.getpid()
 
     def stop(self) -> None:
         """End the threads of this process."""
         if self._started_in == os.getpid():
+            self.access_log.stop()
             self.hints.stop()
             self.live.stop()
             self._started_in = None

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
+from ml_backend.paired_network import PairedNetwork
 from ml_backend.projects import LinkedProject, linked_projects
-from ner.bundle import load_bundle
+from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError, RuleError
+from ner.network import Network
 from ner.tagger import Tagger
 from store.session import Store, open_store
 
@@ -65,6 +67,8 @@ def load_tagger(folder: Path, version: str, labels: tuple[str, ...], threads: in
             next_step="Put the model's own folder back, or roll back to another version.",
         )
     check_labels(bundle.labels.types, labels)
+    if threads > 1:
+        bundle = replace(bundle, network=PairedNetwork(bundle.network, Network(folder / MODEL, threads)))
     tagger = Tagger(bundle, threads)
     tagger.tag(_WARM_UP)
     return tagger

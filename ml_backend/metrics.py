@@ -1,7 +1,8 @@
 """Prometheus metrics, summed over the worker processes where there are several.
 
-With PROMETHEUS_MULTIPROC_DIR in the environment before `prometheus_client` is first imported (`serve` sees to it),
-each process writes its numbers to that folder and any of them answers for all. Without it a process knows its own.
+With PROMETHEUS_MULTIPROC_DIR in the environment before `prometheus_client` is first imported (`serve` sees to it where
+there are several workers), each process writes its numbers to that folder and any of them answers for all. Without it a
+process knows its own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         registry = None if self._shared else self._registry
+        self._by_answer: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "ner_backend_requests", "Requests answered.", ["endpoint", "status"], registry=registry
         )
@@ -49,9 +51,12 @@ class Metrics:
 
     def answered(self, endpoint: str | None, status: int, seconds: float) -> None:
         """Count one answer; `endpoint` is None where no route matched."""
-        name = endpoint or _UNMATCHED
-        self._requests.labels(name, str(status)).inc()
-        self._seconds.labels(name).observe(seconds)
+        key = endpoint or _UNMATCHED, status
+        if key not in self._by_answer:
+            self._by_answer[key] = self._requests.labels(key[0], str(status)), self._seconds.labels(key[0])
+        requests, times = self._by_answer[key]
+        requests.inc()
+        times.observe(seconds)
 
     def predicted(self, project: str, tasks: int) -> None:
         """Count predicted tasks."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.refusals import TooLargeError
+from ml_backend.refusals import TooLargeError, WrongTypeError
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import LabelConfig
@@ -42,6 +42,24 @@ class Asked:
     text: str
     task_id: int | None
     group: str | None
+
+
+def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
+    """The body of a WSGI request that calls itself JSON; raises WrongTypeError or TooLargeError."""
+    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise WrongTypeError(
+            "a body is sent as application/json",
+            value=kind or "no Content-Type",
+            next_step="Set the Content-Type header.",
+        )
+    given = environ.get("CONTENT_LENGTH", "")
+    # A body of unknown length can be read to its end only where the server marks that end; a byte too many is enough.
+    size = int(given) if given.isdecimal() else max_bytes + 1 if environ.get("wsgi.input_terminated") else 0
+    body: bytes = environ["wsgi.input"].read(size) if not given or size <= max_bytes else b""
+    if len(body) > max_bytes or (given and size > max_bytes):
+        raise TooLargeError(f"a body has at most {max_bytes:,} bytes", next_step="Send fewer tasks in a request.")
+    return body
 
 
 def read_json(body: bytes) -> dict[str, Any]:

@@ -44,16 +44,19 @@ class Network:
     """An ONNX token classifier: inputs input_ids and, where the graph has them, attention_mask and token_type_ids.
 
     One sequence a run, never padded: dynamic INT8 takes one activation scale per tensor, so that in a batch the answer
-    for a text would depend on its company. One thread a run (callers run windows side by side: the runtime lets go of
-    the interpreter lock), and without SkipLayerNormFusion, which costs 20 % on INT8 graphs.
+    for a text would depend on its company. One thread a run unless told otherwise (callers run windows side by side:
+    the runtime lets go of the interpreter lock), and without SkipLayerNormFusion, which costs 20 % on INT8 graphs.
     Raises BundleError for a file that is no such graph.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int = 1) -> None:
         self._path = path
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), _options(), providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
+                str(path),
+                _options(threads),
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["SkipLayerNormFusion"],
             )
         except _ONNX_ERRORS as error:
             raise BundleError(
@@ -89,9 +92,11 @@ class Network:
         return rows
 
 
-def _options() -> onnxruntime.SessionOptions:
+def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    # Threads that wait for the next operator of a run do so awake, and sleep from its end on.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3

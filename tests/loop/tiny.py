@@ -94,15 +94,27 @@ def _model(kind: str, vocabulary: int) -> Any:
 
 
 def _word_piece(texts: list[str], special: tuple[str, ...], lowercase: bool) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """A vocabulary put together by hand: the trainer of word pieces breaks ties differently in each process."""
+    vocabulary = {piece: place for place, piece in enumerate((*special, *_pieces(texts, lowercase)))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=160, special_tokens=list(special), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ids)
     return tokenizer
+
+
+def _pieces(texts: list[str], lowercase: bool) -> list[str]:
+    """Each character, the words of the frames whole, and each name in two pieces."""
+    whole = " ".join([*texts, *_FRAMES]).replace("{}", " ")
+    names = [name for names in _WORDS.values() for name in names]
+    if lowercase:
+        whole, names = whole.lower(), [name.lower() for name in names]
+    words = {"".join(filter(str.isalpha, word)) for word in whole.split()} - set(names) - {""}
+    characters = sorted(set(whole) - {" "})
+    pieces = [*characters, *(f"##{one}" for one in characters), *sorted(words)]
+    return list(dict.fromkeys([*pieces, *(part for name in names for part in (name[:3], f"##{name[3:]}"))]))
 
 
 def _byte_level(texts: list[str], special: tuple[str, ...]) -> Tokenizer:
@@ -132,7 +144,7 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
         "warm_learning_rate": 5e-3,
         "batch_size": 8,
         "epochs": 3,
-        "min_steps": 120,
+        "min_steps": 160,
         "averaging": 0.9,
         "dev_share": 0.25,
         "encoder_dropout": 0.0,

@@ -308,11 +308,11 @@ def test_metrics_count_answers_tasks_and_the_version_in_service(client: FlaskCli
     client.post("/predict", json=request_body("windows", "excel"))
     client.get("/nowhere")
     text = client.get("/metrics").text
-    assert 'ner_backend_requests_total{endpoint="predict",status="200"} 1.0' in text
+    assert 'ner_backend_requests_total{endpoint="/predict",status="200"} 1.0' in text
     assert 'ner_backend_requests_total{endpoint="unmatched",status="404"} 1.0' in text
     assert 'ner_backend_tasks_total{project="it-support"} 2.0' in text
     assert 'ner_backend_model_serving{project="it-support",version="it-support-0001"} 1.0' in text
-    assert 'ner_backend_request_seconds_count{endpoint="predict"} 1.0' in text
+    assert 'ner_backend_request_seconds_count{endpoint="/predict"} 1.0' in text
 
 
 def test_a_request_is_one_line_of_the_log_with_no_body_and_no_secret(
@@ -321,12 +321,15 @@ def test_a_request_is_one_line_of_the_log_with_no_body_and_no_secret(
     client = open_app(user=USER, password=WORD)
     with caplog.at_level(logging.DEBUG):
         client.get("/health")
+        access_log = client.application.extensions["ml_backend"].access_log
+        access_log.write()
         caplog.clear()
         client.post("/predict?key=SECRET", json=request_body("windows SECRET"), headers=DOOR)
         client.post("/setup", json={"project": "7.1", "access_token": "SECRET"}, headers=DOOR)
         client.post("/predict", json=request_body(["SECRET"]), headers=DOOR)
         client.get("/SECRET", headers=DOOR)
-    lines = [record.getMessage() for record in caplog.records if record.name == "ml_backend.access"]
+        access_log.write()
+    lines = [record.getMessage() for record in caplog.records if record.name == "ml_backend.access_log"]
     assert [line.split(" ms")[0].rsplit(" ", 1)[0] for line in lines] == [
         "POST /predict 200",
         "POST /setup 200",

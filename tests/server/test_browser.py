@@ -1,0 +1,143 @@
+"""An annotator's browser on the real server: pre-labels show, Submit stores them, the loop finds who saw what."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from loop.connect import link_project
+from loop.label_studio_client import LabelStudioClient
+from loop.publish import publish
+from loop.pull import pull
+from ner.bundle import load_bundle
+from ner.tagger import Tagger
+from store.annotations import history
+from store.documents import open_documents
+from store.projects import create_project, project_by_id
+from store.registry import finish_model, promote, start_model
+from store.runs import tracked
+from store.schema import Project
+from store.session import Store, open_store
+from tests.fakes import tiny_bundle
+from tests.server.real_label_studio import RealLabelStudio
+
+pytestmark = pytest.mark.browser
+
+CONFIG = (
+    '<View><Labels name="ner" toName="message"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
+    '<Text name="message" value="$text"/></View>'
+)
+PATIENCE = 60
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1400,1000",
+)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("chromium and chromedriver are not installed (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*_FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    chrome.implicitly_wait(PATIENCE)
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path / 'loop.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def published(store: Store, client: LabelStudioClient, tmp_path: Path) -> Project:
+    """A project in Label Studio whose one open task is pre-labelled by the model in service."""
+    with store.transaction() as tx:
+        project = create_project(tx, "browser", label_config=CONFIG, labels=["SOFTWARE", "OS"], holdout_share=0.0)
+        tx.commit()
+    linked = link_project(store, client, project.id, title="browser")
+    client.import_tasks(linked.ls_project_id, [{"data": {"text": "Outlook crashes on Windows since Monday"}}])
+    with tracked(store, project.id, "retrain") as run, store.transaction() as tx:
+        model = start_model(
+            tx, project.id, run_id=run.id, encoder="tiny", seed=1, settings={}, libraries={}, data_fingerprint="0"
+        )
+        finish_model(tx, model.version, files={})
+        promote(tx, project.id, model.version, reason="the first", who="test")
+        tx.commit()
+    folder = tiny_bundle(
+        tmp_path / "bundle", ["SOFTWARE", "OS"], {"outlook": "SOFTWARE", "windows": "OS"}, version=model.version
+    )
+    with store.read() as session:
+        project = project_by_id(session, project.id)
+    pull(store, client, project)
+    publish(store, client, project, Tagger(load_bundle(folder)))
+    return project
+
+
+def test_pre_labels_show_and_what_is_submitted_comes_back_with_its_parent_and_its_time(
+    browser: webdriver.Chrome,
+    label_studio: RealLabelStudio,
+    client: LabelStudioClient,
+    store: Store,
+    published: Project,
+) -> None:
+    log_in(browser, label_studio)
+    browser.get(f"{label_studio.url}/projects/{published.ls_project_id}/data")
+    button(browser, "Label All Tasks").click()
+    regions = browser.find_elements(By.CSS_SELECTOR, ".htx-highlight")
+    assert [region.text for region in regions] == ["Outlook", "Windows"]
+    button(browser, "Submit").click()
+    WebDriverWait(browser, PATIENCE).until(lambda _: client.next_task(int(published.ls_project_id or 0)) is None)
+
+    with store.read() as session:
+        (document,) = open_documents(session, published.id)
+    pull(store, client, published)
+    with store.read() as session:
+        (annotation,) = history(session, document.document_id)
+    assert annotation.spans is not None
+    assert [(span.start, span.end, span.label) for span in annotation.spans] == [(0, 7, "SOFTWARE"), (19, 26, "OS")]
+    assert annotation.parent_prediction is not None
+    assert annotation.lead_time is not None
+    assert annotation.lead_time > 0
+    assert {region["origin"] for region in annotation.result} == {"prediction"}
+
+
+def log_in(browser: webdriver.Chrome, server: RealLabelStudio) -> None:
+    browser.get(f"{server.url}/user/login/")
+    browser.find_element(By.NAME, "email").send_keys(server.first.email)
+    browser.find_element(By.NAME, "password").send_keys(server.first.password)
+    browser.find_element(By.CSS_SELECTOR, "button[type=submit]").click()
+    WebDriverWait(browser, PATIENCE).until(lambda at: "/user/login" not in at.current_url)
+
+
+def button(browser: webdriver.Chrome, words: str) -> WebElement:
+    """The enabled button of exactly these words, once it is there."""
+
+    def found(at: webdriver.Chrome) -> WebElement | None:
+        matching = [each for each in at.find_elements(By.TAG_NAME, "button") if each.text.strip() == words]
+        return matching[0] if matching and matching[0].is_enabled() else None
+
+    return WebDriverWait(browser, PATIENCE).until(lambda at: found(at))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ class Judgement:
         """Micro-F1, 0..1."""
         return self.counts.micro_f1()
 
+    @property
+    def predicted(self) -> int:
+        """How many spans it predicts."""
+        return int(self.counts.predicted.sum())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
@@ -50,6 +55,24 @@ class Judge:
     encoder: TextEncoder
     labels: LabelSet
     break_costs: Mapping[str, float]
+
+    def enlarged(self, texts: Sequence[EncodedText], entities: int) -> Judge:
+        """This judge, or, where it has fewer gold spans than `entities`, one with some of `texts` added until it has.
+
+        Those with spans are taken, from all over `texts`; fewer than `entities` are left when there are no more.
+        """
+        lacking = entities - self.entities
+        if lacking <= 0:
+            return self
+        with_spans = [text for text in texts if text.spans]
+        wanted = max(1, -(-lacking * len(with_spans) // max(1, sum(len(text.spans) for text in with_spans))))
+        step = max(1, len(with_spans) // wanted)
+        ordered = [text for first in range(step) for text in with_spans[first::step]]
+        added: list[EncodedText] = []
+        while lacking > 0 and len(added) < len(ordered):
+            lacking -= len(ordered[len(added)].spans)
+            added.append(ordered[len(added)])
+        return replace(self, texts=(*self.texts, *added))
 
     @property
     def entities(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from loop.batches import FramedWindow, frame
-from loop.development import Judge, Judgement, onnx_reader, torch_reader
+from loop.development import Judge, onnx_reader, torch_reader
 from loop.quantise import quantise
 from loop.quiet import quiet
 from loop.training_errors import ParityError
@@ -25,14 +25,16 @@ SPARE_ENTITIES = 2
 _COMPARED = 64
 _CALIBRATION = 256
 _FP32 = "fp32.onnx"
+_TRAIN_OTHERWISE = "Train with another train.seed or more data, or with a lower train.learning_rate."
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How the exported files compare, as reloaded from the disk, with the model in torch, on the development split.
+    """How the exported files compare, as reloaded from the disk, with the model in torch, on the same texts.
 
     logit_difference: the largest of FP32 ONNX against torch. F1s are micro, 0..1. f1_tolerance: how far the F1 of INT8
-    may lie below that of FP32. bytes: of the INT8 file.
+    may lie below that of FP32. entities: gold spans in those texts; *_predicted: spans predicted there. bytes: of the
+    INT8 file.
     """
 
     logit_difference: float
@@ -40,6 +42,9 @@ class Parity:
     fp32_f1: float
     int8_f1: float
     f1_tolerance: float
+    entities: int
+    torch_predicted: int
+    int8_predicted: int
     bytes: int
 
     def as_dict(self) -> dict[str, float]:
@@ -49,12 +54,10 @@ class Parity:
 
 def export_bundle(
     model: Any, folder: Path, judge: Judge, calibration: Sequence[FramedWindow], padding_id: int
-) -> tuple[Parity, Judgement]:
-    """Write `model.onnx` (INT8) of a merged torch model into `folder`, and prove it.
+) -> Parity:
+    """Write `model.onnx` (INT8) of a merged torch model into `folder`, and prove it on the texts of `judge`.
 
-    Gives the parity figures and what the INT8 file makes of the development split, one window a run, as served.
-    Raises ParityError when FP32 logits differ from torch's by more than LOGIT_TOLERANCE, or the F1 of INT8 lies below
-    that of FP32 by more than F1_TOLERANCE (or what SPARE_ENTITIES entities are worth, if that is more).
+    Every file is read one window a run, as it is served. Raises ParityError as `check_parity` does.
     """
     fp32, int8 = folder / _FP32, folder / MODEL
     to_onnx(model, fp32, list(calibration[0].ids) if calibration else [0, 0])
@@ -66,25 +69,49 @@ def export_bundle(
     finally:
         fp32.unlink(missing_ok=True)
     in_int8 = judge.judge(onnx_reader(Network(int8)))
-    tolerance = max(F1_TOLERANCE, SPARE_ENTITIES / max(1, judge.entities))
-    parity = Parity(difference, in_torch.f1, in_fp32.f1, in_int8.f1, tolerance, int8.stat().st_size)
+    parity = Parity(
+        logit_difference=difference,
+        torch_f1=in_torch.f1,
+        fp32_f1=in_fp32.f1,
+        int8_f1=in_int8.f1,
+        f1_tolerance=f1_tolerance(judge.entities),
+        entities=judge.entities,
+        torch_predicted=in_torch.predicted,
+        int8_predicted=in_int8.predicted,
+        bytes=int8.stat().st_size,
+    )
     check_parity(parity)
-    return parity, in_int8
+    return parity
+
+
+def f1_tolerance(entities: int) -> float:
+    """F1_TOLERANCE, or what SPARE_ENTITIES of so many entities are worth, if that is more."""
+    return max(F1_TOLERANCE, SPARE_ENTITIES / max(1, entities))
 
 
 def check_parity(parity: Parity) -> None:
-    """Raise ParityError unless the files say what the model says."""
+    """Raise ParityError unless the files say what the model says.
+
+    FP32 logits differ from torch's by at most LOGIT_TOLERANCE; INT8 predicts something where torch does; and its F1
+    lies below that of FP32 by at most the tolerance.
+    """
     if not parity.logit_difference <= LOGIT_TOLERANCE:
         raise ParityError(
             f"the logits of the exported file differ from torch's by at most {LOGIT_TOLERANCE:g}",
             value=f"{parity.logit_difference:.3g}",
             next_step="Check the versions of torch, transformers and onnxruntime against the lock file.",
         )
+    if parity.torch_predicted and not parity.int8_predicted:
+        raise ParityError(
+            "the INT8 file predicts entities where the trained model does",
+            value=f"0 against {parity.torch_predicted} in torch",
+            next_step=_TRAIN_OTHERWISE,
+        )
     if parity.fp32_f1 - parity.int8_f1 > parity.f1_tolerance:
         raise ParityError(
-            f"INT8 costs at most {100 * parity.f1_tolerance:.1f} points of F1 on the development split",
+            f"INT8 costs at most {100 * parity.f1_tolerance:.1f} points of F1 on {parity.entities} entities",
             value=f"{100 * parity.int8_f1:.1f} against {100 * parity.fp32_f1:.1f} in FP32",
-            next_step="Train with another train.seed or more data, or with a lower train.learning_rate.",
+            next_step=_TRAIN_OTHERWISE,
         )
 
 
@@ -118,7 +145,7 @@ def to_onnx(model: Any, path: Path, example: Sequence[int]) -> None:
 
 
 def _logit_difference(model: Any, network: Network, judge: Judge, padding_id: int) -> float:
-    """The largest over the longest and the first windows of the development split."""
+    """The largest over the longest and the first windows of the judge's texts."""
     windows = [window for text in judge.texts for window in frame(text, judge.encoder)]
     longest = sorted(windows, key=lambda window: len(window.ids))[-_COMPARED // 4 :]
     compared = [*windows[:_COMPARED], *longest]

@@ -24,10 +24,17 @@ from store.registry import promoted
 from store.schema import Project
 from store.session import Store
 
+# With fewer entities a file that says something else could not be told from chance.
+COMPARED_ENTITIES = 50
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """texts: the training side, encoded; windows: those of its windows that have something to learn."""
+    """texts: the training side, encoded; windows: those of its windows that have something to learn.
+
+    judge: the development split. comparison: the same, with training texts added where it holds few entities, to tell
+    a model that finds nothing, and an exported file that says something else, from one that had nothing to find.
+    """
 
     dataset: Dataset
     labels: LabelSet
@@ -36,6 +43,7 @@ class Prepared:
     texts: tuple[EncodedText, ...]
     windows: tuple[FramedWindow, ...]
     judge: Judge
+    comparison: Judge
 
     def tag_counts(self) -> npt.NDArray[np.int64]:
         """(num_tags,): how often each tag is to be learned."""
@@ -87,7 +95,8 @@ def prepare(
     windows = tuple(window for window in framed if (window.tags >= 0).any())
     _check_entities(windows)
     costs = learned_costs(text.joints() for text in texts)
-    return Prepared(dataset, labels, base, start, texts, windows, Judge(dev, base.text_encoder, labels, costs))
+    judge = Judge(dev, base.text_encoder, labels, costs)
+    return Prepared(dataset, labels, base, start, texts, windows, judge, judge.enlarged(texts, COMPARED_ENTITIES))
 
 
 def _check_entities(windows: tuple[FramedWindow, ...]) -> None:

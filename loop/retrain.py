@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from loop import lora
 from loop.dataset import Dataset, WeakDocument
+from loop.development import onnx_reader
 from loop.encoder import BaseModel
 from loop.evaluate import Scores
 from loop.export import Parity, export_bundle
@@ -21,11 +22,12 @@ from loop.lock import project_lock
 from loop.preparation import Prepared, prepare
 from loop.progress import Progress, Silence, Teller
 from loop.recovery import BUILDING, recover_project
-from loop.training_loop import Outcome, make_plan, reproducible, train
+from loop.training_loop import Outcome, check_finds, make_plan, reproducible, train
 from loop.training_settings import TrainSettings
 from loop.warm_start import ENCODER_SHA256
-from ner.bundle import TOKENIZER, Manifest, load_bundle, write_bundle
+from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.labels import LabelSet
+from ner.network import Network
 from store.lineage import save_training_items
 from store.registry import CANDIDATE, finish_model, model, start_model
 from store.runs import heartbeat, tracked
@@ -161,10 +163,14 @@ class _Retraining:
         plan = make_plan(len(prepared.windows), self._settings, warm=prepared.start.adapter is not None)
         progress.stage("training")
         outcome = train(adapted, prepared.windows, prepared.judge, plan, self._settings, padding_id, progress)
+        # A development split without an entity cannot tell a model that finds nothing.
+        check_finds(adapted, prepared.judge if prepared.judge.entities else prepared.comparison, padding_id)
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)
         base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
-        parity, judgement = export_bundle(lora.merge(adapted), building, prepared.judge, prepared.windows, padding_id)
+        merged = lora.merge(adapted)
+        parity = export_bundle(merged, building, prepared.comparison, prepared.windows, padding_id)
+        judgement = prepared.judge.judge(onnx_reader(Network(building / MODEL)))
         progress.stage("checking")
         return outcome, parity, prepared.judge.scores(judgement)
 

@@ -82,7 +82,7 @@ def train(
     """Train what is trainable in `model`, and leave it with the averaged weights of the best epoch.
 
     Best: highest micro-F1 on the development split, then lowest loss there. Raises TrainingError when the loss is not
-    finite, or when the best epoch finds no entity in a development split that has some.
+    finite. Whether the model finds anything at all is `check_finds`'s question.
     """
     trainer = _Trainer(model, plan, settings)
     best: tuple[tuple[float, float], int, dict[str, Any], Judgement] | None = None
@@ -102,8 +102,18 @@ def train(
     if best is None:
         raise AssertionError("a plan has at least one epoch")
     trainer.put_weights(best[2])
-    _check_finds(best[3], judge)
     return Outcome(epoch, best[1], trainer.done, loss, best[3], trainer.seconds)
+
+
+def check_finds(model: Any, judge: Judge, padding_id: int) -> None:
+    """Raise TrainingError when the model predicts not one entity in texts that hold some."""
+    predicted = judge.judge(torch_reader(model, padding_id)).predicted
+    if judge.entities and not predicted:
+        raise TrainingError(
+            "a model predicts an entity in texts that hold some",
+            value=f"0 predicted, {judge.entities} gold in {len(judge.texts)} texts",
+            next_step=_TRY,
+        )
 
 
 def computes_bfloat16() -> bool:
@@ -224,12 +234,3 @@ class _Trainer:
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast("cpu", dtype=torch.bfloat16) if self._bfloat16 else nullcontext()
-
-
-def _check_finds(judgement: Judgement, judge: Judge) -> None:
-    if judge.entities and not judgement.counts.predicted.sum():
-        raise TrainingError(
-            "a model predicts an entity in a development split that has some",
-            value=f"0 predicted, {judge.entities} gold in {len(judge.texts)} documents",
-            next_step=_TRY,
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -64,10 +65,12 @@ class TrainSettings:
 
 _LEAST = {
     **dict.fromkeys(("rank", "alpha", "batch_size", "epochs", "patience", "warm_epochs"), 1),
-    **dict.fromkeys(("weight_decay", "min_steps", "seed", "threads"), 0),
+    **dict.fromkeys(("min_steps", "threads"), 0),
     "max_length": 8,
 }
 _FRACTIONS = ("dropout", "encoder_dropout", "beta2", "warmup_share", "averaging")
+# What every library that draws numbers takes.
+_LARGEST_SEED = 2**32 - 1
 _POSITIVE = ("learning_rate", "warm_learning_rate")
 
 
@@ -78,7 +81,11 @@ def _rule(name: str, value: Any) -> tuple[str, bool]:
     if name in _FRACTIONS:
         return "in 0..1, 1 excluded", 0 <= value < 1
     if name in _POSITIVE:
-        return "above 0", value > 0
+        return "above 0 and finite", 0 < value < math.inf
+    if name == "weight_decay":
+        return "at least 0 and finite", 0 <= value < math.inf
+    if name == "seed":
+        return f"in 0..{_LARGEST_SEED}", 0 <= value <= _LARGEST_SEED
     if name == "dev_share":
         return "between 0 and 0.5, ends excluded", 0 < value < 0.5
     return "not empty", bool(value.strip())

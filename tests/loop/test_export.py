@@ -15,7 +15,15 @@ from loop.batches import FramedWindow, encode, frame
 from loop.dataset import TrainingDocument
 from loop.development import Judge, onnx_reader, torch_reader
 from loop.encoder import BaseModel, load_base
-from loop.export import F1_TOLERANCE, LOGIT_TOLERANCE, Parity, check_parity, export_bundle, to_onnx
+from loop.export import (
+    F1_TOLERANCE,
+    LOGIT_TOLERANCE,
+    Parity,
+    check_parity,
+    export_bundle,
+    f1_tolerance,
+    to_onnx,
+)
 from loop.quantise import quantise, smooth_activations
 from loop.training_errors import ParityError
 from ner.labels import LabelSet
@@ -23,7 +31,17 @@ from ner.network import Network
 from tests.loop import tiny
 
 LABELS = LabelSet(tiny.LABELS)
-GOOD = Parity(logit_difference=1e-6, torch_f1=0.8, fp32_f1=0.8, int8_f1=0.79, f1_tolerance=F1_TOLERANCE, bytes=1)
+GOOD = Parity(
+    logit_difference=1e-6,
+    torch_f1=0.8,
+    fp32_f1=0.8,
+    int8_f1=0.79,
+    f1_tolerance=F1_TOLERANCE,
+    entities=100,
+    torch_predicted=90,
+    int8_predicted=90,
+    bytes=1,
+)
 
 
 @pytest.fixture(scope="module", params=tiny.FAMILIES)
@@ -124,12 +142,39 @@ def test_int8_weights_and_embeddings_are_stored_in_a_byte(base: BaseModel, tmp_p
 
 def test_the_parity_figures_are_those_of_the_file_as_reloaded(base: BaseModel, tmp_path: Path) -> None:
     judge = judge_of(base)
-    parity, judgement = export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
+    parity = export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
     again = judge.judge(onnx_reader(Network(tmp_path / "model.onnx")))
-    assert parity.int8_f1 == judgement.f1 == again.f1
-    assert parity.torch_f1 == judge.judge(torch_reader(base.model, 1)).f1
+    in_torch = judge.judge(torch_reader(base.model, 1))
+    assert (parity.int8_f1, parity.int8_predicted) == (again.f1, again.predicted)
+    assert (parity.torch_f1, parity.torch_predicted) == (in_torch.f1, in_torch.predicted)
     assert parity.bytes == (tmp_path / "model.onnx").stat().st_size
-    assert parity.f1_tolerance == pytest.approx(max(F1_TOLERANCE, 2 / judge.entities))
+    # Twelve texts, of which every fifth holds no entity and the others hold one.
+    assert parity.entities == 12 - 12 // 5
+
+
+def test_two_entities_may_be_lost_but_two_in_a_hundred_where_there_are_more() -> None:
+    assert [f1_tolerance(entities) for entities in (1, 50, 100, 1000)] == [2.0, 2 / 50, 0.02, 0.02]
+
+
+@pytest.mark.parametrize("wanted", [1, 10, 14, 16, 1000])
+def test_a_judge_with_few_entities_takes_texts_that_hold_some_until_there_are_enough(
+    base: BaseModel, wanted: int
+) -> None:
+    whole = judge_of(base)
+    judge, others = replace(whole, texts=whole.texts[4:5]), whole.texts[:4] + whole.texts[5:]
+    assert judge.entities == 0  # its one text is of the frame without a place for one
+    enlarged = judge.enlarged(others, wanted)
+    assert enlarged.texts[0] is judge.texts[0]
+    assert all(text.spans for text in enlarged.texts[1:])
+    assert enlarged.entities == min(wanted, whole.entities)
+    assert len({text.text for text in enlarged.texts}) == len(enlarged.texts)
+    assert enlarged.enlarged(others, enlarged.entities) is enlarged
+
+
+def test_an_int8_file_that_finds_nothing_is_refused_whatever_the_tolerance() -> None:
+    with pytest.raises(ParityError, match="got 0 against 90 in torch"):
+        check_parity(replace(GOOD, int8_predicted=0, f1_tolerance=2.0))
+    check_parity(replace(GOOD, torch_predicted=0, int8_predicted=0))
 
 
 def test_good_parity_passes() -> None:

@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
-from loop import lora
+from loop import export, lora
 from loop import retrain as retraining
 from loop.dataset import WeakDocument
 from loop.lock import project_lock
@@ -23,6 +25,7 @@ from loop.promote import promote_candidate
 from loop.retrain import RetrainResult, retrain
 from loop.training_errors import ParityError, ProjectHeldError, TrainingError
 from ner.bundle import load_bundle
+from ner.labels import LabelSet
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.gold import training_gold
@@ -38,6 +41,7 @@ pytestmark = pytest.mark.training
 
 TEXT = "my Windows crashes on start"
 WINDOWS = Span(3, 10, "OS")
+LABELS = LabelSet(tiny.LABELS)
 SHORT = {"epochs": 1, "min_steps": 100}
 
 
@@ -234,7 +238,7 @@ def test_twenty_documents_get_steps_enough_to_learn_from(store: Store, placed: P
 
 def test_nothing_to_learn_from_ends_with_7_and_enters_no_model(store: Store, placed: Placement) -> None:
     made = tiny.project(store)
-    with pytest.raises(TrainingError, match="two labelled documents") as refused:
+    with pytest.raises(TrainingError, match="two labelled texts") as refused:
         retrain(store, placed, made)
     assert refused.value.exit_code == 7
     assert states(store, made) == {}
@@ -247,6 +251,42 @@ def test_a_model_that_finds_nothing_fails_and_says_what_to_try(store: Store, des
     assert refused.value.exit_code == 7
     assert states(store, desk) == {"desk-0001": "failed"}
     assert folders(placed) == []
+
+
+def test_a_model_that_finds_nothing_fails_also_where_the_development_split_has_nothing_to_find(
+    store: Store, placed: Placement
+) -> None:
+    made = tiny.project(store)
+    tiny.put(store, made, [("my Windows crashes", (WINDOWS,)), *((f"all is well {n}", ()) for n in range(30))])
+    stuck = changed(placed, learning_rate=1e-9, epochs=1, min_steps=0)
+    with pytest.raises(TrainingError, match=r"0 predicted, 1 gold in \d+ texts"):
+        retrain(store, stuck, made)
+    assert states(store, made) == {"desk-0001": "failed"}
+
+
+def test_an_int8_file_that_finds_nothing_fails_also_where_the_development_split_has_nothing_to_find(
+    store: Store, placed: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tiny.project(store)
+    tiny.put(store, made, [("my Windows crashes", (WINDOWS,)), *((f"all is well {n}", ()) for n in range(12))])
+    quantise = export.quantise
+
+    def deaf(fp32: Path, int8: Path, *rest: Any) -> None:
+        """Quantised as ever, with the classifier's bias far on the side of O."""
+        quantise(fp32, int8, *rest)
+        model = onnx.load(str(int8))
+        zeros = np.zeros(len(LABELS.tags), dtype=np.float32)
+        zeros[0] = 100.0
+        model.graph.initializer.append(onnx.numpy_helper.from_array(zeros, "deaf"))
+        [last] = [node for node in model.graph.node if "logits" in node.output]
+        last.output[list(last.output).index("logits")] = "heard"
+        model.graph.node.append(onnx.helper.make_node("Add", ["heard", "deaf"], ["logits"]))
+        onnx.save(model, str(int8))
+
+    monkeypatch.setattr(export, "quantise", deaf)
+    with pytest.raises(ParityError, match="INT8 file predicts entities where the trained model does: got 0 against"):
+        retrain(store, placed, made)
+    assert states(store, made) == {"desk-0001": "failed"}
 
 
 def test_a_loss_that_is_not_finite_fails_and_says_at_which_step(store: Store, desk: Project, placed: Placement) -> None:

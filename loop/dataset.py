@@ -74,7 +74,7 @@ class Dataset:
 def gather(gold: TrainingGold, weak: Sequence[WeakDocument], labels: LabelSet, salt: str, share: float) -> Dataset:
     """The gold if there is any, else the weak documents, split by group.
 
-    Raises TrainingError when there is nothing to learn from: no document, no span, or a single document.
+    Raises TrainingError when there is nothing to learn from: no document, no span, or a single text.
     """
     if gold.documents:
         documents, kind = [_from_gold(document) for document in gold.documents], GOLD
@@ -93,7 +93,7 @@ def split(
     """(train, dev): about `share` of the groups, drawn by a salted hash, so the same groups again next time.
 
     Neither side is empty, and dev has a document with spans where train can spare one: else the groups that come next
-    by the hash are moved. When all documents are of one group, each text is its own.
+    by the hash are moved. When all documents are of one group, each text is its own. At least two texts must differ.
     """
     one_group = len({document.group_key for document in documents}) == 1
     key: Callable[[TrainingDocument], str] = _content if one_group else _group
@@ -146,10 +146,11 @@ def _of_labels(document: TrainingDocument, labels: LabelSet) -> TrainingDocument
 
 
 def _check_learnable(documents: Sequence[TrainingDocument]) -> None:
-    if len(documents) < 2:
+    distinct = len({document.content_hash for document in documents})
+    if distinct < 2:
         raise TrainingError(
-            "a training needs at least two labelled documents, one of them to stop by",
-            value=f"{len(documents)} outside the holdout",
+            "a training needs at least two labelled texts that differ, one of them to stop by",
+            value=f"{distinct} outside the holdout",
             next_step="Label more, `loop pull` or `loop import --split train`, or give labelling functions.",
         )
     if not any(document.spans for document in documents):

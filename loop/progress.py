@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+BEAT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,20 @@ class Silence:
 
 
 class Teller:
-    """Passes on to the caller's progress, remembers the notices, and calls `beat` after every epoch."""
+    """Passes on to the caller's progress, remembers the notices, and calls `beat` once a minute and every epoch.
 
-    def __init__(self, progress: Progress) -> None:
+    An epoch may take hours; who looks on from another host takes a run without a sign of life for dead.
+    """
+
+    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = progress
+        self._clock, self._beaten = clock, clock()
         self.notices: list[str] = []
         self.beat: Callable[[], None] = lambda: None
 
     def stage(self, name: str) -> None:
         """Passed on."""
+        self._beat()
         self._progress.stage(name)
 
     def notice(self, message: str) -> None:
@@ -82,9 +90,15 @@ class Teller:
 
     def step(self, step: Step) -> None:
         """Passed on."""
+        if self._clock() - self._beaten >= BEAT_SECONDS:
+            self._beat()
         self._progress.step(step)
 
     def epoch(self, epoch: Epoch) -> None:
         """Passed on."""
-        self.beat()
+        self._beat()
         self._progress.epoch(epoch)
+
+    def _beat(self) -> None:
+        self._beaten = self._clock()
+        self.beat()

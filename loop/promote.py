@@ -115,11 +115,12 @@ def rollback(
 ) -> Promotion:
     """Put the model back that was in service before (or `to`), once its bundle is verified. Errors as the registry's.
 
-    Takes no lock: it must work while a training runs.
+    BundleError for a model of other labels than the project's: the backend would not serve it. Takes no lock: it must
+    work while a training runs.
     """
     with store.transaction() as tx:
         decision = registry.rollback(tx, project.id, reason=reason, who=who, to=to)
-        load_bundle(settings.model_dir / model(tx.session, decision.version).path)
+        load_bundle(settings.model_dir / model(tx.session, decision.version).path, project.labels)
         tx.commit()
     return decision
 

@@ -97,11 +97,18 @@ def test_without_gold_the_weak_documents_are_trained_on_and_said_to_be_weak() ->
 
 @pytest.mark.parametrize(
     ("gold", "rule"),
-    [([], "two labelled documents"), ([XP], "two labelled documents"), ([(), ()], "at least one entity")],
+    [([], "two labelled texts"), ([XP], "two labelled texts"), ([(), ()], "at least one entity")],
 )
 def test_too_little_to_learn_from_is_refused_by_name(gold: list[tuple[Span, ...]], rule: str) -> None:
     with pytest.raises(TrainingError, match=rule):
         gather(TrainingGold(tuple(gold_document(n, s) for n, s in enumerate(gold)), ()), [], LABELS, "salt", 0.3)
+
+
+@pytest.mark.parametrize("groups", [("g", "g"), ("g", "h")])
+def test_one_text_over_and_over_is_too_little_to_learn_from_whatever_its_groups(groups: tuple[str, ...]) -> None:
+    weak = [WeakDocument(n, "XP", group, XP) for n, group in enumerate(groups)]
+    with pytest.raises(TrainingError, match=r"two labelled texts that differ.*: got 1 outside the holdout"):
+        gather(TrainingGold((), ()), weak, LABELS, "salt", 0.3)
 
 
 def test_spans_of_labels_that_the_project_lacks_are_counted_and_left_out() -> None:

@@ -260,3 +260,19 @@ def test_a_rollback_puts_the_earlier_model_back_once_its_bundle_is_verified(
     damaged.write_bytes(whole)
     assert rollback(store, placed, desk, who="lead", reason="misses versions").version == first
     assert in_service(store, desk) == first
+
+
+def test_a_rollback_to_a_model_of_other_labels_is_refused_naming_both_lists(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    candidate(store, desk, placed, TWO)
+    promote_candidate(store, placed, desk, who="lead")
+    desk.labels = ["OS", "SOFTWARE", "ERROR"]
+    second = candidate(store, desk, placed, ALL)
+    promote_candidate(store, placed, desk, who="lead")
+    with pytest.raises(BundleError) as refused:
+        rollback(store, placed, desk, who="lead", reason="misses versions")
+    assert f"model {list(tiny.LABELS)}, project {desk.labels}" in str(refused.value)
+    assert refused.value.exit_code == 9
+    assert in_service(store, desk) == second
+    assert states(store, desk) == ["retired", "promoted"]

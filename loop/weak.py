@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loop.dataset import WeakDocument
 from store.documents import stored_documents
-from store.gold import LEARNED_FROM
+from store.gold import LEARNED_FROM, held_out
 from store.schema import Project
 from store.session import Store
 from store.votes import Vote, replace_votes, votes
@@ -34,10 +34,11 @@ def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
     """The texts that may be trained on and have a vote, with the spans that most of their votes agree on.
 
     A text on which every function abstains says nothing, not even that it holds no entity. Votes for labels that the
-    project no longer has are left out.
+    project no longer has are left out, and so is what shares its text or its group with the holdout.
     """
     with store.read() as session:
-        documents = stored_documents(session, project.id, LEARNED_FROM)
+        held = held_out(session, project.id)
+        documents = [item for item in stored_documents(session, project.id, LEARNED_FROM) if item not in held]
         cast: dict[int, list[WeakVote]] = {}
         for vote in votes(session, project.id):
             if vote.span.label in project.labels:

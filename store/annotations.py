@@ -57,7 +57,6 @@ class NewAnnotation:
     skipped: bool = False
     ground_truth: bool = False
     parent_prediction: int | None = None
-    parent_version: str | None = None
     source_created_at: datetime | None = None
     source_updated_at: datetime | None = None
     set_aside: Sequence[Reasoned] = ()
@@ -167,7 +166,7 @@ def has_live_annotation(document_id: InstrumentedAttribute[int]) -> ColumnElemen
 _PEOPLE = ("result", "creator", "lead_time", "skipped", "ground_truth", "parent_prediction", "deleted")
 _CARRIED = (
     *("document_id", "source", "source_id", "result", "spans", "creator", "lead_time", "skipped", "ground_truth"),
-    *("parent_prediction", "parent_version", "source_created_at", "source_updated_at"),
+    *("parent_prediction", "source_created_at", "source_updated_at"),
 )
 
 

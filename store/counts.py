@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from store.annotations import is_latest
 from store.documents import count_open
-from store.gold import GoldDocument, gold, holdout_hashes
+from store.gold import GoldDocument, gold, held_out
 from store.schema import HOLDOUT, AnnotationVersion, Document, SetAside
 from store.splits import split_sizes
 from store.tasks import count_live_tasks
@@ -22,8 +22,9 @@ class ProjectCounts:
     """Counts of live documents and annotations. `labels` counts gold spans by type outside the holdout.
 
     `disagreements` counts gold documents whose annotators differ; `skipped` annotations that are skips; `annotators`
-    annotations by person; `set_aside` by reason, of annotations as they are now and of imports; `duplicates` gold
-    documents that are not trained on because the holdout holds their text (their spans are not in `labels`).
+    annotations by person; `set_aside` by reason, of annotations as they are now, of imports, and of tasks that were not
+    mended since; `duplicates` gold documents that are not trained on because the holdout holds their text or group
+    (their spans are not in `labels`).
     """
 
     documents: Mapping[str, int]
@@ -45,8 +46,8 @@ def project_counts(session: Session, project_id: int) -> ProjectCounts:
     """All counts of a project, from one snapshot."""
     documents = gold(session, project_id)
     held = [item for item in documents if item.split == HOLDOUT]
-    hashes = holdout_hashes(session, project_id)
-    learned = [item for item in documents if item.split != HOLDOUT and item.content_hash not in hashes]
+    kept_out = held_out(session, project_id)
+    learned = [item for item in documents if item.split != HOLDOUT and item not in kept_out]
     people = _annotations(session, project_id)
     return ProjectCounts(
         documents=split_sizes(session, project_id),
@@ -93,7 +94,7 @@ def _set_aside(session: Session, project_id: int) -> dict[str, int]:
     query = (
         select(SetAside.reason, func.count())
         .outerjoin(version, version.id == SetAside.annotation_version_id)
-        .where(SetAside.project_id == project_id)
+        .where(SetAside.project_id == project_id, SetAside.mended_at.is_(None))
         .where(or_(SetAside.annotation_version_id.is_(None), is_latest(version)))
         .group_by(SetAside.reason)
         .order_by(SetAside.reason)

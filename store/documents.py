@@ -6,6 +6,7 @@ one stays, deleted, since models may have been trained on it and its annotations
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -156,6 +157,23 @@ def check_key(key: object, what: str) -> str:
             next_step="Shorten or mend it.",
         )
     return key
+
+
+def read_key(places: Iterable[Mapping[str, Any]], name: str, what: str) -> str | None:
+    """The key that a task gives under `name`, in the first place that has it as text or number; None where none has.
+
+    One that `check_key` refuses is replaced by its SHA-256. A task that is pulled and one that is only asked about are
+    read by this one rule, so that both fall into the same split.
+    """
+    for fields in places:
+        value = fields.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            continue
+        try:
+            return check_key(str(value), what)
+        except InputError:
+            return hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return None
 
 
 def _stored(project_id: int, splits: Collection[str] | None) -> Select[*tuple[Any, ...]]:

@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Row, Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from ner.spans import Span
 from store.annotations import is_latest
@@ -47,10 +47,33 @@ class GoldDocument:
 
 @dataclass(frozen=True, slots=True)
 class TrainingGold:
-    """Gold that may be trained on, and the documents left out because the holdout holds the same text."""
+    """Gold that may be trained on, and the documents left out because the holdout holds their text or group."""
 
     documents: tuple[GoldDocument, ...]
     excluded_as_holdout_duplicates: tuple[GoldDocument, ...]
+
+
+class Keyed(Protocol):
+    """Anything that knows its group and the hash of its text."""
+
+    @property
+    def group_key(self) -> str:
+        """What it must stand in one split with."""
+
+    @property
+    def content_hash(self) -> str:
+        """Of its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The texts (by hash) and groups of all documents of the holdout: nothing of either is trained on."""
+
+    texts: frozenset[str]
+    groups: frozenset[str]
+
+    def __contains__(self, item: Keyed) -> bool:
+        return item.content_hash in self.texts or item.group_key in self.groups
 
 
 def gold(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> list[GoldDocument]:
@@ -60,19 +83,38 @@ def gold(session: Session, project_id: int, splits: Collection[str] = SPLITS) ->
 
 
 def training_gold(session: Session, project_id: int) -> TrainingGold:
-    """Gold of the pool and of train, without any text that also stands in the holdout, now or before it was deleted."""
+    """Gold of the pool and of train, without what shares its text or its group with the holdout, as `held_out` says."""
     documents = gold(session, project_id, LEARNED_FROM)
-    held = holdout_hashes(session, project_id)
+    held = held_out(session, project_id)
     return TrainingGold(
-        documents=tuple(item for item in documents if item.content_hash not in held),
-        excluded_as_holdout_duplicates=tuple(item for item in documents if item.content_hash in held),
+        documents=tuple(item for item in documents if item not in held),
+        excluded_as_holdout_duplicates=tuple(item for item in documents if item in held),
     )
 
 
-def holdout_hashes(session: Session, project_id: int) -> set[str]:
-    """Content hashes of all texts in the holdout, deleted documents' too: nothing with one of them is trained on."""
-    query = select(Document.content_hash).join(Split, Split.document_id == Document.id)
-    return set(session.scalars(query.where(Document.project_id == project_id, Split.split == HOLDOUT)))
+def held_out(session: Session, project_id: int) -> HeldOut:
+    """What nothing is trained on that shares: the holdout's texts and groups, deleted documents' too."""
+    query = select(Document.content_hash, Document.group_key).join(Split, Split.document_id == Document.id)
+    rows = session.execute(query.where(Document.project_id == project_id, Split.split == HOLDOUT)).all()
+    return HeldOut(frozenset(row.content_hash for row in rows), frozenset(row.group_key for row in rows))
+
+
+def is_held_out(document: type[Document]) -> ColumnElement[bool]:
+    """The SQL condition of a document that shares its text or its group with the holdout, as `held_out`."""
+    held, split = aliased(Document), aliased(Split)
+    standing = exists().where(held.project_id == document.project_id, split.document_id == held.id)
+    standing = standing.where(split.split == HOLDOUT)
+    # Two lookups rather than one with OR, which no index serves.
+    return or_(
+        standing.where(held.content_hash == document.content_hash), standing.where(held.group_key == document.group_key)
+    )
+
+
+def count_left_out(session: Session, project_id: int) -> int:
+    """How many live documents of the pool and of train are never trained on, since the holdout shares them."""
+    query = select(func.count()).select_from(Document).join(Split, Split.document_id == Document.id)
+    query = query.where(Document.project_id == project_id, Document.deleted_at.is_(None))
+    return session.scalar(query.where(Split.split.in_(LEARNED_FROM), is_held_out(Document))) or 0
 
 
 def fingerprint(documents: Iterable[GoldDocument]) -> str:

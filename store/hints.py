@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from store.bulk import chunks
 from store.columns import utc_now
 from store.schema import Hint, Project
 from store.session import Transaction
+
+KEPT = timedelta(days=1)
 
 
 def add_hint(tx: Transaction, ls_project_id: int, action: str) -> int:
@@ -34,7 +37,15 @@ def pending_hints(session: Session, ls_project_id: int) -> list[Hint]:
 
 
 def handle_hints(tx: Transaction, hint_ids: Iterable[int]) -> None:
-    """Note that a pull which began after these hints came has ended."""
-    for chunk in chunks(hint_ids):
-        unhandled = update(Hint).where(Hint.id.in_(chunk), Hint.handled_at.is_(None)).values(handled_at=utc_now())
+    """Note that a pull which began after these hints came has ended, and forget all others that are a day old.
+
+    A hint of yesterday that nobody acted on is worth nothing: whoever begins to pull pulls everything first.
+    """
+    now, given = utc_now(), list(hint_ids)
+    for chunk in chunks(given):
+        unhandled = update(Hint).where(Hint.id.in_(chunk), Hint.handled_at.is_(None)).values(handled_at=now)
         tx.session.execute(unhandled)
+    # The last one stays, so that no id is given twice: who waits for hints remembers the last id that it saw.
+    newest = max(given, default=0)
+    old = delete(Hint).where(Hint.received_at < now - KEPT, Hint.id < newest)
+    tx.session.execute(old.execution_options(synchronize_session=False))

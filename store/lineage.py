@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from store.bulk import insert_rows, select_in
 from store.errors import RefusedError
-from store.gold import holdout_hashes
+from store.gold import held_out
 from store.registry import model
 from store.schema import Document, Model, TrainingItem
 from store.session import Transaction
+from store.splits import Keys
 
 TRAIN_ROLE, DEV_ROLE = "train", "dev"
 GOLD, WEAK = "gold", "weak"
@@ -33,7 +34,7 @@ class TrainedOn:
 
 
 def save_training_items(tx: Transaction, version: str, items: Iterable[TrainedOn]) -> int:
-    """Store what a model is trained on; gives the number. Refuses any text that stands in the holdout."""
+    """Store what a model is trained on; gives the number. Refuses any text or group that stands in the holdout."""
     found = model(tx.session, version)
     given = list(items)
     for item in given:
@@ -78,14 +79,15 @@ def _check(item: TrainedOn) -> None:
 
 
 def _check_not_held_out(session: Session, found: Model, document_ids: set[int]) -> None:
-    held = holdout_hashes(session, found.project_id)
-    query = select(Document.id, Document.content_hash).where(Document.project_id == found.project_id)
-    hashes = {row[0]: row[1] for row in select_in(session, query, Document.id, document_ids)}
-    if document_ids - hashes.keys():
+    held = held_out(session, found.project_id)
+    query = select(Document.id, Document.group_key, Document.content_hash)
+    query = query.where(Document.project_id == found.project_id)
+    keys = {row[0]: Keys(row[1], row[2]) for row in select_in(session, query, Document.id, document_ids)}
+    if document_ids - keys.keys():
         raise RefusedError(
-            "a model is trained on documents of its project", value=sorted(document_ids - hashes.keys())[:10]
+            "a model is trained on documents of its project", value=sorted(document_ids - keys.keys())[:10]
         )
-    refused = sorted(key for key, digest in hashes.items() if digest in held)
+    refused = sorted(document for document, key in keys.items() if key in held)
     if refused:
         raise RefusedError(
             "nothing that stands in the holdout is trained on",

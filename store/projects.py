@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -119,7 +120,7 @@ def link(tx: Transaction, project_id: int, ls_url: str, ls_project_id: int) -> P
         )
     if (project.ls_url, project.ls_project_id) != (normal_url(ls_url), ls_project_id):
         project.ls_url, project.ls_project_id = normal_url(ls_url), ls_project_id
-        project.pull_watermark = None
+        project.pull_watermark = project.ls_overlap = None
         tx.session.execute(update(Document).where(Document.project_id == project_id).values(ls_task_id=None))
     tx.session.flush()
     return project
@@ -156,6 +157,12 @@ def set_label_config(tx: Transaction, project_id: int, label_config: str, labels
     project.label_config, project.labels = label_config, list(labels)
     tx.session.flush()
     return project
+
+
+def set_overlap(tx: Transaction, project_id: int, overlap: Mapping[str, Any]) -> None:
+    """Remember what decides in Label Studio when a task counts as labelled."""
+    lock_project(tx, project_id).ls_overlap = dict(overlap)
+    tx.session.flush()
 
 
 def set_watermark(tx: Transaction, project_id: int, watermark: datetime | None) -> None:

@@ -2,7 +2,8 @@
 
 A run belongs to a process: its host, pid, and the process's start time, since pids are used again. On the same host it
 is dead when that process is (a zombie is dead). Nobody can look into another host, so a run there counts as dead only
-when it has not called `heartbeat` for an hour. Hosts are told apart by name: two machines or containers that share one
+when it has not called `heartbeat` for ten minutes: a container that is started again gets another host's name, and must
+not be locked out for long. Hosts are told apart by name: two machines or containers that share one
 store need different ones. Start times are compared to two seconds, which a clock set while a run is at work may
 exceed; then a live run is taken for a dead one.
 """
@@ -10,7 +11,8 @@ exceed; then a live run is taken for a dead one.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,7 +32,8 @@ from store.session import Store, Transaction
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 TRAINING = "training"
-STALE_AFTER = timedelta(hours=1)
+STALE_AFTER = timedelta(minutes=10)
+_BEAT_SECONDS = 60.0
 _SAME_START_SECONDS = 2.0
 
 
@@ -51,14 +54,29 @@ class Tracked:
     """A run at work; what is put in `counts` is stored when it ends well."""
 
     id: int
+    store: Store
     counts: dict[str, Any] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _beaten: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._beaten = self.clock()
+
+    def beat(self) -> None:
+        """Tell other hosts that the run is alive, once a minute however often it is called; outside transactions."""
+        if self.clock() - self._beaten < _BEAT_SECONDS:
+            return
+        self._beaten = self.clock()
+        with self.store.transaction() as tx:
+            heartbeat(tx, self.id)
+            tx.commit()
 
 
 @contextmanager
 def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False) -> Iterator[Tracked]:
     """Begin a run, and store how it ended: done, failed with the error, or interrupted by Ctrl-C or exit."""
     with store.transaction() as tx:
-        run = Tracked(begin_run(tx, project_id, kind, exclusive=exclusive).id)
+        run = Tracked(begin_run(tx, project_id, kind, exclusive=exclusive).id, store)
         tx.commit()
     try:
         yield run
@@ -94,7 +112,7 @@ def begin_run(tx: Transaction, project_id: int, kind: str, *, exclusive: bool = 
 
 
 def heartbeat(tx: Transaction, run_id: int) -> None:
-    """Tell other hosts that the run is alive; long runs call it more often than once an hour."""
+    """Tell other hosts that the run is alive; long runs call it more often than every ten minutes."""
     _running(tx, run_id).heartbeat_at = utc_now()
     tx.session.flush()
 

@@ -58,6 +58,8 @@ class Project(Base):
     # The one pointer to what is in service; projects and models point at each other, hence use_alter.
     promoted_version: Mapped[str | None] = mapped_column(ForeignKey("models.version", use_alter=True))
     pull_watermark: Mapped[datetime | None]
+    # What decides in Label Studio when a task counts as labelled; None: not known yet.
+    ls_overlap: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
 
 
@@ -118,7 +120,6 @@ class AnnotationVersion(Base):
     skipped: Mapped[bool]
     ground_truth: Mapped[bool]
     parent_prediction: Mapped[int | None] = mapped_column(BigInteger)
-    parent_version: Mapped[str | None]
     deleted: Mapped[bool]
     source_created_at: Mapped[datetime | None]
     source_updated_at: Mapped[datetime | None]
@@ -140,6 +141,8 @@ class SetAside(Base):
     payload: Mapped[Any] = mapped_column(JSON())
     digest: Mapped[str]
     seen_at: Mapped[datetime]
+    # When what was set aside turned out to be in order: a task that was mended, or is gone.
+    mended_at: Mapped[datetime | None]
 
 
 class WeakVote(Base):

@@ -49,6 +49,7 @@ def seen_elsewhere(
 
 
 def set_aside_without_document(session: Session, project_id: int, reasons: Collection[str]) -> set[str]:
-    """Where things came from that were set aside for one of these reasons and belong to no document."""
+    """Where things came from that stand set aside, not mended, for one of these reasons and belong to no document."""
     query = select(SetAside.source_ref).where(SetAside.project_id == project_id, SetAside.document_id.is_(None))
+    query = query.where(SetAside.mended_at.is_(None))
     return set(session.scalars(query.where(SetAside.reason.in_(list(reasons))).distinct()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from store.schema import Document, Project, Split
 from store.session import Transaction
 from store.splits import Keys, Placed, place
 
+_SUFFIX = re.compile("#[0-9a-f]{12}$")  # what `_free_names` gives to a name that is taken
 REPLACED = "takes the place of a document whose text was edited"
 
 
@@ -42,9 +44,10 @@ class _Match:
 def upsert_tasks(tx: Transaction, project_id: int, tasks: Iterable[NewDocument]) -> UpsertCounts:
     """Store tasks as they are in Label Studio now; each has an `ls_task_id`, the last of several with one id counts.
 
-    A task is the document with its id; else the one with its `external_id` and text that is in no Label Studio yet
-    (imported here first); else it is new, and drawn. A deleted task that is back is live again. Raises InputError,
-    before anything is written, for a text that `check_text` refuses.
+    A task is the document with its id; else one with its text that is in no Label Studio yet and bears its name: its
+    `external_id`, or `task:<id>` as an import of the export or an earlier link named it; else it is new, and drawn. A
+    deleted task that is back is live again. Raises InputError, before anything is written, for a text that
+    `check_text` refuses.
     """
     project = lock_project(tx, project_id)
     given = {_task_id(task): task for task in tasks}
@@ -95,17 +98,31 @@ def _task_id(task: NewDocument) -> int:
 def _match(session: Session, project_id: int, tasks: Mapping[int, NewDocument]) -> list[_Match]:
     query = select(Document).where(Document.project_id == project_id)
     by_task = {row.ls_task_id: row for (row,) in select_in(session, query, Document.ls_task_id, tasks)}
-    names = {task.external_id for key, task in tasks.items() if key not in by_task} - {None}
-    here_only = select_in(session, query.where(Document.ls_task_id.is_(None)), Document.external_id, names)
-    by_name = {row.external_id: row for (row,) in here_only}
-    matches = []
-    for key, task in tasks.items():
-        keys, row = keys_of(task), by_task.get(key)
-        named = by_name.get(task.external_id) if row is None and task.external_id else None
-        if named is not None and named.content_hash == keys.content_hash:
-            row = by_name.pop(named.external_id)
-        matches.append(_Match(task, keys, row))
-    return matches
+    keys = {key: keys_of(task) for key, task in tasks.items()}
+    here_only = query.where(Document.ls_task_id.is_(None))
+    texts = {keys[key].content_hash for key in tasks if key not in by_task}
+    by_text: dict[str, list[Document]] = {}
+    for (row,) in select_in(session, here_only.order_by(Document.id), Document.content_hash, texts):
+        by_text.setdefault(row.content_hash, []).append(row)
+    return [
+        _Match(task, keys[key], by_task.get(key) or _take_named(by_text.get(keys[key].content_hash, []), task))
+        for key, task in tasks.items()
+    ]
+
+
+def _take_named(candidates: list[Document], task: NewDocument) -> Document | None:
+    """The first of these documents, all with the task's text, that bears its name; no other task gets it too."""
+    named = next((row for row in candidates if _bears_name(row.external_id, task)), None)
+    if named is not None:
+        candidates.remove(named)
+    return named
+
+
+def _bears_name(name: str, task: NewDocument) -> bool:
+    """Whether a document of this name can be the task: see `_free_names`, and `fallback_id` of imported records."""
+    by_id = f"task:{task.ls_task_id}"
+    wanted = {task.external_id or by_id, by_id}
+    return name in wanted or name.endswith(f":{by_id}") or _SUFFIX.sub("", name) in wanted
 
 
 def _refresh(session: Session, same: Iterable[_Match]) -> None:

@@ -7,7 +7,8 @@ from store.counts import project_counts
 from store.documents import NewDocument, add_documents
 from store.schema import HOLDOUT, POOL, TRAIN, Project
 from store.session import Store
-from store.set_aside import NewSetAside, list_set_aside, save_set_aside
+from store.set_aside import NewSetAside, list_set_aside, mend_set_aside, save_set_aside
+from store.task_history import set_aside_without_document
 from store.tasks import mark_deleted, upsert_tasks
 from tests.store import given
 
@@ -100,3 +101,16 @@ def test_whatever_arrived_is_kept_when_set_aside(store: Store, project: Project)
     with store.read() as session:
         stored = [row.payload for row in list_set_aside(session, project.id)]
     assert stored == [*payloads, {"score": "nan", "3": [1, 2]}]
+
+
+def test_what_was_mended_is_kept_and_not_counted_until_it_comes_again(store: Store, project: Project) -> None:
+    item = NewSetAside("task:7", "text refused", {"data": {"text": ""}})
+    with store.transaction() as tx:
+        save_set_aside(tx, project.id, [item, replace(item, source_ref="task:8")])
+        assert mend_set_aside(tx, project.id, ["task:7"], ["another reason"]) == 0
+        assert mend_set_aside(tx, project.id, ["task:7"], ["text refused"]) == 1
+        assert project_counts(tx.session, project.id).set_aside == {"text refused": 1}
+        assert set_aside_without_document(tx.session, project.id, ["text refused"]) == {"task:8"}
+        assert len(list_set_aside(tx.session, project.id)) == 2
+        assert save_set_aside(tx, project.id, [item]) == 0
+        assert project_counts(tx.session, project.id).set_aside == {"text refused": 2}

@@ -8,7 +8,10 @@ from sqlalchemy import event
 from ner.spans import Span
 from store.annotations import append_annotations, mark_annotation_deleted
 from store.documents import NewDocument, add_documents
-from store.gold import GoldDocument, fingerprint, gold, training_gold
+from store.errors import RefusedError
+from store.fresh import count_fresh_gold
+from store.gold import GoldDocument, count_left_out, fingerprint, gold, training_gold
+from store.lineage import TrainedOn
 from store.schema import HOLDOUT, POOL, TRAIN, Project
 from store.session import Store
 from store.tasks import mark_deleted, upsert_tasks
@@ -151,6 +154,27 @@ def test_a_text_that_stands_in_the_holdout_is_never_trained_on_and_is_named(stor
         found = training_gold(session, project.id)
     assert [item.external_id for item in found.documents] == ["o"]
     assert [item.external_id for item in found.excluded_as_holdout_duplicates] == ["t"]
+
+
+def test_a_group_that_stands_in_the_holdout_is_never_trained_on_and_is_counted(store: Store, project: Project) -> None:
+    with store.transaction() as tx:
+        held = add_documents(tx, project.id, [NewDocument("first of the thread", external_id="h", group="g")], HOLDOUT)
+        names = [
+            NewDocument("second of it", external_id="t", group="g"),
+            NewDocument("own text", external_id="o", group="f"),
+        ]
+        free = add_documents(tx, project.id, names, TRAIN)
+        append_annotations(tx, [(key, ann(name="1")) for key in held.document_ids + free.document_ids])
+        tx.commit()
+    with store.read() as session:
+        found = training_gold(session, project.id)
+        assert count_left_out(session, project.id) == 1
+        assert count_fresh_gold(session, project.id, None) == 1
+    assert [item.external_id for item in found.documents] == ["o"]
+    assert [item.external_id for item in found.excluded_as_holdout_duplicates] == ["t"]
+    version = given.candidate(store, project.id, finished=False)
+    with pytest.raises(RefusedError, match="holdout is trained on"):
+        given.trained_on(store, version, TrainedOn(free.document_ids[0], None, "train", "weak"))
 
 
 def test_a_holdout_text_stays_untrained_when_its_task_is_deleted(store: Store, project: Project) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select, update
 
 from ner.spans import Span
+from store.columns import utc_now
 from store.errors import NotFoundError, StoreError
-from store.hints import add_hint, handle_hints, pending_hints
+from store.hints import KEPT, add_hint, handle_hints, pending_hints
 from store.projects import link
 from store.queue import NewPrediction, predictions, ranks, save_predictions, save_ranks
-from store.schema import Project
+from store.schema import Hint, Project
 from store.session import Store
 from store.votes import Vote, replace_votes, votes
 from tests.store import given
@@ -91,6 +93,16 @@ def test_hints_wait_until_they_are_handled(store: Store, project: Project) -> No
         assert [hint.id for hint in pending_hints(tx.session, 7)] == [second]
         handle_hints(tx, [second, stranger])
         assert pending_hints(tx.session, 7) == pending_hints(tx.session, 8) == []
+
+
+def test_hints_of_yesterday_are_forgotten_and_no_id_is_given_twice(store: Store, project: Project) -> None:
+    with store.transaction() as tx:
+        link(tx, project.id, "http://one", 7)
+        ids = [add_hint(tx, 7, "ANNOTATION_CREATED") for _ in range(3)]
+        tx.session.execute(update(Hint).values(received_at=utc_now() - 2 * KEPT))
+        handle_hints(tx, ids)
+        assert list(tx.session.scalars(select(Hint.id))) == ids[2:]
+        assert add_hint(tx, 7, "ANNOTATION_CREATED") > ids[2]
 
 
 def test_a_hint_about_an_id_that_two_servers_use_is_kept(store: Store, project: Project) -> None:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psutil
 import pytest
@@ -142,11 +142,11 @@ def test_a_run_whose_pid_belongs_to_another_process_now_is_recovered(store: Stor
     assert recovered(store, project) == []
 
 
-def test_a_run_of_another_host_is_left_alone_until_its_heartbeat_is_an_hour_old(store: Store, project: Project) -> None:
+def test_a_run_of_another_host_is_alive_until_its_heartbeat_is_ten_minutes_old(store: Store, project: Project) -> None:
     key = begin(store, project)
-    change(store, key, host="elsewhere", pid=1, process_started=1.0, heartbeat_at=utc_now() - timedelta(minutes=59))
+    change(store, key, host="elsewhere", pid=1, process_started=1.0, heartbeat_at=utc_now() - timedelta(minutes=9))
     assert recovered(store, project) == []
-    change(store, key, heartbeat_at=utc_now() - timedelta(minutes=61))
+    change(store, key, heartbeat_at=utc_now() - timedelta(minutes=11))
     assert [item.host for item in recovered(store, project)] == ["elsewhere"]
 
 
@@ -214,3 +214,23 @@ def test_only_the_latest_ended_runs_of_a_frequent_kind_are_kept(store: Store, pr
         tx.commit()
     with store.read() as session:
         assert {run.id for run in session.query(Run)} == {*ended[3:], other, live}
+
+
+def test_a_tracked_run_beats_once_a_minute_however_often_it_is_asked_to(store: Store, project: Project) -> None:
+    def beaten(key: int) -> datetime:
+        with store.read() as session:
+            return session.get_one(Run, key).heartbeat_at
+
+    now = [0.0]
+    with tracked(store, project.id, "pull") as run:
+        run.clock, run._beaten = (lambda: now[0]), 0.0
+        change(store, run.id, heartbeat_at=given.at(0))
+        now[0] = 59.0
+        run.beat()
+        assert beaten(run.id) == given.at(0)
+        now[0] = 60.0
+        run.beat()
+        assert beaten(run.id) > given.at(0)
+        change(store, run.id, heartbeat_at=given.at(0))
+        run.beat()
+        assert beaten(run.id) == given.at(0)

@@ -6,6 +6,7 @@ from ner.errors import InputError
 from store.annotations import history
 from store.documents import NewDocument, add_documents, stored_documents
 from store.gold import gold
+from store.projects import link
 from store.schema import HOLDOUT, Document, Project, Split
 from store.session import Store
 from store.tasks import UpsertCounts, count_live_tasks, live_task_ids, mark_deleted, upsert_task, upsert_tasks
@@ -134,3 +135,43 @@ def test_a_page_seen_twice_changes_nothing(store: Store, project: Project) -> No
 
 def test_task_ids_beyond_32_bits_are_kept(store: Store, project: Project) -> None:
     assert list(upsert(store, project, given.task(2**40, "text")).document_ids) == [2**40]
+
+
+def test_an_imported_export_is_recognised_as_the_tasks_it_came_from(store: Store, project: Project) -> None:
+    names = ["task:1", "other:task:2", "task:3", "mine"]
+    with store.transaction() as tx:
+        new = [NewDocument(f"text {n}", external_id=name) for n, name in enumerate(names, 1)]
+        ids = add_documents(tx, project.id, new).document_ids
+        tx.commit()
+    counts = upsert(
+        store,
+        project,
+        given.task(1, "text 1"),
+        given.task(2, "text 2", external_id="post-2"),
+        given.task(3, "another text"),
+        given.task(4, "text 4"),
+    )
+    assert (counts.known, counts.added) == (2, 2)
+    assert (counts.document_ids[1], counts.document_ids[2]) == ids[:2]
+
+
+def test_a_new_link_to_the_same_tasks_doubles_no_document(store: Store, project: Project) -> None:
+    tasks = [given.task(i, "a text", external_id="post-7") for i in (1, 2)] + [given.task(3, "more")]
+    with store.transaction() as tx:
+        link(tx, project.id, "http://127.0.0.1:8080", 5)
+        tx.commit()
+    before = upsert(store, project, *tasks)
+    with store.transaction() as tx:
+        link(tx, project.id, "http://localhost:8080", 5)
+        tx.commit()
+    after = upsert(store, project, *tasks)
+    assert (after.added, after.known) == (0, 3)
+    assert sorted(after.document_ids.values()) == sorted(before.document_ids.values())
+
+
+def test_two_tasks_of_one_text_never_share_a_document(store: Store, project: Project) -> None:
+    with store.transaction() as tx:
+        add_documents(tx, project.id, [NewDocument("a text", external_id="post-7")])
+        tx.commit()
+    counts = upsert(store, project, *(given.task(i, "a text", external_id="post-7") for i in (1, 2)))
+    assert (counts.added, counts.known) == (1, 1)

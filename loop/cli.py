@@ -58,7 +58,12 @@ def main(words: Sequence[str] | None = None) -> None:
     training has the cores, which makes a training up to twelve times slower. OpenMP reads this once, when it is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(run(sys.argv[1:] if words is None else words))
+    code = run(sys.argv[1:] if words is None else words)
+    try:
+        sys.stdout.flush()
+    except OSError:  # which was told already
+        _drop_output()
+    sys.exit(code)
 
 
 def run(words: Sequence[str]) -> int:
@@ -66,42 +71,73 @@ def run(words: Sequence[str]) -> int:
     invocation = Invocation()
     try:
         code = typer.main.get_command(app).main(list(words), prog_name="loop", standalone_mode=False, obj=invocation)
-        return code if isinstance(code, int) else 0
+        sys.stdout.flush()  # now, where a full disk can still be told
     except typer.TyperException as error:
-        return _usage(error)
+        return _usage(invocation, error, words)
     except (KeyboardInterrupt, typer.Abort):
-        console.stderr().print("Interrupted; the next run picks up from here.")
-        return INTERRUPTED
+        return _interrupted(invocation)
     except RuleError as error:
-        _tell(invocation, error)
-        return error.exit_code
+        return _tell(invocation, error)
+    except BrokenPipeError:  # the reader has left: nothing more to say
+        _drop_output()
+        return 0
     except Exception as error:  # noqa: BLE001  # the boundary: nothing above could still handle it
-        unexpected = RuleError("unexpected failure", value=f"{type(error).__name__}: {error}", next_step=_AGAIN)
-        _tell(invocation, unexpected)
-        return UNEXPECTED
+        what = f"{type(error).__name__}: {error}"
+        return _tell(invocation, RuleError("unexpected failure", value=what, next_step=_AGAIN))
+    # typer itself turns Ctrl-C into this code.
+    return _interrupted(invocation) if code == INTERRUPTED else code if isinstance(code, int) else 0
 
 
 _AGAIN = "Run again with -v for the traceback; `loop doctor` checks the set-up."
 
 
-def _usage(error: typer.TyperException) -> int:
+class _UsageError(RuleError):
+    exit_code = USAGE
+
+
+class _InterruptedError(RuleError):
+    exit_code = INTERRUPTED
+
+
+def _usage(invocation: Invocation, error: typer.TyperException, words: Sequence[str]) -> int:
     message = " ".join(str(getattr(error, "format_message", lambda: str(error))()).split())
-    if message:  # else the help was shown: there were no words at all
-        ctx = getattr(error, "ctx", None)
-        where = f" See `{ctx.command_path} --help`." if ctx is not None else ""
-        console.stderr().print(f"[bold red]loop:[/] {escape(message)}{where}")
+    if not message:  # then the help was shown: there were no words at all
+        return USAGE
+    ctx = getattr(error, "ctx", None)
+    see = f"See `{ctx.command_path} --help`." if ctx is not None else ""
+    invocation.as_json |= "--json" in words  # which was perhaps not read yet
+    if invocation.as_json:
+        return _tell(invocation, _UsageError(message.rstrip("."), next_step=see))
+    console.stderr().print(f"[bold red]loop:[/] {escape(message)} {see}".rstrip())
     return USAGE
 
 
-def _tell(invocation: Invocation, error: RuleError) -> None:
+def _interrupted(invocation: Invocation) -> int:
+    if invocation.as_json:
+        return _tell(invocation, _InterruptedError("interrupted", next_step="The next run picks up from here."))
+    console.stderr().print("Interrupted; the next run picks up from here.")
+    return INTERRUPTED
+
+
+def _tell(invocation: Invocation, error: RuleError) -> int:
+    """Say what is wrong; gives the exit code. What cannot be written to standard output goes to standard error."""
     if invocation.verbose:
         traceback.print_exc()
     if invocation.as_json:
         value = None if error.value is None else str(error.value)
         told = {"rule": error.rule, "value": value, "next_step": error.next_step, "exit_code": error.exit_code}
-        console.print_json({"error": told})
-        return
+        try:
+            console.print_json({"error": told})
+            return error.exit_code
+        except OSError:
+            _drop_output()
     console.stderr().print(f"[bold red]loop:[/] {escape(str(error))}")
+    return error.exit_code
+
+
+def _drop_output() -> None:
+    """What is left to be written goes nowhere: Python would try once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

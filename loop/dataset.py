@@ -41,8 +41,8 @@ class TrainingDocument:
 class Dataset:
     """Training and development documents, which share no group, and what was noticed on the way.
 
-    kind: GOLD or WEAK. left_out: documents whose text stands in the holdout. foreign_spans: gold spans by label where
-    the label is not (or no longer) among the project's; the text is trained on without them.
+    kind: GOLD or WEAK. left_out: documents whose text or group stands in the holdout. foreign_spans: gold spans by
+    label where the label is not (or no longer) among the project's; the text is trained on without them.
     """
 
     train: tuple[TrainingDocument, ...]

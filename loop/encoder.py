@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
 from loop.quiet import quiet
@@ -62,7 +63,7 @@ def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0
                 ignore_mismatched_sizes=True,  # a classifier of other tags: ours takes its place
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise ConfigError(
                 "train.encoder is a token-classification encoder that transformers loads",
                 value=f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",

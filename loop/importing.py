@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -198,8 +197,8 @@ class _Import:
             skipped=annotation.skipped,
             ground_truth=annotation.ground_truth,
             parent_prediction=annotation.parent_prediction,
-            source_created_at=_moment(annotation.created_at),
-            source_updated_at=_moment(annotation.updated_at),
+            source_created_at=annotation.created_at,
+            source_updated_at=annotation.updated_at,
             set_aside=read.set_aside,
         )
 
@@ -244,14 +243,3 @@ def _batches(records: Iterable[Record | Problem]) -> Iterator[list[Record | Prob
     remaining = iter(records)
     while batch := list(islice(remaining, BATCH)):
         yield batch
-
-
-def _moment(value: str | None) -> datetime | None:
-    """A time of an export as an aware UTC datetime; None for one that is missing or malformed."""
-    try:
-        moment = None if value is None else datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

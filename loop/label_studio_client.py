@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from loop.label_studio_http import LabelStudioError, LabelStudioHttp, Patience
 
@@ -34,7 +34,10 @@ _PULLED = (
 _IDS_IN_A_QUERY = 300  # the query stands in the URL
 _ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
 
+_SHOWN = 200
+
 Json = dict[str, Any]
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,15 @@ class LabelStudioClient:
 
     def project(self, project_id: int) -> Json:
         """A project's settings and counters."""
-        return _object(self.http.get(f"/api/projects/{project_id}/"))
+        found = _object(self.http.get(f"/api/projects/{project_id}/"))
+        _field(found, "id", int), _field(found, "label_config", str)
+        return found
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
         """A new project. Label Studio wants titles of 3 to 50 characters."""
-        return _object(self.http.post("/api/projects/", {"title": title, "label_config": label_config, **fields}))
+        made = _object(self.http.post("/api/projects/", {"title": title, "label_config": label_config, **fields}))
+        _field(made, "id", int)
+        return made
 
     def update_project(self, project_id: int, **fields: Any) -> Json:
         """Change some settings; `model_version` must already stand on a prediction, or name a backend."""
@@ -106,14 +113,14 @@ class LabelStudioClient:
 
     def task_number(self, project_id: int) -> int:
         """How many tasks the project holds now."""
-        return int(self.project(project_id)["task_number"])
+        return _field(self.project(project_id), "task_number", int)
 
     # Tasks
 
     def import_tasks(self, project_id: int, tasks: Sequence[Mapping[str, Any]]) -> int:
         """Import `tasks` (`{"data": {...}}` each) in one call; the number created."""
         answer = self.http.post(f"/api/projects/{project_id}/import", list(tasks), bulk=True)
-        return int(answer["task_count"])
+        return _field(answer, "task_count", int)
 
     def tasks_page(self, project_id: int, query: TaskQuery, page_size: int) -> TaskPage:
         """The first `page_size` tasks of a query, with data and annotations; drafts and predictions are left out."""
@@ -166,7 +173,7 @@ class LabelStudioClient:
         query = {"filters": {"conjunction": "and", "items": items}, "ordering": [f"tasks:{order}"]}
         asked = {"project": project_id, "page_size": page_size, "resolve_uri": "false", "query": json.dumps(query)}
         answer = _object(self.http.get("/api/tasks", {**asked, **params}, bulk=bulk))
-        return TaskPage(tuple(answer["tasks"]), int(answer["total"]))
+        return TaskPage(tuple(_field(answer, "tasks", list)), _field(answer, "total", int))
 
     # Labelling
 
@@ -188,7 +195,7 @@ class LabelStudioClient:
     def import_predictions(self, project_id: int, predictions: Iterable[Mapping[str, Any]]) -> int:
         """Store predictions in one call (each call recounts the whole project); the number that were created."""
         answer = self.http.post(f"/api/projects/{project_id}/import/predictions", list(predictions), bulk=True)
-        return int(answer["created"])
+        return _field(answer, "created", int)
 
     def model_versions(self, project_id: int) -> dict[str, int]:
         """How many predictions each model version has."""
@@ -200,7 +207,7 @@ class LabelStudioClient:
 
     def backends(self, project_id: int) -> list[Json]:
         """The project's ML backends; reading makes the server ask each for its health and set-up."""
-        return list(self.http.get("/api/ml", {"project": project_id}))
+        return _objects(self.http.get("/api/ml", {"project": project_id}))
 
     def add_backend(self, project_id: int, url: str, title: str, user: str = "", password: str = "") -> Json:
         """Connect an ML backend; the server calls its /health and /setup before it answers."""
@@ -215,7 +222,7 @@ class LabelStudioClient:
 
     def webhooks(self, project_id: int) -> list[Json]:
         """The project's webhooks."""
-        return list(self.http.get("/api/webhooks/", {"project": project_id}))
+        return _objects(self.http.get("/api/webhooks/", {"project": project_id}))
 
     def create_webhook(self, project_id: int, url: str, headers: Mapping[str, str]) -> Json:
         """A webhook for every action."""
@@ -262,9 +269,26 @@ def _id_range(first_id: int, last_id: int) -> Json:
 
 def _object(answer: Any) -> Json:
     if not isinstance(answer, dict):
-        raise LabelStudioError(
-            "Label Studio answers an object here",
-            value=type(answer).__name__,
-            next_step="Check that LABEL_STUDIO_URL is a Label Studio server of release 1.23.",
-        )
+        raise _unlike("an object", type(answer).__name__)
     return answer
+
+
+def _objects(answer: Any) -> list[Json]:
+    if not isinstance(answer, list):
+        raise _unlike("a list", type(answer).__name__)
+    return [_object(item) for item in answer]
+
+
+def _field(answer: Any, key: str, kind: type[_Kind]) -> _Kind:
+    value = _object(answer).get(key)
+    if not isinstance(value, kind):
+        raise _unlike(f"an object whose {key!r} is of type {kind.__name__}", f"{key} {value!r}"[:_SHOWN])
+    return value
+
+
+def _unlike(wanted: str, value: str) -> LabelStudioError:
+    return LabelStudioError(
+        f"Label Studio answers {wanted} here",
+        value=value,
+        next_step="Check that LABEL_STUDIO_URL is a Label Studio server of release 1.23.",
+    )

@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
-from ner.errors import RuleError
+from ner.errors import ConfigError, RuleError
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Patience:
 
     connect: float = 5.0
     read: float = 60.0
-    bulk_read: float = 900.0
+    bulk_read: float = 540.0  # within the ten minutes after which other hosts take a silent run for dead
     retries: int = 4
     first_pause: float = 0.5
 
@@ -62,7 +63,10 @@ class LabelStudioHttp:
         self.patience = patience or Patience()
         self._api_key = api_key.strip()
         self._sleep = sleep
+        _check_key(self._api_key)
         self._session = requests.Session()
+        # A proxy that the environment names cannot reach this machine's own addresses.
+        self._session.trust_env = not _is_loopback(self.url)
         self._access: tuple[str, float] | None = None
         self.seconds = 0.0
         """How long this object has waited for answers, in all."""
@@ -133,7 +137,7 @@ class LabelStudioHttp:
                 self.url + path,
                 params=params,
                 json=body,
-                headers={"Authorization": self._authorization()},
+                auth=self._authorized,
                 timeout=(self.patience.connect, self.patience.bulk_read if bulk else self.patience.read),
                 allow_redirects=False,
             )
@@ -151,16 +155,29 @@ class LabelStudioHttp:
             self._access = (self._fresh_access(), time.monotonic())
         return f"Bearer {self._access[0]}"
 
+    def _authorized(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """As `auth` of a request, so that no ~/.netrc puts another header in the place of this one."""
+        request.headers["Authorization"] = self._authorization()
+        return request
+
     def _fresh_access(self) -> str:
         answer = self._session.post(
             f"{self.url}/api/token/refresh/",
             json={"refresh": self._api_key},
+            auth=_as_it_is,
             timeout=(self.patience.connect, self.patience.read),
             allow_redirects=False,
         )
         if answer.status_code in _RETRIED:
             raise requests.ConnectionError(f"status {answer.status_code} while refreshing the access token")
-        return str(self._parsed("POST", "/api/token/refresh/", answer)["access"])
+        body = self._parsed("POST", "/api/token/refresh/", answer)
+        if not isinstance(body, dict) or not isinstance(body.get("access"), str):
+            raise LabelStudioError(
+                f"POST {self.url}/api/token/refresh/ answers an access token",
+                value=type(body).__name__,
+                next_step="Another program may listen there: check LABEL_STUDIO_URL.",
+            )
+        return str(body["access"])
 
     def _pause(self, attempt: int, method: str, path: str, why: str, asked: str | None = None) -> None:
         seconds = min(self.patience.first_pause * 2**attempt, _LONGEST_PAUSE)
@@ -193,6 +210,28 @@ class LabelStudioHttp:
             value=f"{type(error).__name__}: {_innermost(error)}",
             next_step="Start Label Studio, or correct LABEL_STUDIO_URL; nothing was lost, the next run picks up here.",
         )
+
+
+def _check_key(key: str) -> None:
+    """Headers hold no more than ASCII; the key itself is in no message."""
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(
+            "an API key is printable ASCII",
+            value="another character in it",
+            next_step="Copy it again from Account & Settings; an editor may have put in a dash or an ellipsis.",
+        )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _safe_to_repeat(method: str, error: requests.RequestException) -> bool:

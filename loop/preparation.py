@@ -58,7 +58,7 @@ class Prepared:
         if missing := dataset.missing_types(self.labels):
             yield f"no example of {', '.join(missing)}: the model cannot find such entities"
         if dataset.left_out:
-            yield f"{dataset.left_out} documents left out: their texts stand in the holdout"
+            yield f"{dataset.left_out} documents left out: their text or group stands in the holdout"
         for name, number in dataset.foreign_spans:
             yield f"{number} spans of {name!r} left out: the project has no such label"
         if lost := sum(text.lost for text in self.texts):

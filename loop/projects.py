@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from loop.settings import Settings
 from ner.bundle import load_bundle
-from ner.errors import BundleError
+from ner.errors import BundleError, ConfigError
 from ner.label_config import LabelConfig
 from ner.tagger import Tagger
 from store.projects import project_by_name, relocate, set_label_config
@@ -21,13 +22,14 @@ def current_project(store: Store, settings: Settings) -> Project:
     """The row of the project, with the label config as its file says it now.
 
     Once the project is linked to Label Studio, the config there counts (pull brings it) and the file no longer does.
-    Raises NotFoundError when the store has no such project, InputError for a config that cannot be learned from.
+    Raises NotFoundError when the store has no such project, ConfigError for a file that cannot be read, InputError for
+    a config that cannot be learned from.
     """
     with store.read() as session:
         project = project_by_name(session, settings.project_name)
     if project.ls_project_id is not None or not settings.labels_file.is_file():
         return project
-    written = settings.labels_file.read_text("utf-8")
+    written = _read_config(settings.labels_file)
     if written == project.label_config:
         return project
     labels = LabelConfig.parse(written).labels
@@ -62,3 +64,14 @@ def open_tagger(store: Store, settings: Settings, project: Project, version: str
     with store.read() as session:
         found = model(session, wanted)
     return Tagger(load_bundle(settings.model_dir / found.path, project.labels), settings.backend.threads)
+
+
+def _read_config(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the label config {path} can be read as UTF-8",
+            value=f"{type(error).__name__}: {error}",
+            next_step="Save it as UTF-8, or correct its permissions.",
+        ) from error

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from loop.quiet import quiet
 from loop.simplify import fuse_attention, simplify
+from ner.runtime import onnxruntime
 
 MIGRATION = 0.8
 _LEAST = 1e-5
@@ -34,6 +33,9 @@ def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], n
     calibration: windows of token ids (special ones included) whose activations say how large each channel gets; none
     leaves the activations as they are. The classifier's product (num_tags wide) is quantised but not smoothed.
     """
+    # Here, since ONNX Runtime is to be loaded by ner.runtime first.
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
     smooth = target.with_suffix(".smooth.onnx")
     model = onnx.load(str(source))
     simplify(model)

@@ -10,12 +10,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from loop.settings import CONFIG_NAME, Settings
 from loop.training_settings import TrainSettings
 from loop.whole_files import write_whole
 from ner.errors import ConfigError, InputError
 from ner.label_studio import LabelConfig
 from store.projects import all_projects, create_project
+from store.schema import Document, Model, Project, Run
 from store.session import open_store
 
 # Readable behind black text in Label Studio's page; repeated when there are more labels than colours.
@@ -39,13 +43,15 @@ def scaffold(
     """Make the project `name` in the folder `home`, which is made when missing.
 
     `salt` decides, with the share, which documents are held out; random unless given.
-    Raises ConfigError when a project is there already, or a different labels.xml. loop.toml is written last: a run
-    that was cut short left none and can be run again.
+    Raises ConfigError when a project is there already, or a different labels.xml, or the folder cannot be made;
+    RefusedError when the store has a project of that name that is in use. loop.toml is written last: a run that was
+    cut short left none and can be run again.
     """
     environ = os.environ if environ is None else environ
     labels = LabelConfig.parse(label_config).labels
+    _check_name(name)
     _refuse_existing(home, label_config)
-    home.mkdir(parents=True, exist_ok=True)
+    _make_folder(home)
     write_whole(home / LABELS_NAME, label_config)
     document = toml_document(name)
     _create_in_store(Settings.of_document(home, tomllib.loads(document), environ), label_config, labels, salt)
@@ -66,7 +72,7 @@ def config_of_labels(words: str) -> str:
 
 def toml_document(name: str) -> str:
     """The text of a new loop.toml, with every section explained."""
-    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    quoted = json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")  # which JSON allows and TOML does not
     defaults = TrainSettings()
     lines = (f"# {field.name} = {json.dumps(getattr(defaults, field.name))}\n" for field in fields(defaults))
     return _TEMPLATE.format(name=quoted, train="".join(lines))
@@ -91,19 +97,38 @@ def _refuse_existing(home: Path, label_config: str) -> None:
     if home.exists() and not home.is_dir():
         raise ConfigError("a project is a folder", value=str(home), next_step="Choose another name.")
     labels = home / LABELS_NAME
-    if labels.exists() and labels.read_text("utf-8") != label_config:
+    if labels.exists() and labels.read_bytes() != label_config.encode():
         raise ConfigError(
             "no file is overwritten", value=str(labels), next_step=f"Use it with --config {labels}, or move it away."
         )
 
 
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError("a project's name is Unicode text", value=name, next_step="Choose another --name.") from error
+
+
+def _make_folder(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            "the folder of a project can be made", value=str(error), next_step="Choose another folder."
+        ) from error
+
+
 def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, ...], salt: str | None) -> None:
-    """The project's row; one that an init cut short left behind, with the same config, is taken over."""
+    """The project's row; one that an init cut short left behind, with the same config and unused, is taken over.
+
+    One that is in use belongs to another folder that shares the store: `create_project` refuses its name.
+    """
     store = open_store(settings.store_url)
     try:
         with store.transaction() as tx:
             left = next((p for p in all_projects(tx.session) if p.name == settings.project_name), None)
-            if left is None or left.label_config != label_config:
+            if left is None or left.label_config != label_config or _is_used(tx.session, left):
                 share = settings.holdout_share
                 name = settings.project_name
                 create_project(tx, name, label_config=label_config, labels=labels, holdout_share=share, salt=salt)
@@ -112,6 +137,13 @@ def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, .
         store.close()
 
 
+def _is_used(session: Session, project: Project) -> bool:
+    """Whether it is linked, or anything was done with it."""
+    done = (session.scalar(select(kind.project_id).where(kind.project_id == project.id).limit(1)) for kind in _WORK)
+    return project.ls_project_id is not None or any(found is not None for found in done)
+
+
+_WORK = (Document, Model, Run)
 _TEMPLATE = """\
 # A project of the annotation loop. Relative paths are relative to this file. Everything but the name has a default;
 # what is commented out shows it. Environment variables win over this file (see README). No secret belongs in here.

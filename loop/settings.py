@@ -10,7 +10,7 @@ import os
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +21,7 @@ from ner.errors import ConfigError
 
 CONFIG_NAME = "loop.toml"
 _SQLITE = "sqlite:///"
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class ServiceSettings:
     retrain_after: int = 50
 
     def __post_init__(self) -> None:
-        _require(self.poll_seconds > 0, "service.poll_seconds is above 0", self.poll_seconds)
+        good = 0 < self.poll_seconds <= _DAY
+        _require(good, f"service.poll_seconds is above 0 and at most {_DAY:g}, a day", self.poll_seconds)
         _require(self.retrain_after >= 1, "service.retrain_after is at least 1", self.retrain_after)
 
 
@@ -210,6 +212,11 @@ def find_home(start: Path | None, environ: Mapping[str, str]) -> Path:
     )
 
 
+def sqlite_url(path: Path) -> str:
+    """The SQLAlchemy URL of the SQLite file at `path`; in a URL `?` begins options, and `%` a character's number."""
+    return _SQLITE + str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
 def without_password(url: str) -> str:
     """`url` fit to be shown: a password in it is replaced by `***`."""
     parts = urlsplit(url)
@@ -235,14 +242,14 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _assemble(home: Path, document: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     refuse_unknown(document, [*SECTIONS, "label_map"], lambda key: f"[{key}]")
     read = {name: _read_section(name, document.get(name, {}), environ) for name in SECTIONS}
-    model_dir = _base(home, "MODEL_DIR", environ) / Path(read["models"].dir).expanduser()
+    model_dir = _base(home, "MODEL_DIR", environ) / _expanded(read["models"].dir, "models.dir")
     return Settings(
         home=home,
         project=read["project"],
         store_url=_anchored(read["store"].url, _base(home, "LOOP_STORE_URL", environ)),
         model_dir=model_dir.resolve(),
         label_studio=_with_key(read["label_studio"], home),
-        train=read["train"],
+        train=_with_encoder(read["train"], home),
         holdout_share=read["holdout"].share,
         label_map=check_type(document.get("label_map", {}), dict[str, str], "label_map") or None,
         service=read["service"],
@@ -277,14 +284,42 @@ _SECRETS_GO = "Put it into the environment, or name a file that only you can rea
 def _with_key(section: LabelStudioSettings, home: Path) -> LabelStudioSettings:
     """The section with its URL trimmed and its key read from the key file, unless the environment gave one.
 
-    A key file that is missing leaves the key unset: offline commands need none, and `loop doctor` says so.
+    A key file that is missing leaves the key unset: offline commands need none, and `loop doctor` says so. One that is
+    there and cannot be read as UTF-8 is a ConfigError.
     """
     url = section.url.rstrip("/") if section.url else None
     key = section.api_key
-    path = home / Path(section.api_key_file).expanduser() if section.api_key_file else None
+    path = home / _expanded(section.api_key_file, "label_studio.api_key_file") if section.api_key_file else None
     if key is None and path is not None and path.is_file():
-        key = path.read_text("utf-8").strip() or None
+        key = _read_key(path)
     return LabelStudioSettings(url=url, project=section.project, api_key_file=section.api_key_file, api_key=key)
+
+
+def _read_key(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "the file of label_studio.api_key_file can be read as UTF-8",
+            value=f"{path} ({type(error).__name__})",  # not the error's own words: they may quote the key
+            next_step="Write the key into it again, and `chmod 600` it.",
+        ) from error
+
+
+def _with_encoder(section: TrainSettings, home: Path) -> TrainSettings:
+    """The section with an encoder that is a folder as its absolute path; any other encoder is a name, kept as it is."""
+    if section.encoder == TrainSettings.encoder:
+        return section
+    folder = home / _expanded(section.encoder, "train.encoder")
+    return replace(section, encoder=str(folder.resolve())) if folder.is_dir() else section
+
+
+def _expanded(written: str, name: str) -> Path:
+    """A path with its `~` replaced by the home of the user that it names; ConfigError when there is no such user."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{name} starts in a home folder", value=written, next_step="Write it out.") from error
 
 
 def _base(home: Path, variable: str, environ: Mapping[str, str]) -> Path:
@@ -296,4 +331,4 @@ def _anchored(url: str, base: Path) -> str:
     path = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or path.startswith((":memory:", "file:")) or Path(path).is_absolute():
         return url
-    return f"{_SQLITE}{base / path}"
+    return f"{sqlite_url(base)}/{path.removeprefix('./')}"

@@ -1,24 +1,23 @@
 """One task as Label Studio lists it, to what the store keeps: a document with its annotations, or why it is none. Pure.
 
 Nothing on the server validates tasks or annotations, so any part may be missing or of another type; nothing here
-raises for it, and nothing is dropped without a reason.
+raises for what people can write, and nothing is dropped without a reason.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
-from loop.label_studio_client import parse_time
+from loop.formats.values import as_id, as_moment, as_seconds
+from loop.label_studio_client import LabelStudioError
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import LabelConfig, SetAside
 from ner.label_studio import TEXT_REFUSED, read_result, task_text
 from store.annotations import LABEL_STUDIO, NewAnnotation
-from store.documents import NewDocument, check_key
+from store.documents import NewDocument, read_key
 from store.set_aside import NewSetAside
 
 MALFORMED_ANNOTATION = "malformed annotation"
@@ -44,16 +43,24 @@ class RefusedTask:
 
 
 def read_task(task: Mapping[str, Any], config: LabelConfig) -> ReadTask | RefusedTask:
-    """A task with `id`, `data`, `annotations`, `updated_at`, `is_labeled` as the task list gives it."""
+    """A task with `id`, `data`, `annotations`, `updated_at`, `is_labeled` as the task list gives it.
+
+    Raises LabelStudioError for a task listed without its annotations: to take that for none would delete them all.
+    """
     task_id = int(task["id"])
     try:
         text = check_text(task_text(dict(task), config))
     except InputError as error:
         payload = {"rule": str(error), "data": task.get("data"), "annotations": task.get("annotations")}
         return RefusedTask(task_id, NewSetAside(task_reference(task_id), TEXT_REFUSED, payload))
-    entries = task.get("annotations")
-    listed = entries if isinstance(entries, list) else []
-    good = [entry for entry in listed if isinstance(entry, dict) and _is_id(entry.get("id"))]
+    listed = task.get("annotations")
+    if not isinstance(listed, list):
+        raise LabelStudioError(
+            "a task is listed with its annotations",
+            value=f"{listed!r} for task {task_id}",
+            next_step="Look into Label Studio's log; nothing of this task was changed here.",
+        )
+    good = [entry for entry in listed if isinstance(entry, dict) and as_id(entry.get("id")) is not None]
     bad = [entry for entry in listed if entry not in good]
     return ReadTask(
         task_id,
@@ -90,45 +97,31 @@ def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDoc
     rest = {key: value for key, value in data.items() if key != config.data_field}
     return NewDocument(
         text=text,
-        external_id=_name((data, notes), "id", "a document's id"),
-        group=_name((data, notes), "doc", "a group"),
+        external_id=read_key((data, notes), "id", "a document's id"),
+        group=read_key((data, notes), "doc", "a group"),
         meta={**notes, **rest},
         ls_task_id=int(task["id"]),
-        ls_updated_at=_moment(task.get("updated_at")),
+        ls_updated_at=as_moment(task.get("updated_at")),
         is_labeled=task.get("is_labeled") is True,
     )
-
-
-def _name(places: Iterable[Mapping[str, Any]], key: str, what: str) -> str | None:
-    """`key` of the first place that holds it as text or number; one that no database can key by, as its SHA-256."""
-    for place in places:
-        value = place.get(key)
-        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-            continue
-        try:
-            return check_key(str(value), what)
-        except InputError:
-            return hashlib.sha256(str(value).encode("utf-8", "surrogatepass")).hexdigest()
-    return None
 
 
 def _annotation(entry: Mapping[str, Any], text: str, config: LabelConfig) -> NewAnnotation:
     result = entry.get("result")
     read = read_result(result, text, config)
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else []
-    parent = entry.get("parent_prediction")
     return NewAnnotation(
         source=LABEL_STUDIO,
         source_id=str(entry["id"]),
         result=regions,
         spans=read.spans if isinstance(result, list) else None,
         creator=_creator(entry.get("completed_by")),
-        lead_time=_seconds(entry.get("lead_time")),
+        lead_time=as_seconds(entry.get("lead_time")),
         skipped=entry.get("was_cancelled") is True,
         ground_truth=entry.get("ground_truth") is True,
-        parent_prediction=parent if _is_id(parent) else None,
-        source_created_at=_moment(entry.get("created_at")),
-        source_updated_at=_moment(entry.get("updated_at")),
+        parent_prediction=as_id(entry.get("parent_prediction")),
+        source_created_at=as_moment(entry.get("created_at")),
+        source_updated_at=as_moment(entry.get("updated_at")),
         set_aside=read.set_aside,
     )
 
@@ -137,19 +130,3 @@ def _creator(value: Any) -> str | None:
     """`completed_by` is a number in lists and an object in single tasks."""
     name = value.get("id") if isinstance(value, dict) else value
     return str(name) if isinstance(name, str | int) and not isinstance(name, bool) else None
-
-
-def _seconds(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
-    return float(value) if good else None
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        return parse_time(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

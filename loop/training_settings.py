@@ -65,12 +65,13 @@ class TrainSettings:
 
 _LEAST = {
     **dict.fromkeys(("rank", "alpha", "batch_size", "epochs", "patience", "warm_epochs"), 1),
-    **dict.fromkeys(("min_steps", "threads"), 0),
+    "min_steps": 0,
     "max_length": 8,
 }
 _FRACTIONS = ("dropout", "encoder_dropout", "beta2", "warmup_share", "averaging")
 # What every library that draws numbers takes.
 _LARGEST_SEED = 2**32 - 1
+_MOST_THREADS = 1024
 _POSITIVE = ("learning_rate", "warm_learning_rate")
 
 
@@ -84,6 +85,8 @@ def _rule(name: str, value: Any) -> tuple[str, bool]:
         return "above 0 and finite", 0 < value < math.inf
     if name == "weight_decay":
         return "at least 0 and finite", 0 <= value < math.inf
+    if name == "threads":
+        return f"in 0..{_MOST_THREADS}", 0 <= value <= _MOST_THREADS
     if name == "seed":
         return f"in 0..{_LARGEST_SEED}", 0 <= value <= _LARGEST_SEED
     if name == "dev_share":

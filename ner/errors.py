@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 _SHOWN = 200
+_DEEPEST = 20
 
 
 class RuleError(Exception):
@@ -46,6 +49,36 @@ class BundleError(RuleError):
     exit_code = 9
 
 
+def show(value: object) -> str:
+    """The value as `repr` has it, cut at 200 characters; of JSON, no more is looked at than is shown."""
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{repr(value[:_SHOWN])[: _SHOWN + 1]}… ({len(value)} characters)"
+    shown = ""
+    for piece in _pieces(value, 0):
+        shown += piece
+        if len(shown) > _SHOWN:
+            return f"{shown[:_SHOWN]}…"
+    return shown
+
+
 def _shorten(value: object) -> str:
-    shown = value if isinstance(value, str) and value.isprintable() else repr(value)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}… ({len(shown)} characters)"
+    if not isinstance(value, str) or not value[: _SHOWN + 1].isprintable():
+        return show(value)
+    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}… ({len(value)} characters)"
+
+
+def _pieces(value: object, depth: int) -> Iterator[str]:
+    """The parts of `repr(value)`, made one by one: what a request holds may be as large and as deep as it likes."""
+    if not isinstance(value, list | dict):
+        yield repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    elif depth == _DEEPEST:
+        yield "…"
+    else:
+        yield "[" if isinstance(value, list) else "{"
+        for index, item in enumerate(value):
+            yield ", " if index else ""
+            yield from _pieces(item, depth + 1)
+            if isinstance(value, dict):
+                yield ": "
+                yield from _pieces(value[item], depth + 1)
+        yield "]" if isinstance(value, list) else "}"

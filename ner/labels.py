@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,11 @@ import numpy.typing as npt
 from ner.errors import InputError
 
 OUTSIDE = "O"
+# Decoding weighs each tag against each other one: its time and memory grow with the square.
+MAX_TYPES = 1000
+
+# What tokens outside are tagged, and the names of the averages' rows beside those of the types.
+_TAKEN = (OUTSIDE, "micro", "macro")
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -20,7 +26,8 @@ class LabelSet:
     """The entity types of a project, in order, and the IOB2 tags (Ramshaw and Marcus 1995) they span.
 
     Tag 0 is O; type number k has B- as tag 2k + 1 and I- as tag 2k + 2, so an odd tag always begins an entity.
-    Raises InputError for no type, an empty or repeated one, whitespace at either end, or the name "O".
+    Raises InputError for no type or more than MAX_TYPES, an empty or repeated one, whitespace at either end, and the
+    names "O", "micro" and "macro".
     """
 
     types: tuple[str, ...]
@@ -29,9 +36,11 @@ class LabelSet:
         object.__setattr__(self, "types", tuple(self.types))
         if not self.types:
             raise InputError("a label set has at least one entity type", next_step="Name the types, e.g. SOFTWARE,OS.")
+        if len(self.types) > MAX_TYPES:
+            raise InputError(f"a label set has at most {MAX_TYPES:,} entity types", value=f"{len(self.types):,}")
         for name in self.types:
             _check_type(name)
-        repeated = sorted({name for name in self.types if self.types.count(name) > 1})
+        repeated = sorted(name for name, times in Counter(self.types).items() if times > 1)
         if repeated:
             raise InputError("entity types are unique", value=repeated, next_step="Name each type once.")
 
@@ -96,5 +105,5 @@ def _check_type(name: object) -> None:
         raise InputError("an entity type is a string", value=name)
     if not name or name != name.strip():
         raise InputError("an entity type is not empty and has no whitespace at its ends", value=repr(name))
-    if name == OUTSIDE:
-        raise InputError('an entity type is not named "O", the tag of tokens outside', value=name)
+    if name in _TAKEN:
+        raise InputError('an entity type is not named "O", "micro" or "macro"', value=name, next_step="Rename it.")

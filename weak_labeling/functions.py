@@ -59,8 +59,12 @@ class Vote:
 
 def labeling_function(*, name: str) -> Callable[[SpanFinder], LabelingFunction]:
     """Decorate a span finder into a LabelingFunction. Nothing is registered: `load_functions` finds it in its file."""
-    if not name.strip():
-        raise InputError("a labelling function has a name", value=name, next_step="Write `name='versions'`, say.")
+    if not name.strip() or not name.isprintable():
+        raise InputError(
+            "a labelling function has a name of printable characters",
+            value=name,
+            next_step="Write `name='versions'`, say.",
+        )
     return lambda find: LabelingFunction(name, find)
 
 

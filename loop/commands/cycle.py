@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,9 +120,7 @@ def promote(invocation: Invocation, version: Version = None) -> int | None:
 
     settings = invocation.settings
     threads = settings.backend.threads
-    done = promote_candidate(
-        invocation.store, settings, invocation.project, version, who=getpass.getuser(), threads=threads
-    )
+    done = promote_candidate(invocation.store, settings, invocation.project, version, who=who(), threads=threads)
     decision = done.decision
     answer = {
         "version": done.version,
@@ -156,13 +155,19 @@ def rollback(
     """
     from loop.promote import rollback as put_back
 
-    done = put_back(
-        invocation.store, invocation.settings, invocation.project, who=getpass.getuser(), reason=reason, to=to
-    )
+    done = put_back(invocation.store, invocation.settings, invocation.project, who=who(), reason=reason, to=to)
     answer = {"version": done.version, "previous": done.previous, "reason": done.reason}
     said = console.styled(f"[bold]{done.version}[/] is in service again, in place of {done.previous}.")
     invocation.answer(answer, said)
     return 0
+
+
+def who() -> str:
+    """Who decides, as it is kept: the name of the user, or its number where no name is known (as in containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def scores_table(rows: Iterable[tuple[str, PRF]]) -> Table:

@@ -33,7 +33,7 @@ Directory = Annotated[
         "-C", "--project", metavar="DIR", help="The project folder, or one inside it; by default LOOP_HOME, or here."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of a failure.")]
 
 

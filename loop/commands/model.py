@@ -35,6 +35,7 @@ def predict(
     """Find the entities of texts: `{id, spans: [{start, end, label, score}]}`, a line for each, in order.
 
     Offsets are half-open and count characters (Unicode code points). A record without an id gets its line's number.
+    The lines are JSON with and without --json, which only makes what is said about --out, or a failure, JSON too.
     """
     from loop.predicting import predict as predicted
     from loop.predicting import read_texts

@@ -10,6 +10,7 @@ from loop.formats.records import Record, Vote
 from ner.documents import check_text
 from ner.errors import ConfigError, InputError
 from ner.spans import Span, check_span
+from store.documents import check_key
 
 
 @dataclass
@@ -58,6 +59,9 @@ def check_record(record: Record, rule: LabelRule) -> Record:
     Spans may overlap here: which of them is learned from is the same question for files as for what people draw.
     """
     check_text(record.text)
+    for key, what in ((record.external_id, "a document's id"), (record.group, "a group")):
+        if key is not None:
+            check_key(key, what)
     spans = None if record.spans is None else _checked_spans(record.spans, record.text, rule)
     votes = tuple(
         Vote(replace(vote.span, label=label), vote.source)

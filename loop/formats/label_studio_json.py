@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from loop.formats.records import Annotation, Naming, Problem, Record, check_name, check_storable
 from loop.formats.strict_json import parse_json_at
+from loop.formats.values import as_id, as_moment, as_seconds
 from ner.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -29,7 +30,7 @@ def read_label_studio_json(stream: BinaryIO, stem: str, data_field: str) -> Iter
         try:
             if isinstance(item, InputError):
                 raise item
-            yield _record(item, where, naming, data_field)
+            yield _record(item, where, naming, stem, data_field)
         except InputError as error:
             yield Problem(where, error, "" if isinstance(item, InputError) else json.dumps(item)[:500])
 
@@ -74,7 +75,7 @@ def _skip(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
+def _record(item: Any, where: str, naming: Naming, stem: str, data_field: str) -> Record:
     data = item.get("data") if isinstance(item, dict) else None
     if not isinstance(data, dict):
         raise InputError("a task of an export is an object with `data`", value=item, next_step=_EXPORT)
@@ -89,6 +90,7 @@ def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
         where=f"{where} (id {item['id']})" if "id" in item else where,
         text=text,
         external_id=_external_id(item, naming, text),
+        fallback_id=_fallback_id(item, stem),
         group=_group(item),
         meta=_meta(data, data_field),
         annotations=tuple(_annotation(annotation) for annotation in _list(item, "annotations")),
@@ -101,6 +103,11 @@ def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
         if isinstance(place, dict) and place.get("id") not in (None, ""):
             return check_name(place["id"], "id")
     return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
+
+
+def _fallback_id(item: dict[str, Any], stem: str) -> str | None:
+    """Task ids are counted for each server: two exports may use one for two texts."""
+    return None if item.get("id") is None else f"{stem}:task:{item['id']}"
 
 
 def _group(item: dict[str, Any]) -> str | None:
@@ -131,17 +138,16 @@ def _annotation(item: Any) -> Annotation:
     result = item.get("result")
     if not isinstance(result, list):
         raise InputError("the `result` of an annotation is a list", value=result, next_step=_EXPORT)
-    lead_time = item.get("lead_time")
     return Annotation(
         source_id=check_name(item["id"], "id"),
         result=result,
         creator=_creator(item.get("completed_by")),
-        lead_time=float(lead_time) if isinstance(lead_time, int | float) else None,
+        lead_time=as_seconds(item.get("lead_time")),
         skipped=item.get("was_cancelled") is True,
         ground_truth=item.get("ground_truth") is True,
-        created_at=_optional(item, "created_at"),
-        updated_at=_optional(item, "updated_at"),
-        parent_prediction=parent if isinstance(parent := item.get("parent_prediction"), int) else None,
+        created_at=as_moment(item.get("created_at")),
+        updated_at=as_moment(item.get("updated_at")),
+        parent_prediction=as_id(item.get("parent_prediction")),
     )
 
 
@@ -150,8 +156,3 @@ def _creator(value: Any) -> str | None:
     if isinstance(value, dict):
         value = value.get("email") or value.get("id")
     return None if value is None else check_name(value, "completed_by")
-
-
-def _optional(item: dict[str, Any], key: str) -> str | None:
-    value = item.get(key)
-    return value if isinstance(value, str) else None

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from ner.errors import InputError
@@ -25,16 +26,16 @@ class Vote:
 
 @dataclass(frozen=True)
 class Annotation:
-    """One annotation of a Label Studio export, as it stood there; times are ISO 8601 strings."""
+    """One annotation of a Label Studio export, as it stood there; `result` may hold anything."""
 
     source_id: str
-    result: list[dict[str, Any]]
+    result: list[Any]
     creator: str | None = None
     lead_time: float | None = None
     skipped: bool = False
     ground_truth: bool = False
-    created_at: str | None = None
-    updated_at: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
     parent_prediction: int | None = None
 
 
@@ -42,7 +43,8 @@ class Annotation:
 class Record:
     """One text. `spans` is None for a text nobody labelled, empty for one labelled as holding no entity.
 
-    `where` names the place in the file for people: "line 12". `external_id` is None when the file names none.
+    `where` names the place in the file for people: "line 12". `external_id` is None when the file names none; where
+    it names another text already, `fallback_id` is taken if there is one.
     `annotations` is set only by Label Studio's export, whose spans are read by the project's own label config.
     """
 
@@ -54,6 +56,7 @@ class Record:
     meta: dict[str, Any] = field(default_factory=dict)
     votes: tuple[Vote, ...] = ()
     annotations: tuple[Annotation, ...] = ()
+    fallback_id: str | None = None
 
 
 @dataclass(frozen=True)

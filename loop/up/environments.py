@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loop.settings import sqlite_url
 from loop.up.credentials import Credentials
 from loop.up.options import HOST, Options
 
@@ -42,7 +43,7 @@ def backend_environment(environ: Mapping[str, str], options: Options) -> dict[st
     """For the ML backend, which reads the environment alone."""
     kept = _without(environ, *_NOT_THE_LOOPS, "LABEL_STUDIO_API_KEY")
     return kept | {
-        "LOOP_STORE_URL": f"sqlite:///{options.project / 'loop.db'}",
+        "LOOP_STORE_URL": sqlite_url(options.project / "loop.db"),
         "MODEL_DIR": str(options.project / "models"),
         "HOST": HOST,
         "PORT": str(options.backend_port),

@@ -66,6 +66,10 @@ def test_wrong_usage_exits_with_2_and_one_line(desk: Desk, words: list[str]):
     said = desk.loop(*words)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("loop: ")
+    as_json = desk.loop(*words, "--json")
+    assert (as_json.code, as_json.err) == (2, "")
+    assert as_json.json["error"]["exit_code"] == 2
+    assert as_json.json["error"]["rule"].rstrip(".") in " ".join(said.err.split())
 
 
 # Where the project is
@@ -128,7 +132,10 @@ def test_ctrl_c_exits_with_130(desk: Desk, monkeypatch: pytest.MonkeyPatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("loop.status.project_status", interrupted)
-    assert desk.loop("status").code == 130
+    said = desk.loop("status")
+    assert (said.code, said.out) == (130, "")
+    assert said.err == "Interrupted; the next run picks up from here.\n"
+    assert desk.loop("status", "--json").json["error"]["exit_code"] == 130
 
 
 def test_a_store_that_is_no_store_exits_with_3(desk: Desk):
@@ -142,6 +149,24 @@ def test_a_reader_that_leaves_early_is_no_failure(desk: Desk):
     command = f"{sys.executable} -m loop.cli -C {desk.home} predict {path} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, "Error" in done.stderr, "loop:" in done.stderr) == (0, False, False)
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["status", "--nope", "--json"]])
+def test_a_full_disk_is_told_without_a_traceback(desk: Desk, words: list[str]):
+    command = [sys.executable, "-m", "loop.cli", "-C", str(desk.home), *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == (2 if "--nope" in words else 1)
+    assert done.stderr.startswith("loop: ")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_label_config_that_is_not_utf_8_exits_with_3(desk: Desk):
+    (desk.home / "labels.xml").write_bytes(b"\xff<View/>")
+    said = desk.loop("status")
+    assert said.code == 3
+    assert "labels.xml can be read as UTF-8" in " ".join(said.err.split())
 
 
 # init
@@ -183,6 +208,45 @@ def test_init_refuses_labels_that_are_none(tmp_path: Path, words: list[str], cod
 def test_an_init_that_was_cut_short_can_be_run_again(desk: Desk):
     (desk.home / "loop.toml").unlink()
     assert desk.loop("init", str(desk.home), "--labels", "SOFTWARE,OS", "--name", "desk").code == 0
+
+
+@pytest.mark.parametrize("name", ['a "b" \\ c', "two\nlines", "del\x7f", "😀 ü", "'''"])
+def test_a_projects_name_comes_back_from_the_file_as_it_was_given(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    assert cli.run(["init", str(tmp_path / "p"), "--labels", "A", "--name", name]) == 0
+    capsys.readouterr()
+    assert cli.run(["-C", str(tmp_path / "p"), "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["project"] == name
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["{}/p", "--labels", "A", "--name", "\udcff"], 4),
+        (["{}/p", "--labels", "\udcff"], 4),
+        (["/proc/no/such", "--labels", "A"], 3),
+        (["{}/file/p", "--labels", "A"], 3),
+        (["{}/binary", "--labels", "A"], 3),
+    ],
+)
+def test_init_refuses_what_it_cannot_write(tmp_path: Path, words: list[str], code: int):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "binary" / "labels.xml").write_bytes(b"\xff")
+    assert cli.run(["init", *(word.format(tmp_path) for word in words)]) == code
+
+
+def test_init_does_not_join_a_project_of_a_shared_store_that_is_in_use(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LOOP_STORE_URL", f"sqlite:///{desk.home}/loop.db")
+    again = ["init", str(tmp_path / "other"), "--labels", "SOFTWARE,OS", "--name", "desk"]
+    desk.loop("import", str(desk.write("in.jsonl", EXCEL)))
+    said = desk.loop(*again)
+    assert said.code == 4
+    assert "a project's name and slug are its own" in " ".join(said.err.split())
+    assert not (tmp_path / "other" / "loop.toml").exists()
 
 
 def test_labels_added_to_the_file_are_taken_over(desk: Desk):

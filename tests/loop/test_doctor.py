@@ -178,6 +178,7 @@ def checked_project(desk: Desk, **differing: Any) -> dict[str, Check]:
     """The checks of a project there that is as `publish` leaves it, but for `differing`."""
     version = desk.promoted_model()
     there: dict[str, Any] = {
+        "id": 1,
         "title": "desk",
         "task_number": 5,
         "label_config": (desk.home / "labels.xml").read_text("utf-8"),

@@ -53,6 +53,13 @@ def test_a_packaged_minilm_with_other_weights_is_refused_with_both_hashes(monkey
         find_source("minilm")
 
 
+def test_weights_that_were_cut_short_are_refused_by_name(tmp_path: Path) -> None:
+    weights = tiny.encoder(tmp_path) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ConfigError, match=str(tmp_path)):
+        load_base(str(tmp_path), LABELS, 24)
+
+
 def test_a_folder_that_is_no_encoder_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=str(tmp_path)):
         load_base(str(tmp_path), LABELS, 24)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loop.commands.cycle import who
 from loop.evaluate import Scores, score
 from loop.promote import decide, promote_candidate, rollback
 from ner.errors import BundleError
@@ -32,6 +35,14 @@ GOLD = [
 ]
 ALL = {"windows": "OS", "excel": "SOFTWARE", "ubuntu": "OS"}
 TWO = {"windows": "OS", "excel": "SOFTWARE"}
+
+
+@dataclass
+class Raising:
+    error: Exception
+
+    def __call__(self) -> str:
+        raise self.error
 
 
 @pytest.fixture
@@ -215,6 +226,14 @@ def test_no_candidate_or_one_of_another_state_is_refused_by_name(
         promote_candidate(store, placed, desk, version, who="lead")
     with pytest.raises(RefusedError, match="desk-0009 is not a model"):
         promote_candidate(store, placed, desk, "desk-0009", who="lead")
+
+
+def test_who_decides_is_a_user_by_name_or_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "lead")
+    assert who() == "lead"
+    for error in (KeyError("uid not found"), OSError("No username set in the environment")):
+        monkeypatch.setattr("getpass.getuser", Raising(error))
+        assert who() == f"uid {os.getuid()}"
 
 
 def test_two_promotions_of_a_project_do_not_run_at_once(store: Store, desk: Project, placed: Placement) -> None:

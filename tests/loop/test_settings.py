@@ -7,11 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from loop.scaffold import toml_document
-from loop.settings import SECTIONS, Settings, find_home, without_password
+from loop.settings import SECTIONS, Settings, find_home, sqlite_url, without_password
 from loop.training_settings import TrainSettings
 from ner.errors import ConfigError
+from store.session import open_store
 
 MINIMAL = '[project]\nname = "desk"\n'
 
@@ -89,6 +91,11 @@ def test_a_folder_without_project_is_refused_with_what_to_do(tmp_path: Path):
         ('[label_studio]\nurl = "localhost:8080"', r"label_studio\.url starts with http"),
         ('[label_studio]\napi_key = "s3cret"', r"no secret stands in loop\.toml: got label_studio\.api_key"),
         ("[label_map]\nApplication = 5", r"label_map\.Application is a string: got 5"),
+        ("[service]\npoll_seconds = inf", r"service\.poll_seconds .*: got inf"),
+        ("[train]\nlearning_rate = inf", r"train\.learning_rate is above 0 and finite: got inf"),
+        ("[train]\nseed = 99999999999999999999", r"train\.seed is in 0\.\.4294967295"),
+        ("[train]\nthreads = 99999999999999999999", r"train\.threads is in 0\.\.1024"),
+        ('[models]\ndir = "~no-such-user/m"', r"models\.dir starts in a home folder"),
         ('[log]\nlevel = "loud"', r"log\.level is one of DEBUG"),
         ("[[train]]\nepochs = 1", r"\[train\] is a table"),
         ("[train", "TOML in UTF-8"),
@@ -164,6 +171,42 @@ def test_the_key_is_read_from_its_file_and_no_repr_shows_a_secret(tmp_path: Path
     settings = load(tmp_path, text, BASIC_AUTH_PASS="hush", LOOP_STORE_URL="postgresql://u:pw@h/d")
     assert settings.label_studio.api_key == "top-secret"
     assert not any(secret in repr(settings) for secret in ("top-secret", "hush", "pw@"))
+
+
+@pytest.mark.parametrize("written", ["encoders/mine", "./encoders/mine", "~/encoders/mine"])
+def test_a_folder_with_an_encoder_is_relative_to_the_file_or_to_the_users_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+):
+    (tmp_path / "encoders" / "mine").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = MINIMAL + f'[train]\nencoder = "{written}"\n'
+    assert load(tmp_path, text).train.encoder == str(tmp_path / "encoders" / "mine")
+
+
+def test_an_encoder_that_is_no_folder_is_a_name_and_stays_one(tmp_path: Path):
+    (tmp_path / "minilm").mkdir()
+    for name in ("bert-base-cased", "org/model", "minilm"):
+        assert load(tmp_path, MINIMAL + f'[train]\nencoder = "{name}"\n').train.encoder == name
+
+
+@pytest.mark.parametrize("name", ["what?", "100%41", "a#b", "a b", "ü", "a:b@c", "x?mode=memory"])
+def test_the_store_lies_in_its_folder_whatever_the_folder_is_called(tmp_path: Path, name: str):
+    home = tmp_path / name
+    home.mkdir()
+    url = load(home, MINIMAL).store_url
+    open_store(url).close()
+    assert (home / "loop.db").is_file()
+    assert url == sqlite_url(home / "loop.db")
+    assert make_url(url).database == str(home / "loop.db")
+
+
+def test_a_key_file_that_cannot_be_read_is_refused_without_quoting_it(tmp_path: Path):
+    (tmp_path / "key").write_bytes(b"secret\xff")
+    with pytest.raises(ConfigError, match=r"api_key_file can be read as UTF-8: got .*key \(\w+\)") as refused:
+        load(tmp_path, MINIMAL + '[label_studio]\napi_key_file = "key"\n')
+    assert "secret" not in str(refused.value)
 
 
 def test_a_missing_key_file_leaves_offline_commands_alone(tmp_path: Path):

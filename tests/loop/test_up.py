@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import make_url
 
 from loop.importing import import_file
 from loop.settings import Settings
@@ -165,6 +166,8 @@ def test_children_are_told_their_own_places_whatever_the_shell_says(tmp_path: Pa
     assert not {"LOOP_STORE_URL", "MODEL_DIR", "LOOP_HOME"} & commands.keys()
     assert commands["LABEL_STUDIO_URL"] == chosen.url
     assert backend["LOOP_STORE_URL"] == f"sqlite:///{tmp_path}/project/loop.db"
+    odd = options(tmp_path / "50% sure?")
+    assert make_url(backend_environment({}, odd)["LOOP_STORE_URL"]).database == str(odd.project / "loop.db")
     assert backend["PORT"] == str(chosen.backend_port)
     assert "LABEL_STUDIO_API_KEY" not in backend
 

@@ -1,4 +1,7 @@
-"""`kill -9` at fifty random moments of the cycle: pull, retrain, export, promote, publish. Real server, real training.
+"""`kill -9` at fifty random moments of pull, retrain, export, promote and publish. Real server, real training.
+
+The cycle at work writes down which phase it is in. Each kill waits for the phase that was hit least, and then a random
+part of that phase's usual length, so that the short phases are hit as often as the training.
 
 After every kill the store opens, the promoted bundle verifies, and the next cycle completes; in the end no annotation
 is lost or doubled, and no task carries two predictions of one version.
@@ -10,20 +13,22 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
 from sqlalchemy import select
 
+from loop import steps
 from loop.connect import link_project
 from loop.label_studio_client import LabelStudioClient
 from loop.scaffold import config_of_labels, scaffold
 from loop.service import Service
 from loop.settings import Settings
-from loop.steps import Cycle
+from loop.steps import STEPS, Counts, Cycle, LoggedTraining
 from ner.bundle import load_bundle
 from ner.label_config import LabelConfig
 from ner.label_studio import to_result
@@ -36,7 +41,11 @@ from store.session import open_store
 from tests.loop import tiny
 from tests.server.real_label_studio import RealLabelStudio
 
-KILLS = 50
+KILLS, LEAST_IN_A_PHASE = 50, 5
+PHASES = ("pull", "retrain", "export", "promote", "publish")
+_BY_STEP = {"evaluate and promote": "promote"}
+_BY_STAGE = {"preparing": "retrain", "training": "retrain", "exporting": "export", "checking": "export"}
+_POLL_SECONDS = 0.001
 START, NAME = 60, "killed"
 CONFIG = f"""
 [project]
@@ -44,6 +53,54 @@ name = "{NAME}"
 [service]
 retrain_after = 1
 """
+
+
+@dataclass(frozen=True)
+class Diary:
+    """Where a cycle at work writes down which phase began, and when (by the clock that all processes share)."""
+
+    path: Path
+
+    def note(self, phase: str) -> None:
+        with self.path.open("a") as stream:
+            stream.write(f"{phase}\t{time.monotonic()}\n")
+
+    def entries(self) -> list[tuple[str, float]]:
+        """(phase, when it began); a line cut short by a kill is left out."""
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        return [(line.split("\t")[0], float(line.split("\t")[1])) for line in lines if line.endswith("\n")]
+
+    def phase(self) -> str | None:
+        """The phase that is at work."""
+        entries = self.entries()
+        return entries[-1][0] if entries else None
+
+    def lengths(self) -> dict[str, float]:
+        """Seconds spent in each phase, from its beginning to the next entry."""
+        spent: dict[str, float] = {}
+        for (phase, begin), (_, end) in pairwise(self.entries()):
+            spent[phase] = spent.get(phase, 0.0) + end - begin
+        return spent
+
+    def step(self, name: str, step: Callable[[Cycle], Counts]) -> tuple[str, Callable[[Cycle], Counts]]:
+        """The step, which writes down that it begins."""
+
+        def noted(cycle: Cycle) -> Counts:
+            self.note(_BY_STEP.get(name, name))
+            return step(cycle)
+
+        return name, noted
+
+    def training(self) -> LoggedTraining:
+        """What retrain reports to, which writes its stages down."""
+        diary = self
+
+        class Noted(LoggedTraining):
+            def stage(self, name: str) -> None:
+                diary.note(_BY_STAGE[name])
+                super().stage(name)
+
+        return Noted()
 
 
 @dataclass
@@ -56,6 +113,10 @@ class Victim:
     project_id: int
     ls_project_id: int
     folder: Path
+    diary: Diary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.diary = Diary(self.folder / "phases.txt")
 
     @property
     def client(self) -> LabelStudioClient:
@@ -63,34 +124,38 @@ class Victim:
 
     def begin(self) -> int:
         """Fork a process that runs one cycle and exits with 0 if no step failed; its pid."""
+        self.diary.path.unlink(missing_ok=True)
         pid = os.fork()
         if pid:
             return pid
         code = 1
         try:
+            steps.LoggedTraining = self.diary.training  # type: ignore[assignment,misc]
             cycle = Cycle(open_store(self.settings.store_url), self.client, self.settings, self.project_id)
-            service = Service(cycle)
+            service = Service(cycle, [self.diary.step(name, step) for name, step in STEPS])
             service._recover()
             failed = service.run_cycle().failed
             (self.folder / "failed.txt").write_text("\n".join(f"{step.name}: {step.detail}" for step in failed))
             code = 3 if failed else 0
         finally:
+            self.diary.note("end")
             os._exit(code)
 
-    def complete(self) -> float:
-        """Run a cycle to its end; the seconds it took."""
-        begin = time.monotonic()
+    def complete(self) -> dict[str, float]:
+        """Run a cycle to its end; the seconds that each phase took."""
         _, status = os.waitpid(self.begin(), 0)
         assert os.waitstatus_to_exitcode(status) == 0, (self.folder / "failed.txt").read_text()
-        return time.monotonic() - begin
+        return self.diary.lengths()
 
-    def kill_after(self, seconds: float) -> bool:
-        """Run a cycle and kill it; whether it was still at work."""
+    def kill_in(self, phase: str, seconds: float) -> str | None:
+        """Run a cycle and kill it `seconds` into a phase; the phase it died in, None when it had ended before."""
         pid = self.begin()
+        while self.diary.phase() not in (phase, "end"):
+            time.sleep(_POLL_SECONDS)
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
-        return os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        return self.diary.phase() if os.waitstatus_to_exitcode(status) == -signal.SIGKILL else None
 
     def promoted_verifies(self) -> None:
         store = open_store(self.settings.store_url)
@@ -148,15 +213,21 @@ def test_nothing_is_lost_doubled_or_broken_by_fifty_kills(victim: Victim) -> Non
     victim.promoted_verifies()
     # From the good model on, short trainings will do: what counts is that there is one to kill.
     victim.settings = replace(victim.settings, train=replace(victim.settings.train, warm_epochs=1, min_steps=10))
-    work.add(2, 1)
-    seconds, hit = victim.complete(), 0
-    while hit < KILLS:
-        work.add(2, 1)
-        hit += victim.kill_after(draw.uniform(0, seconds))
+    usual, hits = dict[str, float](), Counter[str]()
+    while not usual.keys() >= set(PHASES):
+        work.add(3, 2)
+        usual = victim.complete()
+    while hits.total() < KILLS:
+        work.add(3, 2)  # two labelled: were one alone drawn into the holdout, there would be nothing to train on
+        target = min(PHASES, key=lambda phase: hits[phase])
+        died_in = victim.kill_in(target, draw.uniform(0, usual[target]))
+        hits.update([died_in] if died_in not in (None, "end") else [])
         victim.promoted_verifies()
         victim.complete()
     _nothing_lost_or_doubled(victim, work.submitted)
-    assert {"pull", "retrain", "publish"} <= _interrupted(victim)
+    assert hits.total() == KILLS
+    assert min(hits[phase] for phase in PHASES) >= LEAST_IN_A_PHASE, hits
+    assert {"pull", "retrain", "promote", "publish"} <= _interrupted(victim)
 
 
 def _nothing_lost_or_doubled(victim: Victim, submitted: list[str]) -> None:

@@ -113,6 +113,7 @@ def test_a_file_of_functions_may_define_dataclasses_and_read_files_beside_it(use
         ("raise SystemExit(3)\n", "SystemExit: 3"),
         (HEAD + "a = labeling_function(name='x')(len)\nb = labeling_function(name='x')(str)\n", "distinct names"),
         (HEAD + "a = labeling_function(name=' ')(len)\n", "has a name"),
+        (HEAD + "a = labeling_function(name='\\ud800')(len)\n", "has a name"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_place_and_the_reason(

@@ -15,6 +15,8 @@ from collections import deque
 log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 0.25
+# Where no thread writes them (yet), the oldest lines are let go of.
+_CAPACITY = 10_000
 _FORM = "%s %s %d %.1f ms%s"
 
 
@@ -22,7 +24,7 @@ class AccessLog:
     """Takes what is to be logged, and the thread that writes it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[float, tuple[object, ...]]] = deque()
+        self._waiting: deque[tuple[float, tuple[object, ...]]] = deque(maxlen=_CAPACITY)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 

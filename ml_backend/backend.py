@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ml_backend.access_log import AccessLog
@@ -35,13 +36,16 @@ class Backend:
         self._starting = threading.Lock()
         self._started_in: int | None = None
 
-    def start(self) -> None:
-        """Load what is promoted and begin to follow the store; does nothing where that was done in this process."""
+    def start(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Load what is promoted and begin to follow the store; does nothing where that was done in this process.
+
+        `go_on` is asked before each model whether to load it now.
+        """
         if self._started_in == os.getpid():
             return
         with self._starting:
             if self._started_in != os.getpid():
-                self.live.start()
+                self.live.start(go_on)
                 self.hints.start()
                 self.access_log.start()
                 self._started_in = os.getpid()

@@ -97,11 +97,19 @@ class LiveModel:
         self._splits_due = 0.0
         self._splits_version: str | None = None
 
-    def follow(self, linked: LinkedProject, store: Store) -> Served:
-        """What is to be served now: the promoted model when it can be loaded, else the one in service."""
+    @property
+    def served(self) -> Served | None:
+        """What is to be served now; None until the splits were read, since a held-out task must not be answered."""
+        return self._served if self._fingerprint else None
+
+    def follow(self, linked: LinkedProject, store: Store) -> None:
+        """Serve the promoted model when it can be loaded, else the one in service, and the splits as they are now.
+
+        Raises StoreError when the splits cannot be read; the model is kept, and so are the splits last read.
+        """
         served = replace(self._served, linked=linked) if self._served is not None else Served(linked)
-        self._served = self._read_splits(self._load(served), store)
-        return self._served
+        self._served = self._load(served)
+        self._served = self._read_splits(self._served, store)
 
     def close(self) -> None:
         """Note that the project is served no longer."""
@@ -179,10 +187,13 @@ class LiveModels:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Load what is promoted, then follow the store from a thread; a store that is away is waited for there."""
+    def start(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Load what is promoted, then follow the store from a thread; a store that is away is waited for there.
+
+        `go_on` is asked before each project; the thread loads what is left out here.
+        """
         self._stop.clear()
-        self.refresh()
+        self.refresh(go_on)
         self._thread = threading.Thread(target=self._follow, name="live-models", daemon=True)
         self._thread.start()
 
@@ -211,20 +222,35 @@ class LiveModels:
                 self._store = open_store(self._store_url, migrate=False)
             return self._store
 
-    def refresh(self) -> None:
-        """Bring what is served in line with the store. Never raises: what cannot be learned now stays as it was."""
+    def refresh(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Bring what is served in line with the store. Never raises: what cannot be learned now stays as it was.
+
+        `go_on` is asked before each project; the others wait for the next time when it says no.
+        """
         try:
             with self.store().read() as session:
                 linked = linked_projects(session)
-            for project in linked:
-                self._put(self._model(project.project_id).follow(project, self.store()))
+            problems = [self._follow_one(project) for project in linked if go_on()]
             self._drop_all_but({project.project_id for project in linked})
         except RuleError as error:
             self._note_store(error)
         except Exception:
             log.exception("following the store failed; what is in service stays")
         else:
-            self._note_store(None)
+            self._note_store(next((problem for problem in problems if problem is not None), None))
+
+    def _follow_one(self, project: LinkedProject) -> RuleError | None:
+        """Follow one project, and say why the store could not be read for it: the others are followed all the same."""
+        model, problem = self._model(project.project_id), None
+        try:
+            model.follow(project, self.store())
+        except RuleError as error:
+            problem = error
+        except Exception:
+            log.exception("project %s: following it failed; what is in service stays", project.slug)
+        if model.served is not None:
+            self._put(model.served)
+        return problem
 
     def _model(self, project_id: int) -> LiveModel:
         if project_id not in self._models:

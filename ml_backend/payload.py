@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.refusals import TooLargeError, WrongTypeError
+from ml_backend.refusals import TooLargeError, TooSlowError, WrongTypeError
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 from ner.label_studio import task_text
+from store.documents import read_key
 
 _LARGEST_ID = 2**63 - 1
+# Longer configs are read anew for each request: what is kept must stay small, whoever sends what.
+_KEPT_CONFIG_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,10 @@ class Asked:
 
 
 def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
-    """The body of a WSGI request that calls itself JSON; raises WrongTypeError or TooLargeError."""
+    """The body of a WSGI request that calls itself JSON.
+
+    Raises WrongTypeError, TooLargeError, TooSlowError, and InputError for one that is cut off or malformed.
+    """
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise WrongTypeError(
@@ -56,10 +62,22 @@ def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
     given = environ.get("CONTENT_LENGTH", "")
     # A body of unknown length can be read to its end only where the server marks that end; a byte too many is enough.
     size = int(given) if given.isdecimal() else max_bytes + 1 if environ.get("wsgi.input_terminated") else 0
-    body: bytes = environ["wsgi.input"].read(size) if not given or size <= max_bytes else b""
+    body = _read(environ["wsgi.input"], size) if not given or size <= max_bytes else b""
     if len(body) > max_bytes or (given and size > max_bytes):
         raise TooLargeError(f"a body has at most {max_bytes:,} bytes", next_step="Send fewer tasks in a request.")
+    if given and len(body) < size:
+        raise InputError("a body is as long as its Content-Length says", value=f"{len(body):,} of {size:,} bytes")
     return body
+
+
+def _read(source: Any, size: int) -> bytes:
+    """Whatever server this runs under: each has exceptions of its own for a client that sends nonsense or leaves."""
+    try:
+        return bytes(source.read(size))
+    except TimeoutError:
+        raise TooSlowError("a body arrives in time", next_step="Send it without long pauses.") from None
+    except Exception as error:
+        raise InputError("a body is well-formed and whole", value=type(error).__name__) from error
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -102,9 +120,13 @@ def read_predict(payload: Mapping[str, Any], limits: Limits) -> PredictRequest:
     return PredictRequest(project, tasks, parse_config(config) if config else None)
 
 
-@lru_cache(maxsize=128)
 def parse_config(xml: str) -> LabelConfig:
     """`LabelConfig.parse`, remembered: every request carries its project's config, and it seldom changes."""
+    return _parse_once(xml) if len(xml) <= _KEPT_CONFIG_CHARS else LabelConfig.parse(xml)
+
+
+@lru_cache(maxsize=32)
+def _parse_once(xml: str) -> LabelConfig:
     return LabelConfig.parse(xml)
 
 
@@ -141,8 +163,5 @@ def _task_id(task: Any) -> int | None:
 
 def _group(task: Any) -> str | None:
     """What ties a task to others (a thread, a post): the `doc` of its data or meta, as a pull reads it."""
-    for fields in (task["data"], task.get("meta")):
-        found = fields.get("doc") if isinstance(fields, dict) else None
-        if isinstance(found, str | int) and not isinstance(found, bool) and str(found).strip():
-            return str(found)
-    return None
+    places = (task["data"], task.get("meta"))
+    return read_key([fields for fields in places if isinstance(fields, dict)], "doc", "a group")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ner.errors import InputError, RuleError
+from ner.errors import InputError, RuleError, show
 
 _SHOWN = 200
 
@@ -28,6 +28,12 @@ class NoModelError(RefusalError):
     """
 
     status = 409
+
+
+class TooSlowError(RefusalError):
+    """A body that did not arrive in time."""
+
+    status = 408
 
 
 class TooLargeError(RefusalError):
@@ -56,7 +62,7 @@ def as_json(error: RuleError) -> dict[str, Any]:
 
 def error_body(rule: str, value: object = None, next_step: str = "") -> dict[str, Any]:
     """The one shape of every error answer; of a long value, the first 200 characters."""
-    shown = value if isinstance(value, str) or value is None else repr(value)
-    if shown is not None and len(shown) > _SHOWN:
-        shown = f"{shown[:_SHOWN]}… ({len(shown)} characters)"
+    shown = value if isinstance(value, str) or value is None else show(value)
+    if isinstance(value, str) and len(value) > _SHOWN:
+        shown = f"{value[:_SHOWN]}… ({len(value)} characters)"
     return {"error": {"rule": rule, "value": shown, "next_step": next_step}}

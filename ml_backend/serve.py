@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gunicorn import arbiter
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
@@ -34,6 +36,9 @@ _KEEP_ALIVE_SECONDS = 75
 # A thread back from the runtime waits at most so long for the interpreter lock; requests hold it for about 1 ms. With
 # four clients on two cores this gave 3-8 % over the interpreter's own 5 ms.
 _SWITCH_SECONDS = 0.0005
+# One file each, of the 1024 that a process may commonly have open.
+_CONNECTIONS = 800
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -125,6 +130,22 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         return make_app(self._settings, os.environ)
 
+    def run(self) -> None:
+        _Arbiter(self).run()
+
+
+class _Arbiter(arbiter.Arbiter):  # type: ignore[misc]
+    def spawn_worker(self) -> Any:
+        """A new process starts with the arbiter's handlers, which would take a signal and forget it.
+
+        So signals wait until the worker has handlers of its own and lets them through.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
 
 def options(settings: Settings, listener: int) -> dict[str, Any]:
     """gunicorn's settings; `listener` is the file number of the listening socket."""
@@ -133,6 +154,7 @@ def options(settings: Settings, listener: int) -> dict[str, Any]:
         "workers": settings.workers,
         "worker_class": "ml_backend.worker.Worker",
         "threads": settings.threads,
+        "worker_connections": _CONNECTIONS,
         "keepalive": _KEEP_ALIVE_SECONDS,
         "timeout": _SILENT_SECONDS,
         "graceful_timeout": _GRACE_SECONDS,
@@ -147,12 +169,29 @@ def options(settings: Settings, listener: int) -> dict[str, Any]:
 
 
 def _post_worker_init(worker: Any) -> None:
+    """Load the models; between two, say that the worker is alive. One that was told to end loads no more."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    worker.wsgi.extensions["ml_backend"].start()
+
+    def go_on() -> bool:
+        worker.notify()
+        return bool(worker.alive)
+
+    if worker.alive:
+        worker.wsgi.extensions["ml_backend"].start(go_on)
 
 
 def _worker_exit(_server: object, worker: Any) -> None:
-    worker.wsgi.extensions["ml_backend"].stop()
+    """End the threads and the process: its libraries' own way out, at the interpreter's end, is not to be relied on.
+
+    ONNX Runtime now and then aborts there ("terminate called"), and a request that hangs would be waited for.
+    gunicorn calls this in the arbiter, too, for a worker that was gone already.
+    """
+    if hasattr(worker, "wsgi"):  # else it ended before it had the app
+        worker.wsgi.extensions["ml_backend"].stop()
+    if os.getpid() == worker.pid:
+        ending = sys.exc_info()[1]
+        logging.shutdown()
+        os._exit(ending.code & 0xFF if isinstance(ending, SystemExit) and isinstance(ending.code, int) else 0)
 
 
 def _child_exit(_server: object, worker: Any) -> None:

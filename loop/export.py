@@ -23,7 +23,7 @@ LOGIT_TOLERANCE = 1e-3
 F1_TOLERANCE = 0.02
 SPARE_ENTITIES = 2
 _COMPARED = 64
-_CALIBRATION = 256
+CALIBRATION = 256
 _FP32 = "fp32.onnx"
 _TRAIN_OTHERWISE = "Train with another train.seed or more data, or with a lower train.learning_rate."
 
@@ -64,7 +64,7 @@ def export_bundle(
     try:
         network = Network(fp32)
         difference = _logit_difference(model, network, judge, padding_id)
-        quantise(fp32, int8, [window.ids.tolist() for window in calibration[:_CALIBRATION]], len(judge.labels.tags))
+        quantise(fp32, int8, [window.ids.tolist() for window in calibration[:CALIBRATION]], len(judge.labels.tags))
         in_torch, in_fp32 = judge.judge(torch_reader(model, padding_id)), judge.judge(onnx_reader(network))
     finally:
         fp32.unlink(missing_ok=True)

@@ -27,11 +27,18 @@ _OPERATORS = ["MatMul", "Gather"]
 FloatArray = npt.NDArray[np.float32]
 
 
-def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], num_tags: int) -> None:
+def quantise(
+    source: Path,
+    target: Path,
+    calibration: Sequence[Sequence[int]],
+    num_tags: int,
+    migration: float = MIGRATION,
+) -> None:
     """Write the INT8 model of the FP32 ONNX file `source` to `target`.
 
     calibration: windows of token ids (special ones included) whose activations say how large each channel gets; none
-    leaves the activations as they are. The classifier's product (num_tags wide) is quantised but not smoothed.
+    leaves the activations as they are. migration: how much of the range moves from them into the weights, 0..1. The
+    classifier's product (num_tags wide) is quantised but not smoothed.
     """
     # Here, since ONNX Runtime is to be loaded by ner.runtime first.
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -40,7 +47,7 @@ def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], n
     model = onnx.load(str(source))
     simplify(model)
     if calibration:
-        smooth_activations(model, calibration, num_tags)
+        smooth_activations(model, calibration, num_tags, migration)
     onnx.save(model, str(smooth))
     try:
         with quiet():
@@ -54,10 +61,12 @@ def quantise(source: Path, target: Path, calibration: Sequence[Sequence[int]], n
     onnx.save(quantised, str(target))
 
 
-def smooth_activations(model: Any, calibration: Iterable[Sequence[int]], num_tags: int) -> None:
+def smooth_activations(
+    model: Any, calibration: Iterable[Sequence[int]], num_tags: int, migration: float = MIGRATION
+) -> None:
     """Put a scaling before each product of activations and weights, in place, and the inverse into the weights.
 
-    factor_j = max|X_j| ** MIGRATION / max|W_j| ** (1 - MIGRATION), over calibration windows and all products that share
+    factor_j = max|X_j| ** migration / max|W_j| ** (1 - migration), over calibration windows and all products that share
     the input (query, key and value), divided by its geometric mean.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -69,7 +78,8 @@ def smooth_activations(model: Any, calibration: Iterable[Sequence[int]], num_tag
     scalings = {}
     for name, nodes in products.items():
         rows = {node.input[1]: numpy_helper.to_array(weights[node.input[1]]) for node in nodes}
-        factor = _factor(largest[name], np.max([np.abs(row).max(axis=1) for row in rows.values()], axis=0))
+        of_weights = np.max([np.abs(row).max(axis=1) for row in rows.values()], axis=0)
+        factor = _factor(largest[name], of_weights, migration)
         for weight, row in rows.items():
             weights[weight].CopyFrom(numpy_helper.from_array(row * factor[:, None], weight))
         scalings[name] = _scaling(model, name, factor)
@@ -94,8 +104,8 @@ def _largest_activations(model: Any, names: list[str], calibration: Iterable[Seq
     return largest
 
 
-def _factor(activations: FloatArray, weights: FloatArray) -> FloatArray:
-    wanted = np.maximum(activations, _LEAST) ** MIGRATION / np.maximum(weights, _LEAST) ** (1 - MIGRATION)
+def _factor(activations: FloatArray, weights: FloatArray, migration: float) -> FloatArray:
+    wanted = np.maximum(activations, _LEAST) ** migration / np.maximum(weights, _LEAST) ** (1 - migration)
     factor: FloatArray = (wanted / np.exp(np.log(wanted).mean())).astype(np.float32)
     return factor
 

@@ -1,0 +1,173 @@
+"""What INT8 costs, and what smoothing gives back: python scripts/bench_quantise.py HOME
+
+HOME is a project with a model in service, as `bench_stackoverflow.py --keep HOME` leaves one. Its adapter is merged and
+exported to FP32 anew, quantised in several ways, and each file is read one window a run, as it is served, on the
+development split (never on the holdout). Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from loop import lora
+from loop.batches import FramedWindow, frame
+from loop.development import Judge, Judgement, Logits, onnx_reader
+from loop.export import CALIBRATION, to_onnx
+from loop.preparation import Prepared, prepare
+from loop.quantise import MIGRATION, quantise
+from loop.quiet import quiet
+from loop.settings import Settings
+from loop.training_settings import TrainSettings
+from ner.decoding import log_softmax
+from ner.network import Network
+from store.projects import project_by_name
+from store.registry import promoted
+from store.session import open_store
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to make the file that is served; `make` reads the FP32 file and writes the other."""
+
+    name: str
+    make: Callable[[Path, Path], object]
+
+
+def main() -> None:
+    """Read the argument, make the files, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home", type=Path, help="a project with a model in service")
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(parser.parse_args().home, Path(scratch))
+
+
+def measure(home: Path, folder: Path) -> None:
+    """Make and read every variant."""
+    prepared, training, adapter = gathered(home)
+    fp32 = folder / "fp32.onnx"
+    to_onnx(merged(prepared, training, adapter), fp32, prepared.windows[0].ids.tolist())
+    reference = Measured.of(fp32, prepared.judge)
+    print(f"{len(prepared.judge.texts)} texts, {prepared.judge.entities} entities, {len(reference.logits)} windows\n")
+    print("| file | F1 | texts that differ from FP32 | KL to FP32, nats a token | ms a window | MB |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    files = {"FP32, graph as exported": fp32}
+    for variant in variants(prepared):
+        files[variant.name] = folder / f"{len(files)}.onnx"
+        variant.make(fp32, files[variant.name])
+    seconds = times(list(files.values()), prepared)
+    for name, path in files.items():
+        Measured.of(path, prepared.judge).print_row(name, reference, seconds[path], path.stat().st_size)
+
+
+def variants(prepared: Prepared) -> Iterator[Variant]:
+    """INT8 without and with the two steps that ours has before and after: simplifying the graph, and smoothing."""
+    calibration = [window.ids.tolist() for window in prepared.windows[:CALIBRATION]]
+    tags = len(prepared.labels.tags)
+    yield Variant("INT8, graph as exported", plain)
+    yield Variant("INT8, graph simplified", partial(quantise, calibration=(), num_tags=tags))
+    for migration in (0.5, MIGRATION, 0.9):
+        smoothed = partial(quantise, calibration=calibration, num_tags=tags, migration=migration)
+        yield Variant(f"INT8, simplified, smoothed by {migration}{' (served)' * (migration == MIGRATION)}", smoothed)
+
+
+def plain(source: Path, target: Path) -> None:
+    """What ONNX Runtime's own tool makes of the file."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        str(source),
+        str(target),
+        op_types_to_quantize=["MatMul", "Gather"],
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+
+
+def gathered(home: Path) -> tuple[Prepared, TrainSettings, Path]:
+    """The data and splits that the model in service was trained with, its settings, and the folder of its adapter."""
+    settings = Settings.load(home)
+    store = open_store(settings.store_url)
+    with store.read() as session:
+        project = project_by_name(session, settings.project_name)
+        model = promoted(session, project.id)
+    assert model is not None, "no model is in service there"
+    training = replace(settings.train, seed=model.seed)
+    prepared = prepare(store, settings.model_dir, project, training, True, ())
+    store.close()
+    return prepared, training, settings.model_dir / model.path / lora.ADAPTER
+
+
+def merged(prepared: Prepared, training: TrainSettings, adapter: Path) -> object:
+    """The trained model in torch."""
+    adapted = lora.attach(prepared.base, training, len(prepared.labels.tags))
+    lora.load_weights(adapted, adapter)
+    return lora.merge(adapted)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one file makes of the development split."""
+
+    judgement: Judgement
+    logits: tuple[Logits, ...]
+
+    @staticmethod
+    def of(path: Path, judge: Judge) -> Measured:
+        """Read every window of every text once."""
+        logits: list[Logits] = []
+
+        def read(windows: object) -> list[Logits]:
+            logits.extend(onnx_reader(Network(path))(windows))  # type: ignore[arg-type]
+            return logits
+
+        return Measured(judge.judge(read), tuple(logits))
+
+    def print_row(self, name: str, reference: Measured, seconds: float, size: int) -> None:
+        """A line of the table."""
+        pairs = zip(self.judgement.spans, reference.judgement.spans, strict=True)
+        differing = sum(bare(ours) != bare(theirs) for ours, theirs in pairs)
+        both = zip(reference.logits, self.logits, strict=True)
+        kl = np.concatenate([divergence(theirs, ours) for theirs, ours in both]).mean()
+        cost = f"{1000 * seconds:.2f} | {size / 1e6:.1f}"
+        figures = f"{100 * self.judgement.f1:.2f} | {differing} | {kl:.5f} | {cost}"
+        print(f"| {name} | {figures} |")
+
+
+def bare(spans: object) -> set[tuple[int, int, str]]:
+    """Spans without their scores."""
+    return {(span.start, span.end, span.label) for span in spans}  # type: ignore[attr-defined]
+
+
+def divergence(reference: Logits, other: Logits) -> Logits:
+    """(m,) KL(reference || other) of each token's distribution."""
+    one, two = log_softmax(reference), log_softmax(other)
+    difference: Logits = (np.exp(one) * (one - two)).sum(axis=-1)
+    return difference
+
+
+def times(files: list[Path], prepared: Prepared) -> dict[Path, float]:
+    """Seconds a window on one thread: the best of ROUNDS, in which every file takes its turn."""
+    texts = prepared.judge.texts[:200]
+    windows: list[FramedWindow] = [window for text in texts for window in frame(text, prepared.base.text_encoder)]
+    networks = {path: Network(path) for path in files}
+    best = dict.fromkeys(files, float("inf"))
+    for _ in range(ROUNDS):
+        for path, network in networks.items():
+            begin = time.perf_counter()
+            onnx_reader(network)(windows)
+            best[path] = min(best[path], (time.perf_counter() - begin) / len(windows))
+    return best
+
+
+if __name__ == "__main__":
+    main()

@@ -84,13 +84,11 @@ def plain(source: Path, target: Path) -> None:
     """What ONNX Runtime's own tool makes of the file."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(
-        str(source),
-        str(target),
-        op_types_to_quantize=["MatMul", "Gather"],
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-    )
+    operators = ["MatMul", "Gather"]
+    with quiet():
+        quantize_dynamic(
+            str(source), str(target), op_types_to_quantize=operators, weight_type=QuantType.QInt8, per_channel=True
+        )
 
 
 def gathered(home: Path) -> tuple[Prepared, TrainSettings, Path]:

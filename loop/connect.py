@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from loop.label_studio_client import UNCERTAINTY, LabelStudioClient, LabelStudioError
-from store.projects import link, project_by_id
+from loop.label_studio_client import UNCERTAINTY, LabelStudioClient, LabelStudioError, TaskQuery
+from loop.task_pages import TaskReader
+from loop.task_reading import ReadTask, read_task
+from ner.documents import content_hash
+from ner.errors import ConfigError
+from ner.label_config import LabelConfig
+from store.projects import link, project_by_id, relocate, same_server
+from store.schema import Project
 from store.session import Store
+from store.tasks import latest_tasks
 
 BACKEND_TITLE = "ner-annotation-loop"
 _CONNECTED = "CO"
 _TITLE_CHARS = (3, 50)
+_TASKS_COMPARED = 50
 
 
 @dataclass(frozen=True)
 class Linked:
-    """The project in Label Studio, and whether it was made just now."""
+    """The project in Label Studio, whether it was made just now, and whether an earlier try had made it."""
 
     ls_project_id: int
     created: bool
+    found_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,21 +70,40 @@ def link_project(
 ) -> Linked:
     """Link our project to `ls_project_id`, else to the one it is linked to, else to a new one with its label config.
 
-    Raises LabelStudioError when that project cannot be read, RefusedError when it feeds another project here.
+    A new one that an earlier try made, and was killed before it could link it, is found again by its description.
+    Raises LabelStudioError when that project cannot be read, RefusedError when it feeds another project here,
+    ConfigError for a second server while documents are tied to the tasks of the first.
     """
     with store.read() as session:
         project = project_by_id(session, project_id)
-    known = project.ls_project_id if project.ls_url == client.url else None
+        tied = bool(latest_tasks(session, project_id, 1))
+    if tied and not same_server(project, client.url):
+        raise _second_server(project, client.url)
+    known = project.ls_project_id if same_server(project, client.url) else None
     wanted = ls_project_id if ls_project_id is not None else known
     if wanted is not None:
-        found, created = int(client.project(wanted)["id"]), False
+        linked = Linked(int(client.project(wanted)["id"]), created=False)
     else:
-        made = client.create_project(_fit_title(title or project.name), project.label_config)
-        found, created = int(made["id"]), True
+        linked = _made(client, project, _fit_title(title or project.name))
     with store.transaction() as tx:
-        link(tx, project_id, client.url, found)
+        link(tx, project_id, client.url, linked.ls_project_id)
         tx.commit()
-    return Linked(found, created)
+    return linked
+
+
+def follow_server(store: Store, client: LabelStudioClient, project: Project) -> bool:
+    """Keep the link when its server has another address now, the client's; False when there is nothing to follow.
+
+    Raises ConfigError when the server there holds none of the tasks that are known here, RefusedError when its project
+    feeds another one here.
+    """
+    if project.ls_project_id is None or same_server(project, client.url):
+        return False
+    _check_same_tasks(store, client, project, project.ls_project_id)
+    with store.transaction() as tx:
+        relocate(tx, project.id, client.url)
+        tx.commit()
+    return True
 
 
 def prepare_queue(client: LabelStudioClient, ls_project_id: int) -> None:
@@ -95,6 +124,47 @@ def connect_backend(client: LabelStudioClient, ls_project_id: int, account: Back
         client.delete_backend(int(row["id"]))
     row = kept or _add(client, ls_project_id, account)
     return BackendConnected(int(row["id"]), kept is None, len(removed), _one_webhook(client, ls_project_id, account))
+
+
+def _made(client: LabelStudioClient, project: Project, title: str) -> Linked:
+    mark = _mark(project)
+    orphan = next((one for one in client.projects(title) if mark in str(one.get("description"))), None)
+    if orphan is not None:
+        return Linked(int(orphan["id"]), created=False, found_again=True)
+    made = client.create_project(title, project.label_config, description=f"Made by `loop connect` ({mark}).")
+    return Linked(int(made["id"]), created=True)
+
+
+def _mark(project: Project) -> str:
+    """What tells a project in Label Studio that was made for ours from any other of its title."""
+    return "loop-" + hashlib.sha256(f"{project.slug} {project.salt}".encode()).hexdigest()[:12]
+
+
+def _check_same_tasks(store: Store, client: LabelStudioClient, project: Project, ls_project_id: int) -> None:
+    """One known task with its known text is enough: ids alone begin at 1 on every server."""
+    with store.read() as session:
+        known = latest_tasks(session, project.id, _TASKS_COMPARED)
+    config = LabelConfig.parse(str(client.project(ls_project_id)["label_config"]))
+    page = TaskReader(client, ls_project_id).read(TaskQuery(ids=tuple(known))) if known else None
+    read = [read_task(task, config) for task in page.tasks] if page is not None else []
+    same = any(isinstance(task, ReadTask) and known[task.task_id] == content_hash(task.document.text) for task in read)
+    if known and not same:
+        raise ConfigError(
+            "a server that has moved holds the tasks that are known here",
+            value=f"none of {len(known)} looked for in project {ls_project_id} on {client.url}",
+            next_step=f"Correct LABEL_STUDIO_URL: the project was linked to {project.ls_url}. {_ANOTHER}",
+        )
+
+
+_ANOTHER = "For another server make another project with `loop init`."
+
+
+def _second_server(project: Project, url: str) -> ConfigError:
+    return ConfigError(
+        "a project's tasks are those of one Label Studio server",
+        value=f"tasks of project {project.ls_project_id} on {project.ls_url}, and now {url}",
+        next_step=f"If it is the same server at a new address: `loop connect --moved`. {_ANOTHER}",
+    )
 
 
 def _serves(row: dict[str, Any], account: BackendAccount) -> bool:

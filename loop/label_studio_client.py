@@ -32,6 +32,7 @@ _PULLED = (
     "result,completed_by,was_cancelled,ground_truth,lead_time,parent_prediction"
 )
 _IDS_IN_A_QUERY = 300  # the query stands in the URL
+_PROJECTS_ON_A_PAGE = 100
 _ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
 
 _SHOWN = 200
@@ -100,6 +101,19 @@ class LabelStudioClient:
         found = _object(self.http.get(f"/api/projects/{project_id}/"))
         _field(found, "id", int), _field(found, "label_config", str)
         return found
+
+    def projects(self, title: str) -> list[Json]:
+        """The projects with exactly this title that the user sees."""
+        found: list[Json] = []
+        page = 1
+        while True:
+            asked = {"title": title, "page": page, "page_size": _PROJECTS_ON_A_PAGE}
+            answer = _object(self.http.get("/api/projects/", asked))
+            listed = _objects(_field(answer, "results", list))
+            found += [one for one in listed if one.get("title") == title]
+            if answer.get("next") is None:
+                return found
+            page += 1
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> Json:
         """A new project. Label Studio wants titles of 3 to 50 characters."""

@@ -10,7 +10,7 @@ from ner.bundle import load_bundle
 from ner.errors import BundleError, ConfigError
 from ner.label_config import LabelConfig
 from ner.tagger import Tagger
-from store.projects import project_by_name, relocate, set_label_config
+from store.projects import project_by_name, set_label_config
 from store.registry import model
 from store.schema import Project
 from store.session import Store
@@ -38,15 +38,6 @@ def current_project(store: Store, settings: Settings) -> Project:
         project = set_label_config(tx, project.id, written, labels)
         tx.commit()
     return project
-
-
-def follow_server(store: Store, project: Project, url: str) -> None:
-    """Keep the link when the server that the project is linked to has moved to `url`; nothing for an unlinked one."""
-    if project.ls_project_id is None or project.ls_url == url.rstrip("/"):
-        return
-    with store.transaction() as tx:
-        relocate(tx, project.id, url)
-        tx.commit()
 
 
 def open_tagger(store: Store, settings: Settings, project: Project, version: str | None = None) -> Tagger:

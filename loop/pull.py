@@ -34,6 +34,7 @@ KIND = "pull"
 UNSERVABLE = "Label Studio cannot serve this task"
 _PAGE_SIZE = 100
 _RUNS_KEPT = 500
+_RELINK = "Correct LABEL_STUDIO_URL, or say `loop connect --moved` if it is the same server at a new address."
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,6 @@ def linked_project_id(project: Project, client: LabelStudioClient) -> int:
         raise ConfigError(
             f"project {project.name!r} is linked to a project on {client.url}",
             value=f"{project.ls_project_id} on {project.ls_url}" if project.ls_project_id else "no link",
-            next_step="Link it with `loop connect`.",
+            next_step=_RELINK if project.ls_project_id else "Link it with `loop connect`.",
         )
     return project.ls_project_id

@@ -146,6 +146,11 @@ def relocate(tx: Transaction, project_id: int, ls_url: str) -> Project:
     return project
 
 
+def same_server(project: Project, url: str) -> bool:
+    """Whether the project is linked to the server at `url`."""
+    return project.ls_url == normal_url(url)
+
+
 def normal_url(url: str) -> str:
     """The address without a slash at its end."""
     return url.rstrip("/")

@@ -83,6 +83,14 @@ def live_task_ids(session: Session, project_id: int) -> set[int]:
     return {task for task in session.scalars(query) if task is not None}
 
 
+def latest_tasks(session: Session, project_id: int, number: int) -> dict[int, str]:
+    """Content hashes by task id of the `number` live tasks with the highest ids."""
+    query = select(Document.ls_task_id, Document.content_hash)
+    query = query.where(Document.project_id == project_id, Document.deleted_at.is_(None))
+    query = query.where(Document.ls_task_id.is_not(None)).order_by(Document.ls_task_id.desc()).limit(number)
+    return {task: digest for task, digest in session.execute(query) if task is not None}
+
+
 def count_live_tasks(session: Session, project_id: int) -> int:
     """How many tasks were not seen to be gone."""
     query = select(func.count(Document.ls_task_id))

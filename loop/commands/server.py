@@ -34,15 +34,18 @@ def connect(
         bool, typer.Option("--moved", help="The server is the one already linked, at another address now.")
     ] = False,
 ) -> int | None:
-    """Tie the project to one in Label Studio, and the ML backend to that. However often: nothing is doubled."""
-    from loop.connect import connect_backend, link_project, prepare_queue
+    """Tie the project to one in Label Studio, and the ML backend to that. However often: nothing is doubled.
+
+    Another server than the one whose tasks are known here is refused. If LABEL_STUDIO_URL changed because the server
+    moved, say --moved: the tasks there are compared with the known ones, and every tie stays.
+    """
+    from loop.connect import connect_backend, follow_server, link_project, prepare_queue
     from loop.doctor.diagnosis import account_of
-    from loop.projects import follow_server
     from loop.pushing import push as push_texts
 
     store, client, project = invocation.store, invocation.client, invocation.project
     if moved:
-        follow_server(store, project, client.url)
+        follow_server(store, client, project)
     linked = link_project(
         store, client, project.id, ls_project_id=ls_project or invocation.settings.label_studio.project_id
     )
@@ -50,7 +53,8 @@ def connect(
     pushed = push_texts(store, client, project) if push else 0
     rows = connect_backend(client, linked.ls_project_id, account_of(invocation.settings)) if backend else None
     where = f"{client.url}/projects/{linked.ls_project_id}"
-    said = f"{'Made' if linked.created else 'Linked'} project {linked.ls_project_id}: {where}"
+    again = " (an earlier try had made it)" if linked.found_again else ""
+    said = f"{'Made' if linked.created else 'Linked'} project {linked.ls_project_id}{again}: {where}"
     tasks = [f"{pushed:,} texts are tasks now."] if push else []
     done = [f"ML backend {'connected' if rows.added else 'was connected already'}."] if rows else []
     invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *tasks, *done)

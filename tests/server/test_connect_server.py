@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loop.connect import BackendAccount, connect_backend
+from loop.connect import BackendAccount, connect_backend, link_project
 from loop.label_studio_client import LabelStudioClient, LabelStudioError
+from store.projects import create_project
+from store.session import open_store
 from tests.fakes import StubBackend
 from tests.server.real_label_studio import free_port
 
@@ -90,3 +93,24 @@ def test_a_backend_that_is_down_or_refuses_is_an_error_and_leaves_no_row(
             connect_backend(client, project_id, account)
         assert "wrong" not in str(refused.value)
         assert client.backends(project_id) == []
+
+
+def test_a_project_that_a_killed_connect_left_behind_is_found_by_its_description(
+    client: LabelStudioClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    with store.transaction() as tx:
+        project = create_project(tx, "orphan & co", label_config=CONFIG, labels=["SOFTWARE", "OS"])
+        tx.commit()
+    client.create_project("orphan & co", CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr("loop.connect.link", killed)
+        with pytest.raises(KeyboardInterrupt):
+            link_project(store, client, project.id)
+    again = link_project(store, client, project.id)
+    store.close()
+    assert again.found_again
+    assert len(client.projects("orphan & co")) == 2

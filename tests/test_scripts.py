@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +23,9 @@ INTERPRETER = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$ASKED"
 case "$*" in
     *sys.version_info*) exit "${TOO_OLD:-0}" ;;
-    "-m venv"*) mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" ;;
-    *"pip install"*) exit "${PIP_FAILS:-0}" ;;
-    --version) echo "Python 3.12.0" ;;
+    "-m venv"*) mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" && touch "${@: -1}/pyvenv.cfg" ;;
+    *"pip install"*) printf '%b' "${PIP_SAYS:-}"; sleep "${PIP_TAKES:-0}"; exit "${PIP_FAILS:-0}" ;;
+    --version) echo "Python ${VERSION:-3.12.0}" ;;
 esac
 exit 0
 """
@@ -42,19 +45,39 @@ class Clone:
 
     def run(self, script: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "asked").unlink(missing_ok=True)
+        command = [str(self.folder / script), *words]
+        return subprocess.run(command, env=self.environ(environ), cwd="/", capture_output=True, text=True)
+
+    def start(self, script: str, **environ: str) -> subprocess.Popen[str]:
+        """Run it beside the test, in a process group of its own, and return once pip is at work."""
+        (self.folder / "asked").unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [str(self.folder / script)],
+            env=self.environ(environ),
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        wait_until(lambda: self.installs != [])
+        return process
+
+    def environ(self, more: dict[str, str]) -> dict[str, str]:
         path = f"{self.folder / 'tools'}:{os.environ['PATH']}"
         given = {"PATH": path, "HOME": str(self.folder), "ASKED": str(self.folder / "asked")}
-        return subprocess.run(
-            [str(self.folder / script), *words],
-            env=given | {"PYTHON": str(self.folder / "tools" / "python3")} | environ,
-            cwd="/",
-            capture_output=True,
-            text=True,
-        )
+        return given | {"PYTHON": str(self.folder / "tools" / "python3")} | more
 
     @property
     def installs(self) -> list[str]:
         return [line for line in self.asked if "pip install" in line]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -125,10 +148,99 @@ def test_a_broken_environment_is_made_anew(clone: Clone):
     assert len(clone.installs) == 2
 
 
-def test_a_machine_without_a_fitting_python_is_told_so(clone: Clone):
-    done = clone.run("scripts/up", TOO_OLD="1", PATH=f"{clone.folder / 'tools'}:/usr/bin:/bin")
+def test_an_environment_of_a_python_that_does_not_fit_is_made_anew(clone: Clone):
+    clone.run("scripts/up")
+    with (clone.folder / "requirements.lock").open("a") as lock:
+        lock.write("another==1.0\n")
+    old = INTERPRETER.replace("${TOO_OLD:-0}", "1")
+    write_program(clone.folder / ".venv" / "bin" / "python", old)
+    assert clone.run("scripts/up").returncode == 0
+    assert any(line.startswith("-m venv --clear") for line in clone.asked)
+
+
+def test_a_folder_that_holds_something_else_is_never_emptied(clone: Clone):
+    mine = clone.folder / "mine"
+    write_program(mine / "thesis.txt", "all of it")
+    done = clone.run("scripts/up", LOOP_VENV=str(mine))
     assert done.returncode == 3
-    assert "Python 3.11, 3.12 or 3.13 is needed" in done.stderr
+    assert str(mine) in done.stderr
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
+def test_a_machine_without_a_fitting_python_is_told_so(clone: Clone):
+    found = {"TOO_OLD": "1", "VERSION": "3.9.2", "PATH": f"{clone.folder / 'tools'}:/usr/bin:/bin"}
+    done = clone.run("scripts/up", PYTHON="", **found)
+    assert done.returncode == 3
+    assert "Python 3.11, 3.12 or 3.13 is needed: got python3 (Python 3.9.2)" in done.stderr
+    assert "PYTHON=/path/to/python3" in done.stderr
+
+
+@pytest.mark.parametrize(("word", "shown"), [("tools/python3", "Python 3.9.2"), ("nope", "no Python that runs")])
+def test_a_chosen_python_that_does_not_fit_is_named_and_not_replaced(clone: Clone, word: str, shown: str):
+    chosen = str(clone.folder / word)
+    done = clone.run("scripts/up", PYTHON=chosen, TOO_OLD="1", VERSION="3.9.2")
+    assert done.returncode == 3
+    assert f"got {chosen} ({shown})" in done.stderr
+    assert "unset PYTHON" in done.stderr
+    assert not (clone.folder / ".venv").exists()
+
+
+# What pip says, and what ends it
+
+
+def test_what_pip_says_goes_to_a_file_and_its_last_words_are_shown_when_it_fails(clone: Clone):
+    noise = r"WARNING: Location 'file:///wheels/x/' is ignored: it is neither a file nor a directory.\n"
+    said = r"Looking in indexes: https://somewhere\n" + noise * 50 + r"ERROR: no such package\n"
+    good = clone.run("scripts/up", PIP_SAYS=said)
+    assert good.returncode == 0
+    assert "Location" not in good.stderr + good.stdout
+    (clone.folder / ".venv" / "bin" / "python").unlink()
+    bad = clone.run("scripts/up", PIP_SAYS=said, PIP_FAILS="1")
+    assert bad.returncode == 1
+    assert "ERROR: no such package" in bad.stderr
+    assert "Location" not in bad.stderr
+    assert "somewhere" not in bad.stderr
+    log = clone.folder / ".venv" / "install.log"
+    assert str(log) in bad.stderr
+    assert log.read_text().count("Location") == 50
+
+
+def test_a_killed_installation_over_a_finished_one_is_made_again(clone: Clone):
+    clone.run("scripts/up")
+    lock = clone.folder / "requirements.lock"
+    before = lock.read_text()
+    lock.write_text(before + "another==1.0\n")
+    killed = clone.start("scripts/up", PIP_TAKES="60")
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    lock.write_text(before)
+    assert clone.run("scripts/up").returncode == 0
+    assert len(clone.installs) == 2
+
+
+def test_a_second_installation_says_that_it_waits(clone: Clone):
+    first = clone.start("scripts/up", PIP_TAKES="2")
+    second = clone.run("scripts/up")
+    assert first.wait(60) == second.returncode == 0
+    assert f"Waiting for another installation into {clone.folder / '.venv'}" in second.stderr
+    assert "Installing" not in second.stderr
+
+
+def test_ctrl_c_ends_an_installation_with_one_line_and_nothing_stays_behind(clone: Clone):
+    process = clone.start("scripts/up", PIP_TAKES="60")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "Interrupted. Run this again to install the rest."
+    wait_until(lambda: not is_there(process.pid))
+
+
+def is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # Testing

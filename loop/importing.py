@@ -1,4 +1,8 @@
-"""`loop import`: the records of a file into the store, all of them or none, and again without doubling any."""
+"""`loop import`: the records of a file into the store, and again without doubling any.
+
+A file is checked whole before anything of it is stored, and stored a batch at a time, so that annotators, pulls and
+trainings do not wait for a big one. An import that was cut short is completed by the same import again.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from loop.formats.checking import LabelRule, check_record, labels_of
 from loop.formats.reading import AUTO, detect_format, open_input, read_records
 from loop.formats.records import Annotation, Problem, Record
+from loop.formats.stored_names import settle_names
 from ner.errors import InputError
 from ner.label_studio import OVERLAPS, LabelConfig, SetAside, read_result, to_result
 from ner.spans import Span, drop_overlaps
 from store.annotations import FILE, NewAnnotation, append_annotations
-from store.documents import AddedCounts, NewDocument, add_documents
+from store.documents import AddedCounts, NewDocument, add_documents, revive_documents
 from store.schema import Project
 from store.session import Store, Transaction
 from store.set_aside import NewSetAside, save_set_aside
@@ -48,7 +55,8 @@ class Imported:
 
     `splits`: documents added, by split. `kept_elsewhere`: known documents of another split than asked, which stay
     there. `not_held_out`: asked into the holdout, but a model was trained on them. `dropped_labels`: spans that the
-    label map drops, by label. `set_aside`: records (with --skip-bad) and regions, by reason.
+    label map drops, by label. `set_aside`: records (with --skip-bad) and regions, by reason. `revived`: known documents
+    whose task was deleted in Label Studio, and that are back without a task, since the file brings labels for them.
     """
 
     file: str
@@ -62,6 +70,7 @@ class Imported:
     splits: Mapping[str, int] = field(default_factory=dict)
     kept_elsewhere: int = 0
     not_held_out: int = 0
+    revived: int = 0
     dropped_labels: Mapping[str, int] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
 
@@ -77,23 +86,41 @@ def import_file(
     skip_bad: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Imported:
-    """Store the records of a file in one transaction; known documents and unchanged annotations add nothing.
+    """Store the records of a file; known documents and unchanged annotations add nothing.
 
     A record with spans becomes a ground-truth annotation. With `skip_bad` the records that break a rule are set
-    aside in the store with their reason; without, they raise RejectedFileError, naming the first five by line.
+    aside in the store with their reason; without, they raise RejectedFileError, naming the first five by line, before
+    anything is stored.
     """
     file_format = detect_format(path) if file_format == AUTO else file_format
     config = LabelConfig.parse(project.label_config)
-    work = _Import(project, config, LabelRule(tuple(project.labels), label_map), split, path.name)
-    with open_input(path) as stream, store.transaction() as tx:
-        records = read_records(stream, path.stem, file_format, config.data_field)
-        for batch in _batches(work.checked(records)):
-            if skip_bad or not work.problem_count:
-                work.store(tx, batch)
+
+    def begin() -> tuple[_Import, Iterator[list[Record | Problem]]]:
+        stream.seek(0)
+        work = _Import(project, config, LabelRule(tuple(project.labels), label_map), split, path.name)
+        return work, _batches(work.checked(read_records(stream, path.stem, file_format, config.data_field)))
+
+    with open_input(path) as stream:
+        if not skip_bad:
+            _refuse_bad(store, *begin())
+        work, batches = begin()
+        for batch in batches:
+            with store.transaction() as tx:
+                work.store(tx, work.settled(tx.session, batch), skip_bad)
+                tx.commit()
             progress(work.records)
-        work.finish(tx, skip_bad)
-        tx.commit()
+        with store.transaction() as tx:
+            work.finish(tx)
+            tx.commit()
     return work.result(file_format)
+
+
+def _refuse_bad(store: Store, work: _Import, batches: Iterable[list[Record | Problem]]) -> None:
+    """Read the file to its end without storing anything; raises RejectedFileError for what breaks a rule in it."""
+    for batch in batches:
+        with store.read() as session:
+            work.settled(session, batch)
+    work.check_good()
 
 
 @dataclass
@@ -117,15 +144,20 @@ class _Import:
         """The records that obey the rules, in the project's labels; the others as Problems."""
         for record in records:
             self.records += 1
-            checked = self._check(record)
-            if isinstance(checked, Problem):
-                self.problem_count += 1
-                if len(self.problems) < SHOWN_PROBLEMS:
-                    self.problems.append(checked)
-            yield checked
+            yield self._check(record)
 
-    def store(self, tx: Transaction, batch: list[Record | Problem]) -> None:
-        """The good records of a batch as documents, annotations and votes; the bad ones set aside."""
+    def settled(self, session: Session, batch: list[Record | Problem]) -> list[Record | Problem]:
+        """The batch under names that are free in the store; what breaks a rule is counted."""
+        settled = settle_names(session, self.project.id, batch)
+        problems = [item for item in settled if isinstance(item, Problem)]
+        self.problem_count += len(problems)
+        self.problems += problems[: SHOWN_PROBLEMS - len(self.problems)]
+        return settled
+
+    def store(self, tx: Transaction, batch: list[Record | Problem], skip_bad: bool) -> None:
+        """The good records of a batch as documents, annotations and votes; the bad ones set aside or refused."""
+        if not skip_bad:
+            self.check_good()
         good = [item for item in batch if isinstance(item, Record)]
         added = add_documents(tx, self.project.id, map(_document, good), self.split)
         annotations = [
@@ -135,16 +167,21 @@ class _Import:
         ]
         appended = append_annotations(tx, annotations)
         self.reasons.update(item.reason for _, annotation in annotations for item in annotation.set_aside)
+        labelled = {document for document, _ in annotations}
+        self.counts["revived"] += revive_documents(tx, self.project.id, labelled)
         self._count(added, appended.added, appended.unchanged)
         self._gather_votes(zip(added.document_ids, good, strict=True))
         self._set_aside(tx, [item for item in batch if isinstance(item, Problem)])
 
-    def finish(self, tx: Transaction, skip_bad: bool) -> None:
-        """Refuse the file when it holds nothing, or problems that are not to be skipped; else store its votes."""
+    def check_good(self) -> None:
+        """Raise RejectedFileError when anything so far breaks a rule."""
+        if self.problem_count:
+            raise RejectedFileError(self.name, self.problems, self.problem_count)
+
+    def finish(self, tx: Transaction) -> None:
+        """Store the votes; InputError for a file that holds nothing."""
         if not self.records:
             raise InputError("a file to import holds a record", value=self.name, next_step="Check the file.")
-        if self.problem_count and not skip_bad:
-            raise RejectedFileError(self.name, self.problems, self.problem_count)
         if self.votes:
             replace_votes(tx, self.project.id, self._merged_votes(tx))
 

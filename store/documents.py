@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ner.documents import check_text, content_hash
 from ner.errors import InputError
 from store.annotations import has_live_annotation
-from store.bulk import insert_rows, select_in
+from store.bulk import chunks, insert_rows, select_in
 from store.columns import utc_now
 from store.projects import lock_project
 from store.schema import POOL, Document, Project, Split
@@ -104,6 +104,23 @@ def add_documents(tx: Transaction, project_id: int, documents: Iterable[NewDocum
         not_held_out=tuple(item.external_id for item, at in zip(new, placed, strict=True) if at.reason == TRAINED_ON),
         document_ids=tuple(ids[item.external_id] for item in keyed),
     )
+
+
+def texts_by_name(session: Session, project_id: int, external_ids: Iterable[str]) -> dict[str, str]:
+    """Content hashes by external id, of those that name a document (deleted ones too)."""
+    query = select(Document.external_id, Document.content_hash).where(Document.project_id == project_id)
+    return {row[0]: row[1] for row in select_in(session, query, Document.external_id, set(external_ids))}
+
+
+def revive_documents(tx: Transaction, project_id: int, document_ids: Iterable[int]) -> int:
+    """Bring back those that were deleted, as documents that are in no Label Studio; gives how many."""
+    lock_project(tx, project_id)
+    deleted = select(Document.id).where(Document.project_id == project_id, Document.deleted_at.is_not(None))
+    ids = [row[0] for row in select_in(tx.session, deleted, Document.id, set(document_ids))]
+    for chunk in chunks(ids):
+        back = update(Document).where(Document.id.in_(chunk))
+        tx.session.execute(back.values(deleted_at=None, ls_task_id=None, ls_updated_at=None, is_labeled=False))
+    return len(ids)
 
 
 def stored_documents(

@@ -63,8 +63,8 @@ def import_files(
 
     A JSON Lines record has `text`, and by choice `spans` ({start, end, label}, half-open, in characters), `id`, `doc`
     (texts of one doc stay in one split), `meta` and `weak`. Without `spans` a text is unlabelled; `spans: []` says
-    that it holds no entity. Labels are renamed by [label_map] of loop.toml. A file is stored whole or not at all, and
-    importing it again adds nothing.
+    that it holds no entity. Labels are renamed by [label_map] of loop.toml. A file is checked whole
+    before anything of it is stored, and importing it again adds nothing, or what an interrupted import left out.
     """
     from loop.importing import import_file
 
@@ -104,6 +104,8 @@ def notes(one: object) -> list[str]:
     said += [f"Set aside: {count:,} x {reason}." for reason, count in sorted(one.set_aside.items())]
     if one.kept_elsewhere:
         said.append(f"{one.kept_elsewhere:,} known documents stand in another split and stay there.")
+    if one.revived:
+        said.append(f"{one.revived:,} documents whose task was deleted are back, with the labels of this file.")
     if one.not_held_out:
         said.append(f"{one.not_held_out:,} went to train: a model was trained on them, so they cannot be held out.")
     return said

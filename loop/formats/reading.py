@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from loop.formats.conll import read_conll
@@ -20,13 +23,19 @@ _BY_SUFFIX = {".jsonl": JSONL, ".ndjson": JSONL, ".conll": CONLL, ".iob": CONLL,
 
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for reading bytes; InputError when it cannot be."""
+    """The file, open for reading bytes, however often; InputError when it cannot be."""
     try:
         stream = path.open("rb")
     except OSError as error:
         raise InputError(f"{path} can be read", value=error.strerror, next_step="Check the name.") from error
     with stream:
-        yield stream
+        if stream.seekable():
+            yield stream
+            return
+        with TemporaryFile() as copy:  # of a pipe, which gives what it holds only once
+            shutil.copyfileobj(stream, copy)
+            copy.seek(0)
+            yield copy
 
 
 def detect_format(path: Path) -> str:
@@ -40,9 +49,10 @@ def detect_format(path: Path) -> str:
 
 
 def read_records(stream: BinaryIO, stem: str, file_format: str, data_field: str) -> Iterator[Record | Problem]:
-    """The records of a stream in one of FORMATS but "auto"; an id that stands twice makes the later one a Problem.
+    """The records of a stream in one of FORMATS but "auto".
 
-    `stem` begins the ids of records without one; `data_field` is where a Label Studio task holds its text.
+    Where an id stands twice, the later record is known by its `fallback_id`; without one it becomes a Problem. `stem`
+    begins the ids of records without one; `data_field` is where a Label Studio task holds its text.
     """
     readers: dict[str, Callable[[], Iterator[Record | Problem]]] = {
         JSONL: lambda: read_jsonl(stream, stem),
@@ -58,11 +68,15 @@ def _each_id_once(records: Iterator[Record | Problem]) -> Iterator[Record | Prob
     places: dict[str, str] = {}
     for record in records:
         if isinstance(record, Record) and record.external_id is not None:
-            first = places.setdefault(record.external_id, record.where)
+            name = record.external_id
+            if name in places and record.fallback_id is not None and not record.fallback_id.endswith(f":{name}"):
+                name = record.fallback_id  # two tasks that bear one name, not one task twice
+                record = replace(record, external_id=name, fallback_id=None)
+            first = places.setdefault(name, record.where)
             if first != record.where:
                 error = InputError(
                     "an id stands once in a file",
-                    value=f"{record.external_id}, first on {first}",
+                    value=f"{name}, first on {first}",
                     next_step="Give each record its own id, or leave ids out.",
                 )
                 yield Problem(record.where, error, record.text[:500])

@@ -1,12 +1,14 @@
-"""A file goes into the store whole or not at all, again without doubling, and comes out as it went in."""
+"""A file goes into the store whole, or not at all where a record is bad; again it doubles nothing."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -20,12 +22,13 @@ from ner.errors import ConfigError, InputError
 from ner.label_studio import LabelConfig
 from ner.spans import Span
 from store.annotations import history
-from store.documents import stored_documents
+from store.documents import NewDocument, stored_documents
 from store.gold import gold
-from store.projects import create_project
+from store.projects import create_project, set_overlap
 from store.schema import Project
 from store.session import Store, open_store
 from store.set_aside import list_set_aside
+from store.tasks import live_task_ids, mark_deleted, upsert_task, upsert_tasks
 from store.votes import votes
 
 
@@ -92,10 +95,64 @@ def test_changed_spans_are_a_second_version_and_the_gold(desk: Desk):
     assert desk.gold() == {"e": ()}
 
 
-def test_an_id_that_names_another_text_is_refused_with_the_id(desk: Desk):
+def test_an_id_that_names_another_text_is_refused_with_its_line_or_set_aside(desk: Desk):
     desk.lines(EXCEL)
-    with pytest.raises(InputError, match="such as e"):
-        desk.lines({"id": "e", "text": "Word hangs"})
+    records = {"id": "f", "text": "fine"}, {"id": "e", "text": "Word hangs"}
+    with pytest.raises(RejectedFileError, match="line 2: a document's id names one text, for good: got e"):
+        desk.lines(*records)
+    assert desk.count() == 1
+    result = desk.lines(*records, skip_bad=True)
+    assert (result.added, result.set_aside) == (1, {"a document's id names one text, for good": 1})
+
+
+@pytest.mark.parametrize("key", ["id", "doc"])
+def test_an_id_that_no_store_can_hold_is_named_with_its_line_and_skip_bad_skips_it(desk: Desk, key: str):
+    records = EXCEL, {"text": "Word hangs", key: "x" * 501}
+    with pytest.raises(RejectedFileError, match=r"line 2: a .* is a string of 1 to 500 characters"):
+        desk.lines(*records)
+    assert desk.lines(*records, skip_bad=True).added == 1
+    assert desk.lines({"text": "Word hangs", key: "x" * 500}).added == 1
+
+
+def test_a_big_file_lets_others_write_between_its_batches_and_is_completed_when_cut_short(desk: Desk):
+    records = [{"id": str(n), "text": f"text {n}", "spans": []} for n in range(2500)]
+
+    def cut_short(read: int) -> None:
+        with desk.store.transaction() as tx:  # would wait for ever if the import held the store
+            set_overlap(tx, desk.project.id, {"read": read})
+            tx.commit()
+        if read == 2000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.lines(*records, progress=cut_short)
+    assert desk.count() == 2000
+    again = desk.lines(*records)
+    assert (again.added, again.known, again.labelled, again.unchanged) == (500, 2000, 500, 2000)
+
+
+def test_labels_for_a_text_whose_task_was_deleted_bring_it_back_and_a_bare_text_does_not(desk: Desk):
+    desk.lines({"id": "e", "text": "Excel hangs"})
+    with desk.store.transaction() as tx:
+        upsert_task(tx, desk.project.id, NewDocument("Excel hangs", "e", ls_task_id=7))
+        mark_deleted(tx, desk.project.id, [7])
+        tx.commit()
+    assert desk.lines({"id": "e", "text": "Excel hangs"}).revived == 0
+    assert desk.gold() == {}
+    assert desk.lines(EXCEL).revived == 1
+    assert desk.gold() == {"e": (Span(0, 5, "SOFTWARE"),)}
+    with desk.store.read() as session:
+        assert live_task_ids(session, desk.project.id) == set()
+    assert desk.lines(EXCEL).revived == 0
+
+
+def test_a_pipe_is_imported_as_a_file_is(desk: Desk):
+    path = desk.folder / "pipe.jsonl"
+    os.mkfifo(path)
+    writer = Thread(target=path.write_text, args=(json.dumps(EXCEL),))
+    writer.start()
+    assert import_file(desk.store, desk.project, path, "train").added == 1
+    writer.join()
 
 
 @pytest.mark.parametrize(
@@ -241,6 +298,37 @@ def test_each_annotation_of_an_export_is_kept_and_what_cannot_be_learned_from_is
     assert result.set_aside == {"label outside the config": 1, "span outside the text": 1}
     assert desk.imported("export.json", json.dumps(tasks)).labelled == 0
     assert "task:3" not in desk.gold()
+
+
+def named_task(number: int, text: str, **data: Any) -> dict[str, Any]:
+    return exported_task(number, [region(0, 5, "SOFTWARE")]) | {"data": {"text": text, **data}}
+
+
+def test_exports_of_two_servers_whose_task_ids_clash_are_both_imported_and_again_add_nothing(desk: Desk):
+    here, there = [named_task(1, "Excel hangs")], [named_task(1, "Excel froze"), named_task(2, "Excel slow")]
+    for added in (1, 0):
+        assert desk.imported("here.json", json.dumps(here)).added == added
+        assert desk.imported("there.json", json.dumps(there)).added == 2 * added
+    assert set(desk.gold()) == {"task:1", "there:task:1", "task:2"}
+
+
+def test_the_tasks_of_an_imported_export_are_tied_to_it_whichever_name_it_got(desk: Desk):
+    desk.lines({"id": "task:1", "text": "another text"})
+    desk.imported("export.json", json.dumps([named_task(1, "Excel hangs"), named_task(2, "Excel slow")]))
+    tasks = [NewDocument("Excel hangs", ls_task_id=1), NewDocument("Excel slow", ls_task_id=2)]
+    with desk.store.transaction() as tx:
+        stored = upsert_tasks(tx, desk.project.id, tasks)
+        tx.commit()
+    assert (stored.added, stored.known) == (0, 2)
+    assert desk.count() == 3
+
+
+def test_two_tasks_that_bear_one_name_are_two_documents_and_one_task_twice_is_a_problem(desk: Desk):
+    twins = [named_task(1, "Excel hangs", id="a"), named_task(2, "Excel froze", id="a")]
+    assert desk.imported("twins.json", json.dumps(twins)).added == 2
+    assert set(desk.gold()) == {"a", "twins:task:2"}
+    with pytest.raises(RejectedFileError, match="an id stands once in a file"):
+        desk.imported("twice.json", json.dumps([named_task(9, "Excel hangs"), named_task(9, "Excel hangs")]))
 
 
 # Formats, in and out

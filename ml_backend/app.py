@@ -10,11 +10,12 @@ from flask import Flask, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
+from ml_backend.answers import encode, failure
 from ml_backend.backend import Backend, health
 from ml_backend.gate import Gate
 from ml_backend.payload import read_body, read_json, read_project_id
 from ml_backend.predict import find_project
-from ml_backend.predict_route import answer_predict, encode, failure, refusal
+from ml_backend.predict_route import answer_predict, refusal
 from ml_backend.refusals import UnknownProjectError, error_body
 from ml_backend.settings import Settings
 from ner.errors import InputError, RuleError

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ml_backend.answers import Answer, encode
 from ml_backend.auth import REALM
 from ml_backend.backend import Backend
-from ml_backend.predict_route import Answer, answer_predict, encode
+from ml_backend.predict_route import answer_predict
 from ml_backend.refusals import error_body
 
 if TYPE_CHECKING:

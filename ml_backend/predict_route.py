@@ -6,20 +6,18 @@ text does. Every other route, and every other method here, is Flask's.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ml_backend.answers import Answer, failure
 from ml_backend.backend import Backend
 from ml_backend.payload import read_body, read_json, read_predict
 from ml_backend.predict import find_project, predict
-from ml_backend.refusals import as_json, error_body, status_of
+from ml_backend.refusals import as_json, status_of
 from ner.errors import RuleError
 
 log = logging.getLogger(__name__)
-
-Answer = tuple[int, dict[str, Any]]
 
 
 def answer_predict(environ: Mapping[str, Any], backend: Backend) -> tuple[Answer, str]:
@@ -45,13 +43,3 @@ def refusal(route: str, error: RuleError) -> Answer:
     status = status_of(error)
     log.warning("%s refused (%d): %s", route, status, error.rule)
     return status, as_json(error)
-
-
-def failure(error: Exception) -> Answer:
-    """The answer when something happened that nobody foresaw; what it was stands in the log only."""
-    return 500, error_body("the backend answers", type(error).__name__, "See the backend's log.")
-
-
-def encode(content: dict[str, Any]) -> bytes:
-    """Compact JSON in ASCII, so that any text comes through any client."""
-    return json.dumps(content, separators=(",", ":")).encode()

@@ -44,6 +44,8 @@ _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; 3 when the configuration is wrong or the port is taken."""
+    for number in _ENDING:  # gunicorn's own handlers come later
+        signal.signal(number, _leave)
     try:
         settings = Settings.from_environ(os.environ)
         listener = listen(settings)
@@ -58,6 +60,11 @@ def main() -> int:
         except SystemExit as ended:
             return int(ended.code or 0)
     return 0
+
+
+def _leave(*_: object) -> None:
+    """The way out for a signal that comes early."""
+    raise SystemExit(0)
 
 
 def _set_up_logging(settings: Settings) -> None:

@@ -26,8 +26,8 @@ from gunicorn import util
 from gunicorn.http.errors import ExpectationFailed, LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
+from ml_backend.answers import encode, failure
 from ml_backend.connection import Connection
-from ml_backend.predict_route import encode, failure
 from ml_backend.refusals import error_body
 
 _MOMENTS, _MOMENT_MS = 5, 1

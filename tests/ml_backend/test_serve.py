@@ -123,14 +123,16 @@ def test_a_worker_that_dies_is_replaced_and_leaves_the_sums(backend: RunningBack
     until(lambda: text in get_bytes(backend, "/metrics").decode())
 
 
+@pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_every_process_and_leaves_nothing_behind(
-    served: Home, tmp_path: Path, number: signal.Signals
+    served: Home, tmp_path: Path, number: signal.Signals, early: bool
 ) -> None:
     (tmp_path / "tmp").mkdir()
     environ = served.environ(WORKERS="2", TMPDIR=str(tmp_path / "tmp"))
     with running(environ, tmp_path / "backend.log") as backend:
-        until(lambda: get(backend, "/health")["projects"])
+        if not early:
+            until(lambda: get(backend, "/health")["projects"])
         children = Path(f"/proc/{backend.process.pid}/task/{backend.process.pid}/children").read_text().split()
         backend.process.send_signal(number)
         assert backend.process.wait(30) == 0
@@ -183,10 +185,12 @@ def test_any_wsgi_server_can_make_the_app(served: Home, monkeypatch: pytest.Monk
         app.extensions["ml_backend"].stop()
 
 
-def test_importing_the_backend_starts_nothing() -> None:
-    code = "import os, ml_backend.wsgi, ml_backend.serve; print(len(os.listdir('/proc/self/task')))"
+def test_importing_the_server_starts_nothing_and_imports_no_library_before_the_fork() -> None:
+    code = """
+import os, sys, ml_backend.wsgi, ml_backend.serve, ml_backend.worker
+print(len(os.listdir("/proc/self/task")), {"numpy", "onnxruntime", "prometheus_client"} & set(sys.modules))"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.stdout == "1\n"
+    assert ended.stdout == "1 set()\n"
 
 
 def test_the_runtime_is_told_not_to_report_home_unless_the_operator_says_so() -> None:

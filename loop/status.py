@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from store.schema import HOLDOUT, Model, Promotion, Run
 from store.scores import TypeScore, scores
 from store.session import Store
 
+_LATEST = 5
+
 
 @dataclass(frozen=True)
 class ModelStatus:
@@ -28,6 +31,17 @@ class ModelStatus:
     encoder: str
     trained_at: datetime
     scores: tuple[TypeScore, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One of the latest models; `f1` is its micro-F1 on the holdout, None when it was never evaluated there."""
+
+    version: str
+    state: str
+    f1: float | None
+    trained_at: datetime
+    error: str | None
 
 
 @dataclass(frozen=True)
@@ -69,14 +83,19 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """A project at one moment. `models` counts its versions by state."""
+    """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first.
+
+    `removed_labels` counts gold spans of types that are no longer in the label config: they are not learned from.
+    """
 
     project: str
     label_studio: str | None
     model: ModelStatus | None
     labels: tuple[LabelStatus, ...]
+    removed_labels: Mapping[str, int]
     counts: ProjectCounts
     models: Mapping[str, int]
+    latest: tuple[ModelSummary, ...]
     last_pull: datetime | None
     last_decision: DecisionStatus | None
     last_promotion: DecisionStatus | None
@@ -91,14 +110,17 @@ def project_status(store: Store, project_id: int, minimum: int) -> Status:
         counts = project_counts(session, project_id)
         decisions = promotions(session, project_id)
         pull = last_run(session, project_id, "pull")
+        trained = models(session, project_id)
         where = f"{project.ls_url}/projects/{project.ls_project_id}" if project.ls_project_id is not None else None
         return Status(
             project=project.name,
             label_studio=where,
             model=_model(session, promoted(session, project_id)),
             labels=_labels(project.labels, counts, minimum),
+            removed_labels=_removed(project.labels, counts),
             counts=counts,
-            models=_by_state(models(session, project_id)),
+            models=_by_state(trained),
+            latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
             last_pull=pull.finished_at if pull else None,
             last_decision=_decision(decisions, (PROMOTE, REJECT, ROLLBACK)),
             last_promotion=_decision(decisions, (PROMOTE, ROLLBACK)),
@@ -112,6 +134,16 @@ def _model(session: Session, model: Model | None) -> ModelStatus | None:
         return None
     scored = tuple(scores(session, model.version, HOLDOUT))
     return ModelStatus(model.version, model.parent, model.encoder, model.created_at, scored)
+
+
+def _summary(session: Session, model: Model) -> ModelSummary:
+    micro = (score.f1 for score in scores(session, model.version, HOLDOUT) if score.entity_type == "micro")
+    return ModelSummary(model.version, model.state, next(micro, None), model.created_at, model.error)
+
+
+def _removed(types: list[str], counts: ProjectCounts) -> dict[str, int]:
+    spans = Counter(counts.labels) + Counter(counts.holdout_labels)
+    return {label: spans[label] for label in sorted(spans) if label not in types}
 
 
 def _labels(types: list[str], counts: ProjectCounts, minimum: int) -> tuple[LabelStatus, ...]:

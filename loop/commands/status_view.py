@@ -11,7 +11,11 @@ from rich.table import Table
 
 from loop.console import bar, styled, table
 from loop.status import DecisionStatus, LabelStatus, ModelStatus, Status
+from store.registry import PROMOTED, RETIRED, TRAINING
 from store.scores import TypeScore
+
+# The other states are words that people use too: candidate, rejected, failed, interrupted.
+_STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
 
 
 def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
@@ -25,6 +29,9 @@ def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType
         minimum = status.labels[0].minimum
         yield styled(f"[yellow]![/] under {minimum} labels to learn from: label more of these first.")
     yield from _troubles(status, now)
+    if status.latest:
+        yield ""
+        yield _models(status, now)
 
 
 def _facts(status: Status, now: datetime) -> Table:
@@ -32,9 +39,10 @@ def _facts(status: Status, now: datetime) -> Table:
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
-    documents = f"{sum(counts.documents.values()):,} ({_listed(counts.documents)})"
+    splits = _listed(counts.documents)
+    documents = f"{sum(counts.documents.values()):,} ({splits})" if splits else "none yet: `loop import` or `loop pull`"
     facts.add_row("model in service", _model(status.model, now))
-    facts.add_row("models", _listed(status.models) or "none trained yet")
+    facts.add_row("models", _listed(_named(status.models)) or "none trained yet")
     facts.add_row("documents", documents)
     facts.add_row("labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout")
     facts.add_row("open tasks", f"{counts.open:,}")
@@ -62,6 +70,14 @@ def _type_row(label: LabelStatus, score: TypeScore | None) -> tuple[object, ...]
     return (label.label, *figures, label.spans, flag, label.holdout_spans)
 
 
+def _models(status: Status, now: datetime) -> Table:
+    """The latest versions, newest first, and what became of each."""
+    rows = [
+        (one.version, _STATES.get(one.state, one.state), one.f1, _age(one.trained_at, now)) for one in status.latest
+    ]
+    return table("", ("latest models", "state", "F1", "trained"), rows)
+
+
 def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:
     return (name, score.f1, score.precision, score.recall, score.support, "", "", "")
 
@@ -73,6 +89,11 @@ def _troubles(status: Status, now: datetime) -> Iterator[RenderableType]:
     if counts.duplicates:
         yield styled(
             f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."
+        )
+    if status.removed_labels:
+        yield styled(
+            f"[yellow]![/] labels that the config no longer has, not learned from: "
+            f"{escape(_listed(status.removed_labels))}."
         )
     if counts.skipped:
         yield f"{counts.skipped:,} skips."
@@ -94,6 +115,10 @@ def _decision(decision: DecisionStatus | None, now: datetime) -> str:
     if decision is None:
         return "never"
     return f"{decision.action} {decision.version}, {_age(decision.at, now)}: {escape(decision.reason)}"
+
+
+def _named(states: Mapping[str, int]) -> dict[str, int]:
+    return {_STATES.get(state, state): count for state, count in states.items()}
 
 
 def _listed(counts: Mapping[str, int]) -> str:

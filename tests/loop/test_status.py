@@ -11,11 +11,14 @@ from sqlalchemy import update
 
 from loop.commands.status_view import view
 from loop.console import stdout
+from loop.importing import import_file
 from loop.scaffold import config_of_labels
 from loop.status import Status, project_status
-from store.projects import create_project
+from store.projects import create_project, set_label_config
+from store.registry import fail_model, finish_model, promote, reject, start_model
 from store.runs import begin_run, fail_run, finish_run
 from store.schema import Project, Run
+from store.scores import TypeScore, save_scores
 from store.session import Store, open_store
 
 
@@ -91,3 +94,60 @@ def test_ages_are_told_in_the_largest_unit_that_fits(
 def test_a_type_has_enough_labels_from_the_minimum_on(store: Store, project: Project):
     assert [label.enough for label in status(store, project).labels] == [False, False]
     assert all(label.enough for label in project_status(store, project.id, 0).labels)
+
+
+def trained(store: Store, project: Project, ends: str) -> str:
+    """A model that came to this end: candidate, rejected, promoted, failed or interrupted."""
+    with store.transaction() as tx:
+        at_work = begin_run(tx, project.id, "retrain")
+        common = {"encoder": "tiny", "seed": 1, "settings": {}, "libraries": {}, "data_fingerprint": "0"}
+        version = start_model(tx, project.id, run_id=at_work.id, **common).version
+        if ends in ("failed", "interrupted"):
+            fail_model(tx, version, "boom", interrupted=ends == "interrupted")
+        else:
+            finish_model(tx, version, files={})
+            save_scores(tx, version, "holdout", [TypeScore("micro", 0.5, 0.5, 0.5, 2, 1, 2)], "0")
+        if ends == "promoted":
+            promote(tx, project.id, version, reason="better", who="a test")
+        if ends == "rejected":
+            reject(tx, project.id, version, reason="worse", who="a test")
+        finish_run(tx, at_work.id)
+        tx.commit()
+    return version
+
+
+def test_the_last_five_models_are_listed_with_what_became_of_them(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str]
+):
+    ends = ("candidate", "promoted", "promoted", "rejected", "failed", "interrupted")
+    versions = [trained(store, project, end) for end in ends]
+    found = status(store, project)
+    assert [one.version for one in found.latest] == versions[:0:-1]
+    assert [one.f1 for one in found.latest] == [None, None, 0.5, 0.5, 0.5]
+    assert found.latest[1].error == "boom"
+    told = shown(found, capsys).split("latest models")[1]
+    lines = [line.split(maxsplit=1) for line in told.splitlines()[1:]]
+    assert [version for version, _ in lines] == versions[:0:-1]
+    expected = ("interrupted", "failed", "rejected", "in service", "was in service")
+    assert [rest.split("  ")[0] for _, rest in lines] == list(expected)
+
+
+def test_labels_that_the_config_lost_are_named(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    path = tmp_path / "gold.jsonl"
+    path.write_text('{"text": "ab", "spans": [{"start": 0, "end": 1, "label": "B"}]}\n', "utf-8")
+    import_file(store, project, path, "train")
+    assert status(store, project).removed_labels == {}
+    with store.transaction() as tx:
+        narrowed = set_label_config(tx, project.id, config_of_labels("A"), ["A"])
+        tx.commit()
+    found = status(store, narrowed)
+    assert found.removed_labels == {"B": 1}
+    assert "labels that the config no longer has, not learned from: 1 B." in " ".join(shown(found, capsys).split())
+
+
+def test_an_empty_project_says_how_to_fill_it(store: Store, project: Project, capsys: pytest.CaptureFixture[str]):
+    told = shown(status(store, project), capsys)
+    assert "none yet: `loop import` or `loop pull`" in told
+    assert "()" not in told

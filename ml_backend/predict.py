@@ -44,12 +44,13 @@ def predict(
 
     Raises RefusalError or InputError, naming the rule, when there is no model for the request or a task breaks a rule.
     """
+    deadline = time.monotonic() + seconds
     config = request.label_config or parse_config(served.linked.label_config)
     tagger = _tagger(served, config)
     asked = read_tasks(request.tasks, config, limits)
     held = _held(asked, served, live)
     free = [item.text for item, out in zip(asked, held, strict=True) if not out]
-    taggings = iter(_tag(tagger, free, time.monotonic() + seconds))
+    taggings = iter(_tag(tagger, free, deadline))
     version = tagger.version
     return [
         _empty(served.holdout.score(item), version) if out else _prediction(next(taggings), item.text, config, version)
@@ -99,18 +100,15 @@ def _place(asked: Sequence[Asked], linked: LinkedProject, live: LiveModels) -> l
 
 
 def _tag(tagger: Tagger, texts: list[str], deadline: float) -> list[Tagging]:
-    if len(texts) == 1:
-        return [tagger.tag(texts[0])]
-
-    def check(done: int) -> None:
-        if time.monotonic() > deadline and done < len(texts):
+    def check() -> None:
+        if time.monotonic() > deadline:
             raise TooLargeError(
                 "a request is answered before Label Studio hangs up",
-                value=f"{done:,} of {len(texts):,} texts tagged when the time was over",
-                next_step="Send fewer tasks in a request.",
+                value=f"texts: {len(texts):,}, characters: {sum(map(len, texts)):,}",
+                next_step="Send fewer tasks in a request, or shorter texts.",
             )
 
-    return tagger.tag_many(texts, progress=check)
+    return [tagger.tag(texts[0], check)] if len(texts) == 1 else tagger.tag_many(texts, check=check)
 
 
 def _prediction(tagging: Tagging, text: str, config: LabelConfig, version: str) -> dict[str, Any]:

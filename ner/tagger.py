@@ -26,6 +26,7 @@ CHUNK = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Spread = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]
+Check = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Tagger:
     """Tags texts with one verified bundle. Safe to share between threads; the answer for a text is always the same.
 
     `threads` is how many windows run at once. `close()` ends the threads; a tagger that is let go of ends them too.
+    A `check` is called before each window, in any thread; when it raises, the windows that wait are not run.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
@@ -58,14 +60,16 @@ class Tagger:
         """The model version."""
         return self._bundle.manifest.version
 
-    def tag(self, text: str) -> Tagging:
+    def tag(self, text: str, check: Check | None = None) -> Tagging:
         """The spans of a text of any length; none, with confidence 1.0, for a blank one.
 
         Raises InputError for a text that `documents.check_text` refuses for another reason than being blank.
         """
-        return self._tag(text, self._spread)
+        return self._tag(text, self._spread, check)
 
-    def tag_many(self, texts: Iterable[str], progress: Callable[[int], object] | None = None) -> list[Tagging]:
+    def tag_many(
+        self, texts: Iterable[str], progress: Callable[[int], object] | None = None, check: Check | None = None
+    ) -> list[Tagging]:
         """A tagging for each text, in order; `progress` is called with the number done, every CHUNK texts.
 
         Raises as `tag` does, for the first text that is refused.
@@ -73,7 +77,7 @@ class Tagger:
         done: list[Tagging] = []
         remaining = iter(texts)
         while chunk := list(islice(remaining, CHUNK)):
-            done.extend(self._spread(lambda text: self._tag(text, map), chunk))
+            done.extend(self._spread(lambda text: self._tag(text, map, check), chunk))
             if progress is not None:
                 progress(len(done))
         return done
@@ -91,14 +95,16 @@ class Tagger:
     def _spread(self, call: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         return map(call, items) if self._pool is None else self._pool.map(call, items)
 
-    def _tag(self, text: str, spread: Spread[Window, Logits]) -> Tagging:
-        log_probs, offsets = self._log_probs(text, spread)
+    def _tag(self, text: str, spread: Spread[Window, Logits], check: Check | None) -> Tagging:
+        log_probs, offsets = self._log_probs(text, spread, check)
         probs = np.exp(log_probs)
         costs = joint_costs(text, offsets, self._bundle.manifest.break_costs)
         tags = viterbi(log_probs, self.labels, costs)
         return Tagging(tags_to_spans(tags, offsets, self.labels, probs), self._confidence(probs), self.version)
 
-    def _log_probs(self, text: str, spread: Spread[Window, Logits]) -> tuple[FloatArray, IntArray]:
+    def _log_probs(
+        self, text: str, spread: Spread[Window, Logits], check: Check | None = None
+    ) -> tuple[FloatArray, IntArray]:
         """(n, t) and (n, 2) of the tokens that carry text."""
         if isinstance(text, str) and (not text or text.isspace()):
             return np.empty((0, len(self.labels.tags))), as_offsets([])
@@ -108,14 +114,16 @@ class Tagger:
         if not parts:
             return np.empty((0, len(self.labels.tags))), as_offsets([])
         side_by_side = spread if len(parts) > 1 else map
-        logits = list(side_by_side(lambda part: self._window_logits(tokens.ids[part.start : part.end]), parts))
+        logits = list(side_by_side(lambda part: self._window_logits(tokens.ids[part.start : part.end], check), parts))
         log_probs = log_softmax(merge(parts, logits))
         if tokens.tagged.all():
             return log_probs, tokens.offsets
         return log_probs[tokens.tagged], tokens.offsets[tokens.tagged]
 
-    def _window_logits(self, ids: list[int]) -> Logits:
+    def _window_logits(self, ids: list[int], check: Check | None) -> Logits:
         """(n, t) for the n ids, without the rows of the special tokens around them."""
+        if check is not None:
+            check()
         encoder = self._bundle.encoder
         before = len(encoder.prefix)
         return self._bundle.network.logits(encoder.frame(ids))[before : before + len(ids)]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 
 from ner.bundle import load_bundle
 from ner.errors import InputError
+from ner.network import Logits, Network
 from ner.spans import Span
 from ner.tagger import CHUNK, Tagger, Tagging
 from ner.tokens import TextEncoder
@@ -36,6 +39,20 @@ def tagger(folder: Path, request: pytest.FixtureRequest) -> Iterator[Tagger]:
     tagger = Tagger(load_bundle(folder), threads=request.param)
     yield tagger
     tagger.close()
+
+
+class Counted(Network):
+    """The tagger's network from now on; counts the windows that it runs."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        self.number = 0
+        self._inner, self._lock = tagger._bundle.network, threading.Lock()
+        tagger._bundle = replace(tagger._bundle, network=self)
+
+    def logits(self, ids: Sequence[int]) -> Logits:
+        with self._lock:
+            self.number += 1
+        return self._inner.logits(ids)
 
 
 def bare(tagging: Tagging) -> list[Span]:
@@ -85,6 +102,23 @@ def test_a_long_text_is_tagged_as_its_parts_are(tagger: Tagger) -> None:
     one = bare(tagger.tag(sentence))
     shift = len(sentence)
     assert found == [Span(s.start + shift * n, s.end + shift * n, s.label) for n in range(count) for s in one]
+
+
+def test_a_check_that_raises_leaves_the_windows_that_wait_unread(tagger: Tagger) -> None:
+    checked = threading.Semaphore(5)
+
+    def check() -> None:
+        time.sleep(0.001)
+        if not checked.acquire(blocking=False):
+            raise TimeoutError("five windows were read")
+
+    long, windows_run = "windows 10 " * 2000, Counted(tagger)
+    with pytest.raises(TimeoutError):
+        tagger.tag(long, check)
+    assert windows_run.number == 5
+    with pytest.raises(TimeoutError):
+        tagger.tag_many([long, "windows"] * 10, check=check)
+    assert windows_run.number == 5
 
 
 def test_an_entity_longer_than_a_window_comes_back_whole(tagger: Tagger) -> None:

@@ -66,7 +66,7 @@ def publish(
     """
     with tracked(store, project.id, KIND, exclusive=True) as run:
         waited = client.http.seconds
-        work = _Publish(store, client, project, tagger, progress)
+        work = _Publish(store, client, project, tagger, progress, run.beat)
         counts = work.all()
         counts = PublishCounts(**(asdict(counts) | {"server_seconds": round(client.http.seconds - waited, 3)}))
         run.counts.update(asdict(counts))
@@ -83,10 +83,11 @@ class _Publish:
         project: Project,
         tagger: Tagger,
         progress: Callable[[int, int], None] | None,
+        beat: Callable[[], None],
     ) -> None:
         self.store, self.client, self.project, self.tagger = store, client, project, tagger
         self.version = tagger.version
-        self.progress = progress
+        self.progress, self.beat = progress, beat
         self.ls_project_id = linked_project_id(project, client)
         self.settings = client.project(self.ls_project_id)
         self.config = LabelConfig.parse(str(self.settings["label_config"]))
@@ -146,8 +147,12 @@ class _Publish:
         published = [known[key].score for key in there if not known[key].holdout]
         pool = [document for document in wanted if document.split != HOLDOUT]
         held = [document for document in wanted if document.split == HOLDOUT]
-        report = self.progress
-        told = None if report is None else lambda done: report(done, len(pool))
+
+        def told(done: int) -> None:
+            self.beat()
+            if self.progress is not None:
+                self.progress(done, len(pool))
+
         taggings = self.tagger.tag_many((document.text for document in pool), told)
         return plan(list(zip(pool, taggings, strict=True)), held, published, salt)
 
@@ -155,6 +160,7 @@ class _Publish:
         sent = _sent(items, lacking)
         if not sent:
             return 0
+        self.beat()
         created = self.client.import_predictions(
             self.ls_project_id, [as_prediction(item, self.config, self.version) for item in sent]
         )

@@ -7,31 +7,45 @@ texts and whatever cannot be learned from is stated in README under "Rules". Dra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from loop.label_studio_client import LabelStudioClient, TaskQuery
+from loop.label_studio_client import Json, LabelStudioClient, TaskQuery
 from loop.stale import without_stale
-from loop.task_pages import Page, TaskReader
-from loop.task_reading import ReadTask, RefusedTask, disagreeing, read_task, task_ids, task_reference
+from loop.task_pages import TaskReader
+from loop.task_reading import (
+    MALFORMED_ANNOTATION,
+    ReadTask,
+    RefusedTask,
+    disagreeing,
+    read_task,
+    task_ids,
+    task_reference,
+)
 from loop.vanished import Difference, compare_all_ids, compare_ids
 from loop.watermark import Watermark, advanced, start_from
 from ner.errors import ConfigError
 from ner.label_config import LabelConfig
 from ner.label_studio import TEXT_REFUSED
 from store.annotations import LABEL_STUDIO, NewAnnotation, sync_annotations
-from store.projects import project_by_id, set_label_config, set_watermark
+from store.projects import project_by_id, set_label_config, set_overlap, set_watermark
 from store.runs import forget_runs, last_run, tracked
 from store.schema import Project
 from store.session import Store, Transaction
-from store.set_aside import NewSetAside, save_set_aside
-from store.task_history import set_aside_without_document
+from store.set_aside import NewSetAside, mend_set_aside, save_set_aside
+from store.task_history import places_set_aside, set_aside_without_document
 from store.tasks import live_task_ids, mark_deleted, upsert_tasks
 
 KIND = "pull"
 UNSERVABLE = "Label Studio cannot serve this task"
+RETRY_AFTER = timedelta(minutes=5)
+_TRIED_AT = "unservable_tried_at"
+# What may be in order the next time that the task is read.
+_OF_TASKS = (UNSERVABLE, TEXT_REFUSED, MALFORMED_ANNOTATION)
+# By these Label Studio decides when a task counts as labelled; a change of them moves no task's `updated_at`.
+_OVERLAP_SETTINGS = ("maximum_annotations", "overlap_cohort_percentage", "skip_queue")
 _PAGE_SIZE = 100
 _RUNS_KEPT = 500
 _RELINK = "Correct LABEL_STUDIO_URL, or say `loop connect --moved` if it is the same server at a new address."
@@ -46,7 +60,8 @@ class PullCounts:
     annotations: read; versions: stored because something had changed; removed: gone from their task.
     skipped, ground_truth: annotations that are; several_annotators: tasks with more than one person's.
     set_aside: by reason, what cannot be learned from. config_changed: the label config had changed, everything was
-    read again; labels_added and labels_removed say how. server_seconds: time spent waiting for Label Studio.
+    read again; labels_added and labels_removed say how. overlap_changed: how many annotations a task needs had changed,
+    everything was read again. server_seconds: time spent waiting for Label Studio.
     """
 
     pages: int = 0
@@ -66,13 +81,14 @@ class PullCounts:
     config_changed: bool = False
     labels_added: tuple[str, ...] = ()
     labels_removed: tuple[str, ...] = ()
+    overlap_changed: bool = False
     server_seconds: float = 0.0
 
     @property
     def changed(self) -> bool:
         """Whether the store holds anything now that it did not hold before."""
         parts = (self.new, self.edited, self.deleted, self.versions, self.removed)
-        return self.config_changed or any(parts)
+        return self.config_changed or self.overlap_changed or any(parts)
 
 
 def pull(
@@ -85,9 +101,9 @@ def pull(
     work, InputError for a label config that cannot be learned from.
     """
     with tracked(store, project.id, KIND, exclusive=True) as run:
-        work = _Pull(store, client, project.id, page_size)
+        work = _Pull(store, client, project.id, page_size, run.beat)
         counts = work.all(full)
-        run.counts.update(asdict(counts), **work.watermark_counts)
+        run.counts.update(asdict(counts), **work.remembered)
         with store.transaction() as tx:
             forget_runs(tx, project.id, KIND, keep=_RUNS_KEPT)
             tx.commit()
@@ -104,34 +120,47 @@ def note_deletions(store: Store, client: LabelStudioClient, project: Project) ->
 class _Pull:
     """One pull at work."""
 
-    def __init__(self, store: Store, client: LabelStudioClient, project_id: int, page_size: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        client: LabelStudioClient,
+        project_id: int,
+        page_size: int,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self.store, self.client, self.project_id = store, client, project_id
         with store.read() as session:
             row = project_by_id(session, project_id)
             last = last_run(session, project_id, KIND)
-            self.before = Watermark.remembered(row.pull_watermark, last.counts if last else {})
-        self.label_config, self.labels = row.label_config, row.labels
+            before = last.counts if last else {}
+            self.before = Watermark.remembered(row.pull_watermark, before)
+            self.places = places_set_aside(session, project_id, _OF_TASKS)
+        self.label_config, self.labels, self.overlap = row.label_config, row.labels, row.ls_overlap
         self.ls_project_id = linked_project_id(row, client)
-        self.reader = TaskReader(client, self.ls_project_id, page_size)
+        self.reader = TaskReader(client, self.ls_project_id, page_size, asks=beat)
         self.config = LabelConfig.parse(row.label_config)
         self.counts: Counter[str] = Counter()
         self.aside: Counter[str] = Counter()
         self.states: set[tuple[int, str]] = set()
         self.unservable: set[int] = set()
-        self.watermark_counts: dict[str, Any] = {}
+        # What the next pull is told by this one's counts.
+        self.remembered: dict[str, Any] = {_TRIED_AT: before.get(_TRIED_AT)}
 
     def all(self, full: bool) -> PullCounts:
-        """Config, changed tasks, deleted tasks."""
+        """Config, changed tasks, tasks that could not be served before, deleted tasks."""
         began_at, waited = datetime.now(UTC), self.client.http.seconds
-        written = str(self.client.project(self.ls_project_id)["label_config"])
+        settings = self.client.project(self.ls_project_id)
+        written = str(settings["label_config"])
         changed = written.strip() != self.label_config.strip()  # the server strips it
-        if changed or full:
-            self._read_everything_again(written)
+        overlap = {name: settings.get(name) for name in _OVERLAP_SETTINGS}
+        if changed or full or overlap != self.overlap:
+            self._read_everything_again(written, overlap)
         reached = self._pages()
+        self._try_again(began_at)
         self.compare(all_ids=full)
         if reached is not None:
             after = advanced(self.before, reached, began_at=began_at, ended_at=datetime.now(UTC))
-            self.watermark_counts = after.as_counts()
+            self.remembered |= after.as_counts()
         old, new = set(self.labels), set(self.config.labels)
         tallied: dict[str, Any] = dict(self.counts)
         return PullCounts(
@@ -140,14 +169,19 @@ class _Pull:
             config_changed=changed,
             labels_added=tuple(sorted(new - old)),
             labels_removed=tuple(sorted(old - new)),
+            overlap_changed=self.overlap is not None and overlap != self.overlap,
             server_seconds=round(self.client.http.seconds - waited, 3),
         )
 
-    def _read_everything_again(self, label_config: str) -> None:
-        """Another config may read old results as other spans; interrupted, the next pull goes on with it."""
+    def _read_everything_again(self, label_config: str, overlap: Mapping[str, Any]) -> None:
+        """Another config may read old results as other spans; interrupted, the next pull goes on with it.
+
+        Another overlap opens tasks or closes them without a trace to pull by.
+        """
         self.config = LabelConfig.parse(label_config)
         with self.store.transaction() as tx:
             set_label_config(tx, self.project_id, label_config, self.config.labels)
+            set_overlap(tx, self.project_id, overlap)
             set_watermark(tx, self.project_id, None)
             tx.commit()
         self.before = None
@@ -157,22 +191,39 @@ class _Pull:
         start, reached = start_from(self.before), self.before.moment if self.before else None
         for page in self.reader.since(start.since, strictly=start.strictly):
             with self.store.transaction() as tx:
-                self._store_page(tx, page)
+                self._store_page(tx, page.tasks, page.unservable)
                 set_watermark(tx, self.project_id, page.read_until)
                 tx.commit()
             self.counts["pages"] += 1
             reached = max(filter(None, (reached, page.read_until)))
         return reached
 
-    def _store_page(self, tx: Transaction, page: Page) -> None:
-        fresh = [task for task in page.tasks if (task["id"], task["updated_at"]) not in self.states]
+    def _try_again(self, now: datetime) -> None:
+        """Read what the server could not serve in earlier pulls, every few minutes: its trouble may have passed."""
+        tried_at = self.remembered[_TRIED_AT]
+        if tried_at is not None and now - datetime.fromisoformat(tried_at) < RETRY_AFTER:
+            return
+        with self.store.read() as session:
+            aside = set_aside_without_document(session, self.project_id, (UNSERVABLE,))
+        waiting = sorted(task_ids(aside) - self.unservable)
+        if not waiting:
+            return
+        self.remembered[_TRIED_AT] = now.isoformat()
+        tasks, _ = self.reader.again(waiting)
+        with self.store.transaction() as tx:
+            self._store_page(tx, tasks)
+            tx.commit()
+
+    def _store_page(self, tx: Transaction, tasks: Sequence[Json], failed: Iterable[int] = ()) -> None:
+        fresh = [task for task in tasks if (task["id"], task["updated_at"]) not in self.states]
         self.states.update((task["id"], task["updated_at"]) for task in fresh)
         read = [read_task(task, self.config) for task in fresh]
         refused = [item for item in read if isinstance(item, RefusedTask)]
+        self._mend(tx, (item.task_id for item in read))
         self._store_tasks(tx, [item for item in read if isinstance(item, ReadTask)])
         mark_deleted(tx, self.project_id, [item.task_id for item in refused])
         aside = [item.aside for item in refused]
-        unservable = sorted(set(page.unservable) - self.unservable)
+        unservable = sorted(set(failed) - self.unservable)
         self.unservable.update(unservable)
         aside += [NewSetAside(task_reference(key), UNSERVABLE, {"task": key}) for key in unservable]
         self._set_aside(tx, aside)
@@ -202,8 +253,16 @@ class _Pull:
             )
             self.aside.update(part.reason for item in listed for part in item.set_aside)
 
+    def _mend(self, tx: Transaction, read_or_gone: Iterable[int]) -> None:
+        """What stood set aside of these tasks counts no more; what still stands against them is set aside anew."""
+        places = {task_reference(key) for key in read_or_gone} & self.places
+        if places:
+            mend_set_aside(tx, self.project_id, places, _OF_TASKS)
+            self.places -= places
+
     def _set_aside(self, tx: Transaction, items: list[NewSetAside]) -> None:
         save_set_aside(tx, self.project_id, items)
+        self.places.update(item.source_ref for item in items)
         self.aside.update(item.reason for item in items)
 
     def compare(self, *, all_ids: bool) -> None:
@@ -212,25 +271,29 @@ class _Pull:
         if found.gone:
             with self.store.transaction() as tx:
                 self.counts["deleted"] += mark_deleted(tx, self.project_id, found.gone)
+                self._mend(tx, found.gone)
                 tx.commit()
         unseen = sorted(found.unseen)
         for begin in range(0, len(unseen), self.reader.page_size):
             page = self.reader.read(TaskQuery(ids=tuple(unseen[begin : begin + self.reader.page_size])))
             if page is not None:
                 with self.store.transaction() as tx:
-                    self._store_page(tx, page)
+                    self._store_page(tx, page.tasks, page.unservable)
                     tx.commit()
 
     def _difference(self, all_ids: bool) -> Difference:
-        """Tasks that are no documents, but were set aside, are known too."""
+        """Tasks that are no documents, but were set aside, are known too; gone, they come as such."""
         with self.store.read() as session:
             known = live_task_ids(session, self.project_id)
             aside = set_aside_without_document(session, self.project_id, (TEXT_REFUSED, UNSERVABLE))
-        known |= self.client.existing(self.ls_project_id, sorted(task_ids(aside) - known))
+        nameless = task_ids(aside) - known
+        there = self.client.existing(self.ls_project_id, sorted(nameless))
         if all_ids:
-            return compare_all_ids(self.client, self.ls_project_id, known)
-        total = self.client.task_number(self.ls_project_id)
-        return compare_ids(self.client, self.ls_project_id, known, total=total)
+            found = compare_all_ids(self.client, self.ls_project_id, known | there)
+        else:
+            total = self.client.task_number(self.ls_project_id)
+            found = compare_ids(self.client, self.ls_project_id, known | there, total=total)
+        return found | Difference(gone=frozenset(nameless - there))
 
 
 def linked_project_id(project: Project, client: LabelStudioClient) -> int:

@@ -35,12 +35,13 @@ class Page:
 
 @dataclass(frozen=True)
 class TaskReader:
-    """Reads one project's tasks; `sleep` is what it waits with."""
+    """Reads one project's tasks; `sleep` is what it waits with, `asks` is called before each request."""
 
     client: LabelStudioClient
     project_id: int
     page_size: int = 100
     sleep: Callable[[float], None] = time.sleep
+    asks: Callable[[], None] = lambda: None
 
     def since(self, moment: datetime, *, strictly: bool = False) -> Iterator[Page]:
         """All tasks updated at `moment` or later (`strictly`: later), oldest first.
@@ -65,6 +66,7 @@ class TaskReader:
         A page that fails as a whole is read in pieces, around the tasks that break it: one lone surrogate in a task
         or an annotation makes the server fail for every page that holds it.
         """
+        self.asks()
         try:
             tasks = self.client.tasks_page(self.project_id, query, self.page_size).tasks
             stamps, unservable = tasks, list[int]()
@@ -72,7 +74,7 @@ class TaskReader:
             if error.status != _SERVER_FAILED:
                 raise
             stamps = self.client.stamps(self.project_id, query, self.page_size).tasks
-            found, unservable = self._in_pieces([int(stamp["id"]) for stamp in stamps])
+            found, unservable = self._in_pieces([int(stamp["id"]) for stamp in stamps], _TRIES)
             tasks = tuple(found)
             if len(unservable) == len(stamps) > 1:
                 raise
@@ -80,6 +82,14 @@ class TaskReader:
             return None
         last = stamps[-1]
         return Page(tasks, tuple(unservable), parse_time(last["updated_at"]), int(last["id"]))
+
+    def again(self, ids: Sequence[int]) -> tuple[list[Json], list[int]]:
+        """(tasks, ids that cannot be served) of those that the server could not serve before, each tried once more."""
+        found, unservable = list[Json](), list[int]()
+        for begin in range(0, len(ids), self.page_size):
+            more, also = self._in_pieces(ids[begin : begin + self.page_size], tries=1)
+            found, unservable = found + more, unservable + also
+        return found, unservable
 
     def _at(self, moment: datetime) -> Iterator[Page]:
         """All tasks updated at exactly `moment`, by id."""
@@ -93,19 +103,20 @@ class TaskReader:
                 return
             after = page.last_id
 
-    def _in_pieces(self, ids: Sequence[int]) -> tuple[list[Json], list[int]]:
-        """(tasks, ids that cannot be served): halves, until each that fails stands alone and failed three times."""
-        for attempt in range(_TRIES if len(ids) == 1 else 1):
+    def _in_pieces(self, ids: Sequence[int], tries: int) -> tuple[list[Json], list[int]]:
+        """(tasks, ids that cannot be served): halves, until each that fails stands alone and failed `tries` times."""
+        for attempt in range(tries if len(ids) == 1 else 1):
+            self.asks()
             try:
                 return list(self.client.tasks_page(self.project_id, TaskQuery(ids=tuple(ids)), len(ids)).tasks), []
             except LabelStudioError as error:
                 if error.status != _SERVER_FAILED:
                     raise
-            if len(ids) == 1 and attempt < _TRIES - 1:
+            if len(ids) == 1 and attempt < tries - 1:
                 self.sleep(_PAUSE_SECONDS * 2**attempt)
         if len(ids) == 1:
             return [], list(ids)
         middle = len(ids) // 2
-        found, unservable = self._in_pieces(ids[:middle])
-        more, also = self._in_pieces(ids[middle:])
+        found, unservable = self._in_pieces(ids[:middle], tries)
+        more, also = self._in_pieces(ids[middle:], tries)
         return found + more, unservable + also

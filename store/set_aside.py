@@ -45,10 +45,10 @@ def save_set_aside(tx: Transaction, project_id: int, items: Iterable[NewSetAside
 
 
 def mend_set_aside(tx: Transaction, project_id: int, source_refs: Collection[str], reasons: Collection[str]) -> int:
-    """Note that what these places were set aside for, without a document, is in order now; gives how many were."""
+    """Note that what these places were set aside for is in order now; gives how many were."""
     lock_project(tx, project_id)
-    query = select(SetAside.id).where(SetAside.project_id == project_id, SetAside.document_id.is_(None))
-    query = query.where(SetAside.reason.in_(list(reasons)), SetAside.mended_at.is_(None))
+    query = select(SetAside.id).where(SetAside.project_id == project_id, SetAside.mended_at.is_(None))
+    query = query.where(SetAside.reason.in_(list(reasons)))
     ids = [row[0] for row in select_in(tx.session, query, SetAside.source_ref, set(source_refs))]
     _set_mended(tx, ids, utc_now())
     return len(ids)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from store.annotations import LABEL_STUDIO
@@ -50,6 +50,15 @@ def seen_elsewhere(
 
 def set_aside_without_document(session: Session, project_id: int, reasons: Collection[str]) -> set[str]:
     """Where things came from that stand set aside, not mended, for one of these reasons and belong to no document."""
-    query = select(SetAside.source_ref).where(SetAside.project_id == project_id, SetAside.document_id.is_(None))
-    query = query.where(SetAside.mended_at.is_(None))
-    return set(session.scalars(query.where(SetAside.reason.in_(list(reasons))).distinct()))
+    query = _places(project_id, reasons).where(SetAside.document_id.is_(None))
+    return set(session.scalars(query.distinct()))
+
+
+def places_set_aside(session: Session, project_id: int, reasons: Collection[str]) -> set[str]:
+    """Where things came from that stand set aside, not mended, for one of these reasons."""
+    return set(session.scalars(_places(project_id, reasons).distinct()))
+
+
+def _places(project_id: int, reasons: Collection[str]) -> Select[str]:
+    query = select(SetAside.source_ref).where(SetAside.project_id == project_id, SetAside.mended_at.is_(None))
+    return query.where(SetAside.reason.in_(list(reasons)))

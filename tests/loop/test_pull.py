@@ -18,7 +18,8 @@ from ner.errors import ConfigError, InputError
 from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history
-from store.documents import open_documents, stored_documents
+from store.counts import project_counts
+from store.documents import count_open, open_documents, stored_documents
 from store.errors import RunHeldError
 from store.gold import gold
 from store.projects import create_project, link, project_by_id
@@ -383,6 +384,96 @@ def test_a_server_that_serves_no_task_at_all_is_an_error_not_a_project_of_bad_ta
         pull(store, server, project)
     with store.read() as session:
         assert list_set_aside(session, project.id) == []
+
+
+def test_a_task_that_could_not_be_served_is_read_once_the_server_can_and_counts_as_mended(
+    store: Store, server: FakeLabelStudio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loop.watermark.OVERLAP", timedelta(0))
+    monkeypatch.setattr("loop.task_pages._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("loop.pull.RETRY_AFTER", timedelta(0))
+    pull(store, server, project)
+    server.annotate(first(server), [region(0, 5)])
+    server.poisoned = {first(server)}
+    assert pull(store, server, project).unservable == 1
+    pull(store, server, project)
+    assert aside(store, project) == {UNSERVABLE: 1}
+    server.poisoned = set()
+    assert pull(store, server, project).versions == 1
+    assert gold_spans(store, project) == [(Span(0, 5, "SOFTWARE"),)]
+    assert aside(store, project) == {}
+
+
+def test_a_task_that_cannot_be_served_is_asked_for_again_only_every_few_minutes(
+    store: Store, server: FakeLabelStudio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loop.watermark.OVERLAP", timedelta(0))
+    monkeypatch.setattr("loop.task_pages._PAUSE_SECONDS", 0.0)
+    server.poisoned = {first(server)}
+    pull(store, server, project)
+
+    def asked() -> int:
+        server.calls.clear()
+        pull(store, server, project)
+        return server.calls.count("tasks")
+
+    assert [asked(), asked(), asked()] == [2, 1, 1]
+
+
+def test_what_was_set_aside_counts_no_more_once_it_is_mended_or_gone(
+    store: Store, server: FakeLabelStudio, project: Project
+) -> None:
+    server.edit(first(server), text=" ")
+    server.edit(first(server, 1), text="")
+    server.annotate(first(server, 2), [region(0, 5)], id="not a number")
+    pull(store, server, project)
+    assert aside(store, project) == {TEXT_REFUSED: 2, MALFORMED_ANNOTATION: 1}
+    pull(store, server, project, full=True)
+    assert aside(store, project) == {TEXT_REFUSED: 2, MALFORMED_ANNOTATION: 1}
+    server.edit(first(server), text="fine now")
+    server.delete_annotations(first(server, 2))
+    pull(store, server, project)
+    assert aside(store, project) == {TEXT_REFUSED: 1}
+    del server.tasks[first(server, 1)]
+    pull(store, server, project)
+    assert aside(store, project) == {}
+
+
+def aside(store: Store, project: Project) -> dict[str, int]:
+    with store.read() as session:
+        return dict(project_counts(session, project.id).set_aside)
+
+
+@pytest.mark.parametrize("setting", ["maximum_annotations", "overlap_cohort_percentage", "skip_queue"])
+def test_tasks_that_another_overlap_opens_are_open_here_too(
+    store: Store, server: FakeLabelStudio, project: Project, setting: str
+) -> None:
+    server.annotate(first(server), [region(0, 5)])
+    server.settings[setting] = 1
+    assert not pull(store, server, project).overlap_changed
+    with store.read() as session:
+        assert count_open(session, project.id) == 9
+    server.settings[setting] = 2
+    server.tasks[first(server)]["is_labeled"] = False  # and its `updated_at` stays
+    assert pull(store, server, project).overlap_changed
+    with store.read() as session:
+        assert count_open(session, project.id) == 10
+    server.calls.clear()
+    assert not pull(store, server, project).changed
+
+
+def test_other_hosts_hear_of_a_long_pull_before_each_request(
+    store: Store, server: FakeLabelStudio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.runs._BEAT_SECONDS", 0.0)
+    beats: list[int] = []
+
+    def heard(tx: object, run_id: int) -> None:
+        beats.append(run_id)
+
+    monkeypatch.setattr("store.runs.heartbeat", heard)
+    pull(store, server, project, page_size=2)
+    assert len(beats) >= 6
 
 
 def test_a_project_linked_elsewhere_is_refused(store: Store, server: FakeLabelStudio, project: Project) -> None:

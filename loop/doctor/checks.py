@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from ner.errors import RuleError
+
+logger = logging.getLogger(__name__)
 
 State = Literal["ok", "warn", "fail", "skip"]
 
@@ -42,10 +45,18 @@ def skip(name: str, why: str) -> Check:
 
 
 def guarded(name: str, check: Callable[[], Check | Iterable[Check]]) -> Iterator[Check]:
-    """What `check` finds; a rule that it runs into is a failure under `name`, with the rule's own next step."""
+    """What `check` finds; a rule that it runs into is a failure under `name`, with the rule's own next step.
+
+    A failure that nobody expected is a finding as well, so that the other checks go on: a doctor is called when
+    something is wrong.
+    """
     try:
         found = check()
-        yield from [found] if isinstance(found, Check) else list(found)
+        yield from [found] if isinstance(found, Check) else found
     except RuleError as error:
         shown = error.rule if error.value is None else f"{error.rule}: got {error.value}"
         yield fail(name, f"refused: {shown}", error.next_step)
+    except Exception as error:  # a check looks at what is broken, in ways that nobody can list
+        logger.debug("the check %r failed", name, exc_info=True)
+        said = " ".join(str(error).split()) or "no reason given"
+        yield fail(name, f"could not be checked: {type(error).__name__}: {said}", "`loop doctor -v` shows where.")

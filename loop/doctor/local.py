@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from store.runs import RUNNING, is_alive
 from store.schema import Project, Run
 from store.session import Store, open_store
 
+# What the hub takes for the name of a model: `name` or `owner/name`.
+_REPOSITORY = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")
 _MIB = 1024 * 1024
 _SCARCE, _TOO_LITTLE = 2048 * _MIB, 200 * _MIB
 
@@ -42,14 +45,18 @@ def check_store(settings: Settings) -> tuple[list[Check], Store | None, Project 
     return findings, store, next((one for one in held if isinstance(one, Project)), None)
 
 
-def check_local(settings: Settings, store: Store, project: Project) -> Iterator[Check]:
-    """Everything else that needs no server."""
+def check_project_here(settings: Settings, store: Store, project: Project) -> Iterator[Check]:
+    """What the store and the model folder say of the project."""
     yield from guarded("label config", lambda: check_label_config(project))
     yield from guarded("model in service", lambda: check_model(store, settings, project))
+    yield from guarded("interrupted runs", lambda: check_runs(store, project))
+
+
+def check_machine(settings: Settings) -> Iterator[Check]:
+    """What needs neither the store nor a server."""
     yield from guarded("encoder", lambda: check_encoder(settings))
-    yield check_disk("disk space for models", settings.model_dir)
-    yield check_key_file(settings)
-    yield check_runs(store, project)
+    yield from guarded("disk space for models", lambda: check_disk("disk space for models", settings.model_dir))
+    yield from guarded("API key file", lambda: check_key_file(settings))
 
 
 def check_label_config(project: Project) -> Check:
@@ -84,10 +91,19 @@ def check_encoder(settings: Settings) -> Check:
     if chosen == MINILM:
         return ok(name, f"{chosen}: the SHA-256 of its weights is right")
     if Path(source).is_dir():
-        return ok(name, f"folder {source}")
+        return _encoder_folder(name, source)
+    if not _REPOSITORY.fullmatch(source):
+        return fail(name, f"no folder {source}", "Correct train.encoder; it is relative to the project's folder.")
     if isinstance(try_to_load_from_cache(source, "config.json"), str):
         return ok(name, f"{source}, in the cache of the hub")
-    return warn(name, f"{source} is neither a folder nor in the cache", "It will be downloaded by the next training.")
+    mend = "The next training downloads it. If a folder was meant, correct train.encoder."
+    return warn(name, f"{source} is neither a folder nor in the cache", mend)
+
+
+def _encoder_folder(name: str, source: str) -> Check:
+    if (Path(source) / "config.json").is_file():
+        return ok(name, f"folder {source}")
+    return fail(name, f"folder {source} has no config.json", "Name the folder that holds it as train.encoder.")
 
 
 def check_disk(name: str, folder: Path) -> Check:

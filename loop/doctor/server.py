@@ -6,8 +6,10 @@ refusal says what it would have allowed.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -195,22 +197,54 @@ def _address(client: LabelStudioClient, ls_project_id: int, account: BackendAcco
     return ok(name, f"Label Studio may call {account.url}")
 
 
-def check_backend_health(settings: Settings, account: BackendAccount) -> Check:
-    """That the backend itself answers there, and no other program."""
+def check_backend(settings: Settings, account: BackendAccount, project: Project | None = None) -> Check:
+    """Whether the backend's port is free, our backend's, or another program's; and that ours serves this project."""
     name = "backend"
+    if not _listens(account.url):
+        return _nothing_there(name, settings, account)
     try:
         answer = requests.get(f"{account.url}/health", headers=account.headers, timeout=_SECONDS)
     except requests.RequestException as error:
-        mend = "Start it: `loop serve`. Stored pre-labels and the queue work without it."
-        return warn(name, f"{account.url} does not answer: {type(error).__name__}", mend)
-    try:
-        status = answer.json().get("status")
-    except (ValueError, AttributeError):
-        status = None
-    if answer.ok and status is not None:
-        return ok(name, f"{account.url} answers: {status}")
+        return _taken(name, settings, account, f"no HTTP: {type(error).__name__}")
+    told = _json(answer)
+    if not answer.ok or "status" not in told:
+        return _taken(name, settings, account, f"{answer.status_code} for /health")
+    if "projects" not in told:
+        return _taken(name, settings, account, f"an ML backend, but not ours: {str(told)[:60]}")
+    if told.get("store") != "UP":
+        mend = "Mend the store; the backend takes it up again by itself."
+        return fail(name, f"{account.url} cannot read its store: {told.get('store')}", mend)
+    if _is_served(project) and project is not None and project.slug not in told["projects"]:
+        others = ", ".join(told["projects"]) or "none"
+        mend = f"If it is another project's backend: stop it, or set PORT (now {settings.backend.port}) to another one."
+        return warn(name, f"{account.url} is our backend, but does not serve {project.slug} (it serves {others})", mend)
+    return ok(name, f"{account.url} answers: {told['status']}")
+
+
+def _nothing_there(name: str, settings: Settings, account: BackendAccount) -> Check:
+    if settings.label_studio.url is None:
+        return ok(name, f"{account.url} is free; `loop serve` would listen there")
+    mend = "Start it: `loop serve`. Stored pre-labels and the queue work without it."
+    return warn(name, f"nothing listens at {account.url}", mend)
+
+
+def _taken(name: str, settings: Settings, account: BackendAccount, said: str) -> Check:
     mend = f"Stop what listens there, or set PORT (now {settings.backend.port}) to another one."
-    return fail(name, f"{account.url} is taken by another program ({answer.status_code} for /health)", mend)
+    return fail(name, f"{account.url} is taken by another program ({said})", mend)
+
+
+def _is_served(project: Project | None) -> bool:
+    return project is not None and project.ls_project_id is not None and project.promoted_version is not None
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), _SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def no_server(why: str) -> Check:
@@ -219,8 +253,13 @@ def no_server(why: str) -> Check:
 
 
 def _release(answer: requests.Response) -> str | None:
+    return _json(answer).get("release")
+
+
+def _json(answer: requests.Response) -> dict[str, Any]:
+    """The JSON object of an answer; empty for anything else."""
     try:
         body = answer.json()
     except ValueError:
-        return None
-    return body.get("release") if isinstance(body, dict) else None
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from loop.connect import BackendAccount
 from loop.doctor.checks import Check
 from loop.doctor.diagnosis import diagnose
 from loop.doctor.local import check_disk, check_encoder, check_key_file
-from loop.doctor.server import check_address, check_backend_health, check_backend_rows, check_key, check_project
+from loop.doctor.server import check_address, check_backend, check_backend_rows, check_key, check_project
 from loop.label_studio_client import LabelStudioClient
 from loop.settings import Settings
 from store.projects import link, project_by_name
@@ -82,6 +84,7 @@ def test_a_store_that_cannot_be_opened_is_a_finding_and_not_a_crash(desk: Desk):
     checks = found(diagnose(settings_of(desk)))
     assert checks["store"].state == "fail"
     assert "project" not in checks
+    assert checks["encoder"].state == "ok"  # which needs no store
 
 
 def test_a_project_that_the_store_lacks_is_a_finding(desk: Desk):
@@ -273,13 +276,90 @@ def test_an_address_that_the_server_may_not_call_is_found_without_changing_anyth
     assert "LABEL_STUDIO_SSRF_PROTECTION_ENABLED=false" in check.mend
 
 
-def test_the_backends_port_taken_by_another_program_is_told_from_a_backend_that_is_down(desk: Desk):
-    settings = settings_of(desk)
-    with ScriptedServer(Answer(body=b"<html>")) as other:
-        assert check_backend_health(settings, BackendAccount(other.url)).state == "fail"
-    with ScriptedServer(Answer(body={"status": "UP"})) as backend:
-        assert check_backend_health(settings, BackendAccount(backend.url)).state == "ok"
-    assert check_backend_health(settings, BackendAccount("http://127.0.0.1:1")).state == "warn"
+OURS = {"status": "UP", "store": "UP", "projects": {"desk": {}}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "finding"),
+    [
+        (Answer(body=OURS), "ok", "answers: UP"),
+        (Answer(body={**OURS, "projects": {"other": {}}}), "warn", "does not serve desk (it serves other)"),
+        (Answer(body={**OURS, "projects": {}}), "warn", "it serves none"),
+        (Answer(body={**OURS, "store": "a store can be opened"}), "fail", "a store can be opened"),
+        (Answer(body={"status": "UP", "model_class": "NewModel"}), "fail", "an ML backend, but not ours"),
+        (Answer(body=b"<html>"), "fail", "taken by another program (200 for /health)"),
+        (Answer(404, OURS), "fail", "taken by another program (404 for /health)"),
+    ],
+)
+def test_what_answers_on_the_backends_port_is_told_from_our_backend(
+    desk: Desk, answer: Answer, state: str, finding: str
+):
+    desk.promoted_model()
+    project_of(desk, "http://127.0.0.1:8080")
+    with ScriptedServer(answer) as server:
+        check = check_backend(settings_of(desk), BackendAccount(server.url), project_of(desk))
+    assert (check.state, finding in check.finding) == (state, True), check
+    assert ("PORT (now 9090)" in check.mend) == (state != "ok" and "store" not in finding)
+
+
+def test_a_program_that_speaks_no_http_on_the_backends_port_has_taken_it(desk: Desk):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = threading.Thread(target=hang_up, args=(listener,))
+        answering.start()
+        check = check_backend(settings_of(desk), BackendAccount(f"http://127.0.0.1:{listener.getsockname()[1]}"))
+        answering.join()
+    assert (check.state, "taken by another program" in check.finding) == ("fail", True)
+
+
+def hang_up(listener: socket.socket) -> None:
+    """Accept the probe and the request, and answer neither in HTTP."""
+    for _ in range(2):
+        caller, _ = listener.accept()
+        caller.sendall(b"220 mail\r\n")
+        caller.close()
+
+
+def test_a_free_port_is_well_offline_and_a_warning_where_label_studio_would_call_it(desk: Desk):
+    nowhere = BackendAccount("http://127.0.0.1:1")
+    assert check_backend(settings_of(desk), nowhere).state == "ok"
+    there = settings_of(desk, LABEL_STUDIO_URL="http://127.0.0.1:8080")
+    assert check_backend(there, nowhere).state == "warn"
+
+
+# What nobody expected
+
+
+def test_a_check_that_crashes_is_a_finding_and_the_others_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    def crash(*_: object) -> Check:
+        raise ZeroDivisionError("by nought")
+
+    for name in ("check_label_config", "check_disk"):
+        monkeypatch.setattr(f"loop.doctor.local.{name}", crash)
+    monkeypatch.setattr("loop.doctor.diagnosis.check_backend", crash)
+    checks = found(diagnose(settings_of(desk)))
+    for name in ("label config", "disk space for models", "backend"):
+        assert checks[name].state == "fail"
+        assert "ZeroDivisionError: by nought" in checks[name].finding
+    assert checks["encoder"].state == "ok"
+    assert checks["Label Studio"].state == "skip"
+
+
+@pytest.mark.parametrize(
+    "encoder", ["./no/such/folder", "/no/such/folder", "~/no/such/folder", "no/such/folder", "a b"]
+)
+def test_a_mistyped_encoder_folder_is_a_finding(desk: Desk, encoder: str):
+    desk.configure(train__encoder=encoder)
+    check = found(diagnose(settings_of(desk)))["encoder"]
+    assert (check.state, "no folder" in check.finding) == ("fail", True)
+    assert "train.encoder" in check.mend
+
+
+def test_an_encoder_folder_without_a_config_is_a_finding(desk: Desk):
+    (desk.home / "mine").mkdir()
+    desk.configure(train__encoder="mine")
+    assert check_encoder(settings_of(desk)).state == "fail"
+    (desk.home / "mine" / "config.json").write_text("{}")
+    assert check_encoder(settings_of(desk)).state == "ok"
 
 
 def test_a_server_that_fails_in_the_middle_is_a_finding(desk: Desk):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from label_studio_sdk import LabelStudio
+from label_studio_sdk.label_interface import LabelInterface
 from sqlalchemy import func, select
 
 from loop.connect import link_project
@@ -115,6 +117,7 @@ def test_the_loop_closes(cycle: Cycle, gold: list[Document], label_studio: RealL
     ids = _annotate(cycle, gold, SUBMITTED)
     second = _learns(cycle, first, ids)
     _offers_the_least_confident(cycle, second)
+    _is_seen_by_the_sdk(LabelStudio(base_url=label_studio.url, api_key=label_studio.first.token), ls_id(cycle), second)
     _survives_a_restart(cycle, gold, label_studio, ids)
 
 
@@ -181,6 +184,23 @@ def _offers_the_least_confident(cycle: Cycle, version: str) -> None:
     assert shown["score"] == pytest.approx(min(scores.values()))
     confident = [score for key, score in scores.items() if key != queue[0].document_id]
     assert shown["score"] <= min(confident)
+
+
+def _is_seen_by_the_sdk(sdk: LabelStudio, project_id: int, version: str) -> None:
+    """Label Studio's own client, which shares no code with ours, sees the same: predictions that fit the config."""
+    project = sdk.projects.get(project_id)
+    assert (project.model_version, project.sampling) == (version, "Uncertainty sampling")
+    config = LabelInterface(str(project.label_config))
+    shown = [
+        prediction for prediction in sdk.predictions.list(project=project_id) if prediction.model_version == version
+    ]
+    assert len(shown) == TASKS - SUBMITTED
+    assert len({prediction.task for prediction in shown}) == len(shown)
+    assert any(prediction.result for prediction in shown)
+    for prediction in shown:
+        assert prediction.score is not None
+        fields = {"result": prediction.result, "score": prediction.score, "model_version": version}
+        assert config.validate_prediction(fields, return_errors=True) == []
 
 
 def _survives_a_restart(cycle: Cycle, gold: list[Document], label_studio: RealLabelStudio, ids: list[str]) -> None:

@@ -61,11 +61,17 @@ def export_data(
     writers: dict[str, Callable[[], None]] = {
         JSONL: lambda: _write_lines(out, map(_jsonl, kept)),
         CONLL: lambda: _write_lines(out, _conll(kept)),
-        DATASETS: lambda: _write_datasets(out, kept, LabelSet(tuple(project.labels))),
+        DATASETS: lambda: _write_datasets(out, kept, _labels(project, kept)),
     }
     writers[file_format]()
     unlabelled = sum(row.spans is None for row in rows)
     return Exported(out, file_format, len(kept), sum(len(row.spans or ()) for row in kept), unlabelled)
+
+
+def _labels(project: Project, rows: Iterable[Row]) -> LabelSet:
+    """The project's labels; behind them those that left its config, and that imported gold still bears."""
+    borne = {span.label for row in rows for span in row.spans or ()}
+    return LabelSet((*project.labels, *sorted(borne - set(project.labels))))
 
 
 def read_rows(store: Store, project: Project, splits: Collection[str]) -> list[Row]:

@@ -5,8 +5,9 @@ Predictions of earlier versions stay: deleting them is slow, and breaks the link
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from loop.label_studio_client import UNCERTAINTY, LabelStudioClient, LabelStudioError
 from loop.pull import linked_project_id, note_deletions
@@ -31,7 +32,8 @@ class PublishCounts:
 
     carried: open tasks that carried this version already; holdout: those sent that are held out, and thus empty.
     deleted: tasks found to be gone on the way. activated: the project's `model_version` or sampling had to be set.
-    server_seconds: time spent waiting for Label Studio.
+    there: predictions of this version that the project holds now, labelled tasks' too. server_seconds: time spent
+    waiting for Label Studio.
     """
 
     version: str
@@ -42,6 +44,7 @@ class PublishCounts:
     holdout: int = 0
     deleted: int = 0
     activated: bool = False
+    there: int = 0
     server_seconds: float = 0.0
 
     @property
@@ -71,6 +74,16 @@ def publish(
         counts = PublishCounts(**(asdict(counts) | {"server_seconds": round(client.http.seconds - waited, 3)}))
         run.counts.update(asdict(counts))
     return counts
+
+
+def still_stands(client: LabelStudioClient, project: Project, version: str, there: int) -> bool:
+    """Whether Label Studio holds as many predictions of `version` as the last publishing left, and goes by them.
+
+    Two cheap requests, to notice what people deleted or set there. Raises LabelStudioError, ConfigError.
+    """
+    ls_project_id = linked_project_id(project, client)
+    number = client.model_versions(ls_project_id).get(version, 0)
+    return number == there and not _to_set(client.project(ls_project_id), version if number else None)
 
 
 class _Publish:
@@ -123,6 +136,7 @@ class _Publish:
             holdout=sum(item.holdout for item in sent),
             deleted=deleted,
             activated=activated,
+            there=self.client.model_versions(self.ls_project_id).get(self.version, 0),
         )
 
     def _open_documents(self) -> list[StoredDocument]:
@@ -175,10 +189,8 @@ class _Publish:
 
     def _activate(self, *, any_carry: bool) -> bool:
         """Show this version, and order the queue by it. A version that no prediction carries would be refused."""
-        wanted = {"sampling": UNCERTAINTY, "show_collab_predictions": True}
-        if any_carry or self.client.model_versions(self.ls_project_id).get(self.version):
-            wanted["model_version"] = self.version
-        missing = {key: value for key, value in wanted.items() if self.settings.get(key) != value}
+        carried = any_carry or self.client.model_versions(self.ls_project_id).get(self.version)
+        missing = _to_set(self.settings, self.version if carried else None)
         if missing:
             self.client.update_project(self.ls_project_id, **missing)
         return bool(missing)
@@ -198,6 +210,14 @@ class _Publish:
 
 def _sent(items: Sequence[QueueItem], lacking: Collection[int]) -> list[QueueItem]:
     return [item for item in items if item.document.ls_task_id in lacking]
+
+
+def _to_set(settings: Mapping[str, Any], version: str | None) -> dict[str, Any]:
+    """The project's settings that are not as they must be for the queue, and for `version` to be shown."""
+    wanted = {"sampling": UNCERTAINTY, "show_collab_predictions": True}
+    if version is not None:
+        wanted["model_version"] = version
+    return {key: value for key, value in wanted.items() if settings.get(key) != value}
 
 
 def _check_labels(tagger: Tagger, config: LabelConfig) -> None:

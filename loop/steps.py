@@ -14,16 +14,20 @@ from loop.label_studio_client import LabelStudioClient
 from loop.projects import open_tagger
 from loop.promote import promote_candidate
 from loop.publish import KIND as PUBLISH
-from loop.publish import publish
+from loop.publish import publish, still_stands
 from loop.pull import pull
 from loop.retrain import retrain
 from loop.settings import Settings
+from loop.training_errors import ParityError, TrainingError
 from loop.weak import label_weakly, weak_documents
+from ner.errors import BundleError
+from ner.manifest import read_manifest
 from ner.tagger import Tagger
 from store.fresh import count_fresh_gold, count_unpublished
 from store.hints import handle_hints, pending_hints
 from store.projects import project_by_id
 from store.registry import CANDIDATE, INTERRUPTED, models
+from store.registry import FAILED as MODEL_FAILED
 from store.runs import last_run
 from store.schema import Model, Project
 from store.session import Store
@@ -31,6 +35,8 @@ from store.session import Store
 logger = logging.getLogger(__name__)
 
 WHO = "loop run"
+# How the store writes down a training that would fail again on the same gold.
+_IN_THE_GOLD = tuple(f"{kind.__name__}: " for kind in (TrainingError, ParityError))
 Counts = Mapping[str, Any]
 
 
@@ -90,12 +96,14 @@ def label_step(cycle: Cycle) -> Counts:
 
 
 def retrain_step(cycle: Cycle) -> Counts:
-    """Train when enough gold is new since the last training, or once from weak votes when there is none."""
+    """Train when enough gold is new since the last training or the labels changed, or once from weak votes alone."""
     last = _last_attempt(cycle)
     fresh = _fresh_gold(cycle, last)
     enough = cycle.settings.service.retrain_after
-    weak = weak_documents(cycle.store, cycle.project()) if last is None and not _fresh_gold(cycle, None) else []
-    if fresh < enough and not weak:
+    gold = _fresh_gold(cycle, None)
+    weak = weak_documents(cycle.store, cycle.project()) if last is None and not gold else []
+    relabelled = bool(gold) and last is not None and _labels_changed(cycle, last)
+    if fresh < enough and not weak and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
     done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak)
     names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "best_epoch", "dev_f1")
@@ -171,10 +179,28 @@ class LoggedTraining:
 
 
 def _last_attempt(cycle: Cycle) -> Model | None:
-    """The latest training that was not merely interrupted: one that failed would fail again on the same gold."""
+    """The latest training that says something about its gold: that it made a model, or what is wrong with it.
+
+    One that was interrupted, or failed for want of disk or memory, is tried again on the same gold.
+    """
     with cycle.store.read() as session:
-        attempts = [model for model in models(session, cycle.project_id) if model.state != INTERRUPTED]
+        attempts = [model for model in models(session, cycle.project_id) if _says_something(model)]
     return attempts[-1] if attempts else None
+
+
+def _says_something(attempt: Model) -> bool:
+    if attempt.state == MODEL_FAILED:
+        return (attempt.error or "").startswith(_IN_THE_GOLD)
+    return attempt.state != INTERRUPTED
+
+
+def _labels_changed(cycle: Cycle, last: Model) -> bool:
+    """Whether that model has other labels than the project now, so that it cannot serve; False where it is gone."""
+    try:
+        manifest = read_manifest(cycle.settings.model_dir / last.path)
+    except BundleError:
+        return False
+    return list(manifest.labels) != list(cycle.project().labels)
 
 
 def _fresh_gold(cycle: Cycle, since: Model | None) -> int:
@@ -183,9 +209,11 @@ def _fresh_gold(cycle: Cycle, since: Model | None) -> int:
 
 
 def _is_published(cycle: Cycle, version: str) -> bool:
-    """As far as the store knows: the last publishing was of this version, and each open task has a prediction."""
+    """The last publishing was of this version, each open task has a prediction, and people left both as they were."""
     with cycle.store.read() as session:
         last = last_run(session, cycle.project_id, PUBLISH)
         if last is None or last.counts.get("version") != version:
             return False
-        return count_unpublished(session, cycle.project_id, version) == 0
+        if count_unpublished(session, cycle.project_id, version):
+            return False
+    return still_stands(cycle.client, cycle.project(), version, last.counts.get("there", -1))

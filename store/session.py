@@ -26,6 +26,7 @@ from store.columns import to_json
 from store.errors import StoreOpenError, translate
 
 BUSY_SECONDS = 30.0
+DIALECTS = ("sqlite", "postgresql")
 _WRITES = "store_writes"
 
 
@@ -130,6 +131,7 @@ def _bring_up_to_date(store: Store, engine: Engine, migrate: bool) -> None:
 def _create_engine(url: str, migrate: bool) -> Engine:
     try:
         parsed = make_url(url)
+        _check_dialect(parsed.get_backend_name())
         if parsed.get_backend_name() == "sqlite":
             _check_sqlite(parsed, migrate)
         engine = create_engine(parsed, json_serializer=to_json, pool_pre_ping=parsed.get_backend_name() != "sqlite")
@@ -144,6 +146,16 @@ def _create_engine(url: str, migrate: bool) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _check_dialect(name: str) -> None:
+    """Others want lengths on text columns, other triggers and other locks; a store that half works loses labels."""
+    if name not in DIALECTS:
+        raise StoreOpenError(
+            f"a store's database is one of {', '.join(DIALECTS)}",
+            value=name,
+            next_step="Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name.",
+        )
 
 
 def _check_sqlite(url: URL, migrate: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from loop import console
 from loop.commands.invocation import Invocation, command
+from ner.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -129,7 +130,7 @@ def simulate(
     project, client = invocation.project, invocation.client
     with open_input(gold) as stream:
         documents = read_labelled(stream, str(gold), LabelRule(tuple(project.labels), invocation.settings.label_map))
-    clients = [client, *(LabelStudioClient(client.url, path.read_text("utf-8").strip()) for path in key_file or ())]
+    clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
     ticker = Counter(console.Ticker("annotations submitted", quiet=invocation.as_json))
     done = annotate(
         clients,
@@ -149,7 +150,8 @@ def simulate(
 def run(
     invocation: Invocation,
     once: Annotated[
-        bool, typer.Option("--once", help="One cycle, then end: with 1 when one of its steps failed.")
+        bool,
+        typer.Option("--once", help="One cycle, then end: with 1 when one of its steps failed, 130 when interrupted."),
     ] = False,
 ) -> int | None:
     """The loop: pull, label, retrain when enough is new, evaluate and promote, publish; again and again.
@@ -168,7 +170,9 @@ def run(
             console.print_json(cycle, one_line=True)
 
     cycle = Cycle(invocation.store, invocation.client, invocation.settings, invocation.project.id)
-    Service(cycle).run_forever(cycles=1 if once else None, reported=report)
+    done = Service(cycle).run_forever(cycles=1 if once else None, reported=report)
+    if once and not done:
+        raise KeyboardInterrupt  # the one cycle that was asked for did not come to its end
     return 1 if once and failed else 0
 
 
@@ -205,6 +209,21 @@ class Counter:
         """One more."""
         self._done += 1
         self._ticker(self._done)
+
+
+def _key(path: Path) -> str:
+    try:
+        key = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(
+            "a file of --key-file can be read as UTF-8", value=f"{path}: {why}", next_step="Check the path."
+        ) from error
+    if not key:
+        raise ConfigError(
+            "a file of --key-file holds an API key", value=f"{path} is empty", next_step="Write it there."
+        )
+    return key
 
 
 def _list(names: tuple[str, ...]) -> str:

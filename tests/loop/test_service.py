@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,12 +94,12 @@ def breaks(_: Cycle) -> Mapping[str, Any]:
     raise ZeroDivisionError("a defect")
 
 
-def add_model(cycle: Cycle, *, promoted: bool = False, failed: bool = False, folder: bool = False) -> str:
+def add_model(cycle: Cycle, *, promoted: bool = False, failed: str = "", folder: bool = False) -> str:
     with tracked(cycle.store, cycle.project_id, "retrain") as run, cycle.store.transaction() as tx:
         settings: dict[str, Any] = {"encoder": "tiny", "seed": 1, "settings": {}, "libraries": {}}
         model = start_model(tx, cycle.project_id, run_id=run.id, data_fingerprint="0", **settings)
         if failed:
-            fail_model(tx, model.version, "test")
+            fail_model(tx, model.version, failed)
         else:
             finish_model(tx, model.version, files={})
         if promoted:
@@ -257,9 +258,9 @@ def gold_of(cycle: Cycle, server: FakeLabelStudio, first: int, last: int) -> Pro
     return cycle.project()
 
 
-@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("failed", ["", "TrainingError: no entity", "ParityError: logits differ"])
 def test_retraining_waits_for_enough_gold_since_the_last_attempt_failed_or_not(
-    cycle: Cycle, server: FakeLabelStudio, failed: bool
+    cycle: Cycle, server: FakeLabelStudio, failed: str
 ) -> None:
     gold_of(cycle, server, 0, 2)
     with pytest.raises(Skip, match="2 of 3"):
@@ -271,6 +272,89 @@ def test_retraining_waits_for_enough_gold_since_the_last_attempt_failed_or_not(
     gold_of(cycle, server, 4, 5)
     with pytest.raises(Skip, match="1 of 3"):
         retrain_step(cycle)
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each training that the step asked for; none of them makes anything."""
+    asked: list[int] = []
+
+    def train(store: Store, settings: Settings, project: Project, **_: object) -> SimpleNamespace:
+        asked.append(project.id)
+        names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "best_epoch", "dev_f1")
+        return SimpleNamespace(**dict.fromkeys(names))
+
+    monkeypatch.setattr("loop.steps.retrain", train)
+    return asked
+
+
+def test_a_training_that_failed_for_another_reason_than_its_gold_is_tried_again(
+    cycle: Cycle, server: FakeLabelStudio, trainings: list[int]
+) -> None:
+    gold_of(cycle, server, 0, 3)
+    add_model(cycle, failed="InputError: OSError: No space left on device")
+    retrain_step(cycle)
+    assert len(trainings) == 1
+
+
+def test_a_label_put_into_the_config_is_a_reason_to_train(
+    cycle: Cycle, server: FakeLabelStudio, trainings: list[int]
+) -> None:
+    gold_of(cycle, server, 0, 1)
+    add_model(cycle, promoted=True, folder=True)
+    with pytest.raises(Skip, match="0 of 3"):
+        retrain_step(cycle)
+    server.settings["label_config"] = CONFIG.replace('<Label value="OS"/>', '<Label value="OS"/><Label value="NEW"/>')
+    pull(cycle.store, server, cycle.project())
+    retrain_step(cycle)
+    assert len(trainings) == 1
+    add_model(cycle, failed="TrainingError: it finds nothing")
+    with pytest.raises(Skip, match="0 of 3"):
+        retrain_step(cycle)
+
+
+def test_without_gold_a_changed_config_is_no_reason_to_train(
+    cycle: Cycle, server: FakeLabelStudio, trainings: list[int]
+) -> None:
+    add_model(cycle, promoted=True, folder=True)
+    server.settings["label_config"] = CONFIG.replace('<Label value="OS"/>', "")
+    pull(cycle.store, server, cycle.project())
+    with pytest.raises(Skip, match="0 of 3"):
+        retrain_step(cycle)
+    assert trainings == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("model_version", None), ("sampling", "Sequential"), ("show_collab_predictions", False)]
+)
+def test_a_setting_that_somebody_changed_in_label_studio_is_put_back(
+    cycle: Cycle, server: FakeLabelStudio, setting: str, value: object
+) -> None:
+    pull(cycle.store, server, cycle.project())
+    add_model(cycle, promoted=True, folder=True)
+    publish_step(cycle)
+    before = server.settings[setting]
+    server.settings[setting] = value
+    done = publish_step(cycle)
+    assert (done["activated"], done["created"], server.settings[setting]) == (True, 0, before)
+    with pytest.raises(Skip, match="every open task"):
+        publish_step(cycle)
+
+
+def test_predictions_that_somebody_deleted_in_label_studio_are_sent_again(
+    cycle: Cycle, server: FakeLabelStudio
+) -> None:
+    gold_of(cycle, server, 0, 1)
+    add_model(cycle, promoted=True, folder=True)
+    publish_step(cycle)
+    labelled, first, second = sorted(server.tasks)[:3]
+    gold_of(cycle, server, 1, 2)
+    server.tasks[first]["predictions"] = []  # labelled by now: nobody needs it
+    server.tasks[second]["predictions"] = []
+    assert publish_step(cycle)["created"] == 1
+    assert [len(server.tasks[task_id]["predictions"]) for task_id in (labelled, first, second)] == [0, 0, 1]
+    with pytest.raises(Skip, match="every open task"):
+        publish_step(cycle)
 
 
 def test_publishing_is_done_once_for_a_version_and_again_for_new_tasks(cycle: Cycle, server: FakeLabelStudio) -> None:

@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from loop.settings import CONFIG_NAME, Settings
+from loop.settings import CONFIG_NAME, Settings, is_one_line
 from loop.training_settings import TrainSettings
 from loop.whole_files import write_whole
 from ner.errors import ConfigError, InputError
@@ -29,12 +29,13 @@ LABELS_NAME = "labels.xml"
 
 @dataclass(frozen=True)
 class Scaffolded:
-    """What `loop init` made."""
+    """What `loop init` made; `joined` when the store had the project's row already, with nothing done on it yet."""
 
     home: Path
     name: str
     labels: tuple[str, ...]
     files: tuple[Path, ...]
+    joined: bool
 
 
 def scaffold(
@@ -43,9 +44,9 @@ def scaffold(
     """Make the project `name` in the folder `home`, which is made when missing.
 
     `salt` decides, with the share, which documents are held out; random unless given.
-    Raises ConfigError when a project is there already, or a different labels.xml, or the folder cannot be made;
-    RefusedError when the store has a project of that name that is in use. loop.toml is written last: a run that was
-    cut short left none and can be run again.
+    Raises InputError for a name that is not one line; ConfigError when a project is there already, or a different
+    labels.xml, or the folder cannot be made; RefusedError when the store has a project of that name that is in use.
+    loop.toml is written last: a run that was cut short left none and can be run again.
     """
     environ = os.environ if environ is None else environ
     labels = LabelConfig.parse(label_config).labels
@@ -54,9 +55,10 @@ def scaffold(
     _make_folder(home)
     write_whole(home / LABELS_NAME, label_config)
     document = toml_document(name)
-    _create_in_store(Settings.of_document(home, tomllib.loads(document), environ), label_config, labels, salt)
+    settings = Settings.of_document(home, tomllib.loads(document), environ)
+    joined = not _create_in_store(settings, label_config, labels, salt)
     write_whole(home / CONFIG_NAME, document)
-    return Scaffolded(home, name, labels, (home / CONFIG_NAME, home / LABELS_NAME))
+    return Scaffolded(home, name, labels, (home / CONFIG_NAME, home / LABELS_NAME), joined)
 
 
 def config_of_labels(words: str) -> str:
@@ -104,10 +106,12 @@ def _refuse_existing(home: Path, label_config: str) -> None:
 
 
 def _check_name(name: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise InputError("a project's name is Unicode text", value=name, next_step="Choose another --name.") from error
+    if not is_one_line(name):
+        raise InputError(
+            "a project's name is one line of Unicode text, without control characters and lone surrogates",
+            value=name,
+            next_step="Choose another with --name.",
+        )
 
 
 def _make_folder(home: Path) -> None:
@@ -119,20 +123,23 @@ def _make_folder(home: Path) -> None:
         ) from error
 
 
-def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, ...], salt: str | None) -> None:
-    """The project's row; one that an init cut short left behind, with the same config and unused, is taken over.
+def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, ...], salt: str | None) -> bool:
+    """The project's row, True when it was made now; one with the same config, on which nothing was done, is joined.
 
-    One that is in use belongs to another folder that shares the store: `create_project` refuses its name.
+    An init that was cut short leaves such a row, and so does one in another folder that shares the store. A row in use
+    is never joined: `create_project` refuses its name.
     """
     store = open_store(settings.store_url)
     try:
         with store.transaction() as tx:
             left = next((p for p in all_projects(tx.session) if p.name == settings.project_name), None)
-            if left is None or left.label_config != label_config or _is_used(tx.session, left):
+            made = left is None or left.label_config != label_config or _is_used(tx.session, left)
+            if made:
                 share = settings.holdout_share
                 name = settings.project_name
                 create_project(tx, name, label_config=label_config, labels=labels, holdout_share=share, salt=salt)
             tx.commit()
+            return made
     finally:
         store.close()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 import typing
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ class ProjectSettings:
 
     def __post_init__(self) -> None:
         _require(bool(self.name.strip()), "project.name is not empty", self.name)
+        _require(is_one_line(self.name), "project.name is one line, without control characters", self.name)
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,11 @@ def find_home(start: Path | None, environ: Mapping[str, str]) -> Path:
         value=str(begin),
         next_step="Go into one, name one with -C DIR or LOOP_HOME, or make one with `loop init DIR --labels A,B`.",
     )
+
+
+def is_one_line(name: str) -> bool:
+    """False for a name with a line break, another control character, or a lone surrogate."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
 
 
 def sqlite_url(path: Path) -> str:

@@ -50,7 +50,8 @@ def init(
     made = scaffold(folder, name or folder.resolve().name, label_config)
     said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
     following = f"Next: loop -C {made.home} import FILE.jsonl --split train"
-    invocation.answer(made, said, following)
+    store = "The store has this project already, with the same labels and nothing done yet: this folder joins it."
+    invocation.answer(made, said, *([store] if made.joined else []), following)
     return 0
 
 

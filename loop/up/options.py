@@ -88,10 +88,10 @@ def check_ports(options: Options) -> None:
 def held(data: Path) -> Iterator[None]:
     """Hold the data folder, which is made when missing; InUseError while another process does.
 
-    The lock is the kernel's and ends with the process, however it ends.
+    The lock is the kernel's and ends with the process, however it ends. ConfigError for a folder that cannot be made
+    or written to.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / ".up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = _lock_file(data)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -105,6 +105,18 @@ def held(data: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _lock_file(data: Path) -> int:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        return os.open(data / ".up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            "--data names a folder that can be made and written to",
+            value=f"{data} ({error.strerror})",
+            next_step="Name another with --data DIR.",
+        ) from error
 
 
 def _port(word: str) -> int:

@@ -207,10 +207,19 @@ def test_init_refuses_labels_that_are_none(tmp_path: Path, words: list[str], cod
 
 def test_an_init_that_was_cut_short_can_be_run_again(desk: Desk):
     (desk.home / "loop.toml").unlink()
-    assert desk.loop("init", str(desk.home), "--labels", "SOFTWARE,OS", "--name", "desk").code == 0
+    said = desk.loop("init", str(desk.home), "--labels", "SOFTWARE,OS", "--name", "desk")
+    assert said.code == 0
+    assert "this folder joins it" in " ".join(said.out.split())
 
 
-@pytest.mark.parametrize("name", ['a "b" \\ c', "two\nlines", "del\x7f", "😀 ü", "'''"])
+def test_init_says_when_it_joins_a_project_of_a_shared_store(desk: Desk, tmp_path: Path):
+    desk.monkeypatch.setenv("LOOP_STORE_URL", f"sqlite:///{desk.home}/loop.db")
+    other = str(tmp_path / "other")
+    assert desk.loop("init", other, "--labels", "SOFTWARE,OS", "--name", "desk", "--json").json["joined"] is True
+    assert desk.loop("init", str(tmp_path / "new"), "--labels", "A", "--name", "new", "--json").json["joined"] is False
+
+
+@pytest.mark.parametrize("name", ['a "b" \\ c', "no\u00a0break", "wide\u3000space", "😀 ü", "'''"])
 def test_a_projects_name_comes_back_from_the_file_as_it_was_given(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ):
@@ -224,6 +233,11 @@ def test_a_projects_name_comes_back_from_the_file_as_it_was_given(
     ("words", "code"),
     [
         (["{}/p", "--labels", "A", "--name", "\udcff"], 4),
+        (["{}/p", "--labels", "A", "--name", "two\nlines"], 4),
+        (["{}/two\nlines", "--labels", "A"], 4),
+        (["{}/p", "--labels", "A", "--name", "line\u2028break"], 4),
+        (["{}/p", "--labels", "A", "--name", "del\x7f"], 4),
+        (["{}/file", "--labels", "A"], 3),
         (["{}/p", "--labels", "\udcff"], 4),
         (["/proc/no/such", "--labels", "A"], 3),
         (["{}/file/p", "--labels", "A"], 3),
@@ -400,3 +414,34 @@ def test_what_is_printed_for_people_never_takes_data_for_markup(desk: Desk):
     out = desk.home / "[red]out.jsonl"
     assert "[red]out.jsonl" in "".join(desk.loop("export-data", str(out)).out.split("\n"))
     assert "[/nope]" in desk.loop("import", "[/nope]").err
+
+
+# What speaks with Label Studio
+
+
+@pytest.fixture
+def linked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "key")
+    return desk
+
+
+def test_one_cycle_that_is_interrupted_ends_with_130(linked: Desk, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loop.service.Service.run_cycle", interrupted)
+    assert linked.loop("run", "--once").code == 130
+    assert linked.loop("run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"), [(None, "can be read"), (b"\xff", "can be read"), (b" \n", "holds an API key")]
+)
+def test_a_key_file_that_gives_no_key_is_named(linked: Desk, content: bytes | None, rule: str):
+    path = linked.home / "key"
+    if content is not None:
+        path.write_bytes(content)
+    said = linked.loop("simulate-annotator", str(linked.write("g.jsonl", EXCEL)), "--key-file", str(path))
+    assert said.code == 3
+    assert rule in " ".join(said.err.split())

@@ -114,6 +114,12 @@ def test_a_file_without_a_name_is_refused(tmp_path: Path):
         load(tmp_path, "[train]\nepochs = 3\n")
 
 
+def test_a_project_name_of_two_lines_is_refused(tmp_path: Path):
+    (tmp_path / "loop.toml").write_text('[project]\nname = "a\\nb"\n')
+    with pytest.raises(ConfigError, match=r"project\.name is one line"):
+        Settings.load(tmp_path, {})
+
+
 def test_a_whole_number_serves_where_a_number_is_wanted(tmp_path: Path):
     assert load(tmp_path, MINIMAL + "[service]\npoll_seconds = 2\n").service.poll_seconds == 2.0
 

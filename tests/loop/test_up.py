@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 from loop.importing import import_file
 from loop.settings import Settings
 from loop.toml_lines import with_values
+from loop.up.__main__ import main
 from loop.up.children import ChildError, Household, tail
 from loop.up.credentials import credentials_in
 from loop.up.environments import backend_environment, label_studio_environment, loop_environment
@@ -117,6 +118,18 @@ def test_a_data_folder_is_held_by_one_and_free_again_afterwards(tmp_path: Path):
         pass
     with held(tmp_path / "data"):
         pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_data_folder_that_is_a_file_is_refused_in_one_line(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("mine")
+    assert main(["--data", str(tmp_path / name)], {}) == 3
+    said = capsys.readouterr().err
+    assert "--data names a folder" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 # Credentials and environments

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:
-    """Keep ONNX Runtime from reporting home, and numpy from keeping threads that nothing here uses.
-
-    ONNX Runtime's official builds send usage events to their maker unless told otherwise before their import, and
-    leave a `.ses` file in the temporary folder. What the operator has set stays.
-    """
-    environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """Keep numpy from keeping threads that nothing here uses. What the operator has set stays."""
     environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
+from ml_backend.memory import Trimmer
 from ml_backend.paired_network import PairedNetwork
 from ml_backend.projects import LinkedProject, linked_projects
 from ner.bundle import MODEL, load_bundle
@@ -287,5 +288,7 @@ class LiveModels:
         self._store_problem = problem
 
     def _follow(self) -> None:
+        trimmer = Trimmer()
         while not self._stop.wait(self._poll_seconds):
             self.refresh()
+            trimmer.trim()

@@ -206,6 +206,27 @@ def test_bad_input_is_a_4xx_that_names_its_rule(
     assert rule in answer.json["error"]["rule"]
 
 
+@pytest.mark.parametrize("path", ["/predict", "/setup", "/webhook"])
+@pytest.mark.parametrize("place", ["project", "tasks", "params", "label_config", "action", "task", "data", "id"])
+def test_a_value_of_any_depth_is_refused_by_a_rule(client: FlaskClient, path: str, place: str) -> None:
+    value: dict[str, Any] = {"task": "@"} | {name: {**task("x"), name: "@"} for name in ("data", "id")}
+    body = request_body() | {"action": "X"} | ({"tasks": [value[place]]} if place in value else {place: "@"})
+    written = json.dumps(body).encode()
+    for depth in range(600, 1000, 7):
+        for opened, closed in ((b"[", b"]"), (b'{"a":', b"}")):
+            deep = opened * depth + b"1" + closed * depth
+            answer = client.post(path, data=written.replace(b'"@"', deep), content_type="application/json")
+            assert answer.status_code < 500
+            assert len(answer.data) < 2000
+
+
+def test_a_value_of_any_size_is_shown_in_short(client: FlaskClient) -> None:
+    for value in ([{}] * 300_000, {"a": [{}] * 300_000}, "x" * 300_000, [["x" * 300_000]], {"x" * 300_000: 1}):
+        answer = client.post("/predict", json=request_body() | {"project": value})
+        assert answer.status_code == 400
+        assert len(answer.data) < 2000
+
+
 def test_a_body_over_the_limit_is_a_413_in_json(open_app: OpenApp, served: Home) -> None:
     answer = open_app(max_body_bytes=2000).post("/predict", json=request_body("x" * 3000))
     assert answer.status_code == 413

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loop.task_reading import ReadTask, read_task
 from ml_backend.holdout import Holdout, fingerprint, place_unseen, read_holdout
-from ml_backend.payload import Asked
+from ml_backend.payload import Asked, Limits, read_tasks
+from ner.label_config import LabelConfig
 from store.documents import stored_documents
 from store.queue import NewPrediction, save_predictions
 from store.schema import HOLDOUT
 from store.splits import assign_split
-from tests.ml_backend.given import Home, make_home
+from store.tasks import upsert_tasks
+from tests.ml_backend.given import CONFIG, Home, make_home
 
 TEXTS = {number: f"text {number}" for number in range(1, 41)}
 
@@ -75,6 +79,27 @@ def test_an_unseen_task_is_foreseen_as_the_next_pull_places_it(half_held: Home) 
     half_held.pulled(new)
     held = held_tasks(half_held)
     assert foreseen == [task in held for task in new]
+    assert len(set(foreseen)) == 2
+
+
+def test_an_unseen_task_is_foreseen_by_the_group_that_a_pull_reads(half_held: Home) -> None:
+    groups = ["post-1", 5, " ", "\ud800", "x" * 10_000, "a\0b", ["no group"], None, True]
+    tasks: list[dict[str, Any]] = [
+        {"id": 1000 + number, "data": {"body": f"unseen {number}"}, "meta": {"doc": "a note"}, "annotations": []}
+        for number in range(10 * len(groups))
+    ]
+    for number, one in enumerate(tasks):
+        one["data"] |= {"doc": [groups[number % len(groups)], f"{groups[number % len(groups)]}{number}"][number % 2]}
+    config = LabelConfig.parse(CONFIG)
+    asked = read_tasks(tasks, config, Limits(1000, 1000))
+    with half_held.store.read() as session:
+        foreseen = place_unseen(session, half_held.project_id, asked)
+    read = [read_task(one, config) for one in tasks]
+    with half_held.store.transaction() as tx:
+        upsert_tasks(tx, half_held.project_id, [one.document for one in read if isinstance(one, ReadTask)])
+        tx.commit()
+    held = held_tasks(half_held)
+    assert foreseen == [one["id"] in held for one in tasks]
     assert len(set(foreseen)) == 2
 
 

@@ -8,10 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
-from ml_backend.live_model import LiveModels, Served
+from ml_backend.holdout import fingerprint
+from ml_backend.live_model import LiveModels, Served, load_tagger
 from ner.bundle import MODEL
 from ner.errors import BundleError
+from ner.tagger import Tagger
+from store.errors import StoreError
 from store.projects import link, set_label_config
 from tests.ml_backend.given import LABELS, LS_URL, OTHER_CONFIG, WORDS, Home, make_project, until
 
@@ -142,6 +146,58 @@ def test_a_project_that_cannot_be_served_does_not_hold_up_the_next(home: Home, l
     home.promote(home.model(project_id=other), other)
     assert served(live).version is None
     assert served(live, 8).version == "other-0001"
+
+
+def test_splits_that_cannot_be_read_keep_the_project_s_model_and_hold_up_no_other(
+    home: Home, live: LiveModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(folder: Path, version: str, labels: tuple[str, ...], threads: int) -> Tagger:
+        loaded.append(version)
+        return load_tagger(folder, version, labels, threads)
+
+    def read(session: Session, project_id: int, version: str | None) -> tuple[object, ...]:
+        if project_id == home.project_id and away:
+            raise StoreError("the splits can be read", value="a test")
+        return fingerprint(session, project_id, version)
+
+    monkeypatch.setattr("ml_backend.live_model.load_tagger", load)
+    monkeypatch.setattr("ml_backend.live_model.fingerprint", read)
+    other = make_project(home, "Other", 8)
+    home.promote(home.model())
+    home.promote(home.model(project_id=other), other)
+    away = True
+    for _ in range(3):
+        live.refresh()
+        assert set(live.served) == {8}
+        assert live.store_problem is not None
+    away = False
+    assert served(live).version == "it-support-0001"
+    assert live.store_problem is None
+    assert loaded == ["it-support-0001", "other-0001"]
+    away = True
+    home.promote(home.model())
+    assert served(live).version == "it-support-0002"
+
+
+def test_loading_is_interrupted_between_two_projects_and_resumed_by_the_thread(home: Home) -> None:
+    asked: list[bool] = []
+    for number in (8, 9):
+        project = make_project(home, f"Project {number}", number)
+        home.promote(home.model(project_id=project), project)
+
+    def go_on() -> bool:
+        asked.append(len(asked) == 0)
+        return asked[-1]
+
+    live = LiveModels(home.store_url, home.model_dir, poll_seconds=0.05, threads=1)
+    live.start(go_on)
+    try:
+        assert asked == [True, False, False]
+        until(lambda: {served.version for (served,) in live.served.values()} >= {"project-8-0001", "project-9-0001"})
+    finally:
+        live.stop()
 
 
 def test_a_failure_that_nobody_foresaw_is_a_problem_of_its_project(

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from typing import Any
 
 import pytest
 
-from ml_backend.payload import Asked, Limits, parse_config, read_json, read_predict, read_project_id, read_tasks
-from ml_backend.refusals import TooLargeError
+from ml_backend.payload import (
+    Asked,
+    Limits,
+    _parse_once,
+    parse_config,
+    read_body,
+    read_json,
+    read_predict,
+    read_project_id,
+    read_tasks,
+)
+from ml_backend.refusals import TooLargeError, TooSlowError, WrongTypeError
 from ner.errors import InputError, RuleError
 from tests.ml_backend.given import CONFIG, request_body, task
 
@@ -58,6 +70,59 @@ def test_a_field_of_the_wrong_type_is_named(change: dict[str, Any], rule: str) -
         read_predict({**request_body("x"), **change}, LIMITS)
 
 
+def test_a_config_is_parsed_once_unless_it_is_too_large_to_keep() -> None:
+    _parse_once.cache_clear()
+    assert parse_config(CONFIG) is parse_config(CONFIG)
+    large = f"<!--{'x' * 20_000}-->{CONFIG}"
+    assert parse_config(large) == parse_config(CONFIG)
+    assert parse_config(large) is not parse_config(large)
+    for number in range(100):
+        parse_config(f"<!--{number}-->{CONFIG}")
+    assert _parse_once.cache_info().currsize == 32
+
+
+def sent(body: bytes, **more: object) -> dict[str, Any]:
+    """A WSGI environment with this body, as long as it says."""
+    return {
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    } | more
+
+
+class Broken(io.RawIOBase):
+    """A body that cannot be read, for a reason of the server's."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def read(self, size: int = -1) -> bytes:
+        raise self._error
+
+
+def test_a_body_is_read_as_far_as_it_says() -> None:
+    assert read_body(sent(b"{}"), 2) == b"{}"
+    assert read_body(sent(b"{} more", CONTENT_LENGTH="2"), 2) == b"{}"
+    assert read_body(sent(b"{}", CONTENT_LENGTH="", **{"wsgi.input_terminated": True}), 2) == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("environ", "error", "rule"),
+    [
+        (sent(b"{", CONTENT_LENGTH="2"), InputError, "as long as its Content-Length says.*1 of 2 bytes"),
+        (sent(b"{} "), TooLargeError, "at most 2 bytes"),
+        (sent(b"{} ", CONTENT_LENGTH="", **{"wsgi.input_terminated": True}), TooLargeError, "at most 2 bytes"),
+        (sent(b"{}", CONTENT_TYPE="text/plain"), WrongTypeError, "application/json"),
+        (sent(b"{}", **{"wsgi.input": Broken(TimeoutError())}), TooSlowError, "in time"),
+        (sent(b"{}", **{"wsgi.input": Broken(ValueError("SECRET"))}), InputError, "well-formed.*ValueError"),
+    ],
+)
+def test_a_body_that_breaks_a_rule_is_refused_by_it(environ: dict[str, Any], error: type[RuleError], rule: str) -> None:
+    with pytest.raises(error, match=rule) as refused:
+        read_body(environ, 2)
+    assert "SECRET" not in str(refused.value)
+
+
 def test_a_request_may_leave_out_its_config_and_its_params() -> None:
     assert read_predict({"project": "7.1", "tasks": []}, LIMITS).label_config is None
 
@@ -105,6 +170,8 @@ def test_a_text_that_is_too_long_is_a_413() -> None:
         ({"data": {"body": "x", "doc": 5}}, "5"),
         ({"data": {"body": "x", "doc": " "}, "meta": {"doc": "post-2"}}, "post-2"),
         ({"data": {"body": "x", "doc": [1]}, "meta": None}, None),
+        ({"data": {"body": "x", "doc": "a\ud800"}}, hashlib.sha256(b"a\xed\xa0\x80").hexdigest()),
+        ({"data": {"body": "x", "doc": "d" * 10_000}}, hashlib.sha256(b"d" * 10_000).hexdigest()),
     ],
 )
 def test_the_group_of_a_task_is_the_doc_of_its_data_or_meta(more: dict[str, Any], group: str | None) -> None:

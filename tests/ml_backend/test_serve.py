@@ -193,10 +193,10 @@ print(len(os.listdir("/proc/self/task")), {"numpy", "onnxruntime", "prometheus_c
     assert ended.stdout == "1 set()\n"
 
 
-def test_the_runtime_is_told_not_to_report_home_unless_the_operator_says_so() -> None:
+def test_numpy_is_told_to_keep_no_threads_unless_the_operator_says_so() -> None:
     quiet: dict[str, str] = {}
     prepare(quiet)
-    assert quiet["ORT_DISABLE_TELEMETRY"] == "1"
-    told = {"ORT_DISABLE_TELEMETRY": "0"}
+    assert quiet == {"OPENBLAS_NUM_THREADS": "1"}
+    told = {"OPENBLAS_NUM_THREADS": "2"}
     prepare(told)
-    assert told["ORT_DISABLE_TELEMETRY"] == "0"
+    assert told == {"OPENBLAS_NUM_THREADS": "2"}

@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from pathlib import Path
 
 _STEP = 16 * 1024 * 1024
+_EVERY_SECONDS = 60.0
 _STATM = Path("/proc/self/statm")
 
 
 class Trimmer:
-    """Gives free memory back when the process has grown by 16 MB; does nothing where libc is not glibc."""
+    """Gives free memory back when the process has grown by 16 MB, and once a minute; nothing where libc is not glibc."""
 
     def __init__(self) -> None:
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        self._size = 0
+        self._size, self._due = 0, 0.0
 
     def trim(self) -> bool:
         """Called now and then; whether there was a reason to do it."""
-        if self._trim is None or resident() < self._size + _STEP:
+        now = time.monotonic()
+        if self._trim is None or (resident() < self._size + _STEP and now < self._due):
             return False
         self._trim(0)
-        self._size = resident()
+        self._size, self._due = resident(), now + _EVERY_SECONDS
         return True
 
 

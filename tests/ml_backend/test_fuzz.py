@@ -1,4 +1,4 @@
-"""Whatever JSON arrives, the answer is JSON and its status is below 500."""
+"""Whatever JSON arrives, the answer is JSON and its status is below 500, and the next request is answered as ever."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.app import create_app
-from tests.ml_backend.given import CONFIG, OTHER_CONFIG, make_home
+from tests.ml_backend.given import CONFIG, OTHER_CONFIG, make_home, request_body, task
 
 TEXTS = st.one_of(st.text(st.characters(), max_size=60), st.sampled_from(["windows", "", "\0", "\ud800", "😀 excel"]))
 ANYTHING = st.recursive(
@@ -67,6 +67,8 @@ def check(client: FlaskClient, path: str, body: bytes) -> None:
     assert answer.status_code < 500
     if answer.status_code >= 400:
         assert content["error"]["rule"]
+    good = client.post("/predict", json=request_body() | {"tasks": [task("on windows", None)]})
+    assert [region["value"]["labels"] for region in good.json["results"][0]["result"]] == [["OS"]]
 
 
 @settings(max_examples=300, deadline=None)

@@ -268,10 +268,15 @@ def test_a_store_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
         live.stop()
 
 
-def test_the_thread_follows_by_itself_and_ends_when_told(home: Home) -> None:
+def test_the_thread_follows_by_itself_gives_memory_back_and_ends_when_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trimmed = threading.Event()
+    monkeypatch.setattr("ml_backend.live_model.Trimmer.trim", lambda _: trimmed.set())
     live = LiveModels(home.store_url, home.model_dir, poll_seconds=0.05, threads=1)
     live.start()
     home.promote(home.model())
     until(lambda: live.served[7][0].version == "it-support-0001")
+    assert trimmed.wait(30)
     live.stop()
     assert "live-models" not in {thread.name for thread in threading.enumerate()}

@@ -19,6 +19,16 @@ def test_memory_is_given_back_once_the_process_has_grown(monkeypatch: pytest.Mon
     assert not trimmer.trim()
 
 
+def test_memory_is_given_back_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("ml_backend.memory.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ml_backend.memory.resident", lambda: 100 * 2**20)
+    trimmer = Trimmer()
+    assert [trimmer.trim(), trimmer.trim()] == [True, False]
+    clock[0] += 60.0
+    assert [trimmer.trim(), trimmer.trim()] == [True, False]
+
+
 def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml_backend.memory.ctypes.CDLL", lambda _: object())
     assert not Trimmer().trim()

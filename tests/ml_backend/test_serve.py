@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ml_backend.libraries import prepare
-from ml_backend.serve import listen
+from ml_backend.serve import listen, options
 from ml_backend.settings import Settings
 from ml_backend.wsgi import application
 from ner.errors import ConfigError
@@ -140,6 +140,46 @@ def test_a_signal_ends_every_process_and_leaves_nothing_behind(
     assert list((tmp_path / "tmp").iterdir()) == []
     assert "Traceback" not in backend.log.read_text("utf-8")
     assert "terminate called" not in backend.log.read_text("utf-8")
+
+
+@dataclass
+class Booting:
+    """A worker that loads its models, as the backend in it sees it."""
+
+    alive: bool = True
+    notified: int = 0
+    started: bool = False
+
+    def notify(self) -> None:
+        self.notified += 1
+
+    @property
+    def wsgi(self) -> Booting:
+        return self
+
+    @property
+    def extensions(self) -> dict[str, Booting]:
+        return {"ml_backend": self}
+
+    def start(self, go_on: Callable[[], bool]) -> None:
+        assert go_on()
+        assert self.notified == 1
+        self.alive = False
+        assert not go_on()
+        self.started = True
+
+
+def test_a_worker_says_that_it_is_alive_before_each_model_and_loads_none_once_told_to_end() -> None:
+    initialise = options(Settings("sqlite://", Path()), 3)["post_worker_init"]
+    interval = sys.getswitchinterval()
+    try:
+        loading, ending = Booting(), Booting(alive=False)
+        initialise(loading)
+        initialise(ending)
+    finally:
+        sys.setswitchinterval(interval)
+    assert (loading.started, loading.notified) == (True, 2)
+    assert not ending.started
 
 
 def test_a_port_that_is_taken_is_an_error_that_says_so(served: Home) -> None:

@@ -220,6 +220,19 @@ def test_what_is_no_http_is_refused_in_json_and_is_in_no_log(backend: RunningBac
     assert SECRET not in backend.log.read_bytes()
 
 
+def test_a_refusal_for_want_of_credentials_says_that_the_connection_ends(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    environ = home.environ(BASIC_AUTH_USER="user", BASIC_AUTH_PASS="word")
+    with running(environ, tmp_path / "backend.log") as started:
+        until(lambda: ask(started, GET).status == 200)
+        with connect(started) as connection:
+            connection.sendall(post(BODY)[:-10])
+            answer = read(connection)
+    home.store.close()
+    assert (answer.status, answer.closes) == (401, True)
+    assert json.loads(answer.body)["error"]["rule"]
+
+
 def test_a_client_that_waits_to_be_told_to_continue_is_told_at_once(backend: RunningBackend) -> None:
     with connect(backend) as connection:
         began = time.monotonic()

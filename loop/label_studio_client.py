@@ -187,7 +187,10 @@ class LabelStudioClient:
         query = {"filters": {"conjunction": "and", "items": items}, "ordering": [f"tasks:{order}"]}
         asked = {"project": project_id, "page_size": page_size, "resolve_uri": "false", "query": json.dumps(query)}
         answer = _object(self.http.get("/api/tasks", {**asked, **params}, bulk=bulk))
-        return TaskPage(tuple(_field(answer, "tasks", list)), _field(answer, "total", int))
+        tasks = _objects(_field(answer, "tasks", list))
+        for task in tasks:
+            _field(task, "id", int)
+        return TaskPage(tuple(tasks), _field(answer, "total", int))
 
     # Labelling
 
@@ -213,9 +216,8 @@ class LabelStudioClient:
 
     def model_versions(self, project_id: int) -> dict[str, int]:
         """How many predictions each model version has."""
-        return {
-            str(k): int(v) for k, v in _object(self.http.get(f"/api/projects/{project_id}/model-versions/")).items()
-        }
+        counts = _object(self.http.get(f"/api/projects/{project_id}/model-versions/"))
+        return {version: _field(counts, version, int) for version in counts}
 
     # Backends and webhooks
 

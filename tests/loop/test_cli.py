@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +138,33 @@ def test_ctrl_c_exits_with_130(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     assert (said.code, said.out) == (130, "")
     assert said.err == "Interrupted; the next run picks up from here.\n"
     assert desk.loop("status", "--json").json["error"]["exit_code"] == 130
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("words", [["predict"], ["evaluate", "--on"], ["import"]])
+def test_a_real_ctrl_c_ends_a_command_that_waits_for_input_with_one_line(desk: Desk, words: list[str], as_json: bool):
+    desk.promoted_model()
+    given = desk.home / "given"
+    os.mkfifo(given)
+    options = ["--json"] if as_json else []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loop.cli", "-C", str(desk.home), *words, str(given), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with given.open("w"):  # opens once the command reads
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    if as_json:
+        assert (json.loads(out)["error"]["exit_code"], err) == (130, "")
+    else:
+        assert (out, err) == ("", "Interrupted; the next run picks up from here.\n")
+
+
+def test_a_failure_in_json_mode_is_one_line_behind_lines_of_json(desk: Desk):
+    assert desk.loop("predict", "missing.jsonl", "--json").out.count("\n") == 1
 
 
 def test_a_store_that_is_no_store_exits_with_3(desk: Desk):

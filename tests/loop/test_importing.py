@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,7 +25,7 @@ from ner.spans import Span
 from store.annotations import history
 from store.documents import NewDocument, stored_documents
 from store.gold import gold
-from store.projects import create_project, set_overlap
+from store.projects import create_project, set_label_config, set_overlap
 from store.schema import Project
 from store.session import Store, open_store
 from store.set_aside import list_set_aside
@@ -331,6 +332,71 @@ def test_two_tasks_that_bear_one_name_are_two_documents_and_one_task_twice_is_a_
         desk.imported("twice.json", json.dumps([named_task(9, "Excel hangs"), named_task(9, "Excel hangs")]))
 
 
+_SCALAR = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["Excel hangs", "label", "text", "labels", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+    )
+)
+_ANYTHING = st.recursive(
+    _SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+
+
+def _with(*names: str, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Anything, or an object with some of these keys, each of which holds anything or what is given for it."""
+    held = dict.fromkeys(names, _ANYTHING) | {name: value | _ANYTHING for name, value in fixed.items()}
+    return st.fixed_dictionaries({}, optional=held) | _ANYTHING
+
+
+_REGION = _with("id", "from_name", "to_name", "type", "score", value=_with("start", "end", "labels", "text"))
+_ANNOTATION = _with(
+    *("completed_by", "lead_time", "was_cancelled", "ground_truth", "created_at", "updated_at", "parent_prediction"),
+    id=st.integers(1, 5),
+    result=st.lists(_REGION, max_size=3),
+)
+_DATA = _with("id", "doc", text=st.just("Excel hangs"))
+_TASK = _with("meta", id=st.integers(1, 5), data=_DATA, annotations=st.lists(_ANNOTATION, max_size=2))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_TASK, max_size=3))
+def test_any_json_as_an_export_is_imported_set_aside_or_refused_by_a_rule(tasks: list[Any]):
+    content = json.dumps([*tasks, named_task(99, "Excel froze")])
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder))
+        with suppress(RejectedFileError):
+            desk.imported("odd.json", content)
+        desk.imported("odd.json", content, skip_bad=True)
+        assert desk.gold()["task:99"] == (Span(0, 5, "SOFTWARE"),)
+        desk.store.close()
+
+
+_RECORD = _with(
+    *("id", "doc", "meta"),
+    text=st.just("Excel hangs"),
+    spans=st.lists(_with("start", "end", label=st.just("OS")), max_size=2),
+    weak=st.lists(_with("start", "end", "source", label=st.just("OS")), max_size=2),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(_RECORD, max_size=3))
+def test_any_json_as_json_lines_is_imported_set_aside_or_refused_by_a_rule(records: list[Any]):
+    content = "".join(json.dumps(record) + "\n" for record in [*records, EXCEL | {"text": "Excel froze", "id": "last"}])
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder))
+        with suppress(RejectedFileError):
+            desk.imported("odd.jsonl", content)
+        desk.imported("odd.jsonl", content, skip_bad=True)
+        assert desk.gold()["last"] == (Span(0, 5, "SOFTWARE"),)
+        desk.store.close()
+
+
 # Formats, in and out
 
 
@@ -369,6 +435,21 @@ def test_a_datasets_folder_holds_tokens_tags_and_spans_by_split(desk: Desk):
     assert loaded["holdout"]["spans"][0] == [{"start": 3, "end": 6, "label": "OS"}]
     with pytest.raises(InputError, match="no folder is overwritten"):
         export_data(desk.store, desk.project, out, "datasets")
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "conll", "datasets"])
+def test_gold_of_a_label_that_left_the_project_is_written_out(desk: Desk, file_format: str):
+    desk.lines(EXCEL, {"id": "h", "text": "on Mac", "spans": [{"start": 3, "end": 6, "label": "OS"}]})
+    with desk.store.transaction() as tx:
+        desk.project = set_label_config(tx, desk.project.id, config_of_labels("SOFTWARE"), ["SOFTWARE"])
+        tx.commit()
+    out = desk.folder / f"left.{file_format}"
+    assert export_data(desk.store, desk.project, out, file_format).spans == 2
+    if file_format == "datasets":
+        import datasets
+
+        names = datasets.load_from_disk(str(out))["train"].features["ner_tags"].feature.names
+        assert names == ["O", "B-SOFTWARE", "I-SOFTWARE", "B-OS", "I-OS"]
 
 
 def test_an_export_that_fails_leaves_the_old_file_and_nothing_beside_it(desk: Desk):

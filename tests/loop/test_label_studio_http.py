@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loop.label_studio_client import LabelStudioClient
 from loop.label_studio_http import LabelStudioError, LabelStudioHttp, Patience
+from ner.errors import ConfigError
 from tests.fakes import Answer, ScriptedServer
 from tests.server.real_label_studio import free_port
 
@@ -144,3 +147,52 @@ def test_an_empty_queue_is_none_and_a_missing_project_is_an_error() -> None:
     missing = Answer(404, {"detail": "No Project matches the given query."})
     with ScriptedServer(missing) as server, pytest.raises(LabelStudioError, match="No Project"):
         LabelStudioClient(server.url, LEGACY).next_task(1)
+
+
+def test_an_entry_of_netrc_takes_no_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setattr("loop.label_studio_http._is_loopback", lambda _: False)
+    with ScriptedServer(Answer(200, {})) as server:
+        LabelStudioHttp(server.url, LEGACY).get("/api/projects")
+        assert server.seen[0].headers["Authorization"] == f"Token {LEGACY}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with ScriptedServer(Answer(200, {"id": 1})) as server:
+        url = server.url.replace("127.0.0.1", host)
+        assert LabelStudioHttp(url, LEGACY, patience=Patience(retries=0)).get("/here") == {"id": 1}
+        assert server.seen[0].path == "/here"
+
+
+@pytest.mark.parametrize("key", ["k\u2026", "k\u00e9y", "two\nlines", "nul\0"])
+def test_a_key_that_no_header_holds_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError, match="printable ASCII") as refused:
+        LabelStudioHttp("http://127.0.0.1:1", key)
+    assert key not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "answer", [[], None, "text", 5, {"id": "1", "tasks": [5], "total": 1}, {"id": 1, "tasks": [{}], "total": 1}]
+)
+def test_an_answer_of_another_shape_is_an_error_of_the_server(answer: Any) -> None:
+    for call in (
+        lambda client: client.project(1),
+        lambda client: client.model_versions(1),
+        lambda client: client.count_tasks(1, 0, 9),
+        lambda client: client.projects("title"),
+        lambda client: client.import_predictions(1, []),
+        lambda client: client.import_tasks(1, []),
+    ):
+        with ScriptedServer(Answer(200, json.dumps(answer).encode())) as server:
+            client = LabelStudioClient(server.url, LEGACY)
+            with pytest.raises(LabelStudioError, match=r"release 1\.23") as refused:
+                call(client)
+            assert refused.value.exit_code == 5

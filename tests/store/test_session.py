@@ -184,6 +184,13 @@ def test_an_address_that_can_hold_no_store_is_refused(url: str) -> None:
         open_store(url)
 
 
+@pytest.mark.parametrize("dialect", ["mysql", "mysql+pymysql", "mariadb", "oracle", "mssql"])
+def test_a_database_that_no_store_was_made_for_is_refused_with_those_that_are(dialect: str) -> None:
+    with pytest.raises(StoreOpenError, match="sqlite, postgresql") as caught:
+        open_store(f"{dialect}://loop:secret-word@127.0.0.1/store")
+    assert "secret-word" not in str(caught.value)
+
+
 def test_a_server_that_does_not_answer_is_refused_without_showing_the_password() -> None:
     with pytest.raises(StoreOpenError) as caught:
         open_store("postgresql+psycopg://loop:secret-word@127.0.0.1:1/store")

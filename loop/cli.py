@@ -127,7 +127,7 @@ def _tell(invocation: Invocation, error: RuleError) -> int:
         value = None if error.value is None else str(error.value)
         told = {"rule": error.rule, "value": value, "next_step": error.next_step, "exit_code": error.exit_code}
         try:
-            console.print_json({"error": told})
+            console.print_json({"error": told}, one_line=True)  # behind lines of JSON it is one more
             return error.exit_code
         except OSError:
             _drop_output()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -108,3 +111,27 @@ def test_labels_of_a_file_to_score_by_are_mapped(desk: Desk):
     spans = [{"start": 0, "end": 5, "label": "Application"}, {"start": 6, "end": 11, "label": "Verb"}]
     said = desk.loop("evaluate", "--on", str(desk.write("m.jsonl", {"text": "Excel hangs", "spans": spans})), "--json")
     assert said.json["micro"]["f1"] == 1.0
+
+
+def test_a_real_ctrl_c_ends_a_training_with_one_line_and_the_next_one_works(desk: Desk):
+    config = desk.home / "loop.toml"
+    quick = config.read_text("utf-8")
+    desk.configure(train__epochs=1000, train__min_steps=100_000, train__patience=1000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loop.cli", "-C", str(desk.home), "retrain"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any(line.startswith("epoch 1/") for line in process.stderr)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    told = [line for line in err.splitlines() if not line.startswith("epoch ")]
+    assert told == ["Interrupted; the next run picks up from here."]
+    left = desk.loop("status", "--json").json
+    assert (left["models"], [run["kind"] for run in left["interrupted"]]) == ({"interrupted": 1}, ["retrain"])
+    config.write_text(quick, "utf-8")
+    assert desk.loop("retrain").code == 0
+    assert desk.loop("status", "--json").json["interrupted"] == []

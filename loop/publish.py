@@ -67,7 +67,7 @@ def publish(
     Raises LabelStudioError when the server fails or stores fewer predictions than it was sent, ConfigError when the
     project is not linked to this server or lacks a label of the model, RunHeldError while another publish is at work.
     """
-    with tracked(store, project.id, KIND, exclusive=True) as run:
+    with tracked(store, project.id, KIND, exclusive=True) as run, client.http.announcing(run.beat):
         waited = client.http.seconds
         work = _Publish(store, client, project, tagger, progress, run.beat)
         counts = work.all()
@@ -174,7 +174,6 @@ class _Publish:
         sent = _sent(items, lacking)
         if not sent:
             return 0
-        self.beat()
         created = self.client.import_predictions(
             self.ls_project_id, [as_prediction(item, self.config, self.version) for item in sent]
         )

@@ -7,7 +7,7 @@ texts and whatever cannot be learned from is stated in README under "Rules". Dra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -100,8 +100,8 @@ def pull(
     (what was stored until then stays, and the next pull goes on from there), RunHeldError while another pull is at
     work, InputError for a label config that cannot be learned from.
     """
-    with tracked(store, project.id, KIND, exclusive=True) as run:
-        work = _Pull(store, client, project.id, page_size, run.beat)
+    with tracked(store, project.id, KIND, exclusive=True) as run, client.http.announcing(run.beat):
+        work = _Pull(store, client, project.id, page_size)
         counts = work.all(full)
         run.counts.update(asdict(counts), **work.remembered)
         with store.transaction() as tx:
@@ -120,14 +120,7 @@ def note_deletions(store: Store, client: LabelStudioClient, project: Project) ->
 class _Pull:
     """One pull at work."""
 
-    def __init__(
-        self,
-        store: Store,
-        client: LabelStudioClient,
-        project_id: int,
-        page_size: int,
-        beat: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, store: Store, client: LabelStudioClient, project_id: int, page_size: int) -> None:
         self.store, self.client, self.project_id = store, client, project_id
         with store.read() as session:
             row = project_by_id(session, project_id)
@@ -137,7 +130,7 @@ class _Pull:
             self.places = places_set_aside(session, project_id, _OF_TASKS)
         self.label_config, self.labels, self.overlap = row.label_config, row.labels, row.ls_overlap
         self.ls_project_id = linked_project_id(row, client)
-        self.reader = TaskReader(client, self.ls_project_id, page_size, asks=beat)
+        self.reader = TaskReader(client, self.ls_project_id, page_size)
         self.config = LabelConfig.parse(row.label_config)
         self.counts: Counter[str] = Counter()
         self.aside: Counter[str] = Counter()

@@ -35,13 +35,12 @@ class Page:
 
 @dataclass(frozen=True)
 class TaskReader:
-    """Reads one project's tasks; `sleep` is what it waits with, `asks` is called before each request."""
+    """Reads one project's tasks; `sleep` is what it waits with."""
 
     client: LabelStudioClient
     project_id: int
     page_size: int = 100
     sleep: Callable[[float], None] = time.sleep
-    asks: Callable[[], None] = lambda: None
 
     def since(self, moment: datetime, *, strictly: bool = False) -> Iterator[Page]:
         """All tasks updated at `moment` or later (`strictly`: later), oldest first.
@@ -66,7 +65,6 @@ class TaskReader:
         A page that fails as a whole is read in pieces, around the tasks that break it: one lone surrogate in a task
         or an annotation makes the server fail for every page that holds it.
         """
-        self.asks()
         try:
             tasks = self.client.tasks_page(self.project_id, query, self.page_size).tasks
             stamps, unservable = tasks, list[int]()
@@ -106,7 +104,6 @@ class TaskReader:
     def _in_pieces(self, ids: Sequence[int], tries: int) -> tuple[list[Json], list[int]]:
         """(tasks, ids that cannot be served): halves, until each that fails stands alone and failed `tries` times."""
         for attempt in range(tries if len(ids) == 1 else 1):
-            self.asks()
             try:
                 return list(self.client.tasks_page(self.project_id, TaskQuery(ids=tuple(ids)), len(ids)).tasks), []
             except LabelStudioError as error:

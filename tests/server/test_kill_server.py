@@ -151,6 +151,8 @@ class Victim:
         """Run a cycle and kill it `seconds` into a phase; the phase it died in, None when it had ended before."""
         pid = self.begin()
         while self.diary.phase() not in (phase, "end"):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return None  # it ended by itself, or somebody else's kill met it
             time.sleep(_POLL_SECONDS)
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from loop.pull import UNSERVABLE, pull
 from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history
-from store.documents import stored_documents
+from store.documents import count_open, stored_documents
 from store.gold import gold
 from store.session import Store, open_store
 from store.tasks import live_task_ids
@@ -166,3 +166,21 @@ def test_a_server_stopped_in_the_middle_of_a_pull_loses_and_doubles_nothing(
         items = gold(session, linked.project.id)
         assert live_task_ids(session, linked.project.id) == set(ids)
         assert [len(history(session, item.document_id)) for item in items] == [1] * 6
+
+
+def test_tasks_that_another_overlap_opens_again_are_open_here_too(linked: Linked) -> None:
+    ids = linked.add(f"Excel number {n} crashed" for n in range(4))
+    for task_id in ids[:2]:
+        linked.annotate(task_id, (0, 5, "SOFTWARE"))
+    assert _open_after_pull(linked) == 2
+    linked.client.update_project(linked.ls_id, maximum_annotations=2)
+    assert not linked.task(ids[0])["is_labeled"]
+    assert _open_after_pull(linked) == 4
+    linked.client.update_project(linked.ls_id, maximum_annotations=1)
+    assert _open_after_pull(linked) == 2
+
+
+def _open_after_pull(linked: Linked) -> int:
+    pull(linked.store, linked.client, linked.project)
+    with linked.store.read() as session:
+        return count_open(session, linked.project.id)

@@ -136,8 +136,12 @@ def _made(client: LabelStudioClient, project: Project, title: str) -> Linked:
 
 
 def _mark(project: Project) -> str:
-    """What tells a project in Label Studio that was made for ours from any other of its title."""
-    return "loop-" + hashlib.sha256(f"{project.slug} {project.salt}".encode()).hexdigest()[:12]
+    """What tells a project in Label Studio that was made for ours from any other of its title.
+
+    Two stores may hold projects of one name and one salt, but not ones made at the same microsecond.
+    """
+    own = f"{project.slug} {project.salt} {project.created_at.isoformat()}"
+    return "loop-" + hashlib.sha256(own.encode()).hexdigest()[:12]
 
 
 def _check_same_tasks(store: Store, client: LabelStudioClient, project: Project, ls_project_id: int) -> None:

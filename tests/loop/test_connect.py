@@ -151,6 +151,19 @@ def test_a_project_made_by_a_try_that_was_killed_is_found_again(
     assert len(server.made) == 1
 
 
+def test_a_project_of_another_store_with_the_same_name_and_salt_is_left_alone(
+    store: Store, server: Server, project_id: int, tmp_path: Path
+) -> None:
+    assert link_project(store, server, project_id).created
+    other = open_store(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    with other.transaction() as tx:
+        salt = now(store, project_id).salt
+        twin = create_project(tx, "desk", label_config=CONFIG, labels=["SOFTWARE", "OS"], salt=salt)
+        tx.commit()
+    assert link_project(other, server, twin.id).ls_project_id == 2
+    other.close()
+
+
 def test_a_project_of_the_same_title_that_is_somebody_elses_is_left_alone(
     store: Store, server: Server, project_id: int
 ) -> None:

@@ -16,7 +16,7 @@ _STATM = Path("/proc/self/statm")
 
 
 class Trimmer:
-    """Gives free memory back when the process has grown by 16 MB, and once a minute; nothing where libc is not glibc."""
+    """Gives free memory back when the process has grown by 16 MB, and once a minute; only glibc needs it."""
 
     def __init__(self) -> None:
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -51,8 +51,12 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBackend
 
 
 def connect(backend: RunningBackend) -> socket.socket:
+    return socket.create_connection(address_of(backend), timeout=60)
+
+
+def address_of(backend: RunningBackend) -> tuple[str, int]:
     host, _, port = backend.url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=60)
+    return host, int(port)
 
 
 def read(connection: socket.socket) -> Answer:
@@ -94,6 +98,21 @@ def test_clients_that_stop_halfway_are_let_go_of_and_the_others_answered(backend
         late = read(half_a_body)
         assert (late.status, late.closes) == (408, True)
         assert half_a_head.recv(1) == b""
+
+
+def test_clients_that_do_not_read_their_answers_are_let_go_of_and_the_others_answered(backend: RunningBackend) -> None:
+    # The answer, of 5 MB, is more than the kernel keeps for a client.
+    tasks = [{"id": number, "data": {"body": "windows " * 14}} for number in range(2000)]
+    large = json.dumps({"project": "7.1", "tasks": tasks}).encode()
+    with ExitStack() as stack:
+        for _ in range(2):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.settimeout(60)
+            deaf.connect(address_of(backend))
+            deaf.sendall(post(large))
+        until(lambda: backend.log.read_bytes().count(b"tasks=2000") == 2, 60)
+        assert ask(backend, GET).status == 200
 
 
 def test_clients_that_say_nothing_keep_nobody_waiting(backend: RunningBackend) -> None:

@@ -24,10 +24,14 @@ EXIT_CODES = (
     "5 Label Studio unreachable or refused; 6 another run holds the project; 7 training failed; 8 candidate not "
     "promoted; 9 model bundle refused; 10 doctor found a problem; 130 interrupted."
 )
+_ABOUT = (
+    "Annotate, retrain, promote, pre-label, again: the loop around Label Studio for named entity recognition.\n\n"
+    "A project is a folder with a loop.toml; `loop init` makes one. Everything but connect, pull, publish, run, serve "
+    "and simulate-annotator works without a server."
+)
 
 app = typer.Typer(
     name="loop",
-    help="Annotate, retrain, promote, pre-label, again: the loop around Label Studio for named entity recognition.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
@@ -35,15 +39,11 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(help=_ABOUT)
 def shared_options(
     ctx: typer.Context, directory: Directory = None, as_json: AsJson = False, verbose: Verbose = False
 ) -> None:
-    """Annotate, retrain, promote, pre-label, again: the loop around Label Studio for named entity recognition.
-
-    A project is a folder with a loop.toml; `loop init` makes one. Everything but pull, publish, connect, run and
-    simulate-annotator works without a server.
-    """
+    """What stands before the command's name."""
     ctx.obj.merge(directory, as_json, verbose)
 
 

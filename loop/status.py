@@ -35,7 +35,7 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """One of the latest models; `f1` is its micro-F1 on the holdout, None when it was never evaluated there."""
+    """One of the latest models; `f1` is its micro-F1 on the holdout, None when no gold entity there has judged it."""
 
     version: str
     state: str
@@ -137,8 +137,9 @@ def _model(session: Session, model: Model | None) -> ModelStatus | None:
 
 
 def _summary(session: Session, model: Model) -> ModelSummary:
-    micro = (score.f1 for score in scores(session, model.version, HOLDOUT) if score.entity_type == "micro")
-    return ModelSummary(model.version, model.state, next(micro, None), model.created_at, model.error)
+    judged = (score for score in scores(session, model.version, HOLDOUT) if score.support)
+    f1 = next((score.f1 for score in judged if score.entity_type == "micro"), None)
+    return ModelSummary(model.version, model.state, f1, model.created_at, model.error)
 
 
 def _removed(types: list[str], counts: ProjectCounts) -> dict[str, int]:

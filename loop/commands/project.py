@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from loop.commands.invocation import Invocation, command
@@ -79,19 +78,23 @@ def doctor(invocation: Invocation) -> int | None:
     for check in diagnose(invocation.settings):
         checks.append(check)
         if not invocation.as_json:
-            invocation.say(*finding(check))
+            invocation.say(finding(check))
     states = Counter(check.state for check in checks)
     summary = ", ".join(f"{states[state]} {state}" for state in ("ok", "warn", "fail", "skip") if states[state])
     invocation.answer({"checks": checks, "healthy": not states["fail"]}, f"\n{summary}")
     return UNHEALTHY if states["fail"] else 0
 
 
-def finding(check: Check) -> Iterator[Padding]:
-    """A check for people: its sign and what it found, and under it what to do."""
-    sign = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
-    yield Padding(styled(f"{sign[check.state]} [bold]{escape(check.name)}[/]: {escape(check.finding)}"), (0, 0))
+def finding(check: Check) -> Table:
+    """A check for people: its sign, and beside it what it found and what to do."""
+    sign = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
+    shown = Table.grid(padding=(0, 1, 0, 0))
+    shown.add_column(width=4)
+    shown.add_column(overflow="fold")
+    shown.add_row(sign[check.state], styled(f"[bold]{escape(check.name)}[/]: {escape(check.finding)}"))
     if check.mend:
-        yield Padding(Text(check.mend), (0, 0, 0, 7))
+        shown.add_row("", Text(f"-> {check.mend}"))
+    return shown
 
 
 def _read(config: Path | None) -> str:

@@ -11,11 +11,12 @@ from rich.table import Table
 
 from loop.console import bar, styled, table
 from loop.status import DecisionStatus, LabelStatus, ModelStatus, Status
-from store.registry import PROMOTED, RETIRED, TRAINING
+from store.registry import PROMOTE, PROMOTED, REJECT, RETIRED, ROLLBACK, TRAINING
 from store.scores import TypeScore
 
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
 _STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
+_DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", ROLLBACK: "rolled back to"}
 
 
 def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
@@ -57,7 +58,7 @@ def _facts(status: Status, now: datetime) -> Table:
 
 def _types(status: Status) -> Table:
     """One row for each type: its F1 on the holdout, and its labels against the minimum."""
-    scores = {score.entity_type: score for score in (status.model.scores if status.model else ())}
+    scores = {score.entity_type: score for score in (status.model.scores if status.model else ()) if score.support}
     rows = [_type_row(label, scores.get(label.label)) for label in status.labels]
     rows += [_score_row(name, scores[name]) for name in ("micro", "macro") if name in scores]
     return table("", ("type", "F1", "P", "R", "support", "labels", "", "holdout"), rows)
@@ -106,15 +107,21 @@ def _troubles(status: Status, now: datetime) -> Iterator[RenderableType]:
 def _model(model: ModelStatus | None, now: datetime) -> str:
     if model is None:
         return "none yet"
-    micro = next((score.f1 for score in model.scores if score.entity_type == "micro"), None)
-    scored = "not evaluated yet" if micro is None else f"micro-F1 {micro:.3f} on the holdout"
+    micro = next((score for score in model.scores if score.entity_type == "micro"), None)
+    if micro is None:
+        scored = "not evaluated yet"
+    elif not micro.support:
+        scored = "not judged yet: the holdout has no gold entity"
+    else:
+        scored = f"micro-F1 {micro.f1:.3f} on the holdout"
     return f"[bold]{escape(model.version)}[/], {scored}, trained {_age(model.trained_at, now)}"
 
 
 def _decision(decision: DecisionStatus | None, now: datetime) -> str:
     if decision is None:
         return "never"
-    return f"{decision.action} {decision.version}, {_age(decision.at, now)}: {escape(decision.reason)}"
+    what = _DECISIONS.get(decision.action, decision.action)
+    return f"{what} {decision.version}, {_age(decision.at, now)}: {escape(decision.reason)}"
 
 
 def _named(states: Mapping[str, int]) -> dict[str, int]:

@@ -121,7 +121,7 @@ def check_key_file(settings: Settings) -> Check:
     name, written = "API key file", settings.label_studio.api_key_file
     if written is None:
         return skip(name, "none is named; the key comes from LABEL_STUDIO_API_KEY")
-    path = settings.home / Path(written).expanduser()
+    path = (settings.home / Path(written).expanduser()).resolve()
     if not path.is_file():
         if settings.label_studio.api_key:
             return ok(name, "missing, but LABEL_STUDIO_API_KEY is set")

@@ -55,7 +55,7 @@ class Up:
     def start_label_studio(self) -> None:
         """As a child, on its own folder."""
         first = not (self.options.data / "label-studio").exists()
-        self.tell(f"Label Studio is starting{' for the first time, which takes a minute' if first else ''} ...")
+        self.tell(f"Label Studio is starting{' for the first time, which takes a minute or two' if first else ''} ...")
         (self.options.data / "label-studio").mkdir(parents=True, exist_ok=True)
         program = str(Path(sys.executable).parent / "label-studio")
         words = [program, "start", "--no-browser", "--internal-host", HOST, "--port", str(self.options.port)]
@@ -97,9 +97,11 @@ class Up:
             return
         self.tell("training a first model from the labelling functions, which takes a minute or a few ...")
         self.loop("label")
-        self.loop("retrain", hear=lambda line: self.tell(f"  {line}"))
+        self.loop("retrain", hear=self._pass_on)
         if self.loop("promote", good=(0, _NOT_PROMOTED)):
             self.tell("the first model was not promoted; `loop status` says why")
+        else:
+            self.tell("the first model is in service")
 
     def publish(self) -> None:
         """Pre-labels and the queue; nothing is sent that is there already."""
@@ -120,6 +122,11 @@ class Up:
     def tell(self, line: str) -> None:
         """A line of progress, with the seconds since the start."""
         self._say(f"[{time.monotonic() - self._begin:4.0f} s] {line}")
+
+    def _pass_on(self, line: str) -> None:
+        """What a command says, but for what it would have a person do next: that is done here."""
+        if line and not line.startswith("Next:"):
+            self.tell(f"  {line}")
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "loop.cli", "-C", str(self.options.project), *words]

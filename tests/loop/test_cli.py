@@ -48,7 +48,9 @@ def test_predict_imports_no_training_library(desk: Desk):
 
 
 def test_help_tells_the_exit_codes_and_every_command_has_an_example(desk: Desk):
-    assert "8 candidate not promoted" in " ".join(desk.loop("--help").out.split())
+    about = " ".join(desk.loop("--help").out.split())
+    assert "8 candidate not promoted" in about
+    assert "A project is a folder with a loop.toml" in about
     for name in sorted(cli.typer.main.get_command(cli.app).commands):  # type: ignore[attr-defined]
         said = desk.loop(name, "--help")
         assert said.code == 0

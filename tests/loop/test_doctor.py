@@ -76,7 +76,9 @@ def test_a_model_in_service_is_verified_and_a_broken_one_fails_with_exit_code_10
     said = desk.loop("doctor")
     assert said.code == 10
     assert "SHA-256" in said.out
-    assert max(map(len, said.out.splitlines())) <= 80
+    lines = said.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line[:4].strip() in ("ok", "warn", "FAIL", "skip", "") for line in lines[:-1])
 
 
 def test_a_store_that_cannot_be_opened_is_a_finding_and_not_a_crash(desk: Desk):

@@ -132,6 +132,22 @@ def test_the_last_five_models_are_listed_with_what_became_of_them(
     assert [rest.split("  ")[0] for _, rest in lines] == list(expected)
 
 
+def test_a_model_that_no_gold_entity_has_judged_shows_no_figures(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str]
+):
+    version = trained(store, project, "promoted")
+    later = [TypeScore(name, 0.0, 0.0, 0.0, 0, 0, 3) for name in ("A", "B", "micro", "macro")]
+    with store.transaction() as tx:
+        save_scores(tx, version, "holdout", later, "1")
+        tx.commit()
+    found = status(store, project)
+    assert found.latest[0].f1 is None
+    told = " ".join(shown(found, capsys).split())
+    assert "not judged yet: the holdout has no gold entity" in told
+    assert "0.000" not in told
+    assert f"promoted {version}" in told
+
+
 def test_labels_that_the_config_lost_are_named(
     store: Store, project: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):

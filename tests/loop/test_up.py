@@ -24,6 +24,7 @@ from loop.up.credentials import credentials_in
 from loop.up.environments import backend_environment, label_studio_environment, loop_environment
 from loop.up.options import InUseError, Options, check_ports, held, read_options
 from loop.up.project import EXAMPLE, has_model, make_project
+from loop.up.sequence import Up
 from loop.weak import label_weakly
 from ner.errors import ConfigError, RuleError
 from store.projects import project_by_name
@@ -281,6 +282,14 @@ def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
 def test_the_credentials_file_is_json(tmp_path: Path):
     made = credentials_in(tmp_path)
     assert json.loads((tmp_path / "credentials").read_text())["password"] == made.password
+
+
+def test_what_a_command_would_have_a_person_do_next_is_not_passed_on(tmp_path: Path):
+    said: list[str] = []
+    up = Up(options(tmp_path), credentials_in(tmp_path), Household(tmp_path / "logs"), {}, said.append)
+    up._command = lambda *words: [sys.executable, "-c", "print('epoch 1'); print(); print('Next: loop promote')"]  # type: ignore[method-assign]
+    up.loop("retrain", hear=up._pass_on)
+    assert [line.split("] ")[1].strip() for line in said] == ["epoch 1"]
 
 
 # The ready project

@@ -227,7 +227,7 @@ class _Import:
         return NewAnnotation(
             source=FILE,
             source_id=f"annotation-{annotation.source_id}",
-            result=annotation.result,
+            result=[region for region in annotation.result if isinstance(region, dict)],
             spans=read.spans,
             creator=annotation.creator,
             lead_time=annotation.lead_time,

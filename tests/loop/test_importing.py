@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loop.exporting import export_data
@@ -301,6 +301,12 @@ def test_each_annotation_of_an_export_is_kept_and_what_cannot_be_learned_from_is
     assert "task:3" not in desk.gold()
 
 
+def test_what_is_no_region_is_set_aside_and_the_regions_beside_it_are_learned(desk: Desk):
+    odd = exported_task(1, ["x", 5, None, region(0, 5, "SOFTWARE")])
+    assert sum(desk.imported("odd.json", json.dumps([odd])).set_aside.values()) == 3
+    assert desk.gold() == {"task:1": (Span(0, 5, "SOFTWARE"),)}
+
+
 def named_task(number: int, text: str, **data: Any) -> dict[str, Any]:
     return exported_task(number, [region(0, 5, "SOFTWARE")]) | {"data": {"text": text, **data}}
 
@@ -348,9 +354,11 @@ _ANYTHING = st.recursive(
 
 
 def _with(*names: str, **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Anything, or an object with some of these keys, each of which holds anything or what is given for it."""
-    held = dict.fromkeys(names, _ANYTHING) | {name: value | _ANYTHING for name, value in fixed.items()}
-    return st.fixed_dictionaries({}, optional=held) | _ANYTHING
+    """An object of the right shape with anything under some of these keys; or under any of its keys; or anything."""
+    anything = dict.fromkeys(names, _ANYTHING)
+    shaped = st.fixed_dictionaries(fixed, optional=anything)
+    loose = st.fixed_dictionaries({}, optional=anything | {name: value | _ANYTHING for name, value in fixed.items()})
+    return shaped | loose | _ANYTHING
 
 
 _REGION = _with("id", "from_name", "to_name", "type", "score", value=_with("start", "end", "labels", "text"))
@@ -365,6 +373,9 @@ _TASK = _with("meta", id=st.integers(1, 5), data=_DATA, annotations=st.lists(_AN
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_TASK, max_size=3))
+@example([exported_task(1, [], parent_prediction=2**63, lead_time=10**400, created_at="0001-01-01T00:00:00+14:00")])
+@example([exported_task(1, ["x", 5, None], parent_prediction=True, lead_time=True, updated_at="9999-12-31T23-14:00")])
+@example([{"id": 2**70, "data": {"text": "Excel hangs", "id": True, "doc": []}, "annotations": None}])
 def test_any_json_as_an_export_is_imported_set_aside_or_refused_by_a_rule(tasks: list[Any]):
     content = json.dumps([*tasks, named_task(99, "Excel froze")])
     with tempfile.TemporaryDirectory() as folder:

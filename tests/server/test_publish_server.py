@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loop.label_studio_client import LabelStudioClient, LabelStudioError
-from loop.publish import publish
+from loop.publish import publish, still_stands
 from loop.pull import pull
 from store.documents import stored_documents
 from store.queue import predictions
@@ -155,3 +155,31 @@ def test_names_that_hold_one_another_are_told_apart(linked: Linked) -> None:
     versions = linked.client.model_versions(linked.ls_id)
     assert linked.client.open_tasks_without(linked.ls_id, "it-0001", versions) == {ids[1], ids[3]}
     assert linked.client.open_tasks_without(linked.ls_id, "it-0002", versions) == set(ids) - {ids[0]}
+
+
+def test_predictions_and_settings_that_people_took_away_are_noticed_and_put_back(
+    linked: Linked, tmp_path: Path
+) -> None:
+    ids = linked.add(f"excel w{n} windows" for n in range(1, 7))
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+
+    def published() -> int:
+        return publish(linked.store, linked.client, linked.project, tagger).created
+
+    def stands() -> bool:
+        return still_stands(linked.client, linked.project, tagger.version, 6)
+
+    assert published() == 6
+    assert stands()
+    linked.act("delete_tasks_predictions", ids[:2])
+    assert not stands()
+    assert published() == 2
+    assert stands()
+    linked.act("delete_tasks_predictions", ids)  # which clears the project's model version too
+    assert published() == 6
+    assert stands()
+    linked.client.update_project(linked.ls_id, sampling="Sequential sampling")
+    assert not stands()
+    assert published() == 0
+    assert stands()

@@ -108,7 +108,7 @@ def _usage(invocation: Invocation, error: typer.TyperException, words: Sequence[
     invocation.as_json |= "--json" in words  # which was perhaps not read yet
     if invocation.as_json:
         return _tell(invocation, _UsageError(message.rstrip("."), next_step=see))
-    console.stderr().print(f"[bold red]loop:[/] {escape(message)} {see}".rstrip())
+    _complain(f"{message} {see}".rstrip())
     return USAGE
 
 
@@ -131,8 +131,13 @@ def _tell(invocation: Invocation, error: RuleError) -> int:
             return error.exit_code
         except OSError:
             _drop_output()
-    console.stderr().print(f"[bold red]loop:[/] {escape(str(error))}")
+    _complain(str(error))
     return error.exit_code
+
+
+def _complain(message: str) -> None:
+    """One line, however long: what is to be copied from it, or found in a log, is not cut."""
+    console.stderr().print(f"[bold red]loop:[/] {escape(message)}", soft_wrap=True)
 
 
 def _drop_output() -> None:

@@ -100,10 +100,16 @@ class Invocation:
         self.say(*printed)
 
     def say(self, *printed: Any) -> None:
-        """For people, as it comes. A string is taken as it is: data in it is never markup (`console.styled` is)."""
+        """For people, as it comes. A string is taken as it is: data in it is never markup (`console.styled` is).
+
+        Nor is it cut into lines: a path or a command in it can be copied.
+        """
         out = console.stdout()
         for item in printed:
-            out.print(Text(item) if isinstance(item, str) else item)
+            if isinstance(item, str):
+                out.print(Text(item), soft_wrap=True)
+            else:
+                out.print(item)
 
     def merge(self, directory: Path | None, as_json: bool, verbose: bool) -> None:
         """Options count wherever they stand, before the command's name or behind it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +49,7 @@ def init(
     label_config = config_of_labels(labels) if labels is not None else _read(config)
     made = scaffold(folder, name or folder.resolve().name, label_config)
     said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
-    following = f"Next: loop -C {made.home} import FILE.jsonl --split train"
+    following = f"Next: loop -C {shlex.quote(str(made.home))} import FILE.jsonl --split train"
     store = "The store has this project already, with the same labels and nothing done yet: this folder joins it."
     invocation.answer(made, said, *([store] if made.joined else []), following)
     return 0

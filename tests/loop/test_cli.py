@@ -243,6 +243,14 @@ def test_an_init_that_was_cut_short_can_be_run_again(desk: Desk):
     assert "this folder joins it" in " ".join(said.out.split())
 
 
+def test_what_is_to_be_copied_is_quoted_and_never_cut(desk: Desk, tmp_path: Path):
+    home = tmp_path / "a long name" / ("x" * 90)
+    said = desk.loop("init", str(home), "--labels", "A")
+    assert f"Next: loop -C '{home}' import FILE.jsonl --split train" in said.out.splitlines()
+    again = desk.loop("init", str(home), "--labels", "A").err.splitlines()
+    assert [f"{home}/loop.toml" in line for line in again] == [True]
+
+
 def test_init_says_when_it_joins_a_project_of_a_shared_store(desk: Desk, tmp_path: Path):
     desk.monkeypatch.setenv("LOOP_STORE_URL", f"sqlite:///{desk.home}/loop.db")
     other = str(tmp_path / "other")

@@ -64,15 +64,20 @@ def quantise(
 def smooth_activations(
     model: Any, calibration: Iterable[Sequence[int]], num_tags: int, migration: float = MIGRATION
 ) -> None:
-    """Put a scaling before each product of activations and weights, in place, and the inverse into the weights.
+    """Put a scaling before the products of activations and weights, in place, and the inverse into the weights.
+
+    Not before those of the attention's context, where it changes nothing that can be measured but takes its time.
 
     factor_j = max|X_j| ** migration / max|W_j| ** (1 - migration), over calibration windows and all products that share
     the input (query, key and value), divided by its geometric mean.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    contexts = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.output}
     products: dict[str, list[Any]] = {}
     for node in model.graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights and weights[node.input[1]].dims[-1] != num_tags:
+        if node.op_type != "MatMul" or node.input[1] not in weights or node.input[0] in contexts:
+            continue
+        if weights[node.input[1]].dims[-1] != num_tags:
             products.setdefault(node.input[0], []).append(node)
     largest = _largest_activations(model, list(products), calibration)
     scalings = {}

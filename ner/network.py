@@ -27,6 +27,7 @@ _ONNX_ERRORS = (
 )
 _INTEGERS: dict[str, npt.DTypeLike] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FILLS = {"input_ids": None, "attention_mask": 1, "token_type_ids": 0}
+_AWAKE_MICROSECONDS = 2000
 _REBUILD = "Train or export the model again."
 
 
@@ -34,9 +35,8 @@ class Network:
     """An ONNX token classifier: inputs input_ids and, where the graph has them, attention_mask and token_type_ids.
 
     One sequence a run, never padded: dynamic INT8 takes one activation scale per tensor, so that in a batch the answer
-    for a text would depend on its company. One thread a run unless told otherwise (callers run windows side by side:
-    the runtime lets go of the interpreter lock), and without SkipLayerNormFusion, which costs 20 % on INT8 graphs.
-    Raises BundleError for a file that is no such graph.
+    for a text would depend on its company. One thread a run unless told otherwise: callers run windows side by side, the
+    runtime lets go of the interpreter lock. Raises BundleError for a file that is no such graph.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -46,7 +46,6 @@ class Network:
                 str(path),
                 _options(threads),
                 providers=["CPUExecutionProvider"],
-                disabled_optimizers=["SkipLayerNormFusion"],
             )
         except _ONNX_ERRORS as error:
             raise BundleError(
@@ -85,8 +84,9 @@ class Network:
 def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that wait for the next operator of a run do so awake, and sleep from its end on.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Threads that wait for the next operator do so awake, and for a moment for the next run, too: to wake one takes as
+    # long as a tenth of a short window does.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", str(_AWAKE_MICROSECONDS))
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3

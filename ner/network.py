@@ -35,8 +35,8 @@ class Network:
     """An ONNX token classifier: inputs input_ids and, where the graph has them, attention_mask and token_type_ids.
 
     One sequence a run, never padded: dynamic INT8 takes one activation scale per tensor, so that in a batch the answer
-    for a text would depend on its company. One thread a run unless told otherwise: callers run windows side by side, the
-    runtime lets go of the interpreter lock. Raises BundleError for a file that is no such graph.
+    for a text would depend on its company. One thread a run unless told otherwise: callers run windows side by side,
+    since the runtime lets go of the interpreter lock. Raises BundleError for a file that is no such graph.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:

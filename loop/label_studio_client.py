@@ -214,6 +214,15 @@ class LabelStudioClient:
         answer = self.http.post(f"/api/projects/{project_id}/import/predictions", list(predictions), bulk=True)
         return _field(answer, "created", int)
 
+    def prediction_ids(self, task_id: int, version: str) -> list[int]:
+        """The ids of a task's predictions of one model version."""
+        found = _objects(self.http.get("/api/predictions/", {"task": task_id}))
+        return [_field(one, "id", int) for one in found if one.get("model_version") == version]
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        """Remove a prediction; annotations that were begun from it lose their `parent_prediction`."""
+        self.http.delete(f"/api/predictions/{prediction_id}/")
+
     def model_versions(self, project_id: int) -> dict[str, int]:
         """How many predictions each model version has."""
         counts = _object(self.http.get(f"/api/projects/{project_id}/model-versions/"))

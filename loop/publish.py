@@ -1,6 +1,7 @@
 """Give the open tasks the predictions of the model in service, and let Label Studio show and order them by it.
 
 Predictions of earlier versions stay: deleting them is slow, and breaks the link from annotations to what was shown.
+Those of the version in service are deleted only where the task's text was edited since: their regions mark other words.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from store.queue import NewPrediction, predictions, save_predictions, save_ranks
 from store.runs import tracked
 from store.schema import HOLDOUT, Project
 from store.session import Store
+from store.tasks import edited_documents
 
 KIND = "publish"
 _BAD_REQUEST = 400
@@ -110,6 +112,7 @@ class _Publish:
         """Plan, send, activate, remember."""
         documents = self._open_documents()
         lacking = self._lacking(documents)
+        lacking |= self._without_stale(documents, lacking)
         items = self._plan(documents, lacking)
         try:
             created = self._send(items, lacking)
@@ -150,6 +153,20 @@ class _Publish:
         if not tasks or not versions.get(self.version):
             return tasks
         return tasks & self.client.open_tasks_without(self.ls_project_id, self.version, versions)
+
+    def _without_stale(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> set[int]:
+        """The task ids whose prediction of this version was made of a text that has been edited since; it is deleted.
+
+        An edited text is a new document, for which no prediction is remembered.
+        """
+        with self.store.read() as session:
+            edited = edited_documents(session, self.project.id) - predictions(session, self.version).keys()
+        stale = {doc.ls_task_id for doc in documents if doc.document_id in edited and doc.ls_task_id is not None}
+        stale -= set(lacking)
+        for task_id in sorted(stale):
+            for prediction_id in self.client.prediction_ids(task_id, self.version):
+                self.client.delete_prediction(prediction_id)
+        return stale
 
     def _plan(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> list[QueueItem]:
         """Items for what is to be sent, and for what was sent by a run that ended before it could remember it."""

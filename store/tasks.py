@@ -67,6 +67,12 @@ def upsert_task(tx: Transaction, project_id: int, task: NewDocument) -> int:
     return upsert_tasks(tx, project_id, [task]).document_ids[_task_id(task)]
 
 
+def edited_documents(session: Session, project_id: int) -> set[int]:
+    """The ids of the documents that took the place of one whose text was edited in Label Studio."""
+    query = select(Split.document_id).join(Document, Document.id == Split.document_id)
+    return set(session.scalars(query.where(Document.project_id == project_id, Split.reason == REPLACED)))
+
+
 def mark_deleted(tx: Transaction, project_id: int, ls_task_ids: Iterable[int]) -> int:
     """Note that these tasks are gone from Label Studio; gives how many were live. Their rows and history stay."""
     lock_project(tx, project_id)

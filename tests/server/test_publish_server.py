@@ -10,7 +10,7 @@ import pytest
 from loop.label_studio_client import LabelStudioClient, LabelStudioError
 from loop.publish import publish, still_stands
 from loop.pull import pull
-from store.documents import stored_documents
+from store.documents import StoredDocument, stored_documents
 from store.queue import predictions
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
@@ -183,3 +183,28 @@ def test_predictions_and_settings_that_people_took_away_are_noticed_and_put_back
     assert not stands()
     assert published() == 0
     assert stands()
+
+
+def test_a_text_edited_after_publishing_gets_the_prediction_of_its_own_words(linked: Linked, tmp_path: Path) -> None:
+    edited, other = linked.add(["excel stopped on windows", "windows again"])
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    publish(linked.store, linked.client, linked.project, tagger)
+    before = linked.task(other)["predictions"]
+
+    linked.client.http.patch(f"/api/tasks/{edited}/", {"data": {"text": "on windows, the new excel stopped"}})
+    pull(linked.store, linked.client, linked.project)
+    counts = publish(linked.store, linked.client, linked.project, tagger)
+    assert (counts.sent, counts.created, counts.carried) == (1, 1, 1)
+    (shown,) = linked.task(edited)["predictions"]
+    held = {document.text for document in held_out(linked)}
+    expected = [] if "on windows, the new excel stopped" in held else [(3, 10), (20, 25)]
+    assert [(part["value"]["start"], part["value"]["end"]) for part in shown["result"]] == expected
+    assert linked.task(other)["predictions"] == before
+    assert linked.client.project(linked.ls_id)["model_version"] == tagger.version
+    assert publish(linked.store, linked.client, linked.project, tagger).sent == 0
+
+
+def held_out(linked: Linked) -> list[StoredDocument]:
+    with linked.store.read() as session:
+        return stored_documents(session, linked.project.id, ["holdout"])

@@ -12,6 +12,9 @@ from store.schema import Base
 
 # SQLite allows 32,766 variables in a statement, PostgreSQL 65,535; a few are left for the rest of the statement.
 _VARIABLES = 30_000
+# MariaDB has no such limit, but one on the bytes of a statement, 16 MiB unless its server is set otherwise.
+_BYTES = 8_000_000
+_BYTES_OF_A_CHARACTER = 4
 _Values = TypeVar("_Values", bound=tuple[Any, ...])
 _Item = TypeVar("_Item")
 
@@ -29,9 +32,15 @@ def select_in(
     column: InstrumentedAttribute[Any],
     values: Iterable[Any],
 ) -> Iterator[Row[*tuple[Any, ...]]]:
-    """The rows of `query` whose `column` is among `values`, one statement for each 30,000 of them."""
-    for chunk in chunks(values):
+    """The rows of `query` whose `column` is among `values`, one statement for thousands of them."""
+    wanted = list(values)
+    for chunk in chunks(wanted, _chunk_size(wanted)):
         yield from session.execute(query.where(column.in_(chunk)))
+
+
+def _chunk_size(values: Iterable[Any]) -> int:
+    longest = max((len(str(value)) for value in values), default=0)
+    return min(_VARIABLES, _BYTES // ((longest + 1) * _BYTES_OF_A_CHARACTER))
 
 
 def insert_rows(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:

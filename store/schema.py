@@ -9,15 +9,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ner.spans import Span
-from store.columns import Instant, SpanList
+from store.columns import Instant, SpanList, json_column, string
 
 POOL, TRAIN, HOLDOUT = "pool", "train", "holdout"
 SPLITS = (POOL, TRAIN, HOLDOUT)
 MICRO, MACRO = "micro", "macro"
+
+# Characters of what is a key or indexed, where the database wants a limit (see `string`). A document's id has 500, and
+# a suffix when its text was replaced or its name was taken.
+NAME, LABEL, FUNCTION, SLUG, VERSION, DATASET, DIGEST, WORD = 700, 500, 250, 80, 100, 100, 64, 40
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -32,10 +36,12 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: string(),
+        float: Double(),
         datetime: Instant(),
-        dict[str, Any]: JSON(),
-        list[str]: JSON(),
-        list[dict[str, Any]]: JSON(),
+        dict[str, Any]: json_column(),
+        list[str]: json_column(),
+        list[dict[str, Any]]: json_column(),
         tuple[Span, ...]: SpanList(),
     }
 
@@ -47,19 +53,19 @@ class Project(Base):
     __table_args__ = (UniqueConstraint("ls_url", "ls_project_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(string(NAME), unique=True)
+    slug: Mapped[str] = mapped_column(string(SLUG), unique=True)
     label_config: Mapped[str]
     labels: Mapped[list[str]]
     salt: Mapped[str]
     holdout_share: Mapped[float]
-    ls_url: Mapped[str | None]
+    ls_url: Mapped[str | None] = mapped_column(string(NAME))
     ls_project_id: Mapped[int | None] = mapped_column(BigInteger)
     # The one pointer to what is in service; projects and models point at each other, hence use_alter.
-    promoted_version: Mapped[str | None] = mapped_column(ForeignKey("models.version", use_alter=True))
+    promoted_version: Mapped[str | None] = mapped_column(string(VERSION), ForeignKey("models.version", use_alter=True))
     pull_watermark: Mapped[datetime | None]
     # What decides in Label Studio when a task counts as labelled; None: not known yet.
-    ls_overlap: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    ls_overlap: Mapped[dict[str, Any] | None] = mapped_column(json_column(none_as_null=True))
     created_at: Mapped[datetime]
 
 
@@ -76,10 +82,10 @@ class Document(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
-    external_id: Mapped[str]
+    external_id: Mapped[str] = mapped_column(string(NAME))
     ls_task_id: Mapped[int | None] = mapped_column(BigInteger)
-    group_key: Mapped[str]
-    content_hash: Mapped[str]
+    group_key: Mapped[str] = mapped_column(string(NAME))
+    content_hash: Mapped[str] = mapped_column(string(DIGEST))
     text: Mapped[str]
     meta: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
@@ -94,7 +100,7 @@ class Split(Base):
     __tablename__ = "splits"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    split: Mapped[str] = mapped_column(index=True)
+    split: Mapped[str] = mapped_column(string(WORD), index=True)
     epoch: Mapped[int] = mapped_column(index=True)
     reason: Mapped[str]
     assigned_at: Mapped[datetime]
@@ -108,8 +114,8 @@ class AnnotationVersion(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"))
-    source: Mapped[str]
-    source_id: Mapped[str]
+    source: Mapped[str] = mapped_column(string(WORD))
+    source_id: Mapped[str] = mapped_column(string(NAME))
     sequence: Mapped[int]
     digest: Mapped[str]
     result: Mapped[list[dict[str, Any]]]
@@ -138,8 +144,8 @@ class SetAside(Base):
     annotation_version_id: Mapped[int | None] = mapped_column(ForeignKey("annotation_versions.id"))
     source_ref: Mapped[str]
     reason: Mapped[str]
-    payload: Mapped[Any] = mapped_column(JSON())
-    digest: Mapped[str]
+    payload: Mapped[Any] = mapped_column(json_column())
+    digest: Mapped[str] = mapped_column(string(DIGEST))
     seen_at: Mapped[datetime]
     # When what was set aside turned out to be in order: a task that was mended, or is gone.
     mended_at: Mapped[datetime | None]
@@ -151,10 +157,10 @@ class WeakVote(Base):
     __tablename__ = "weak_votes"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    source: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(string(FUNCTION), primary_key=True)
     start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     end: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    label: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(string(LABEL), primary_key=True)
     function_digest: Mapped[str]
     created_at: Mapped[datetime]
 
@@ -167,8 +173,8 @@ class Run(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
-    kind: Mapped[str]
-    state: Mapped[str]
+    kind: Mapped[str] = mapped_column(string(WORD))
+    state: Mapped[str] = mapped_column(string(WORD))
     pid: Mapped[int] = mapped_column(BigInteger)
     # Seconds since 1970: with the pid it names one process, since pids are used again.
     process_started: Mapped[float]
@@ -186,11 +192,11 @@ class Model(Base):
     __tablename__ = "models"
     __table_args__ = (UniqueConstraint("project_id", "number"),)
 
-    version: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[str] = mapped_column(string(VERSION), primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
     number: Mapped[int]
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    parent: Mapped[str | None] = mapped_column(ForeignKey("models.version"))
+    parent: Mapped[str | None] = mapped_column(string(VERSION), ForeignKey("models.version"))
     state: Mapped[str]
     encoder: Mapped[str]
     path: Mapped[str]
@@ -212,11 +218,11 @@ class TrainingItem(Base):
     __table_args__ = (UniqueConstraint("model", "document_id", "kind"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), index=True)
     annotation_version_id: Mapped[int | None] = mapped_column(ForeignKey("annotation_versions.id"))
     role: Mapped[str]
-    kind: Mapped[str]
+    kind: Mapped[str] = mapped_column(string(WORD))
 
 
 class Score(Base):
@@ -226,9 +232,9 @@ class Score(Base):
     __table_args__ = (UniqueConstraint("model", "dataset", "evaluated_at", "entity_type"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(ForeignKey("models.version"))
-    dataset: Mapped[str]
-    entity_type: Mapped[str]
+    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
+    dataset: Mapped[str] = mapped_column(string(DATASET))
+    entity_type: Mapped[str] = mapped_column(string(LABEL))
     precision: Mapped[float]
     recall: Mapped[float]
     f1: Mapped[float]
@@ -246,8 +252,8 @@ class Promotion(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), index=True)
-    version: Mapped[str] = mapped_column(ForeignKey("models.version"))
-    previous: Mapped[str | None] = mapped_column(ForeignKey("models.version"))
+    version: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
+    previous: Mapped[str | None] = mapped_column(string(VERSION), ForeignKey("models.version"))
     action: Mapped[str]
     reason: Mapped[str]
     figures: Mapped[dict[str, Any]]
@@ -262,7 +268,7 @@ class Prediction(Base):
     __tablename__ = "predictions"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    model: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
+    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"), primary_key=True)
     score: Mapped[float]
     spans: Mapped[tuple[Span, ...]]
     holdout: Mapped[bool]
@@ -275,7 +281,7 @@ class QueueRank(Base):
     __tablename__ = "queue_ranks"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    model: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
+    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"), primary_key=True)
     confidence: Mapped[float]
     rank: Mapped[int]
 

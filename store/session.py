@@ -5,7 +5,7 @@ the last commits at a power cut, and a promotion that was reported, or annotatio
 must not be taken back. One fsync a commit is cheap where commits are pages, not rows.
 
 A write transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE) and so never fails half-way for want of
-it; it waits for up to 30 seconds. A reader sees one snapshot for as long as it is open, on PostgreSQL too.
+it; it waits for up to 30 seconds. A reader sees one snapshot for as long as it is open, on PostgreSQL and MariaDB too.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 
 from store import migrating
-from store.columns import to_json
+from store.columns import MARIADB, to_json
 from store.errors import StoreOpenError, translate
 
 BUSY_SECONDS = 30.0
-DIALECTS = ("sqlite", "postgresql")
+DIALECTS = ("sqlite", "postgresql", MARIADB)
 _WRITES = "store_writes"
+_EXAMPLES = (
+    "Such as sqlite:////path/store.sqlite, postgresql+psycopg://user@host/name or mariadb+pymysql://user@host/name."
+)
 
 
 class Transaction:
@@ -134,27 +138,36 @@ def _create_engine(url: str, migrate: bool) -> Engine:
         _check_dialect(parsed.get_backend_name())
         if parsed.get_backend_name() == "sqlite":
             _check_sqlite(parsed, migrate)
-        engine = create_engine(parsed, json_serializer=to_json, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        engine = create_engine(parsed, json_serializer=to_json, **_engine_options(parsed.get_backend_name()))
     except (exc.SQLAlchemyError, ImportError, ValueError) as error:
         # Not the error's own words: some quote the address, and it may hold a password.
         raise StoreOpenError(
             "the store's address is a SQLAlchemy URL whose driver is installed",
             value=f"{url.partition(':')[0]}:... ({type(error).__name__})",
-            next_step="Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name.",
+            next_step=_EXAMPLES,
         ) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if engine.dialect.name == MARIADB:
+        event.listen(engine, "connect", _prepare_mariadb)
+        event.listen(engine, "begin", _begin_mariadb)
     return engine
 
 
+def _engine_options(dialect: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"pool_pre_ping": dialect != "sqlite"}
+    # A writer sees what others committed before it got its lock: PostgreSQL's way, but not MariaDB's own.
+    return options | ({"isolation_level": "READ COMMITTED"} if dialect == MARIADB else {})
+
+
 def _check_dialect(name: str) -> None:
-    """Others want lengths on text columns, other triggers and other locks; a store that half works loses labels."""
+    """Others want other columns, triggers and locks; a store that half works loses labels."""
     if name not in DIALECTS:
         raise StoreOpenError(
             f"a store's database is one of {', '.join(DIALECTS)}",
             value=name,
-            next_step="Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name.",
+            next_step=_EXAMPLES,
         )
 
 
@@ -170,7 +183,7 @@ def _check_sqlite(url: URL, migrate: bool) -> None:
 def _reader_options(engine: Engine) -> dict[str, Any]:
     if engine.dialect.name == "postgresql":
         return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    return {}
+    return {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == MARIADB else {}
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -184,6 +197,25 @@ def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _prepare_mariadb(connection: DBAPIConnection, _record: object) -> None:
+    """Refuse what does not fit rather than cut it, however the server is set; other engines have no transactions."""
+    cursor = connection.cursor()
+    for setting in (
+        "sql_mode='TRADITIONAL'",
+        "default_storage_engine=InnoDB",
+        f"innodb_lock_wait_timeout={int(BUSY_SECONDS)}",
+        f"lock_wait_timeout={int(BUSY_SECONDS)}",
+    ):
+        cursor.execute(f"SET SESSION {setting}")
+    cursor.close()
+
+
+def _begin_mariadb(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    # A reader's snapshot is taken when it first reads, as SQLite's is.
+    connection.exec_driver_sql(f"START TRANSACTION {'READ WRITE' if writes else 'READ ONLY'}")
 
 
 def _use_wal(engine: Engine) -> None:

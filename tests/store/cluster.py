@@ -59,7 +59,7 @@ def running(folder_of_binaries: Path) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="store-tests-", dir=None if user is None else "/tmp"))
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
 
     def call(program: str, *arguments: str) -> None:
         who = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
@@ -86,7 +86,7 @@ def _user() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Every store test runs on SQLite and on a real PostgreSQL."""
+"""Every store test runs on SQLite, on a real PostgreSQL and on a real MariaDB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import pytest
 
 from store.schema import Project
 from store.session import Store, open_store
-from tests.store import cluster, given
+from tests.store import cluster, given, mariadb
+
+_Servers = cluster.Cluster | mariadb.Server
+_SERVERS = {"postgresql": "postgres", "mariadb": "maria"}
+_TEMPLATES = {"postgresql": "migrated_database", "mariadb": "migrated_maria"}
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +24,16 @@ def postgres() -> Iterator[cluster.Cluster]:
     if binaries is None:
         pytest.skip("PostgreSQL is not under /usr/lib/postgresql; Debian: apt-get install postgresql")
     with cluster.running(binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def maria() -> Iterator[mariadb.Server]:
+    """A MariaDB server for the session; skips with the reason where it is not installed."""
+    programs = mariadb.binaries()
+    if programs is None:
+        pytest.skip("MariaDB is not installed; Debian: apt-get install mariadb-server")
+    with mariadb.running(programs) as server:
         yield server
 
 
@@ -39,7 +53,15 @@ def migrated_database(postgres: cluster.Cluster) -> str:
     return name
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def migrated_maria(maria: mariadb.Server) -> str:
+    """The name of an empty MariaDB store, to be copied."""
+    name = maria.create()
+    open_store(maria.url(name)).close()
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def backend(request: pytest.FixtureRequest) -> str:
     """The kind of database."""
     return str(request.param)
@@ -51,7 +73,7 @@ def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
     if backend == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.sqlite'}"
         return
-    server: cluster.Cluster = request.getfixturevalue("postgres")
+    server: _Servers = request.getfixturevalue(_SERVERS[backend])
     name = server.create()
     yield server.url(name)
     server.drop(name)
@@ -65,8 +87,8 @@ def store_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
         shutil.copy(request.getfixturevalue("migrated_file"), path)
         yield f"sqlite:///{path}"
         return
-    server: cluster.Cluster = request.getfixturevalue("postgres")
-    name = server.create(request.getfixturevalue("migrated_database"))
+    server: _Servers = request.getfixturevalue(_SERVERS[backend])
+    name = server.create(request.getfixturevalue(_TEMPLATES[backend]))
     yield server.url(name)
     server.drop(name)
 
@@ -83,6 +105,22 @@ def store(store_url: str) -> Iterator[Store]:
 def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
     """The address of an empty SQLite store, for what is SQLite's alone."""
     return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'sqlite-only.sqlite')}"
+
+
+@pytest.fixture
+def maria_empty_url(maria: mariadb.Server) -> Iterator[str]:
+    """The address of a MariaDB database with nothing in it, for what is MariaDB's alone."""
+    name = maria.create()
+    yield maria.url(name)
+    maria.drop(name)
+
+
+@pytest.fixture
+def maria_url(maria: mariadb.Server, migrated_maria: str) -> Iterator[str]:
+    """The address of an empty MariaDB store, for what is MariaDB's alone."""
+    name = maria.create(migrated_maria)
+    yield maria.url(name)
+    maria.drop(name)
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ name = {name}
 labels = "labels.xml"               # Label Studio's label config: Labels over Text
 
 [store]
-# url = "sqlite:///loop.db"         # any SQLAlchemy URL; LOOP_STORE_URL
+# url = "sqlite:///loop.db"         # or PostgreSQL, MariaDB; LOOP_STORE_URL
 
 [models]
 # dir = "models"                    # one folder per model version; MODEL_DIR

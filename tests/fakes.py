@@ -257,9 +257,14 @@ class FakeLabelStudio(LabelStudioClient):
 
 
 class StubBackend:
-    """An ML backend that answers the set-up calls of Label Studio behind basic auth, and knows nothing."""
+    """An ML backend that answers the set-up calls of Label Studio behind basic auth, and knows nothing.
 
-    def __init__(self, user: str, password: str) -> None:
+    It passes for one of this project's that serves `projects`.
+    """
+
+    def __init__(self, user: str, password: str, projects: Iterable[str] = ("desk",)) -> None:
+        served: dict[str, object] = {"store": "UP", "projects": {name: {} for name in projects}}
+        self.said = {"status": "UP", "model_version": "stub", "results": [], **served}
         self.expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self.seen: list[Seen] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -285,7 +290,7 @@ class StubBackend:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 allowed = self.headers.get("Authorization") == outer.expected
                 outer.seen.append(Seen(self.command, self.path, dict(self.headers), body))
-                said = {"status": "UP", "model_version": "stub", "results": []} if allowed else {"detail": "who?"}
+                said = outer.said if allowed else {"detail": "who?"}
                 payload = json.dumps(said).encode()
                 self.send_response(200 if allowed else 401)
                 self.send_header("Content-Type", "application/json")

@@ -31,6 +31,7 @@ _PULLED = (
     "id,data,meta,is_labeled,created_at,updated_at,annotations,"
     "result,completed_by,was_cancelled,ground_truth,lead_time,parent_prediction"
 )
+_NOT_FOUND = 404
 _IDS_IN_A_QUERY = 300  # the query stands in the URL
 _PROJECTS_ON_A_PAGE = 100
 _ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
@@ -220,8 +221,12 @@ class LabelStudioClient:
         return [_field(one, "id", int) for one in found if one.get("model_version") == version]
 
     def delete_prediction(self, prediction_id: int) -> None:
-        """Remove a prediction; annotations that were begun from it lose their `parent_prediction`."""
-        self.http.delete(f"/api/predictions/{prediction_id}/")
+        """Remove a prediction, if it is there; annotations that were begun from it lose their `parent_prediction`."""
+        try:
+            self.http.delete(f"/api/predictions/{prediction_id}/")
+        except LabelStudioError as error:
+            if error.status != _NOT_FOUND:
+                raise
 
     def model_versions(self, project_id: int) -> dict[str, int]:
         """How many predictions each model version has."""

@@ -112,9 +112,11 @@ class _Publish:
         """Plan, send, activate, remember."""
         documents = self._open_documents()
         lacking = self._lacking(documents)
-        lacking |= self._without_stale(documents, lacking)
+        stale = self._stale(documents, lacking)
+        lacking |= stale
         items = self._plan(documents, lacking)
         try:
+            self._take_back(stale)
             created = self._send(items, lacking)
             deleted = 0
         except LabelStudioError as error:
@@ -126,6 +128,7 @@ class _Publish:
             documents = self._open_documents()
             live = {document.document_id for document in documents}
             items = [item for item in items if item.document.document_id in live]
+            self._take_back(stale & {document.ls_task_id for document in documents})
             created = self._send(items, lacking)
         activated = self._activate(any_carry=created > 0 or len(lacking) < len(documents))
         self._remember(items, documents)
@@ -154,19 +157,21 @@ class _Publish:
             return tasks
         return tasks & self.client.open_tasks_without(self.ls_project_id, self.version, versions)
 
-    def _without_stale(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> set[int]:
-        """The task ids whose prediction of this version was made of a text that has been edited since; it is deleted.
+    def _stale(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> set[int]:
+        """The task ids whose prediction of this version was made of a text that has been edited since.
 
         An edited text is a new document, for which no prediction is remembered.
         """
         with self.store.read() as session:
             edited = edited_documents(session, self.project.id) - predictions(session, self.version).keys()
         stale = {doc.ls_task_id for doc in documents if doc.document_id in edited and doc.ls_task_id is not None}
-        stale -= set(lacking)
+        return stale - set(lacking)
+
+    def _take_back(self, stale: Collection[int]) -> None:
+        """Delete what was predicted of the earlier texts. A task that is gone is refused with 400."""
         for task_id in sorted(stale):
             for prediction_id in self.client.prediction_ids(task_id, self.version):
                 self.client.delete_prediction(prediction_id)
-        return stale
 
     def _plan(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> list[QueueItem]:
         """Items for what is to be sent, and for what was sent by a run that ended before it could remember it."""

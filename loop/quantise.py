@@ -72,10 +72,13 @@ def smooth_activations(
     the input (query, key and value), divided by its geometric mean.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    shared = {node.input[0] for node in model.graph.node if node.op_type == "Identity"}
     contexts = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.output}
     products: dict[str, list[Any]] = {}
     for node in model.graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights or node.input[0] in contexts:
+            continue
+        if node.input[1] in shared:  # a weight of several layers, each with activations of its own
             continue
         if weights[node.input[1]].dims[-1] != num_tags:
             products.setdefault(node.input[0], []).append(node)

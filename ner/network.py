@@ -75,7 +75,7 @@ class Network:
                 value=f"{self._path}: {logits.shape}",
                 next_step=_REBUILD,
             )
-        if not math.isfinite(logits.sum()):  # one pass: a sum is finite only when each of its terms is
+        if not math.isfinite(logits.sum(dtype=np.float64)):  # one pass: a sum is finite only when each of its terms is
             raise BundleError("a model's logits are finite", value=str(self._path), next_step=_REBUILD)
         rows: Logits = logits[0]
         return rows

@@ -112,6 +112,15 @@ def texts_by_name(session: Session, project_id: int, external_ids: Iterable[str]
     return {row[0]: row[1] for row in select_in(session, query, Document.external_id, set(external_ids))}
 
 
+def names_by_text(session: Session, project_id: int, hashes: Iterable[str]) -> dict[str, list[str]]:
+    """External ids by content hash, of the documents with these texts (deleted ones too), oldest first."""
+    query = select(Document.content_hash, Document.external_id, Document.id).where(Document.project_id == project_id)
+    names: dict[str, list[str]] = {}
+    for own, name, _ in sorted(select_in(session, query, Document.content_hash, set(hashes)), key=lambda row: row[2]):
+        names.setdefault(own, []).append(name)
+    return names
+
+
 def revive_documents(tx: Transaction, project_id: int, document_ids: Iterable[int]) -> int:
     """Bring back those that were deleted, as documents that are in no Label Studio; gives how many."""
     lock_project(tx, project_id)

@@ -136,7 +136,12 @@ def _bears_name(name: str, task: NewDocument) -> bool:
     """Whether a document of this name can be the task: see `_free_names`, and `fallback_id` of imported records."""
     by_id = f"task:{task.ls_task_id}"
     wanted = {task.external_id or by_id, by_id}
-    return name in wanted or name.endswith(f":{by_id}") or _SUFFIX.sub("", name) in wanted
+    return without_suffix(name) in wanted or name in wanted
+
+
+def without_suffix(name: str) -> str:
+    """The name that a document would bear if no other text had borne it first."""
+    return _SUFFIX.sub("", name)
 
 
 def _refresh(session: Session, same: Iterable[_Match]) -> None:

@@ -5,6 +5,7 @@ The regions are read later, by the label config of the project; here only the sh
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from loop.formats.records import Annotation, Naming, Problem, Record, check_name
 from loop.formats.strict_json import parse_json_at
 from loop.formats.values import as_id, as_moment, as_seconds
 from ner.errors import InputError
+from store.documents import check_key
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _EXPORT = "Export as JSON (not JSON-MIN, CSV or CoNLL) from Label Studio."
@@ -30,7 +32,7 @@ def read_label_studio_json(stream: BinaryIO, stem: str, data_field: str) -> Iter
         try:
             if isinstance(item, InputError):
                 raise item
-            yield _record(item, where, naming, stem, data_field)
+            yield _record(item, where, naming, data_field)
         except InputError as error:
             yield Problem(where, error, "" if isinstance(item, InputError) else json.dumps(item)[:500])
 
@@ -75,7 +77,7 @@ def _skip(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def _record(item: Any, where: str, naming: Naming, stem: str, data_field: str) -> Record:
+def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
     data = item.get("data") if isinstance(item, dict) else None
     if not isinstance(data, dict):
         raise InputError("a task of an export is an object with `data`", value=item, next_step=_EXPORT)
@@ -86,11 +88,12 @@ def _record(item: Any, where: str, naming: Naming, stem: str, data_field: str) -
             value=", ".join(map(str, data)) or "no keys",
             next_step="The label config of the project names the field; import into a project with the same config.",
         )
+    name = _external_id(item, naming, text)
     return Record(
         where=f"{where} (id {item['id']})" if "id" in item else where,
         text=text,
-        external_id=_external_id(item, naming, text),
-        fallback_id=_fallback_id(item, stem),
+        external_id=name,
+        fallback_id=_fallback_id(item, name, text),
         group=_group(item),
         meta=_meta(data, data_field),
         annotations=tuple(_annotation(annotation) for annotation in _list(item, "annotations")),
@@ -105,9 +108,18 @@ def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
     return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
 
 
-def _fallback_id(item: dict[str, Any], stem: str) -> str | None:
-    """Task ids are counted for each server: two exports may use one for two texts."""
-    return None if item.get("id") is None else f"{stem}:task:{item['id']}"
+def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
+    """Task ids are counted for each server, and `id` in the data is anybody's: either may be borne by two texts.
+
+    What tells them apart is the same in every export, whatever the file is called and whatever else it holds.
+    """
+    if item.get("id") is None:
+        return None
+    mark = hashlib.sha256(f"{item['id']}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    try:
+        return check_key(f"{name}#{mark}", "a document's id")
+    except InputError:  # too long
+        return None
 
 
 def _group(item: dict[str, Any]) -> str | None:

@@ -66,13 +66,16 @@ def read_records(stream: BinaryIO, stem: str, file_format: str, data_field: str)
 
 def _each_id_once(records: Iterator[Record | Problem]) -> Iterator[Record | Problem]:
     places: dict[str, str] = {}
+    marks: dict[str, str | None] = {}
     for record in records:
         if isinstance(record, Record) and record.external_id is not None:
-            name = record.external_id
-            if name in places and record.fallback_id is not None and not record.fallback_id.endswith(f":{name}"):
-                name = record.fallback_id  # two tasks that bear one name, not one task twice
-                record = replace(record, external_id=name, fallback_id=None)
+            name, mark = record.external_id, record.fallback_id
+            if name in places and mark is not None and mark != marks[name]:
+                # Two tasks that bear one name. The store may know this one by it, from a file without the other.
+                record = replace(record, external_id=mark, fallback_id=name)
+                name = mark
             first = places.setdefault(name, record.where)
+            marks.setdefault(name, mark)
             if first != record.where:
                 error = InputError(
                     "an id stands once in a file",

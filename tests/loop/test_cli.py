@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loop import cli
-from tests.loop.desk import WORDS, Desk, make_desk
+from tests.loop.desk import WORDS, Desk, heed_ctrl_c, make_desk
 
 EXCEL = {"id": "e", "text": "Excel hangs", "spans": [{"start": 0, "end": 5, "label": "SOFTWARE"}]}
 HEAVY = ("torch", "transformers", "peft", "datasets", "numpy", "sqlalchemy", "onnxruntime")
@@ -154,6 +154,7 @@ def test_a_real_ctrl_c_ends_a_command_that_waits_for_input_with_one_line(desk: D
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     with given.open("w"):  # opens once the command reads
         process.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loop.desk import Desk, make_desk
+from tests.loop.desk import Desk, heed_ctrl_c, make_desk
 from tests.loop.tiny import corpus, encoder, train_settings
 
 pytestmark = pytest.mark.training
@@ -122,6 +122,7 @@ def test_a_real_ctrl_c_ends_a_training_with_one_line_and_the_next_one_works(desk
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     assert process.stderr is not None
     assert any(line.startswith("epoch 1/") for line in process.stderr)

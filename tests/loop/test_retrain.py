@@ -39,7 +39,7 @@ from tests.loop.tiny import Placement
 
 pytestmark = pytest.mark.training
 
-TEXT = "my Windows crashes on start"
+TEXT = "my Windows crashes on start 80"  # as the corpus has it: a tiny model knows little else
 WINDOWS = Span(3, 10, "OS")
 LABELS = LabelSet(tiny.LABELS)
 SHORT = {"epochs": 1, "min_steps": 100}

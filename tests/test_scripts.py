@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.loop.desk import heed_ctrl_c
+
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
@@ -59,6 +61,7 @@ class Clone:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_ctrl_c,
         )
         wait_until(lambda: self.installs != [])
         return process

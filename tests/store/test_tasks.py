@@ -138,7 +138,7 @@ def test_task_ids_beyond_32_bits_are_kept(store: Store, project: Project) -> Non
 
 
 def test_an_imported_export_is_recognised_as_the_tasks_it_came_from(store: Store, project: Project) -> None:
-    names = ["task:1", "other:task:2", "task:3", "mine"]
+    names = ["task:1", "task:2#0123456789ab", "task:3", "mine"]
     with store.transaction() as tx:
         new = [NewDocument(f"text {n}", external_id=name) for n, name in enumerate(names, 1)]
         ids = add_documents(tx, project.id, new).document_ids

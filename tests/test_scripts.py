@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.loop.desk import heed_ctrl_c
@@ -63,7 +65,7 @@ class Clone:
             start_new_session=True,
             preexec_fn=heed_ctrl_c,
         )
-        wait_until(lambda: self.installs != [])
+        wait_until(lambda: f"sleep {environ['PIP_TAKES']}" in commands_below(process.pid))
         return process
 
     def environ(self, more: dict[str, str]) -> dict[str, str]:
@@ -74,6 +76,15 @@ class Clone:
     @property
     def installs(self) -> list[str]:
         return [line for line in self.asked if "pip install" in line]
+
+
+def commands_below(pid: int) -> list[str]:
+    """What a process has started, and what that has."""
+    commands = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            commands.append(" ".join(process.cmdline()))
+    return commands
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -266,7 +277,7 @@ def test_without_words_every_check_comes_before_pytest(clone: Clone, script: str
     assert clone.run(script).returncode == 0
     checks = [line.split()[0] for line in clone.asked if line.split()[0] in ("ruff", "mypy", "lint-imports")]
     assert checks == ["ruff", "ruff", "mypy", "lint-imports"]
-    assert clone.asked[-1] == "-m pytest"
+    assert clone.asked[-1] == "-m pytest -n 2 --dist loadgroup"
 
 
 def test_a_check_that_fails_ends_it(clone: Clone):

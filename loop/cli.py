@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from loop import console
-from loop.commands import cycle, data, model, project, server
+from loop.commands import compare, cycle, data, model, project, promotion, report, rollback, server
 from loop.commands.invocation import AsJson, Directory, Invocation, Verbose
 from ner.errors import RuleError
 
@@ -47,7 +47,7 @@ def shared_options(
     ctx.obj.merge(directory, as_json, verbose)
 
 
-for commands in (project, data, cycle, model, server):
+for commands in (project, data, cycle, promotion, rollback, report, compare, model, server):
     commands.register(app)
 
 

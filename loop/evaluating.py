@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loop.attempt import Look
 from loop.evaluate import PRF, Scores, evaluate_bundle
+from loop.holdout import look_at
+from loop.promotion_settings import PromotionSettings
 from ner.documents import Document
 from ner.errors import InputError
 from ner.tagger import Tagger
-from store.gold import fingerprint, gold
+from store.gold import GoldDocument, fingerprint, gold
+from store.registry import CANDIDATE, model
 from store.schema import HOLDOUT, Project
 from store.scores import TypeScore, save_scores
 from store.session import Store
@@ -18,11 +22,12 @@ from store.session import Store
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """Scores of a version on a dataset: "holdout", or the name of a file."""
+    """Scores of a version on a dataset: "holdout", or the name of a file; `look`: the one that it cost, or None."""
 
     version: str
     on: str
     scores: Scores
+    look: Look | None = None
 
     @property
     def rows(self) -> list[tuple[str, PRF]]:
@@ -36,11 +41,14 @@ class Evaluated:
         return {"version": self.version, "on": self.on, "documents": self.scores.documents, **averages, "types": table}
 
 
-def evaluate_on_holdout(store: Store, project: Project, tagger: Tagger) -> Evaluated:
+def evaluate_on_holdout(
+    store: Store, project: Project, tagger: Tagger, promotion: PromotionSettings | None = None
+) -> Evaluated:
     """Score the model on the holdout's gold, and keep the scores in the store.
 
-    Gold spans of types that the model does not know are left out, as in training. Raises InputError for a holdout
-    without gold.
+    Gold spans of types that the model does not know are left out, as in training. A candidate that is seen on the
+    holdout could be chosen for what was seen: that is a look, which is spent as by an attempt at its promotion.
+    Raises InputError for a holdout without gold, RefusedError for a candidate when no look is left.
     """
     with store.read() as session:
         documents = gold(session, project.id, [HOLDOUT])
@@ -50,12 +58,13 @@ def evaluate_on_holdout(store: Store, project: Project, tagger: Tagger) -> Evalu
             value="none",
             next_step="Import some with --split holdout, label holdout tasks, or name a file with --on.",
         )
+    look = _spend(store, project, tagger.version, documents, promotion or PromotionSettings())
     known = set(tagger.labels.types)
     kept = [
         Document(item.external_id, item.text, tuple(span for span in item.spans if span.label in known))
         for item in documents
     ]
-    done = Evaluated(tagger.version, HOLDOUT, evaluate_bundle(tagger, kept))
+    done = Evaluated(tagger.version, HOLDOUT, evaluate_bundle(tagger, kept), look)
     with store.transaction() as tx:
         save_scores(tx, tagger.version, HOLDOUT, [_row(name, row) for name, row in done.rows], fingerprint(documents))
         tx.commit()
@@ -67,6 +76,17 @@ def evaluate_on_documents(tagger: Tagger, documents: Sequence[Document], name: s
     if not documents:
         raise InputError("a file to score by holds a record", value=name, next_step="Check the file.")
     return Evaluated(tagger.version, name, evaluate_bundle(tagger, documents))
+
+
+def _spend(
+    store: Store, project: Project, version: str, documents: Sequence[GoldDocument], settings: PromotionSettings
+) -> Look | None:
+    with store.transaction() as tx:
+        if model(tx.session, version).state != CANDIDATE:
+            return None
+        look = look_at(tx, project, version, documents, settings, evaluating=True)
+        tx.commit()
+    return look
 
 
 def _row(name: str, row: PRF) -> TypeScore:

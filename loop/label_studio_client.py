@@ -31,6 +31,8 @@ _PULLED = (
     "id,data,meta,is_labeled,created_at,updated_at,annotations,"
     "result,completed_by,was_cancelled,ground_truth,lead_time,parent_prediction"
 )
+_STATES = "id,is_labeled,overlap,annotations,completed_by,was_cancelled,ground_truth,created_at,updated_at"
+_PREDICTED = "id,predictions"
 _NOT_FOUND = 404
 _IDS_IN_A_QUERY = 300  # the query stands in the URL
 _PROJECTS_ON_A_PAGE = 100
@@ -163,6 +165,30 @@ class LabelStudioClient:
             found |= {int(task["id"]) for task in page.tasks}
         return found
 
+    def task_states(self, project_id: int, task_ids: Sequence[int]) -> list[Json]:
+        """Those of these tasks that are there: what decides whether they are offered, and whose annotations they have.
+
+        `is_labeled`, `overlap`, and of each annotation everything but its result.
+        """
+        return self._chunked(project_id, task_ids, _STATES)
+
+    def update_task(self, task_id: int, **fields: Any) -> Json:
+        """Change some fields of a task. `overlap` alone does not make the server derive `is_labeled` anew."""
+        return _object(self.http.patch(f"/api/tasks/{task_id}/", fields))
+
+    def prediction_versions(self, project_id: int, task_ids: Sequence[int]) -> dict[int, str]:
+        """The model version of every prediction of these tasks, by the prediction's id (300 tasks: 0.4 s)."""
+        predicted = (_objects(task.get("predictions")) for task in self._chunked(project_id, task_ids, _PREDICTED))
+        return {_field(one, "id", int): str(one.get("model_version")) for listed in predicted for one in listed}
+
+    def _chunked(self, project_id: int, task_ids: Sequence[int], include: str) -> list[Json]:
+        found: list[Json] = []
+        for begin in range(0, len(task_ids), _IDS_IN_A_QUERY):
+            ids = tuple(task_ids[begin : begin + _IDS_IN_A_QUERY])
+            page = self._list(project_id, TaskQuery(ids=ids).filters, "id", len(ids), include=include, fields="all")
+            found += page.tasks
+        return found
+
     def open_tasks_without(self, project_id: int, version: str, others: Iterable[str] = ()) -> set[int]:
         """The ids of unlabelled tasks that carry no prediction of `version`; `others`: versions that tasks carry too.
 
@@ -207,6 +233,15 @@ class LabelStudioClient:
     def submit_annotation(self, task_id: int, annotation: Mapping[str, Any]) -> Json:
         """Store an annotation (`result`, `lead_time`, `parent_prediction`, `was_cancelled`) as this user's."""
         return _object(self.http.post(f"/api/tasks/{task_id}/annotations/", dict(annotation)))
+
+    def drafts(self, task_id: int) -> list[Json]:
+        """The drafts on a task, everybody's."""
+        return _objects(self.http.get(f"/api/tasks/{task_id}/drafts"))
+
+    def postpone(self, task_id: int, result: Sequence[Mapping[str, Any]]) -> Json:
+        """Make a postponed draft of this user's on a task; the server makes none for other users."""
+        draft = {"result": list(result), "was_postponed": True, "lead_time": 0}
+        return _object(self.http.post(f"/api/tasks/{task_id}/drafts", draft))
 
     # Predictions
 

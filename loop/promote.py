@@ -1,197 +1,307 @@
-"""`loop promote`: the candidate as served against the incumbent as served, on the holdout, now.
+"""`loop promote`: the candidate as served against the model in service as served, on the holdout, by every gate.
 
-For now higher micro-F1 wins and ties lose; who decides is `decide`, a pure function of two tables of scores.
+In order: the holdout is renewed if it is spent; the candidate's files are proven; it is asked in a process of its own,
+in INT8 and in FP32; a look is spent; only then is what it said held against the gold. One transaction moves the
+pointer and keeps the decision with its figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from loop.evaluate import Scores, evaluate_bundle
-from ner.bundle import load_bundle
+from loop.attempt import (
+    DEFERRED,
+    FORCED,
+    PROMOTED,
+    REJECTED,
+    Attempt,
+    Look,
+    Perturbed,
+    Rotation,
+)
+from loop.candidates import choose
+from loop.decision import gates_of, reason_of
+from loop.evaluate import Scores, score
+from loop.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
+from loop.measurement import Measured, measure, perturbed
+from loop.promotion_settings import GateSettings, PromotionSettings
+from loop.recording import figures_of, risks_of, rotated, type_scores
+from loop.significance import Comparison, compare_counts
+from loop.spending import permutations_for
+from loop.stages import Stages, silent
 from ner.errors import BundleError
-from ner.spans import Span
-from ner.tagger import Tagger
+from ner.labels import LabelSet
 from store import registry
+from store.columns import utc_now
 from store.errors import RefusedError
-from store.gold import GoldDocument, fingerprint, gold
-from store.registry import CANDIDATE, fail_model, model, models, reject
+from store.gold import GoldDocument, fingerprint
+from store.registry import CANDIDATE, fail_model, models
 from store.runs import tracked
-from store.schema import HOLDOUT, Model, Project, Promotion
-from store.scores import TypeScore, save_scores
+from store.schema import Model, Project
+from store.scores import save_scores
 from store.session import Store, Transaction
 
 PROMOTE = "promote"
 DATASET = "holdout"
 
 
-class Placed(Protocol):
+class Promoting(Protocol):
     """What is needed of the settings."""
 
     @property
     def model_dir(self) -> Path: ...
 
+    @property
+    def promotion(self) -> PromotionSettings: ...
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decision:
-    """Whether the candidate goes into service, why in a sentence, and the figures (F1s in 0..1)."""
+    @property
+    def gates(self) -> GateSettings: ...
 
-    promote: bool
-    reason: str
-    figures: dict[str, Any]
+    @property
+    def weak_functions(self) -> Path | None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromotionResult:
-    """One attempt: the decision as it is recorded, and both tables (None without an incumbent or without gold)."""
+    """One attempt, the figures kept with it, and both tables of scores (None where nothing was looked at)."""
 
-    version: str
-    previous: str | None
-    decision: Decision
-    candidate: Scores | None
-    incumbent: Scores | None
+    attempt: Attempt
+    figures: Mapping[str, Any]
+    candidate: Scores | None = None
+    incumbent: Scores | None = None
 
-
-def decide(candidate: Scores, incumbent: Scores | None) -> Decision:
-    """Micro-F1 on the same documents, strictly higher than the incumbent's: ties lose.
-
-    Without an incumbent a candidate is promoted unless there is gold and it gets none of it right. Without gold in the
-    holdout no candidate can be judged against an incumbent.
-    """
-    new, support = candidate.micro.f1, candidate.micro.support
-    figures: dict[str, Any] = {"documents": candidate.documents, "entities": support, "candidate": candidate.as_dict()}
-    if incumbent is not None:
-        old = incumbent.micro.f1
-        figures |= {"incumbent": incumbent.as_dict(), "difference": new - old}
-        if not support:
-            return Decision(
-                False, "cannot be judged: the holdout has no gold entity, and a model is in service", figures
-            )
-        verb = "is above" if new > old else "is not above"
-        return Decision(new > old, f"micro-F1 {new:.4f} {verb} the incumbent's {old:.4f} on the holdout", figures)
-    if not support:
-        return Decision(True, "the first model; the holdout has no gold entity to judge it by", figures)
-    if not candidate.micro.true_positives:
-        return Decision(False, f"micro-F1 is 0 on a holdout with {support} entities", figures)
-    return Decision(True, f"the first model; micro-F1 {new:.4f} on the holdout", figures)
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate is in service now."""
+        return self.attempt.outcome in (PROMOTED, FORCED)
 
 
 def promote_candidate(
-    store: Store, settings: Placed, project: Project, version: str | None = None, *, who: str, threads: int = 1
+    store: Store,
+    settings: Promoting,
+    project: Project,
+    version: str | None = None,
+    *,
+    who: str,
+    threads: int = 1,
+    force_because: str | None = None,
+    stages: Stages = silent,
 ) -> PromotionResult:
-    """Judge the candidate (the newest unless named) and move the pointer, or record the rejection, with the figures.
+    """Judge the candidate (the newest unless named) and move the pointer, or record why not, with the figures.
 
-    Both models are loaded and verified from the disk and evaluated now on the holdout's gold. Scores, pointer and
-    record are one transaction. A candidate whose bundle is refused is marked failed and BundleError raised; an
+    A candidate whose files are not what was trained is marked failed and BundleError raised, forced or not; an
     incumbent whose bundle is refused cannot serve either, so the candidate is judged as a first model, which the reason
-    says. Raises RefusedError when there is no candidate, or when another model went into service meanwhile.
+    says. Where the holdout cannot tell, the attempt is deferred: the candidate waits and no look is spent.
+    `force_because` promotes whatever the gates say, rejected and retired models too, and is kept with the decision.
+    Raises RefusedError when there is no candidate, or when another model went into service meanwhile.
     """
+    if force_because is not None and not force_because.strip():
+        raise RefusedError("a forced promotion says why", value=force_because, next_step='Add --because "...".')
     with tracked(store, project.id, PROMOTE, exclusive=True) as run:
-        with store.read() as session:
-            candidate = _candidate(models(session, project.id), version)
-            incumbent = registry.promoted(session, project.id)
-            documents = gold(session, project.id, [HOLDOUT])
-        tagger = _load_candidate(store, settings, project, candidate, threads)
-        new = _evaluate(tagger, documents)
-        old, obstacle = _evaluate_incumbent(settings, project, incumbent, documents, threads)
-        decision = decide(new, old)
-        if obstacle:
-            decision = replace(decision, reason=f"{decision.reason} ({obstacle})")
-        scored = {candidate.version: new} | ({incumbent.version: old} if incumbent and old else {})
-        with store.transaction() as tx:
-            _save(tx, scored, fingerprint(documents))
-            _record(tx, project, candidate.version, incumbent, decision, who)
-            tx.commit()
-        run.counts |= {"version": candidate.version, "promoted": decision.promote}
-    previous = incumbent.version if incumbent else None
-    return PromotionResult(candidate.version, previous, decision, new, old)
+        work = _Promotion(store, settings, project, who, threads, force_because, stages)
+        result = work.run(version)
+        run.counts |= {"version": result.attempt.version, "promoted": result.promoted}
+    return result
 
 
-def rollback(
-    store: Store, settings: Placed, project: Project, *, who: str, reason: str, to: str | None = None
-) -> Promotion:
-    """Put the model back that was in service before (or `to`), once its bundle is verified. Errors as the registry's.
+class _Promotion:
+    """One attempt at work."""
 
-    BundleError for a model of other labels than the project's: the backend would not serve it. Takes no lock: it must
-    work while a training runs.
-    """
-    with store.transaction() as tx:
-        decision = registry.rollback(tx, project.id, reason=reason, who=who, to=to)
-        load_bundle(settings.model_dir / model(tx.session, decision.version).path, project.labels)
-        tx.commit()
-    return decision
+    def __init__(
+        self,
+        store: Store,
+        settings: Promoting,
+        project: Project,
+        who: str,
+        threads: int,
+        force_because: str | None,
+        stages: Stages,
+    ) -> None:
+        self.store, self.settings, self.project = store, settings, project
+        self.who, self.threads, self.because, self.stages = who, threads, force_because, stages
+        self.types = tuple(project.labels)
+        self.began = time.monotonic()
 
+    def run(self, version: str | None) -> PromotionResult:
+        """Everything, in order."""
+        with self.store.read() as session:
+            chosen = choose(models(session, self.project.id), version, forced=self.because is not None)
+            incumbent = registry.promoted(session, self.project.id)
+        rotation = renew(self.store, self.project, self.settings.promotion)
+        with self.store.read() as session:
+            documents = held_out_gold(session, self.project)
+            look = next_look(session, self.project, self.settings.promotion)
+        attempt = self._attempt(chosen, incumbent, rotation)
+        obstacle = too_few(documents, self.types, look) if incumbent is not None else None
+        if obstacle and self.because is None:
+            return self._defer(attempt, obstacle, documents, look)
+        measured = self._measure(chosen, incumbent, documents)
+        return self._decide(attempt, chosen, incumbent, documents, measured)
 
-def _candidate(known: Sequence[Model], version: str | None) -> Model:
-    candidates = [found for found in known if found.state == CANDIDATE]
-    if version is not None:
-        named = [found for found in known if found.version == version]
-        if named and named[0].state == CANDIDATE:
-            return named[0]
-        raise RefusedError(
-            "only a candidate is promoted",
-            value=f"{version} is {named[0].state if named else 'not a model of this project'}",
-            next_step=f"Candidates: {', '.join(found.version for found in candidates) or 'none'}.",
+    def _attempt(self, chosen: Model, incumbent: Model | None, rotation: Rotation | None) -> Attempt:
+        forced = f" --force --because {self.because!r}" if self.because else ""
+        return Attempt(
+            project=self.project.name,
+            version=chosen.version,
+            incumbent=incumbent.version if incumbent else None,
+            outcome=DEFERRED,
+            reason="",
+            who=self.who,
+            at=utc_now(),
+            command=f"loop promote {chosen.version}{forced}",
+            types=self.types,
+            rotation=rotation,
+            because=self.because,
         )
-    if not candidates:
-        raise RefusedError("a promotion needs a candidate", value="none", next_step="Train one with `loop retrain`.")
-    return candidates[-1]
 
-
-def _load_candidate(store: Store, settings: Placed, project: Project, candidate: Model, threads: int) -> Tagger:
-    try:
-        return Tagger(load_bundle(settings.model_dir / candidate.path, project.labels), threads)
-    except BundleError as error:
-        with store.transaction() as tx:
-            fail_model(tx, candidate.version, str(error))
+    def _defer(self, attempt: Attempt, obstacle: str, documents: Sequence[GoldDocument], look: Look) -> PromotionResult:
+        told = f"{rotated(attempt.rotation)}Not judged yet: {obstacle}."
+        done = replace(attempt, reason=told, look=look if look.alpha else None, judged_seconds=self._seconds())
+        with self.store.read() as session:
+            waits_for = waiting_for(session, self.project, self.settings.promotion)
+        figures = {"holdout": fingerprint(documents), "documents": len(documents), "waits_for": waits_for}
+        with self.store.transaction() as tx:
+            registry.defer(tx, self.project.id, done.version, reason=told, who=self.who, figures=figures)
             tx.commit()
-        raise
+        return PromotionResult(done, figures)
+
+    def _measure(self, chosen: Model, incumbent: Model | None, documents: Sequence[GoldDocument]) -> Measured:
+        try:
+            return measure(
+                self.store,
+                self.settings,
+                self.project,
+                chosen,
+                incumbent,
+                [(item, known_spans(item, self.types)) for item in documents],
+                threads=self.threads,
+                stages=self.stages,
+            )
+        except BundleError as error:
+            if chosen.state == CANDIDATE:
+                with self.store.transaction() as tx:
+                    fail_model(tx, chosen.version, str(error))
+                    tx.commit()
+            raise
+
+    def _decide(
+        self,
+        attempt: Attempt,
+        chosen: Model,
+        incumbent: Model | None,
+        documents: Sequence[GoldDocument],
+        measured: Measured,
+    ) -> PromotionResult:
+        """Spend the look, hold what was said against the gold, and record what follows."""
+        self.stages("deciding")
+        look = self._look(chosen, documents)
+        gold = [one.gold for one in measured.documents]
+        labels = LabelSet(self.types)
+        new = score(gold, [one.candidate for one in measured.documents], labels)
+        against = measured.against
+        old = score(gold, [one.incumbent or () for one in measured.documents], labels) if against else None
+        comparison = self._compare(new, old, look) if old is not None else None
+        gates = gates_of(
+            new,
+            comparison,
+            look,
+            self.settings.gates,
+            measured.efficiency,
+            contract=measured.contract,
+            agreement=measured.agreement,
+            delta=self.settings.promotion.delta,
+            against=against,
+        )
+        reason = reason_of(gates, comparison, new, against)
+        passed = not any(gate.blocks for gate in gates)
+        if passed and comparison is None and new.micro.support and not new.micro.true_positives:
+            passed, reason = False, f"{reason} It gets none of them right."
+        outcome = (PROMOTED if passed else REJECTED) if self.because is None else FORCED
+        told = f"{rotated(attempt.rotation)}{reason}" + "".join(f" ({one})" for one in measured.problems)
+        if self.because is not None:
+            told = f"Forced by {self.who}, because: {self.because}. {told}"
+        done = replace(
+            attempt,
+            outcome=outcome,
+            reason=told,
+            documents=measured.documents,
+            against=against,
+            comparison=comparison,
+            gates=gates,
+            contract=measured.contract,
+            look=look,
+            efficiency=measured.efficiency,
+            robustness=self._robustness(chosen, measured),
+            risks=risks_of(gates, measured, incumbent),
+            machine=measured.machine,
+            judged_seconds=self._seconds(),
+        )
+        known = {chosen.version: new}
+        if incumbent is not None and old is not None and against == incumbent.version:
+            known[incumbent.version] = old
+        figures = figures_of(done, known, fingerprint(documents))
+        self._record(done, incumbent, known, figures)
+        return PromotionResult(done, figures, new, old)
+
+    def _robustness(self, chosen: Model, measured: Measured) -> tuple[Perturbed, ...]:
+        self.stages("perturbing texts")
+        return perturbed(self.settings, self.project, chosen, measured.documents, self.threads)
+
+    def _look(self, chosen: Model, documents: Sequence[GoldDocument]) -> Look | None:
+        """The look, spent before anything of the gold is compared; None where there is no gold, or none is left."""
+        if not documents:
+            return None
+        with self.store.transaction() as tx:
+            try:
+                look = look_at(tx, self.project, chosen.version, documents, self.settings.promotion)
+            except RefusedError:
+                if self.because is None:
+                    raise
+                return None
+            tx.commit()
+        return look
+
+    def _compare(self, new: Scores, old: Scores, look: Look | None) -> Comparison:
+        settings = self.settings.promotion
+        return compare_counts(
+            new.counts,
+            old.counts,
+            seed=settings.seed,
+            permutations=permutations_for(look.alpha if look else 1.0, settings.resamples),
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+        )
+
+    def _record(
+        self, done: Attempt, incumbent: Model | None, scored: Mapping[str, Scores], figures: Mapping[str, Any]
+    ) -> None:
+        with self.store.transaction() as tx:
+            for version, table in scored.items():
+                save_scores(tx, version, DATASET, type_scores(table), figures["holdout"])
+            _check_still(tx, self.project, incumbent)
+            if done.outcome == REJECTED:
+                registry.reject(tx, self.project.id, done.version, reason=done.reason, who=self.who, figures=figures)
+            else:
+                registry.promote(
+                    tx,
+                    self.project.id,
+                    done.version,
+                    reason=done.reason,
+                    who=self.who,
+                    figures=figures,
+                    force=done.outcome == FORCED,
+                )
+            tx.commit()
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self.began, 1)
 
 
-def _evaluate_incumbent(
-    settings: Placed, project: Project, incumbent: Model | None, documents: Sequence[GoldDocument], threads: int
-) -> tuple[Scores | None, str | None]:
-    """Its scores, or why it has none."""
-    if incumbent is None:
-        return None, None
-    try:
-        tagger = Tagger(load_bundle(settings.model_dir / incumbent.path, project.labels), threads)
-    except BundleError as error:
-        return None, f"the incumbent {incumbent.version} is refused: {error}"
-    return _evaluate(tagger, documents), None
-
-
-@dataclass(frozen=True, slots=True)
-class _Gold:
-    text: str
-    spans: tuple[Span, ...]
-
-
-def _evaluate(tagger: Tagger, documents: Sequence[GoldDocument]) -> Scores:
-    """Gold spans whose label is no longer the project's are left out, as in training."""
-    try:
-        known = set(tagger.labels.types)
-        kept = [_Gold(item.text, tuple(span for span in item.spans if span.label in known)) for item in documents]
-        return evaluate_bundle(tagger, kept)
-    finally:
-        tagger.close()
-
-
-def _save(tx: Transaction, scored: dict[str, Scores], digest: str) -> None:
-    for version, table in scored.items():
-        rows = [
-            TypeScore(name, row.precision, row.recall, row.f1, row.support, row.true_positives, row.predicted)
-            for name, row in (*table.per_type.items(), ("micro", table.micro), ("macro", table.macro))
-        ]
-        save_scores(tx, version, DATASET, rows, digest)
-
-
-def _record(
-    tx: Transaction, project: Project, version: str, judged_against: Model | None, decision: Decision, who: str
-) -> None:
+def _check_still(tx: Transaction, project: Project, judged_against: Model | None) -> None:
     now = registry.promoted(tx.session, project.id)
     if (now and now.version) != (judged_against and judged_against.version):
         raise RefusedError(
@@ -199,5 +309,3 @@ def _record(
             value=f"{now.version if now else 'none'} went into service meanwhile",
             next_step="Run `loop promote` again.",
         )
-    record = registry.promote if decision.promote else reject
-    record(tx, project.id, version, reason=decision.reason, who=who, figures=decision.figures)

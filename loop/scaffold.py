@@ -177,6 +177,37 @@ labels = "labels.xml"               # Label Studio's label config: Labels over T
 [holdout]
 # share = 0.2                       # of the pool's documents, drawn at random, never trained on
 
+# When a candidate goes into service; each setting is explained in loop/promotion_settings.py and in README.
+[promotion]
+# alpha = 0.05                      # the chance of one false promotion over all looks at one holdout
+# looks = 10                        # candidates that one holdout judges before another is drawn
+# spending = "even"                 # or "decreasing": more for the first looks
+# delta = 0.03                      # F1 that an entity type may lose
+# confidence = 0.95                 # of intervals, and of the bound that is held against delta
+# wanted = 0.02                     # the difference in F1 that you would like to see
+# resamples = 10000                 # of the test and of the intervals, at least
+# seed = 13
+# first_model = "gates"             # or "weak vote": a first model has to beat the labelling functions
+# reference = true                  # run each candidate in FP32, too: a minute, and the INT8 loss is known
+# robustness = 300                  # held-out texts that are perturbed; 0 for none
+# timed = 100                       # texts that are timed; 0 for none
+# texts = true                      # whether reports quote held-out texts
+
+# Targets on the holdout and on this machine, all optional.
+[gates]
+# f1 = 0.85                         # micro, at least
+# precision = 0.80
+# recall = 0.80
+# latency_ms = 100                  # median of one text, at most
+# documents_per_second = 100        # in calls of 8, at least
+# bundle_mb = 100                   # of the model's folder, at most
+# memory_mb = 400                   # of a process that runs it, at most
+# types = {{ VERSION = {{ f1 = 0.80, recall = 0.75 }} }}
+
+[mlflow]
+# tracking_uri = ""                 # log each attempt there, too; needs the extra "mlflow"
+# experiment = ""                   # by default the project's name
+
 [service]
 # poll_seconds = 15                 # how often `loop run` asks Label Studio for news
 # retrain_after = 50                # newly labelled documents that start a training

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from loop.promotion_settings import GateSettings, PromotionSettings
 from loop.toml_tables import check_type, from_words, read_table, refuse_unknown
 from loop.training_settings import TrainSettings
 from ner.errors import ConfigError
@@ -118,6 +119,14 @@ class _Holdout:
 
 
 @dataclass(frozen=True)
+class MLflowSettings:
+    """`[mlflow]`: where each attempt at a promotion is logged, too; empty for nowhere. Needs the extra `mlflow`."""
+
+    tracking_uri: str = field(default="", repr=False)
+    experiment: str = ""
+
+
+@dataclass(frozen=True)
 class _Status:
     minimum_labels: int = 50
 
@@ -134,6 +143,9 @@ SECTIONS: dict[str, Any] = {
     "label_studio": LabelStudioSettings,
     "train": TrainSettings,
     "holdout": _Holdout,
+    "promotion": PromotionSettings,
+    "gates": GateSettings,
+    "mlflow": MLflowSettings,
     "service": ServiceSettings,
     "weak": WeakSettings,
     "backend": BackendSettings,
@@ -166,6 +178,9 @@ class Settings:
     label_studio: LabelStudioSettings
     train: TrainSettings
     holdout_share: float
+    promotion: PromotionSettings
+    gates: GateSettings
+    mlflow: MLflowSettings
     label_map: dict[str, str] | None
     service: ServiceSettings
     weak: WeakSettings
@@ -194,6 +209,11 @@ class Settings:
     def labels_file(self) -> Path:
         """The label config that the project starts from."""
         return self.home / self.project.labels
+
+    @property
+    def reports(self) -> Path:
+        """Where the report of each attempt at a promotion is kept."""
+        return self.home / "reports"
 
     @property
     def weak_functions(self) -> Path | None:
@@ -258,6 +278,9 @@ def _assemble(home: Path, document: dict[str, Any], environ: Mapping[str, str]) 
         label_studio=_with_key(read["label_studio"], home),
         train=_with_encoder(read["train"], home),
         holdout_share=read["holdout"].share,
+        promotion=read["promotion"],
+        gates=read["gates"],
+        mlflow=read["mlflow"],
         label_map=check_type(document.get("label_map", {}), dict[str, str], "label_map") or None,
         service=read["service"],
         weak=read["weak"],

@@ -11,9 +11,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from loop.holdout import Sight, sight
+from loop.promotion_settings import PromotionSettings
 from store.counts import ProjectCounts, project_counts
 from store.projects import project_by_id
-from store.registry import PROMOTE, REJECT, ROLLBACK, models, promoted, promotions
+from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, models, promoted, promotions
 from store.runs import INTERRUPTED, RUNNING, is_alive, last_run
 from store.schema import HOLDOUT, Model, Promotion, Run
 from store.scores import TypeScore, scores
@@ -61,7 +63,7 @@ class LabelStatus:
 
 @dataclass(frozen=True)
 class DecisionStatus:
-    """The last promotion, rejection or rollback."""
+    """The last promotion, rejection, deferral or rollback."""
 
     action: str
     version: str
@@ -101,9 +103,10 @@ class Status:
     last_promotion: DecisionStatus | None
     running: tuple[RunStatus, ...]
     interrupted: tuple[RunStatus, ...]
+    holdout: Sight
 
 
-def project_status(store: Store, project_id: int, minimum: int) -> Status:
+def project_status(store: Store, project_id: int, minimum: int, promotion: PromotionSettings | None = None) -> Status:
     """The status of a project, from one snapshot; `minimum` labels of a type are enough."""
     with store.read() as session:
         project = project_by_id(session, project_id)
@@ -122,10 +125,11 @@ def project_status(store: Store, project_id: int, minimum: int) -> Status:
             models=_by_state(trained),
             latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
             last_pull=pull.finished_at if pull else None,
-            last_decision=_decision(decisions, (PROMOTE, REJECT, ROLLBACK)),
+            last_decision=_decision(decisions, (PROMOTE, REJECT, DEFER, ROLLBACK)),
             last_promotion=_decision(decisions, (PROMOTE, ROLLBACK)),
             running=tuple(_run(run) for run in _runs(session, project_id, RUNNING) if is_alive(run)),
             interrupted=_interrupted(session, project_id),
+            holdout=sight(session, project, promotion or PromotionSettings()),
         )
 
 

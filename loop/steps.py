@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from loop.attempts import attempt_promotion
+from loop.holdout import still_deferred
 from loop.label_studio_client import LabelStudioClient
 from loop.projects import open_tagger
-from loop.promote import promote_candidate
 from loop.publish import KIND as PUBLISH
 from loop.publish import publish, still_stands
 from loop.pull import pull
@@ -111,20 +112,24 @@ def retrain_step(cycle: Cycle) -> Counts:
 
 
 def promote_step(cycle: Cycle) -> Counts:
-    """Evaluate a candidate and the model in service on the holdout, and let the better one serve."""
+    """Judge a candidate against the model in service on the holdout, and let it serve if it passes every gate."""
+    project = cycle.project()
     with cycle.store.read() as session:
         waiting = models(session, cycle.project_id, [CANDIDATE])
-    if not waiting:
-        raise Skip("no candidate")
-    project, threads = cycle.project(), cycle.settings.backend.threads
-    done = promote_candidate(cycle.store, cycle.settings, project, waiting[-1].version, who=WHO, threads=threads)
-    f1 = done.candidate.micro.f1 if done.candidate else None
+        if not waiting:
+            raise Skip("no candidate")
+        if still_deferred(session, project, waiting[-1].version, cycle.settings.promotion):
+            raise Skip(f"{waiting[-1].version} waits for more gold in the holdout")
+    done = attempt_promotion(cycle.store, cycle.settings, project, waiting[-1].version, who=WHO, stages=_logged)
+    attempt = done.attempt
     return {
-        "version": done.version,
-        "promoted": done.decision.promote,
-        "previous": done.previous,
-        "micro_f1": f1,
-        "reason": done.decision.reason,
+        "version": attempt.version,
+        "promoted": done.promoted,
+        "outcome": attempt.outcome,
+        "previous": attempt.incumbent,
+        "micro_f1": done.result.candidate.micro.f1 if done.result.candidate else None,
+        "reason": attempt.reason,
+        "report": (done.report or {}).get("html"),
     }
 
 
@@ -151,6 +156,10 @@ STEPS: tuple[tuple[str, Callable[[Cycle], Counts]], ...] = (
     ("evaluate and promote", promote_step),
     ("publish", publish_step),
 )
+
+
+def _logged(stage: str) -> None:
+    logger.info("promote: %s", stage)
 
 
 class LoggedTraining:

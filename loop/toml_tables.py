@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import difflib
 import types
 import typing
@@ -49,9 +50,9 @@ def check_type(value: Any, hint: Any, name: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is tuple:
         return tuple(check_type(item, str, name) for item in _expect(value, list, name, "a list of strings"))
-    if origin is dict:
-        table = _expect(value, dict, name, "a table of strings")
-        return {key: check_type(item, str, f"{name}.{key}") for key, item in table.items()}
+    if origin in (dict, collections.abc.Mapping):
+        table, kind = _expect(value, dict, name, "a table"), typing.get_args(hint)[1]
+        return {key: check_type(item, kind, f"{name}.{key}") for key, item in table.items()}
     if origin is typing.Literal:
         return _one_of(value, typing.get_args(hint), name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

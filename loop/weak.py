@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from loop.dataset import WeakDocument
+from ner.spans import Span
 from store.documents import stored_documents
-from store.gold import LEARNED_FROM, held_out
+from store.gold import LEARNED_FROM, GoldDocument, held_out
 from store.schema import Project
 from store.session import Store
 from store.votes import Vote, replace_votes, votes
@@ -48,6 +49,26 @@ def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
         for item in documents
         if item.document_id in cast
     ]
+
+
+def vote_on(
+    store: Store, project: Project, functions_file: Path | None, documents: Sequence[GoldDocument]
+) -> tuple[tuple[Span, ...], ...]:
+    """What most of the votes agree on for each of some documents, in order; () where nobody votes.
+
+    The functions of the file vote anew, without their votes being kept, and so do imported votes that the store has.
+    """
+    cast: dict[int, list[WeakVote]] = {item.document_id: [] for item in documents}
+    with store.read() as session:
+        for vote in votes(session, project.id):
+            if vote.document_id in cast and vote.span.label in project.labels:
+                cast[vote.document_id].append(WeakVote(vote.span, vote.source))
+    if functions_file is not None:
+        texts = [(item.document_id, item.text) for item in documents]
+        applied = apply_functions(load_functions(functions_file), texts, project.labels)
+        for document, given in applied.votes.items():
+            cast[document] += given
+    return tuple(majority_vote(cast[item.document_id], item.text) for item in documents)
 
 
 def label_weakly(store: Store, project: Project, functions_file: Path, imported: str = "import") -> WeaklyLabelled:

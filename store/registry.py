@@ -20,7 +20,7 @@ from store.session import Transaction
 
 TRAINING, CANDIDATE, PROMOTED, RETIRED = "training", "candidate", "promoted", "retired"
 REJECTED, FAILED, INTERRUPTED = "rejected", "failed", "interrupted"
-PROMOTE, REJECT, ROLLBACK = "promote", "reject", "rollback"
+PROMOTE, REJECT, DEFER, ROLLBACK = "promote", "reject", "defer", "rollback"
 _ONLY_BY_FORCE = (REJECTED, RETIRED)
 
 
@@ -148,6 +148,15 @@ def reject(
     return _record(tx, project, found, REJECT, reason=reason, who=who, figures=figures)
 
 
+def defer(
+    tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
+) -> Promotion:
+    """Note that a model could not be judged yet, and why; nothing else changes."""
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    return _record(tx, project, found, DEFER, reason=reason, who=who, figures=figures)
+
+
 def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str | None = None) -> Promotion:
     """Put the model back that was in service before, or `to`, one that once was; the withdrawn one is retired.
 
@@ -172,7 +181,7 @@ def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str
 
 
 def promotions(session: Session, project_id: int) -> list[Promotion]:
-    """Every decision of a project, oldest first: promotions, rejections, rollbacks."""
+    """Every decision of a project, oldest first: promotions, rejections, deferrals, rollbacks."""
     return list(session.scalars(select(Promotion).where(Promotion.project_id == project_id).order_by(Promotion.id)))
 
 

@@ -262,6 +262,42 @@ class Promotion(Base):
     at: Mapped[datetime]
 
 
+class HoldoutEpoch(Base):
+    """The terms of one holdout, fixed at its first look: the chance of one false promotion, spent over its looks."""
+
+    __tablename__ = "holdout_epochs"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True, autoincrement=False)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    alpha: Mapped[float]
+    looks: Mapped[int]
+    schedule: Mapped[str] = mapped_column(string(WORD))
+    opened_at: Mapped[datetime]
+    # When it was spent and its documents went into training; what of them, and what was drawn in their place.
+    retired_at: Mapped[datetime | None]
+    retirement: Mapped[dict[str, Any]]
+
+
+class HoldoutLook(Base):
+    """One model seen on one state of a holdout's gold (`fingerprint`), and what that cost. Rows are only ever added."""
+
+    __tablename__ = "holdout_looks"
+    __table_args__ = (
+        UniqueConstraint("project_id", "epoch", "number"),
+        UniqueConstraint("project_id", "epoch", "model", "fingerprint"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    epoch: Mapped[int]
+    number: Mapped[int]
+    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
+    fingerprint: Mapped[str] = mapped_column(string(DIGEST))
+    alpha: Mapped[float]
+    purpose: Mapped[str] = mapped_column(string(WORD))
+    at: Mapped[datetime]
+
+
 class Prediction(Base):
     """What a model said of a document when it was published; `holdout` ones were published empty."""
 

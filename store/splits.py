@@ -48,6 +48,11 @@ def draws_holdout(salt: str, group_key: str, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
+def epoch_salt(salt: str, epoch: int) -> str:
+    """The salt by which an epoch's holdout is drawn; the first one's is the project's own."""
+    return salt if epoch <= 1 else f"{salt}/{epoch}"
+
+
 def place(session: Session, project: Project, documents: Sequence[Keys], split: str = POOL) -> list[Placed]:
     """Where new documents go, in their order. `split` train and holdout are granted as asked, pool is drawn.
 
@@ -137,7 +142,8 @@ def _known(keys: Keys, trained: Collection[str]) -> bool:
 
 def _draw(project: Project, keys: Keys, groups: dict[str, str], trained: Collection[str], epoch: int) -> Placed:
     follows = groups.get(keys.group_key)
-    held = follows == HOLDOUT if follows else draws_holdout(project.salt, keys.group_key, project.holdout_share)
+    salt = epoch_salt(project.salt, epoch)
+    held = follows == HOLDOUT if follows else draws_holdout(salt, keys.group_key, project.holdout_share)
     if held and _known(keys, trained):
         return Placed(POOL, TRAINED_ON)
     return Placed(HOLDOUT if held else POOL, FOLLOWED if follows else DRAWN, epoch if held else 0)

@@ -1,9 +1,7 @@
-"""`loop retrain`, `evaluate`, `promote`, `rollback`: from gold to a model in service."""
+"""`loop retrain`, `loop evaluate`: from gold to a candidate, and its scores."""
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +16,6 @@ from loop.commands.invocation import Invocation, command
 if TYPE_CHECKING:
     from loop.evaluate import PRF
 
-NOT_PROMOTED = 8
 Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
 
 
@@ -26,8 +23,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     command(app, "retrain", "loop retrain --from-scratch")(retrain)
     command(app, "evaluate", "loop evaluate --on labelled.jsonl --json")(evaluate)
-    command(app, "promote", "loop promote")(promote)
-    command(app, "rollback", "loop rollback --reason 'misses versions'")(rollback)
 
 
 def retrain(
@@ -87,7 +82,8 @@ def evaluate(
 ) -> int | None:
     """Entity-level strict precision, recall and F1 of the INT8 file as served: the model in service, or VERSION.
 
-    On the holdout the scores are kept in the store. Labels of a file are renamed by [label_map] of loop.toml.
+    On the holdout the scores are kept in the store; to see a candidate there spends a look, as `loop promote` does.
+    Labels of a file are renamed by [label_map] of loop.toml.
     """
     from loop.evaluating import evaluate_on_documents, evaluate_on_holdout
     from loop.formats.checking import LabelRule
@@ -102,72 +98,13 @@ def evaluate(
             documents = read_labelled(stream, str(on), rule)
     tagger = invocation.tagger(version)
     if documents is None:
-        done = evaluate_on_holdout(invocation.store, project, tagger)
+        done = evaluate_on_holdout(invocation.store, project, tagger, invocation.settings.promotion)
     else:
         done = evaluate_on_documents(tagger, documents, str(on))
     title = console.styled(f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:")
-    invocation.answer(done.as_json(), title, scores_table(done.rows))
+    spent = f"A candidate was seen: look {done.look.number} of {done.look.looks} at this holdout." if done.look else ""
+    invocation.answer(done.as_json(), title, scores_table(done.rows), *([spent] if spent else []))
     return 0
-
-
-def promote(invocation: Invocation, version: Version = None) -> int | None:
-    """Judge the newest candidate, or VERSION, against the model in service, and put it there if it is better.
-
-    Both are evaluated now, as served, on the holdout: a higher micro-F1 wins, ties lose. Ends with 8, and the figures
-    are kept, when the candidate is not promoted.
-    """
-    from loop.promote import promote_candidate
-
-    settings = invocation.settings
-    threads = settings.backend.threads
-    done = promote_candidate(invocation.store, settings, invocation.project, version, who=who(), threads=threads)
-    decision = done.decision
-    answer = {
-        "version": done.version,
-        "promoted": decision.promote,
-        "previous": done.previous,
-        "reason": decision.reason,
-        "figures": decision.figures,
-    }
-    verdict = "[green]promoted[/]" if decision.promote else "[yellow]not promoted[/]"
-    tables = [
-        part
-        for name, scores in ((done.version, done.candidate), (done.previous, done.incumbent))
-        if scores is not None and scores.micro.support
-        for part in (
-            f"{name}:",
-            scores_table([*scores.per_type.items(), ("micro", scores.micro), ("macro", scores.macro)]),
-        )
-    ]
-    said = console.styled(f"[bold]{done.version}[/] {verdict}: {escape(decision.reason)}")
-    invocation.answer(answer, said, *tables)
-    return 0 if decision.promote else NOT_PROMOTED
-
-
-def rollback(
-    invocation: Invocation,
-    to: Annotated[str | None, typer.Option(metavar="VERSION", help="Back to this one, not to the one before.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")] = "asked for on the command line",
-) -> int | None:
-    """Put the model back that was in service before. Its bundle is verified first.
-
-    The backend takes it up by itself; `loop publish` sends its predictions, as `loop run` does.
-    """
-    from loop.promote import rollback as put_back
-
-    done = put_back(invocation.store, invocation.settings, invocation.project, who=who(), reason=reason, to=to)
-    answer = {"version": done.version, "previous": done.previous, "reason": done.reason}
-    said = console.styled(f"[bold]{done.version}[/] is in service again, in place of {done.previous}.")
-    invocation.answer(answer, said)
-    return 0
-
-
-def who() -> str:
-    """Who decides, as it is kept: the name of the user, or its number where no name is known (as in containers)."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def scores_table(rows: Iterable[tuple[str, PRF]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import inspect
 import logging
 import os
@@ -116,6 +117,14 @@ class Invocation:
         self.directory = directory or self.directory
         self.as_json = as_json or self.as_json
         self.verbose = verbose or self.verbose
+
+
+def who() -> str:
+    """Who decides, as it is kept: the name of the user, or its number where no name is known (as in containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _prose(docstring: str) -> str:

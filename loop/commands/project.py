@@ -60,7 +60,8 @@ def status(invocation: Invocation) -> int | None:
     from loop.commands.status_view import view
     from loop.status import as_json, project_status
 
-    found = project_status(invocation.store, invocation.project.id, invocation.settings.status_minimum)
+    settings = invocation.settings
+    found = project_status(invocation.store, invocation.project.id, settings.status_minimum, settings.promotion)
     if invocation.as_json:
         invocation.answer(as_json(found))
         return 0

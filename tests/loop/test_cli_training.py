@@ -69,7 +69,7 @@ def test_the_loop_goes_round_offline(desk: Desk):
     again = desk.loop("retrain", "--from-scratch", "--json").json["version"]
     rejected = desk.loop("promote", "--json")
     assert (rejected.code, rejected.json["version"], rejected.json["promoted"]) == (8, again, False)
-    assert "not above the incumbent's" in rejected.json["reason"]
+    assert "it is not higher" in rejected.json["reason"]
     told = desk.loop("status", "--json").json
     assert told["model"]["version"] == version
     assert told["model"]["f1"]["micro"] == f1

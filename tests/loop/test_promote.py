@@ -1,37 +1,48 @@
-"""Decisions on tables of scores, and promotions of real bundles that look words up."""
+"""Promotions of real bundles that look words up, each judged in a process of its own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loop.commands.cycle import who
-from loop.evaluate import Scores, score
-from loop.promote import decide, promote_candidate, rollback
+from loop.commands.invocation import who
+from loop.decision import gates_of
+from loop.evaluating import evaluate_on_holdout
+from loop.holdout import still_deferred
+from loop.promote import promote_candidate
+from loop.promotion_settings import GateSettings
+from ner.bundle import load_bundle
 from ner.errors import BundleError
-from ner.labels import LabelSet
 from ner.spans import Span
+from ner.tagger import Tagger
 from store import registry
 from store.errors import RefusedError, RunHeldError
+from store.gold import gold
+from store.looks import count_looks
 from store.registry import finish_model, models, promotions, start_model
 from store.runs import begin_run
 from store.schema import Project
 from store.scores import scores
 from store.session import Store, open_store
+from store.splits import split_sizes
 from tests.fakes import tiny_bundle
 from tests.loop import tiny
 from tests.loop.tiny import Placement
 
-LABELS = LabelSet(tiny.LABELS)
+# Forty times three: a model that lacks one word differs on a third of them.
 GOLD = [
-    ("windows and excel", (Span(0, 7, "OS"), Span(12, 17, "SOFTWARE"))),
-    ("ubuntu", (Span(0, 6, "OS"),)),
-    ("nothing", ()),
+    labelled
+    for n in range(40)
+    for labelled in (
+        (f"windows and excel {n}", (Span(0, 7, "OS"), Span(12, 17, "SOFTWARE"))),
+        (f"ubuntu {n}", (Span(0, 6, "OS"),)),
+        (f"nothing {n}", ()),
+    )
 ]
 ALL = {"windows": "OS", "excel": "SOFTWARE", "ubuntu": "OS"}
 TWO = {"windows": "OS", "excel": "SOFTWARE"}
@@ -54,7 +65,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def desk(store: Store) -> Project:
-    """A project with three gold documents in its holdout, one of them without an entity."""
+    """A project with 120 gold documents in its holdout, a third of them without an entity."""
     made = tiny.project(store)
     tiny.put(store, made, list(GOLD), "holdout")
     return made
@@ -90,48 +101,14 @@ def states(store: Store, project: Project) -> list[str]:
         return [model.state for model in models(session, project.id)]
 
 
-def table(right: int, wrong: int, gold: int) -> Scores:
-    """Scores with so many right and wrong predictions for so many gold spans."""
-    true = [Span(n, n + 1, "OS") for n in range(gold)]
-    found = [*true[:right], *(Span(100 + n, 101 + n, "OS") for n in range(wrong))]
-    return score([true], [found], LABELS)
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "promote"),
-    [((3, 0, 4), (2, 0, 4), True), ((2, 0, 4), (3, 0, 4), False), ((2, 0, 4), (2, 0, 4), False)],
-)
-def test_the_higher_micro_f1_wins_and_ties_lose(
-    new: tuple[int, int, int], old: tuple[int, int, int], promote: bool
-) -> None:
-    decision = decide(table(*new), table(*old))
-    assert decision.promote is promote
-    assert decision.figures["difference"] == table(*new).micro.f1 - table(*old).micro.f1
-    assert f"{table(*old).micro.f1:.4f}" in decision.reason
-
-
-def test_the_first_model_is_promoted_unless_it_gets_nothing_right() -> None:
-    assert decide(table(1, 0, 4), None).promote
-    refused = decide(table(0, 2, 4), None)
-    assert not refused.promote
-    assert "micro-F1 is 0 on a holdout with 4 entities" in refused.reason
-
-
-def test_without_gold_the_first_model_is_promoted_and_no_later_one_can_be_judged() -> None:
-    assert decide(table(0, 1, 0), None).promote
-    later = decide(table(0, 0, 0), table(0, 0, 0))
-    assert not later.promote
-    assert later.reason.startswith("cannot be judged")
-
-
-def test_a_better_candidate_goes_into_service_with_both_tables_kept(
+def test_a_candidate_that_is_shown_to_be_better_goes_into_service_with_the_figures_kept(
     store: Store, desk: Project, placed: Placement
 ) -> None:
     first = candidate(store, desk, placed, TWO)
-    assert promote_candidate(store, placed, desk, who="lead").decision.promote
+    assert promote_candidate(store, placed, desk, who="lead").promoted
     second = candidate(store, desk, placed, ALL)
     result = promote_candidate(store, placed, desk, who="lead")
-    assert (result.version, result.previous, result.decision.promote) == (second, first, True)
+    assert (result.attempt.version, result.attempt.incumbent, result.attempt.outcome) == (second, first, "promoted")
     assert in_service(store, desk) == second
     assert states(store, desk) == ["retired", "promoted"]
     with store.read() as session:
@@ -141,8 +118,23 @@ def test_a_better_candidate_goes_into_service_with_both_tables_kept(
         }
         [_, decision] = promotions(session, desk.id)
     assert (micro[first].f1, micro[second].f1) == (2 * 2 / (2 + 3), 1.0)
-    assert (decision.action, decision.who, decision.previous) == ("promote", "lead", first)
-    assert decision.figures["difference"] == 1.0 - 4 / 5
+    assert (decision.action, decision.who, decision.previous, decision.forced) == ("promote", "lead", first, False)
+    assert decision.figures["difference"] == pytest.approx(1.0 - 4 / 5)
+    assert decision.figures["p_value"] <= decision.figures["alpha"] == 0.005
+
+
+def test_a_difference_that_chance_explains_is_rejected_however_high_it_is(store: Store, placed: Placement) -> None:
+    few = tiny.project(store)
+    tiny.put(store, few, [*GOLD[:2], *[(f"nothing {n}", ()) for n in range(20)]], "holdout")
+    first = candidate(store, few, placed, TWO)
+    promote_candidate(store, placed, few, who="lead")
+    candidate(store, few, placed, ALL)
+    result = promote_candidate(store, placed, few, who="lead")
+    assert result.attempt.outcome == "rejected"
+    assert "chance alone gives as much in" in result.attempt.reason
+    assert result.figures["p_value"] == pytest.approx(0.5, abs=0.05)  # one document differs
+    assert in_service(store, few) == first
+    assert states(store, few) == ["promoted", "rejected"]
 
 
 def test_a_candidate_that_is_no_better_is_rejected_with_the_figures_and_the_incumbent_serves_on(
@@ -152,7 +144,8 @@ def test_a_candidate_that_is_no_better_is_rejected_with_the_figures_and_the_incu
     promote_candidate(store, placed, desk, who="lead")
     second = candidate(store, desk, placed, {"windows": "OS", "ubuntu": "OS"})
     result = promote_candidate(store, placed, desk, who="lead")
-    assert not result.decision.promote
+    assert not result.promoted
+    assert "it is not higher" in result.attempt.reason
     assert in_service(store, desk) == first
     assert states(store, desk) == ["promoted", "rejected"]
     with store.read() as session:
@@ -162,21 +155,230 @@ def test_a_candidate_that_is_no_better_is_rejected_with_the_figures_and_the_incu
     assert decision.figures["incumbent"]["SOFTWARE"]["f1"] == 1.0
 
 
-def test_a_holdout_without_gold_promotes_the_first_and_rejects_the_next(store: Store, placed: Placement) -> None:
+def test_a_candidate_that_is_better_over_all_and_shown_to_be_worse_on_one_type_is_rejected(
+    store: Store, placed: Placement
+) -> None:
+    uneven = tiny.project(store)
+    gold = [(f"ubuntu {n}", (Span(0, 6, "OS"),)) for n in range(60)]
+    gold += [(f"excel {n}", (Span(0, 5, "SOFTWARE"),)) for n in range(20)]
+    tiny.put(store, uneven, gold, "holdout")
+    candidate(store, uneven, placed, {"excel": "SOFTWARE"})
+    promote_candidate(store, placed, uneven, who="lead")
+    candidate(store, uneven, placed, {"ubuntu": "OS"})
+    attempt = promote_candidate(store, placed, uneven, who="lead").attempt
+    statuses = {gate.name: gate.status for gate in attempt.gates}
+    assert statuses["micro-F1 above desk-0001"] == "pass"
+    assert statuses["SOFTWARE is not worse"] == "fail"
+    assert attempt.outcome == "rejected"
+
+
+def test_a_type_with_too_little_gold_is_a_risk_and_no_pass(store: Store, desk: Project, placed: Placement) -> None:
+    candidate(store, desk, placed, TWO)
+    promote_candidate(store, placed, desk, who="lead")
+    candidate(store, desk, placed, ALL)
+    attempt = promote_candidate(store, placed, desk, who="lead").attempt
+    software = next(gate for gate in attempt.gates if gate.name == "SOFTWARE is not worse")
+    assert software.status == "insufficient"
+    assert "99 gold entities would tell, 59 more than there are" in software.note
+    assert any("SOFTWARE" in risk for risk in attempt.risks)
+
+
+def test_each_attempt_is_one_look_and_spends_its_part_of_alpha(store: Store, desk: Project, placed: Placement) -> None:
+    spending = replace(placed, promotion=replace(tiny.PROMOTION, alpha=0.06, looks=3, spending="decreasing"))
+    candidate(store, desk, spending, ALL)
+    looks = [promote_candidate(store, spending, desk, who="lead").attempt.look]
+    for _ in range(2):
+        candidate(store, desk, spending, TWO)
+        looks.append(promote_candidate(store, spending, desk, who="lead").attempt.look)
+    assert [look.number for look in looks if look] == [1, 2, 3]
+    parts = [1 / 1, 1 / 4, 1 / 9]
+    assert [look.alpha for look in looks if look] == pytest.approx([0.06 * part / sum(parts) for part in parts])
+    assert looks[-1] is not None
+    assert looks[-1].spent == pytest.approx(0.06)
+
+
+def test_the_terms_of_a_holdout_are_fixed_at_its_first_look(store: Store, desk: Project, placed: Placement) -> None:
+    candidate(store, desk, placed, TWO)
+    promote_candidate(store, placed, desk, who="lead")
+    bold = replace(placed, promotion=replace(tiny.PROMOTION, alpha=0.5, looks=2))
+    candidate(store, desk, placed, ALL)
+    look = promote_candidate(store, bold, desk, who="lead").attempt.look
+    assert look is not None
+    assert (look.number, look.looks, look.total, look.alpha) == (2, 10, 0.05, 0.005)
+
+
+def test_to_see_a_candidate_on_the_holdout_is_a_look_and_to_promote_it_then_is_the_same_one(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    version = candidate(store, desk, placed, TWO)
+    with store.read() as session:
+        folder = placed.model_dir / registry.model(session, version).path
+    for _ in range(2):
+        seen = evaluate_on_holdout(store, desk, Tagger(load_bundle(folder)), placed.promotion)
+        assert seen.look is not None
+        assert seen.look.number == 1
+    look = promote_candidate(store, placed, desk, who="lead").attempt.look
+    assert look is not None
+    assert look.number == 1
+    assert evaluate_on_holdout(store, desk, Tagger(load_bundle(folder)), placed.promotion).look is None
+
+
+def test_a_spent_holdout_retires_into_training_and_another_one_is_drawn(store: Store, placed: Placement) -> None:
+    made = tiny.project(store)
+    held = tiny.put(store, made, list(GOLD), "holdout")
+    tiny.texts(store, made, [f"unlabelled {n}" for n in range(200)], "pool")
+    with store.read() as session:
+        drawn_at_first = split_sizes(session, made.id)["holdout"] - len(held)
+    spending = replace(placed, promotion=replace(tiny.PROMOTION, looks=1))
+    first = candidate(store, made, spending, TWO)
+    promote_candidate(store, spending, made, who="lead")
+    second = candidate(store, made, spending, ALL)
+    attempt = promote_candidate(store, spending, made, who="lead").attempt
+    assert attempt.outcome == "deferred"
+    assert attempt.rotation is not None
+    assert attempt.rotation.epoch == 2
+    assert attempt.rotation.retired == len(held) + drawn_at_first
+    assert 0 < attempt.rotation.drawn < attempt.rotation.eligible
+    assert "Holdout 1 was spent" in attempt.reason
+    assert "no gold entity yet" in attempt.reason
+    assert in_service(store, made) == first
+    assert states(store, made) == ["promoted", "candidate"]
+    with store.read() as session:
+        assert split_sizes(session, made.id)["holdout"] == attempt.rotation.drawn
+        assert {item.split for item in gold(session, made.id)} == {"train"}
+        assert [row.action for row in promotions(session, made.id)] == ["promote", "defer"]
+        assert still_deferred(session, made, second, spending.promotion)
+
+
+def test_a_holdout_that_no_other_can_follow_stays_and_the_attempt_waits(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    spending = replace(placed, promotion=replace(tiny.PROMOTION, looks=1))
+    candidate(store, desk, spending, TWO)
+    promote_candidate(store, spending, desk, who="lead")
+    candidate(store, desk, spending, ALL)
+    attempt = promote_candidate(store, spending, desk, who="lead").attempt
+    assert (attempt.outcome, attempt.rotation, attempt.look) == ("deferred", None, None)
+    assert "no unlabelled document of the pool is left" in attempt.reason
+    # What joins the holdout after its last look has judged nothing: it is the next holdout.
+    fresh = [(f"ubuntu excel again {n}", (Span(0, 6, "OS"), Span(7, 12, "SOFTWARE"))) for n in range(40)]
+    tiny.put(store, desk, fresh, "holdout")
+    attempt = promote_candidate(store, spending, desk, who="lead").attempt
+    assert attempt.rotation is not None
+    assert (attempt.rotation.carried, attempt.rotation.drawn) == (40, 0)
+    assert (attempt.outcome, len(attempt.documents)) == ("promoted", 40)
+
+
+def test_force_promotes_whatever_the_gates_say_and_is_never_forgotten(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    candidate(store, desk, placed, ALL)
+    promote_candidate(store, placed, desk, who="lead")
+    worse = candidate(store, desk, placed, TWO)
+    assert not promote_candidate(store, placed, desk, who="lead").promoted
+    with pytest.raises(RefusedError, match="says why"):
+        promote_candidate(store, placed, desk, worse, who="lead", force_because=" ")
+    result = promote_candidate(store, placed, desk, worse, who="lead", force_because="the other one is too slow")
+    assert (result.promoted, result.attempt.outcome) == (True, "forced")
+    assert in_service(store, desk) == worse
+    with store.read() as session:
+        decision = promotions(session, desk.id)[-1]
+    assert (decision.forced, decision.who) == (True, "lead")
+    assert decision.reason.startswith("Forced by lead, because: the other one is too slow.")
+    # It had been seen on this holdout already.
+    assert decision.figures["look"]["number"] == 2
+
+
+def test_force_does_not_put_a_broken_file_into_service(store: Store, desk: Project, placed: Placement) -> None:
+    first = candidate(store, desk, placed, ALL)
+    promote_candidate(store, placed, desk, who="lead")
+    second = candidate(store, desk, placed, TWO)
+    (placed.model_dir / "desk" / second / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(BundleError):
+        promote_candidate(store, placed, desk, who="lead", force_because="I want it")
+    assert in_service(store, desk) == first
+
+
+def test_targets_that_are_set_stand_in_the_way_of_a_first_model(store: Store, desk: Project, placed: Placement) -> None:
+    candidate(store, desk, placed, TWO)
+    wanting = replace(placed, gates=GateSettings(f1=0.9, types={"OS": {"recall": 0.5}}))
+    attempt = promote_candidate(store, wanting, desk, who="lead").attempt
+    assert {gate.name: gate.status for gate in attempt.gates if gate.kind == "absolute"} == {
+        "micro: f1": "fail",
+        "OS: recall": "pass",
+    }
+    assert attempt.outcome == "rejected"
+    assert in_service(store, desk) is None
+
+
+def test_a_target_for_which_nothing_was_measured_is_no_pass(store: Store, desk: Project, placed: Placement) -> None:
+    candidate(store, desk, placed, ALL)
+    attempt = promote_candidate(store, replace(placed, gates=GateSettings(latency_ms=1e6)), desk, who="lead").attempt
+    assert (attempt.outcome, attempt.gates[-1].status) == ("rejected", "not measured")
+    candidate(store, desk, placed, ALL)
+    timing = replace(
+        placed,
+        gates=GateSettings(latency_ms=1e6, documents_per_second=1e-3, bundle_mb=100, memory_mb=1e6),
+        promotion=replace(tiny.PROMOTION, timed=5),
+    )
+    attempt = promote_candidate(store, timing, desk, who="lead").attempt
+    assert attempt.outcome == "promoted"
+    assert [gate.status for gate in attempt.gates if gate.kind == "absolute"] == ["pass"] * 4
+
+
+def test_a_first_model_may_have_to_beat_the_weak_vote(store: Store, desk: Project, placed: Placement) -> None:
+    functions = placed.model_dir.parent / "functions.py"
+    functions.write_text(
+        "from weak_labeling.functions import labeling_function\n"
+        "from weak_labeling.heuristics import regex\n"
+        "systems = labeling_function(name='systems')(regex('windows|ubuntu', 'OS'))\n"
+    )
+    against = replace(
+        placed, weak_functions=functions, promotion=replace(tiny.PROMOTION, first_model="weak vote", looks=4)
+    )
+    candidate(store, desk, against, {"windows": "OS"})
+    attempt = promote_candidate(store, against, desk, who="lead").attempt
+    assert (attempt.against, attempt.outcome) == ("weak vote", "rejected")
+    candidate(store, desk, against, ALL)
+    attempt = promote_candidate(store, against, desk, who="lead").attempt
+    assert (attempt.against, attempt.outcome) == ("weak vote", "promoted")
+
+
+def test_a_holdout_without_gold_promotes_the_first_and_the_next_one_waits(store: Store, placed: Placement) -> None:
     empty = tiny.project(store)
     candidate(store, empty, placed, TWO)
-    assert promote_candidate(store, placed, empty, who="lead").decision.promote
-    candidate(store, empty, placed, ALL)
-    refused = promote_candidate(store, placed, empty, who="lead")
-    assert "cannot be judged" in refused.decision.reason
-    assert states(store, empty) == ["promoted", "rejected"]
+    assert promote_candidate(store, placed, empty, who="lead").promoted
+    version = candidate(store, empty, placed, ALL)
+    waiting = promote_candidate(store, placed, empty, who="lead").attempt
+    assert (waiting.outcome, waiting.look) == ("deferred", waiting.look)
+    assert "no gold entity yet" in waiting.reason
+    assert states(store, empty) == ["promoted", "candidate"]
+    tiny.put(store, empty, list(GOLD), "holdout")
+    with store.read() as session:
+        assert not still_deferred(session, empty, version, placed.promotion)
+    assert promote_candidate(store, placed, empty, who="lead").promoted
+
+
+def test_so_few_documents_that_nothing_could_pass_cost_no_look(store: Store, placed: Placement) -> None:
+    few = tiny.project(store)
+    tiny.put(store, few, [(f"ubuntu windows {n}", (Span(0, 6, "OS"), Span(7, 14, "OS"))) for n in range(7)], "holdout")
+    candidate(store, few, placed, TWO)
+    promote_candidate(store, placed, few, who="lead")
+    candidate(store, few, placed, ALL)
+    attempt = promote_candidate(store, placed, few, who="lead").attempt
+    assert attempt.outcome == "deferred"
+    assert "7 documents with gold: too few" in attempt.reason  # 1 / 2^7 is above 0.005
+    with store.read() as session:
+        assert count_looks(session, few.id, 1) == 1
 
 
 def test_a_first_model_that_is_wrong_about_everything_is_rejected(
     store: Store, desk: Project, placed: Placement
 ) -> None:
     candidate(store, desk, placed, {"and": "OS"})
-    assert not promote_candidate(store, placed, desk, who="lead").decision.promote
+    attempt = promote_candidate(store, placed, desk, who="lead").attempt
+    assert attempt.outcome == "rejected"
+    assert "gets none of them right" in attempt.reason
     assert in_service(store, desk) is None
 
 
@@ -205,14 +407,14 @@ def test_an_incumbent_that_cannot_be_loaded_does_not_stand_in_the_way(
     (placed.model_dir / "desk" / first / "model.onnx").unlink()
     second = candidate(store, desk, placed, TWO)
     result = promote_candidate(store, placed, desk, who="lead")
-    assert f"the incumbent {first} is refused" in result.decision.reason
+    assert f"the incumbent {first} is refused" in result.attempt.reason
     assert in_service(store, desk) == second
 
 
 def test_the_newest_candidate_is_judged_unless_another_is_named(store: Store, desk: Project, placed: Placement) -> None:
     versions = [candidate(store, desk, placed, TWO) for _ in range(3)]
-    assert promote_candidate(store, placed, desk, versions[0], who="lead").version == versions[0]
-    assert promote_candidate(store, placed, desk, who="lead").version == versions[2]
+    assert promote_candidate(store, placed, desk, versions[0], who="lead").attempt.version == versions[0]
+    assert promote_candidate(store, placed, desk, who="lead").attempt.version == versions[2]
 
 
 def test_no_candidate_or_one_of_another_state_is_refused_by_name(
@@ -250,48 +452,15 @@ def test_a_model_that_went_into_service_during_the_evaluation_stops_the_promotio
 ) -> None:
     first, second = candidate(store, desk, placed, TWO), candidate(store, desk, placed, ALL)
 
-    def meanwhile(*scored: Scores | None) -> Any:
+    def meanwhile(*given: Any, **named: Any) -> Any:
         with store.transaction() as tx:
             registry.promote(tx, desk.id, first, reason="by hand", who="another")
             tx.commit()
-        return decide(*scored)  # type: ignore[arg-type]
+        return gates_of(*given, **named)
 
-    monkeypatch.setattr("loop.promote.decide", meanwhile)
+    monkeypatch.setattr("loop.promote.gates_of", meanwhile)
     with pytest.raises(RefusedError, match=f"{first} went into service meanwhile"):
         promote_candidate(store, placed, desk, second, who="lead")
     with store.read() as session:
         assert scores(session, second, "holdout") == []
     assert states(store, desk) == ["promoted", "candidate"]
-
-
-def test_a_rollback_puts_the_earlier_model_back_once_its_bundle_is_verified(
-    store: Store, desk: Project, placed: Placement
-) -> None:
-    first, second = (candidate(store, desk, placed, words) for words in (TWO, ALL))
-    for version in (first, second):
-        promote_candidate(store, placed, desk, version, who="lead")
-    damaged = placed.model_dir / "desk" / first / "labels.json"
-    whole = damaged.read_bytes()
-    damaged.write_bytes(b"[]")
-    with pytest.raises(BundleError):
-        rollback(store, placed, desk, who="lead", reason="misses versions")
-    assert in_service(store, desk) == second
-    damaged.write_bytes(whole)
-    assert rollback(store, placed, desk, who="lead", reason="misses versions").version == first
-    assert in_service(store, desk) == first
-
-
-def test_a_rollback_to_a_model_of_other_labels_is_refused_naming_both_lists(
-    store: Store, desk: Project, placed: Placement
-) -> None:
-    candidate(store, desk, placed, TWO)
-    promote_candidate(store, placed, desk, who="lead")
-    desk.labels = ["OS", "SOFTWARE", "ERROR"]
-    second = candidate(store, desk, placed, ALL)
-    promote_candidate(store, placed, desk, who="lead")
-    with pytest.raises(BundleError) as refused:
-        rollback(store, placed, desk, who="lead", reason="misses versions")
-    assert f"model {list(tiny.LABELS)}, project {desk.labels}" in str(refused.value)
-    assert refused.value.exit_code == 9
-    assert in_service(store, desk) == second
-    assert states(store, desk) == ["retired", "promoted"]

@@ -18,6 +18,7 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
+from loop.promotion_settings import GateSettings, PromotionSettings
 from loop.quiet import quiet
 from loop.training_settings import TrainSettings
 from ner.spans import Span
@@ -153,12 +154,18 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
     return TrainSettings(**(fields | changed))
 
 
+PROMOTION = PromotionSettings(reference=False, robustness=0, timed=0, resamples=1000)
+
+
 @dataclass(frozen=True)
 class Placement:
-    """The part of the settings that a training reads."""
+    """The part of the settings that trainings and promotions read; what takes long is off unless asked for."""
 
     model_dir: Path
     train: TrainSettings = field(default_factory=TrainSettings)
+    promotion: PromotionSettings = PROMOTION
+    gates: GateSettings = field(default_factory=GateSettings)
+    weak_functions: Path | None = None
 
 
 def project(store: Store, name: str = "Desk", labels: tuple[str, ...] = LABELS) -> Project:

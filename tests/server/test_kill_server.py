@@ -52,6 +52,10 @@ CONFIG = f"""
 name = "{NAME}"
 [service]
 retrain_after = 1
+[promotion]
+reference = false
+robustness = 0
+timed = 0
 """
 
 

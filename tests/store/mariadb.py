@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Server:
         with self._connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT id FROM information_schema.processlist WHERE db = %s", [database])
             for (process,) in cursor.fetchall():
-                cursor.execute(f"KILL {process}")
+                with suppress(pymysql.err.OperationalError):  # it has gone meanwhile
+                    cursor.execute(f"KILL {process}")
             cursor.execute(f"DROP DATABASE {database}")
 
     def _statements(self, database: str) -> str:

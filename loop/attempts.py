@@ -1,0 +1,97 @@
+"""An attempt at a promotion, or a rollback, with all that follows it: the report, and MLflow where asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loop.attempt import FORCED, PROMOTED, Attempt
+from loop.promote import PromotionResult, promote_candidate
+from loop.report.content import report_of
+from loop.report.files import ReportFiles, keep_report
+from loop.report.rollback import report_of_rollback
+from loop.rollback import RolledBack
+from loop.settings import Settings
+from loop.stages import Stages, silent
+from loop.tracking import log_attempt
+from store.registry import model
+from store.schema import Project
+from store.session import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempted:
+    """An attempt, the figures that the store keeps of it, its report's files by kind, and what people should know."""
+
+    attempt: Attempt
+    result: PromotionResult
+    figures: Mapping[str, Any]
+    report: Mapping[str, str] | None
+    notices: tuple[str, ...]
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the candidate is in service now."""
+        return self.attempt.outcome in (PROMOTED, FORCED)
+
+
+def attempt_promotion(
+    store: Store,
+    settings: Settings,
+    project: Project,
+    version: str | None = None,
+    *,
+    who: str,
+    force_because: str | None = None,
+    stages: Stages = silent,
+) -> Attempted:
+    """Judge, decide, report. The decision stands whatever becomes of the report. Errors as `promote_candidate`."""
+    threads = settings.backend.threads
+    result = promote_candidate(
+        store, settings, project, version, who=who, threads=threads, force_because=force_because, stages=stages
+    )
+    attempt = result.attempt
+    stages("writing the report")
+    written, problem = _kept(lambda: _report(attempt, store, settings), settings.reports)
+    notices = [problem] if problem else []
+    if settings.mlflow.tracking_uri and written is not None:
+        with store.read() as session:
+            bundle = settings.model_dir / model(session, attempt.version).path
+        problem = log_attempt(settings.mlflow, attempt, written.folder, bundle)
+        notices += [problem] if problem else []
+    return Attempted(attempt, result, result.figures, paths(written) if written else None, tuple(notices))
+
+
+def report_on_rollback(
+    store: Store, settings: Settings, project: Project, done: RolledBack
+) -> tuple[Mapping[str, str] | None, str | None]:
+    """(the report's files by kind, None); or (None, why it could not be written): the rollback stands."""
+    written, problem = _kept(lambda: report_of_rollback(project.name, done, store), settings.reports)
+    return (paths(written), None) if written is not None else (None, problem)
+
+
+def paths(files: ReportFiles) -> dict[str, str]:
+    """A report's files by kind."""
+    return {"html": str(files.html), "markdown": str(files.markdown), "json": str(files.json)}
+
+
+def _report(attempt: Attempt, store: Store, settings: Settings) -> dict[str, Any]:
+    report = report_of(attempt, store, settings)
+    if not settings.promotion.texts:
+        report["errors"]["examples"] = []
+    return report
+
+
+def _kept(make: Callable[[], dict[str, Any]], reports: Path) -> tuple[ReportFiles | None, str | None]:
+    try:
+        return keep_report(make(), reports), None
+    except Exception as error:  # the decision is made: no report is worth a failure now
+        logger.debug("the report", exc_info=True)
+        problem = f"The decision stands, but its report could not be written: {error}"
+        logger.warning("%s", problem)
+        return None, problem

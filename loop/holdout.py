@@ -1,0 +1,183 @@
+"""The holdout as judge: which one it is, what a look at it costs, what it can see, and what becomes of a spent one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy.orm import Session
+
+from loop.attempt import Look, Rotation
+from loop.promotion_settings import PromotionSettings
+from loop.significance import detectable_difference, documents_needed
+from loop.spending import alpha_of, spent_after
+from ner.spans import Span, drop_overlaps
+from store.gold import GoldDocument, fingerprint, gold
+from store.looks import EVALUATE, PROMOTE, Terms, count_looks, spend_look, terms_of
+from store.registry import DEFER, promotions
+from store.rotation import rotate
+from store.schema import HOLDOUT, POOL, HoldoutLook, Project
+from store.session import Store, Transaction
+from store.splits import current_epoch, split_sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a holdout can see today.
+
+    epoch, spent and looks: which holdout, and its looks. alpha: of the next look, 0 when there is none. documents and
+    entities: with gold. detectable: the smallest true difference in micro-F1 (0..1) that the next look finds in four
+    cases of five; None while no two models were compared on this holdout. wanted: the one that is wished for, and
+    documents_for_wanted how many documents of the same kind would show it.
+    """
+
+    epoch: int
+    spent: int
+    looks: int
+    schedule: str
+    total: float
+    alpha: float
+    documents: int
+    entities: int
+    detectable: float | None
+    wanted: float
+    documents_for_wanted: int | None
+
+
+def terms(settings: PromotionSettings) -> Terms:
+    """The terms that a holdout gets at its first look."""
+    return Terms(settings.alpha, settings.looks, settings.spending)
+
+
+def held_out_gold(session: Session, project: Project) -> list[GoldDocument]:
+    """The gold of the current holdout."""
+    return gold(session, project.id, [HOLDOUT])
+
+
+def known_spans(document: GoldDocument, types: Sequence[str]) -> tuple[Span, ...]:
+    """A document's gold as it is judged by: spans of the project's types, of overlapping ones the longest."""
+    return drop_overlaps(span.without_score() for span in document.spans if span.label in types)[0]
+
+
+def is_spent(session: Session, project: Project, settings: PromotionSettings) -> bool:
+    """Whether the current holdout has no look left."""
+    epoch = current_epoch(session, project.id)
+    return count_looks(session, project.id, epoch) >= terms_of(session, project.id, epoch, terms(settings)).looks
+
+
+def next_look(session: Session, project: Project, settings: PromotionSettings) -> Look:
+    """What the next look at the current holdout would be; alpha 0 when none is left."""
+    epoch = current_epoch(session, project.id)
+    number = count_looks(session, project.id, epoch) + 1
+    return _look(epoch, number, terms_of(session, project.id, epoch, terms(settings)))
+
+
+def look_at(
+    tx: Transaction,
+    project: Project,
+    version: str,
+    documents: Sequence[GoldDocument],
+    settings: PromotionSettings,
+    *,
+    evaluating: bool = False,
+) -> Look:
+    """Spend a look for a model on the holdout's gold as it is; the same one again costs nothing.
+
+    Raises RefusedError when the holdout is spent.
+    """
+    epoch = current_epoch(tx.session, project.id)
+    row = spend_look(
+        tx,
+        project.id,
+        epoch,
+        version,
+        fingerprint(documents),
+        default=terms(settings),
+        alpha_of=alpha_of,
+        purpose=EVALUATE if evaluating else PROMOTE,
+    )
+    return _look(epoch, row.number, terms_of(tx.session, project.id, epoch, terms(settings)), row)
+
+
+def renew(store: Store, project: Project, settings: PromotionSettings) -> Rotation | None:
+    """Retire the holdout when it is spent, and draw another one; None when it is not, or when none can be drawn."""
+    with store.transaction() as tx:
+        if not is_spent(tx.session, project, settings):
+            return None
+        done = rotate(tx, project.id)
+        tx.commit()
+    return Rotation(**asdict(done)) if done else None
+
+
+def too_few(documents: Sequence[GoldDocument], types: Sequence[str], look: Look) -> str | None:
+    """Why no comparison on these documents could end in a promotion, whatever it gave; None when one could.
+
+    n documents have 2^n arrangements, so that no p-value lies below 2^-n.
+    """
+    if look.alpha <= 0:
+        return (
+            f"holdout {look.epoch} is spent ({look.looks} looks), and no unlabelled document of the pool is left to "
+            "draw another one from: import more, or a new holdout with `loop import FILE --split holdout`"
+        )
+    entities = sum(len(known_spans(item, types)) for item in documents)
+    if not entities:
+        return f"holdout {look.epoch} has no gold entity yet, and a model is in service"
+    if 0.5 ** len(documents) > look.alpha:
+        return (
+            f"holdout {look.epoch} has {len(documents)} documents with gold: too few for any difference to pass at "
+            f"alpha {look.alpha:g}"
+        )
+    return None
+
+
+def waiting_for(session: Session, project: Project, settings: PromotionSettings) -> str:
+    """A digest of what a deferred attempt waits for: gold in the holdout or, when it is spent, texts to draw from."""
+    found = fingerprint(held_out_gold(session, project))
+    return f"{found} {split_sizes(session, project.id)[POOL]}" if is_spent(session, project, settings) else found
+
+
+def still_deferred(session: Session, project: Project, version: str, settings: PromotionSettings) -> bool:
+    """Whether a model was put off, and nothing that it waits for has come since."""
+    decisions = [row for row in promotions(session, project.id) if row.version == version]
+    if not decisions or decisions[-1].action != DEFER:
+        return False
+    return decisions[-1].figures.get("waits_for") == waiting_for(session, project, settings)
+
+
+def sight(session: Session, project: Project, settings: PromotionSettings) -> Sight:
+    """What the current holdout can see: by the standard error that the last comparison on it had."""
+    look = next_look(session, project, settings)
+    documents = held_out_gold(session, project)
+    detectable = None
+    if (found := _last_error(session, project, look.epoch)) is not None and documents:
+        error, compared = found
+        now = error * (compared / len(documents)) ** 0.5
+        alpha = look.alpha or alpha_of(settings.spending, settings.alpha, settings.looks, 1)
+        detectable = detectable_difference(now, alpha)
+    return Sight(
+        epoch=look.epoch,
+        spent=min(look.number - 1, look.looks),
+        looks=look.looks,
+        schedule=look.schedule,
+        total=look.total,
+        alpha=look.alpha,
+        documents=len(documents),
+        entities=sum(len(known_spans(item, project.labels)) for item in documents),
+        detectable=detectable,
+        wanted=settings.wanted,
+        documents_for_wanted=documents_needed(len(documents), detectable, settings.wanted) if detectable else None,
+    )
+
+
+def _last_error(session: Session, project: Project, epoch: int) -> tuple[float, int] | None:
+    """The standard error of the last comparison, on this holdout where there was one, and its documents."""
+    compared = [row.figures for row in promotions(session, project.id) if row.figures.get("standard_error")]
+    here = [figures for figures in compared if (figures.get("look") or {}).get("epoch") == epoch]
+    chosen = (here or compared)[-1:]
+    return (chosen[0]["standard_error"], chosen[0]["documents"]) if chosen else None
+
+
+def _look(epoch: int, number: int, agreed: Terms, row: HoldoutLook | None = None) -> Look:
+    alpha = row.alpha if row else alpha_of(agreed.schedule, agreed.alpha, agreed.looks, number)
+    spent = spent_after(agreed.schedule, agreed.alpha, agreed.looks, min(number, agreed.looks))
+    return Look(epoch, number, agreed.looks, alpha, agreed.alpha, spent, agreed.schedule)

@@ -1,0 +1,72 @@
+"""What the store keeps of an attempt at a promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from loop.attempt import Attempt, Rotation
+from loop.evaluate import Scores
+from loop.gates import INSUFFICIENT, Gate
+from loop.measurement import Measured
+from store.schema import Model
+from store.scores import TypeScore
+
+
+def type_scores(table: Scores) -> list[TypeScore]:
+    """A table as rows of the store."""
+    rows = (*table.per_type.items(), ("micro", table.micro), ("macro", table.macro))
+    return [
+        TypeScore(name, row.precision, row.recall, row.f1, row.support, row.true_positives, row.predicted)
+        for name, row in rows
+    ]
+
+
+def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> dict[str, Any]:
+    """What the store keeps with the decision; the texts stay where they are."""
+    comparison = attempt.comparison
+    figures: dict[str, Any] = {
+        "holdout": digest,
+        "documents": len(attempt.documents),
+        "entities": sum(len(one.gold) for one in attempt.documents),
+        "against": attempt.against,
+        "candidate": scored[attempt.version].as_dict(),
+        "gates": [asdict(gate) for gate in attempt.gates],
+        "look": asdict(attempt.look) if attempt.look else None,
+        "rotation": asdict(attempt.rotation) if attempt.rotation else None,
+        "because": attempt.because,
+    }
+    if attempt.incumbent is not None and attempt.incumbent in scored:
+        figures["incumbent"] = scored[attempt.incumbent].as_dict()
+    if comparison is not None:
+        row = comparison.micro
+        figures |= {
+            "difference": row.delta,
+            "interval": [row.low, row.high],
+            "p_value": row.p_value,
+            "alpha": attempt.look.alpha if attempt.look else None,
+            "standard_error": row.standard_error,
+            "types": {one.name: asdict(one) | {"delta": one.delta} for one in comparison.per_type},
+        }
+    return figures
+
+
+def rotated(rotation: Rotation | None) -> str:
+    """What became of a spent holdout, in a sentence with a space behind it; nothing where none was."""
+    if rotation is None:
+        return ""
+    return (
+        f"Holdout {rotation.epoch - 1} was spent: its {rotation.retired:,} documents go into training, and holdout "
+        f"{rotation.epoch} was drawn ({rotation.drawn + rotation.carried:,} documents). "
+    )
+
+
+def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None) -> tuple[str, ...]:
+    """What a lead should know before relying on the decision."""
+    risks = [f"{gate.name}: cannot be said ({gate.note})" for gate in gates if gate.status == INSUFFICIENT]
+    if incumbent is None and measured.against is None:
+        risks.append("the first model: it was compared with nothing")
+    if measured.efficiency is not None and measured.efficiency.reference_error:
+        risks.append(f"INT8 was not compared with FP32: {measured.efficiency.reference_error}")
+    return (*risks, *measured.problems)

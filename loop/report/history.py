@@ -1,0 +1,89 @@
+"""Every decision of a project, read back from the store: what was decided, on which figures, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from store.registry import PROMOTE, ROLLBACK, promotions
+from store.schema import HOLDOUT, Promotion
+from store.scores import scores
+
+_MICRO = "micro"
+
+
+@dataclass(frozen=True, slots=True)
+class PastDecision:
+    """One row of the history. f1: micro-F1 (0..1) of `version` as measured for the decision, else last on the holdout.
+
+    difference: to the model in service then. epoch and look: which holdout, and which look at it.
+    """
+
+    at: datetime
+    version: str
+    previous: str | None
+    action: str
+    forced: bool
+    who: str
+    reason: str
+    f1: float | None
+    difference: float | None
+    p_value: float | None
+    alpha: float | None
+    epoch: int | None
+    look: int | None
+
+
+def decisions(session: Session, project_id: int) -> list[PastDecision]:
+    """All decisions, oldest first. What was not measured is None."""
+    return [_read(session, one) for one in promotions(session, project_id)]
+
+
+def is_in_service(decision: PastDecision) -> bool:
+    """Whether the decision put its version into service."""
+    return decision.action in (PROMOTE, ROLLBACK)
+
+
+def _read(session: Session, decision: Promotion) -> PastDecision:
+    figures = decision.figures
+    f1 = _number(figures, "candidate", _MICRO, "f1")
+    return PastDecision(
+        at=decision.at,
+        version=decision.version,
+        previous=decision.previous,
+        action=decision.action,
+        forced=decision.forced,
+        who=decision.who,
+        reason=decision.reason,
+        f1=_last_f1(session, decision.version) if f1 is None else f1,
+        difference=_first(figures, ("difference",), ("difference", "delta"), ("micro", "delta")),
+        p_value=_first(figures, ("p_value",), ("difference", "p_value"), ("micro", "p_value")),
+        alpha=_first(figures, ("alpha",), ("look", "alpha")),
+        epoch=_whole(_first(figures, ("epoch",), ("look", "epoch"))),
+        look=_whole(_first(figures, ("look",), ("look", "number"))),
+    )
+
+
+def _last_f1(session: Session, version: str) -> float | None:
+    """On gold: an evaluation without a single gold entity says nothing."""
+    rows = scores(session, version, HOLDOUT)
+    return next((row.f1 for row in rows if row.entity_type == _MICRO and row.support), None)
+
+
+def _first(figures: Mapping[str, Any], *paths: tuple[str, ...]) -> float | None:
+    found = (_number(figures, *path) for path in paths)
+    return next((number for number in found if number is not None), None)
+
+
+def _number(figures: Any, *path: str) -> float | None:
+    for name in path:
+        figures = figures.get(name) if isinstance(figures, Mapping) else None
+    return float(figures) if isinstance(figures, int | float) and not isinstance(figures, bool) else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,97 @@
+"""The verdict of an attempt and why, in two sentences, from the content of its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loop.attempt import DEFERRED, FORCED, PROMOTED, REJECTED, WEAK_VOTE
+from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED
+from loop.report.wording import chance, interval, listed, number_of, score, share, size
+
+HEADLINES = {
+    PROMOTED: "promoted",
+    REJECTED: "not promoted",
+    FORCED: "promoted by force",
+    DEFERRED: "not judged yet",
+}
+_NOT_TOLD = 5e-5  # F1: smaller differences are written as none
+
+
+def verdict(report: dict[str, Any]) -> dict[str, Any]:
+    """headline: the outcome in two or three words. sentences: what was decided on which figures, and why."""
+    headline = HEADLINES.get(report["outcome"], report["outcome"])
+    return {"headline": headline, "sentences": [_what(report, headline), _why(report)]}
+
+
+def _what(report: dict[str, Any], headline: str) -> str:
+    subject = f"{report['version']} was {headline}"
+    micro = next((row for row in report["results"]["rows"] if row["name"] == "micro"), None)
+    if micro is None:
+        return f"{subject}: no held-out document was looked at."
+    results = report["results"]
+    where = f"{number_of(results['documents'], 'held-out document')} with {_entities(micro['support'])}"
+    if micro["incumbent"] is None:
+        f1 = score(micro["candidate"]["f1"])
+        return f"{subject}: its micro-F1 is {f1} on {where}, and there was no model to compare it with."
+    other = "the weak-label vote" if results["against"] == WEAK_VOTE else results["against"]
+    return (
+        f"{subject}: its micro-F1 of {score(micro['candidate']['f1'])} on {where} is {_than(micro['delta'])} "
+        f"{other}'s {score(micro['incumbent']['f1'])}{_evidence(report, micro)}."
+    )
+
+
+def _why(report: dict[str, Any]) -> str:
+    if report["outcome"] == DEFERRED:
+        return _ended(report["reason"])
+    failed, open_ones = _named(report, FAIL, NOT_MEASURED), _named(report, INSUFFICIENT)
+    total = len(report["gates"])
+    if report["outcome"] == FORCED:
+        against = f"against {number_of(len(failed), 'gate')} that it did not pass" if failed else "though none failed"
+        return (
+            f"{report['who']} put it into service {against}, because: {_ended(report['because'] or report['reason'])}"
+        )
+    if failed:
+        text = f"It did not pass {len(failed)} of {number_of(total, 'gate')}: {listed(failed)}"
+    elif report["outcome"] == REJECTED or not total:
+        return f"The reason: {_ended(report['reason'])}"
+    elif open_ones:
+        text = f"It passed {total - len(open_ones)} of {number_of(total, 'gate')} and failed none"
+    else:
+        text = f"It passed all of {number_of(total, 'gate')}" if total > 1 else "It passed the one gate there is"
+    if open_ones:
+        text += f"; too little gold leaves {len(open_ones)} open, a risk and no pass: {listed(open_ones)}"
+    return f"{text}."
+
+
+def _than(delta: float) -> str:
+    if abs(delta) < _NOT_TOLD:
+        return "the same as"
+    return f"{size(delta) if abs(delta) >= 0.0005 else 'less than 0.1 points'} {'above' if delta > 0 else 'below'}"
+
+
+def _evidence(report: dict[str, Any], micro: dict[str, Any]) -> str:
+    results, look = report["results"], report["ledger"]["look"]
+    if results["confidence"] is None:
+        return ""
+    bounds = f"{share(results['confidence'])} interval {interval(micro['low'], micro['high'])}"
+    p = results["p_value"]
+    tested = "" if p is None else f"; p {_equals(p)}" + (f" against alpha {chance(look['alpha'])}" if look else "")
+    return f" ({bounds}{tested})"
+
+
+def _equals(p: float) -> str:
+    written = chance(p)
+    return written if written.startswith("<") else f"= {written}"
+
+
+def _named(report: dict[str, Any], *statuses: str) -> list[str]:
+    return [gate["name"].removesuffix(" is not worse") for gate in report["gates"] if gate["status"] in statuses]
+
+
+def _entities(count: int) -> str:
+    return number_of(count, "entity", "entities")
+
+
+def _ended(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

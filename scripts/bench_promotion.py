@@ -1,0 +1,275 @@
+"""How often a promotion is wrong, and how often it is missed: python scripts/bench_promotion.py --counts FILE.npz
+
+The counts are real: true positives, predicted and gold spans per document and entity type, of at least two trained
+models on the same gold. Where FILE is missing it is made from the holdout and the models of a project, --home HOME; for
+StackOverflow-5:
+
+    python scripts/bench_stackoverflow.py --keep HOME
+    (in HOME/loop.toml under [train]: seed = 14 and epochs = 2)
+    loop -C HOME retrain --from-scratch
+    python scripts/bench_promotion.py --home HOME --counts counts.npz
+
+Null candidates are equal by construction: a system answers each document as one of the models does, each equally
+likely, drawn for every system and document anew. On any documents all systems have then the same expected counts, and
+over the population the same micro-F1; and any two that were not chosen by their results are exchangeable on every
+document, which is the null hypothesis of the test. Holdouts are drawn with replacement from the real documents.
+
+A better candidate leans towards the model that does better on the document, just so far that its micro-F1 over the
+population is higher by the wanted difference. A regression loses true positives of one entity type, while misses of
+the others are found, just so many that micro-F1 is higher by 2 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from promotion_systems import FloatArray, IntArray, Population, chances, f1, leaning
+from scipy.stats import binomtest
+
+from loop.evaluate import Counts
+from loop.gates import FAIL, INSUFFICIENT, PASS
+from loop.inferiority import judge_type
+from loop.significance import compare_counts, randomisation_p_value
+from loop.spending import DECREASING, EVEN, alpha_of, permutations_for
+
+LOOKS, DELTA = 10, 0.03
+SIZES, GAINS = (500, 1_000, 2_000, 4_000), (0.01, 0.02, 0.03)
+SUPPORTS, LOSS, MICRO_GAIN = (25, 50, 100, 200, 400, 800, 1_600), 0.05, 0.02
+LEAST_SUPPORT = 100  # real entities that a type needs, for its distribution to be one
+# A first sample this large says which tests are worth their full number of arrangements; a p-value above SCREEN in it
+# is not below .05 in any.
+FIRST, SCREEN = 1_000, 0.2
+RESAMPLES = 2_000
+
+
+def main() -> None:
+    """Read the arguments, run the three simulations, print their tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=Path, required=True, help="made from --home where it is missing")
+    parser.add_argument("--home", type=Path, help="a project with a holdout and at least two models")
+    parser.add_argument("--epochs", type=int, default=1_000, help="holdouts of 10 null candidates each")
+    parser.add_argument("--entities", type=int, default=1_000, help="in the holdout of an epoch")
+    parser.add_argument("--runs", type=int, default=1_000, help="candidates for each cell of the power table")
+    parser.add_argument("--regressions", type=int, default=200, help="for each support and entity type")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    population = Population.load(given.counts, given.home)
+    null, power, guard = (np.random.default_rng(seed) for seed in np.random.SeedSequence(given.seed).spawn(3))
+    parts: tuple[Callable[[], Iterable[str]], ...] = (
+        lambda: population.told(),
+        lambda: null_table(population, given.epochs, given.entities, null),
+        lambda: power_table(population, given.runs, power),
+        lambda: guard_table(population, given.regressions, guard),
+    )
+    for part in parts:
+        began = time.monotonic()
+        for line in part():
+            print(line, flush=True)
+        print(f"\n({time.monotonic() - began:.0f} s)\n", flush=True)
+
+
+# Null candidates
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a candidate is promoted at look t: p at most alpha(t); without alpha, when its F1 is higher."""
+
+    name: str
+    alpha: Callable[[int], float] | None
+
+
+RULES = (
+    Rule("5 % over 10 looks, even (default)", lambda look: alpha_of(EVEN, 0.05, LOOKS, look)),
+    Rule("1 % over 10 looks, even", lambda look: alpha_of(EVEN, 0.01, LOOKS, look)),
+    Rule("5 % over 10 looks, decreasing", lambda look: alpha_of(DECREASING, 0.05, LOOKS, look)),
+    Rule("p < .05 each time", lambda _: 0.05),
+    Rule("higher F1 wins", None),
+)
+
+
+class Epoch:
+    """One holdout, an incumbent (system 0) and LOOKS null candidates; p-values are kept, for all rules alike."""
+
+    def __init__(self, population: Population, documents: int, rng: np.random.Generator) -> None:
+        micro = population.micro
+        drawn = rng.integers(micro.shape[1], size=documents)
+        answers = rng.integers(len(micro), size=(LOOKS + 1, documents))
+        self._systems, self._rng = micro[answers, drawn], rng
+        self.f1 = [f1(system.sum(axis=0)) for system in self._systems]
+        self._p_values: dict[tuple[int, int], float] = {}
+
+    def follow(self, rule: Rule) -> tuple[int, int]:
+        """(promotions, the system in service at the end) under a rule."""
+        incumbent = promotions = 0
+        for look in range(1, LOOKS + 1):
+            if self._beats(rule, look, incumbent):
+                incumbent, promotions = look, promotions + 1
+        return promotions, incumbent
+
+    def _beats(self, rule: Rule, look: int, incumbent: int) -> bool:
+        if rule.alpha is None:
+            return self.f1[look] > self.f1[incumbent]
+        return self._p_value(look, incumbent) <= rule.alpha(look)
+
+    def _p_value(self, look: int, incumbent: int) -> float:
+        key = look, incumbent
+        if key not in self._p_values:
+            least = min(rule.alpha(look) for rule in RULES if rule.alpha)
+            self._p_values[key] = p_value(*self._systems[[look, incumbent]], permutations_for(least, FIRST), self._rng)
+        return self._p_values[key]
+
+
+def null_table(population: Population, epochs: int, entities: int, rng: np.random.Generator) -> Iterator[str]:
+    """False promotions and inflation, rule by rule, on the same epochs."""
+    documents = population.documents_for(entities)
+    promotions = np.zeros((epochs, len(RULES)))
+    inflation = np.zeros((epochs, len(RULES)))
+    for row in range(epochs):
+        epoch = Epoch(population, documents, rng)
+        for column, rule in enumerate(RULES):
+            promotions[row, column], last = epoch.follow(rule)
+            # All eleven have one true F1; their mean on these documents strays from it less than any of them.
+            inflation[row, column] = epoch.f1[last] - np.mean(epoch.f1)
+    yield f"{epochs:,} epochs of {LOOKS} null candidates, holdouts of {entities:,} entities ({documents:,} documents)\n"
+    yield "| rule | at least one false promotion | promotions an epoch | F1 inflation |"
+    yield "| --- | --- | --- | --- |"
+    for column, rule in enumerate(RULES):
+        inflated, error = inflation[:, column].mean(), inflation[:, column].std(ddof=1) / np.sqrt(epochs)
+        share = told_share(int((promotions[:, column] > 0).sum()), epochs)
+        mean = promotions[:, column].mean()
+        yield f"| {rule.name} | {share} | {mean:.2f} | {100 * inflated:+.2f} ± {196 * error:.2f} |"
+
+
+# Better candidates
+
+
+def power_table(population: Population, runs: int, rng: np.random.Generator) -> Iterator[str]:
+    """How often a truly better candidate is promoted at its first look."""
+    first = [rule for rule in RULES if rule.alpha]
+    yield f"Share promoted at the first look, {runs:,} candidates a cell; true difference as on 10^6 documents\n"
+    yield "| true difference | entities | " + " | ".join(power_names(first)) + " | higher F1 wins |"
+    yield "| --- " * (len(first) + 3) + "|"
+    for gain in GAINS:
+        weights = leaning(population, gain)
+        checked = checked_gain(population, weights, rng)
+        for size in SIZES:
+            found = promoted_shares(
+                population, weights, size, [rule.alpha(1) for rule in first if rule.alpha], runs, rng
+            )
+            yield f"| {100 * checked:+.2f} | {size:,} | " + " | ".join(f"{share:.1%}" for share in found) + " |"
+
+
+def power_names(rules: Sequence[Rule]) -> list[str]:
+    return [f"{rule.name.removesuffix(' each time')}, p ≤ {rule.alpha(1):.3g}" for rule in rules if rule.alpha]
+
+
+def promoted_shares(
+    population: Population, weights: FloatArray, size: int, alphas: Sequence[float], runs: int, rng: np.random.Generator
+) -> FloatArray:
+    """(alphas + 1,): shares of candidates with p at most each alpha, and with the higher F1."""
+    documents, passed = population.documents_for(size), np.zeros(len(alphas) + 1)
+    for _ in range(runs):
+        new, old = pair(population, weights, documents, rng)
+        p = p_value(new, old, permutations_for(min(alphas), FIRST), rng)
+        passed += [*(p <= alpha for alpha in alphas), f1(new.sum(axis=0)) > f1(old.sum(axis=0))]
+    return passed / runs
+
+
+def checked_gain(population: Population, weights: FloatArray, rng: np.random.Generator, size: int = 10**6) -> float:
+    new, old = pair(population, weights, size, rng)
+    return f1(new.sum(axis=0)) - f1(old.sum(axis=0))
+
+
+def pair(
+    population: Population, weights: FloatArray, documents: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """A candidate that answers by `weights` (models, documents) and a null incumbent, (documents, 2) each."""
+    micro = population.micro
+    drawn = rng.integers(micro.shape[1], size=documents)
+    ours = (rng.random(documents) > np.cumsum(weights, axis=0)[:-1, drawn]).sum(axis=0)
+    theirs = rng.integers(len(micro), size=documents)
+    return micro[ours, drawn], micro[theirs, drawn]
+
+
+# Regressions of one entity type
+
+
+def guard_table(population: Population, runs: int, rng: np.random.Generator) -> Iterator[str]:
+    """What non-inferiority says of a type that lost 5 points, and of one that lost nothing."""
+    change = f"One type {100 * LOSS:g} F1 points worse, micro {100 * MICRO_GAIN:g} better"
+    yield f"{change}; delta {100 * DELTA:g}; {runs:,} candidates a row\n"
+    yield "| type | gold entities of it | stopped | insufficient | passes | test alone promotes |" + (
+        " equal type: stopped | insufficient | passes |"
+    )
+    yield "| --- " * 9 + "|"
+    for kind, total in enumerate(population.gold.sum(axis=0)):
+        for support in SUPPORTS if total >= LEAST_SUPPORT else ():
+            worse, equal = (
+                [guarded(population, kind, support, bad, rng) for _ in range(runs)] for bad in (True, False)
+            )
+            cells = (f"{share:.1%}" for share in (*shares(worse), *shares(equal)[:-1]))
+            yield f"| {population.types[kind]} | {support:,} | " + " | ".join(cells) + " |"
+
+
+def shares(found: Sequence[tuple[str, bool]]) -> list[float]:
+    """Of the candidates that are stopped, insufficient, and pass, and that the test alone would promote."""
+    statuses = [status for status, _ in found]
+    told = [statuses.count(status) / len(statuses) for status in (FAIL, INSUFFICIENT, PASS)]
+    return [*told, sum(promoted for _, promoted in found) / len(found)]
+
+
+def guarded(population: Population, kind: int, support: int, worse: bool, rng: np.random.Generator) -> tuple[str, bool]:
+    """(status of the type, whether the test alone would promote) of a candidate, for one drawn holdout."""
+    models, documents, _ = population.right.shape
+    drawn = rng.integers(documents, size=population.documents_for(support, kind))
+    answers = rng.integers(models, size=(2, len(drawn)))
+    gold = population.gold[drawn]
+    (right, old_right), (found, old_found) = (side[answers, drawn] for side in (population.right, population.found))
+    if worse:
+        lost, mended = chances(population, kind, LOSS, MICRO_GAIN)
+        change = rng.binomial(gold - right, mended)
+        change[:, kind] = -rng.binomial(right[:, kind], lost)
+        right, found = right + change, found + change
+    one = [
+        counts_of_type(population.types[kind], kind, *side, gold) for side in ((right, found), (old_right, old_found))
+    ]
+    row = compare_counts(*one, permutations=1, resamples=RESAMPLES, seed=int(rng.integers(2**32))).micro
+    status = judge_type(row, DELTA).status
+    if not worse:
+        return status, False
+    alpha = alpha_of(EVEN, 0.05, LOOKS, 1)
+    sides = (micro_columns(right, found, gold), micro_columns(old_right, old_found, gold))
+    return status, p_value(*sides, permutations_for(alpha, FIRST), rng) <= alpha
+
+
+def counts_of_type(name: str, kind: int, right: IntArray, found: IntArray, gold: IntArray) -> Counts:
+    return Counts((name,), right[:, [kind]], found[:, [kind]], gold[:, [kind]])
+
+
+def micro_columns(right: IntArray, found: IntArray, gold: IntArray) -> FloatArray:
+    return np.stack([right.sum(axis=1), (found + gold).sum(axis=1)], axis=1).astype(np.float64)
+
+
+# Shared
+
+
+def p_value(new: FloatArray, old: FloatArray, permutations: int, rng: np.random.Generator) -> float:
+    """The test's, with all its permutations only where a first sample does not already say no."""
+    first = randomisation_p_value(new, old, FIRST, rng)
+    return first if first > SCREEN else randomisation_p_value(new, old, permutations, rng)
+
+
+def told_share(times: int, of: int) -> str:
+    """A share with its exact 95 % interval."""
+    interval = binomtest(times, of).proportion_ci(method="exact")
+    return f"{times / of:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""A spent holdout goes into training, and another one is drawn, uniformly at random, in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from store.annotations import has_live_annotation
+from store.bulk import chunks
+from store.columns import utc_now
+from store.looks import looks_of, retire_epoch
+from store.projects import lock_project
+from store.schema import HOLDOUT, POOL, TRAIN, Document, Split
+from store.session import Transaction
+from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, trained_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What became of a holdout: `epoch` is the new one.
+
+    retired: documents that went into training. drawn: of `eligible` ones, on which no model was trained and which
+    nobody has labelled, so that no pre-label has been in sight of their labels. carried: those that joined the old
+    holdout after its last look, and have judged nothing. barred: documents of the pool that could not be drawn.
+    """
+
+    epoch: int
+    retired: int
+    drawn: int
+    eligible: int
+    carried: int
+    barred: int
+
+
+def rotate(tx: Transaction, project_id: int) -> Rotated | None:
+    """Retire the current holdout and draw the next one; None, with nothing done, when none could be drawn.
+
+    Groups are drawn whole, by a hash of their own for each epoch, with the project's share.
+    """
+    project = lock_project(tx, project_id)
+    epoch = current_epoch(tx.session, project_id)
+    standing = _standing(tx.session, project_id)
+    last = max(look.at for look in looks_of(tx.session, project_id, epoch))
+    fresh = {row.group_key for row in standing if row.assigned_at > last}
+    fresh -= {row.group_key for row in standing if row.assigned_at <= last}
+    carried = [row.id for row in standing if row.group_key in fresh]
+    pool = _pool(tx.session, project_id)
+    eligible = _eligible(tx.session, project_id, pool)
+    salt = epoch_salt(project.salt, epoch + 1)
+    chosen = {group for group in eligible if draws_holdout(salt, group, project.holdout_share)}
+    drawn = [row.id for row in pool if row.group_key in chosen]
+    if not drawn and not carried:
+        return None
+    retired = [row.id for row in standing if row.group_key not in fresh]
+    able = sum(row.group_key in eligible for row in pool)
+    done = Rotated(epoch + 1, len(retired), len(drawn), able, len(carried), len(pool) - able)
+    retire_epoch(tx, project_id, epoch, asdict(done))
+    _move(tx, retired, TRAIN, f"holdout {epoch} was spent and retired", epoch)
+    _move(tx, [*drawn, *carried], HOLDOUT, f"drawn for holdout {epoch + 1}", epoch + 1)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    group_key: str
+    content_hash: str
+    labelled: bool
+
+
+def _standing(session: Session, project_id: int) -> list[Any]:
+    query = select(Document.id, Document.group_key, Split.assigned_at).join(Split, Split.document_id == Document.id)
+    return list(session.execute(query.where(Document.project_id == project_id, Split.split == HOLDOUT)))
+
+
+def _pool(session: Session, project_id: int) -> list[_Row]:
+    query = select(Document.id, Document.group_key, Document.content_hash, has_live_annotation(Document.id))
+    query = query.join(Split, Split.document_id == Document.id)
+    query = query.where(Document.project_id == project_id, Split.split == POOL, Document.deleted_at.is_(None))
+    return [_Row(*row) for row in session.execute(query)]
+
+
+def _eligible(session: Session, project_id: int, pool: Collection[_Row]) -> set[str]:
+    """The groups none of whose documents was labelled, trained on, or stands in train."""
+    trained = trained_keys(session, project_id, [Keys(row.group_key, row.content_hash) for row in pool])
+    query = select(Document.group_key).join(Split, Split.document_id == Document.id)
+    in_train = set(session.scalars(query.where(Document.project_id == project_id, Split.split == TRAIN)))
+    barred = {row.group_key for row in pool if row.labelled or trained & {row.group_key, row.content_hash}}
+    return {row.group_key for row in pool} - barred - in_train
+
+
+def _move(tx: Transaction, document_ids: Iterable[int], split: str, reason: str, epoch: int) -> None:
+    values = {"split": split, "reason": reason, "epoch": epoch, "assigned_at": utc_now()}
+    for chunk in chunks(document_ids):
+        tx.session.execute(update(Split).where(Split.document_id.in_(chunk)).values(values))

@@ -20,9 +20,10 @@ WEAK_VOTE = "weak vote"
 
 @dataclass(frozen=True, slots=True)
 class HeldOutDocument:
-    """A document of the holdout with its gold, and what each system said of it; None where one was not asked.
+    """A text of the holdout with its gold, and what each system said of it; None where one was not asked.
 
-    Spans are those of the project's types, without overlaps. reference: the candidate in FP32, before INT8.
+    Spans are those of the project's types, without overlaps. reference: the candidate in FP32, before INT8. group: what
+    the text belongs to (a thread, a post); texts of one group depend on each other, and are one document to the test.
     """
 
     name: str
@@ -31,6 +32,7 @@ class HeldOutDocument:
     candidate: tuple[Span, ...]
     incumbent: tuple[Span, ...] | None = None
     reference: tuple[Span, ...] | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

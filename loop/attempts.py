@@ -16,7 +16,7 @@ from loop.report.rollback import report_of_rollback
 from loop.rollback import RolledBack
 from loop.settings import Settings
 from loop.stages import Stages, silent
-from loop.tracking import log_attempt
+from loop.tracking import log_attempt, require_mlflow
 from store.registry import model
 from store.schema import Project
 from store.session import Store
@@ -52,6 +52,8 @@ def attempt_promotion(
 ) -> Attempted:
     """Judge, decide, report. The decision stands whatever becomes of the report. Errors as `promote_candidate`."""
     threads = settings.backend.threads
+    if settings.mlflow.tracking_uri:
+        require_mlflow()  # now, while nothing is decided
     result = promote_candidate(
         store, settings, project, version, who=who, threads=threads, force_because=force_because, stages=stages
     )

@@ -6,7 +6,7 @@ in the micro average, and has no row of its own.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from loop.compared_files import SYSTEMS, Sides, read_sides, some
 from loop.decision import significance_gate
-from loop.evaluate import Counts, count
+from loop.evaluate import Counts, count, grouped
 from loop.gates import Gate
 from loop.inferiority import type_gate
 from loop.significance import Comparison, Difference, FloatArray, compare_counts, randomisation_p_value
@@ -109,21 +109,6 @@ def compare_files(
     types = _type_results(new, old, comparison, len(known), delta)
     micro = significance_gate(comparison.micro, alpha, "B")
     return Compared(comparison, micro, types, alpha, delta, len(sides.gold), notes)
-
-
-def grouped(counts: Counts, documents: Sequence[Hashable]) -> Counts:
-    """The counts of records summed by the document that each belongs to, in the order in which those first appear.
-
-    Entities of one document depend on each other, so that what is resampled is the document.
-    """
-    numbers: dict[Hashable, int] = {}
-    rows = np.array([numbers.setdefault(key, len(numbers)) for key in documents], dtype=np.intp)
-    sums = []
-    for array in (counts.true_positives, counts.predicted, counts.gold):
-        total = np.zeros((len(numbers), array.shape[1]), dtype=np.int64)
-        np.add.at(total, rows, array)
-        sums.append(total)
-    return Counts(counts.types, *sums)
 
 
 def _labels(*sides: Sequence[Sequence[Span]]) -> list[str]:

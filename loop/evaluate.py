@@ -5,7 +5,7 @@ Strict: a predicted span is right when start, end and type are all those of a go
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -139,6 +139,21 @@ def count(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], l
             for _, _, kind in keys:
                 array[row, kind] += 1
     return counts
+
+
+def grouped(counts: Counts, documents: Sequence[Hashable]) -> Counts:
+    """The counts of records summed by the document that each belongs to, in the order in which those first appear.
+
+    Entities of one document depend on each other, so that what is resampled is the document.
+    """
+    numbers: dict[Hashable, int] = {}
+    rows = np.array([numbers.setdefault(key, len(numbers)) for key in documents], dtype=np.intp)
+    sums = []
+    for array in (counts.true_positives, counts.predicted, counts.gold):
+        total = np.zeros((len(numbers), array.shape[1]), dtype=np.int64)
+        np.add.at(total, rows, array)
+        sums.append(total)
+    return Counts(counts.types, *sums)
 
 
 def _keys(spans: Sequence[Span], labels: LabelSet) -> set[tuple[int, int, int]]:

@@ -112,7 +112,7 @@ def renew(store: Store, project: Project, settings: PromotionSettings) -> Rotati
 def too_few(documents: Sequence[GoldDocument], types: Sequence[str], look: Look) -> str | None:
     """Why no comparison on these documents could end in a promotion, whatever it gave; None when one could.
 
-    n documents have 2^n arrangements, so that no p-value lies below 2^-n.
+    n documents (groups of texts) have 2^n arrangements, so that no p-value lies below 2^-n.
     """
     if look.alpha <= 0:
         return (
@@ -122,9 +122,10 @@ def too_few(documents: Sequence[GoldDocument], types: Sequence[str], look: Look)
     entities = sum(len(known_spans(item, types)) for item in documents)
     if not entities:
         return f"holdout {look.epoch} has no gold entity yet, and a model is in service"
-    if 0.5 ** len(documents) > look.alpha:
+    groups = len({item.group_key for item in documents})
+    if 0.5**groups > look.alpha:
         return (
-            f"holdout {look.epoch} has {len(documents)} documents with gold: too few for any difference to pass at "
+            f"holdout {look.epoch} has {groups} documents with gold: too few for any difference to pass at "
             f"alpha {look.alpha:g}"
         )
     return None

@@ -208,6 +208,7 @@ def _documents(
             candidate=bare(judged.spans[index]),
             incumbent=said[index] if said is not None else None,
             reference=bare(reference.spans[index]) if known else None,
+            group=item.group_key,
         )
         for index, (item, gold) in enumerate(documents)
     )

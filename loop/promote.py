@@ -19,13 +19,14 @@ from loop.attempt import (
     PROMOTED,
     REJECTED,
     Attempt,
+    HeldOutDocument,
     Look,
     Perturbed,
     Rotation,
 )
 from loop.candidates import choose
 from loop.decision import gates_of, reason_of
-from loop.evaluate import Scores, score
+from loop.evaluate import Scores, grouped, score
 from loop.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
 from loop.measurement import Measured, measure, perturbed
 from loop.promotion_settings import GateSettings, PromotionSettings
@@ -204,7 +205,7 @@ class _Promotion:
         new = score(gold, [one.candidate for one in measured.documents], labels)
         against = measured.against
         old = score(gold, [one.incumbent or () for one in measured.documents], labels) if against else None
-        comparison = self._compare(new, old, look) if old is not None else None
+        comparison = self._compare(measured.documents, new, old, look) if old is not None else None
         gates = gates_of(
             new,
             comparison,
@@ -265,11 +266,12 @@ class _Promotion:
             tx.commit()
         return look
 
-    def _compare(self, new: Scores, old: Scores, look: Look | None) -> Comparison:
-        settings = self.settings.promotion
+    def _compare(self, documents: Sequence[HeldOutDocument], new: Scores, old: Scores, look: Look | None) -> Comparison:
+        """By groups: the texts of one depend on each other, and would else count as more than they say."""
+        settings, groups = self.settings.promotion, [one.group or one.name for one in documents]
         return compare_counts(
-            new.counts,
-            old.counts,
+            grouped(new.counts, groups),
+            grouped(old.counts, groups),
             seed=settings.seed,
             permutations=permutations_for(look.alpha if look else 1.0, settings.resamples),
             resamples=settings.resamples,

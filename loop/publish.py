@@ -1,7 +1,8 @@
 """Give the open tasks the predictions of the model in service, and let Label Studio show and order them by it.
 
 Predictions of earlier versions stay: deleting them is slow, and breaks the link from annotations to what was shown.
-Those of the version in service are deleted only where the task's text was edited since: their regions mark other words.
+Those of the version in service are deleted only where the task's text was edited since, whose words their regions no
+longer mark, and where the document was drawn into the holdout, or left it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ner.label_config import LabelConfig
 from ner.tagger import Tagger
 from store.documents import StoredDocument, open_documents
 from store.projects import project_by_id
-from store.queue import NewPrediction, predictions, save_predictions, save_ranks
+from store.queue import NewPrediction, misplaced_predictions, predictions, save_predictions, save_ranks
 from store.runs import tracked
 from store.schema import HOLDOUT, Project
 from store.session import Store
@@ -158,13 +159,15 @@ class _Publish:
         return tasks & self.client.open_tasks_without(self.ls_project_id, self.version, versions)
 
     def _stale(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> set[int]:
-        """The task ids whose prediction of this version was made of a text that has been edited since.
+        """The task ids whose prediction of this version was made of a text that has been edited since, or is misplaced.
 
-        An edited text is a new document, for which no prediction is remembered.
+        An edited text is a new document, for which no prediction is remembered. A document that was drawn into the
+        holdout must lose its pre-label, and one that left it may have one.
         """
         with self.store.read() as session:
             edited = edited_documents(session, self.project.id) - predictions(session, self.version).keys()
-        stale = {doc.ls_task_id for doc in documents if doc.document_id in edited and doc.ls_task_id is not None}
+            wrong = edited | misplaced_predictions(session, self.version)
+        stale = {doc.ls_task_id for doc in documents if doc.document_id in wrong and doc.ls_task_id is not None}
         return stale - set(lacking)
 
     def _take_back(self, stale: Collection[int]) -> None:

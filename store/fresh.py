@@ -13,7 +13,7 @@ from store.annotations import is_latest
 from store.bulk import select_in
 from store.documents import is_open
 from store.gold import LEARNED_FROM, is_held_out
-from store.schema import AnnotationVersion, Document, Prediction, Split
+from store.schema import HOLDOUT, AnnotationVersion, Document, Prediction, Split
 
 _Key = tuple[int, str, str]
 _Spans = frozenset[tuple[int, int, str]]
@@ -43,8 +43,10 @@ def count_fresh_gold(session: Session, project_id: int, since: datetime | None) 
 
 
 def count_unpublished(session: Session, project_id: int, version: str) -> int:
-    """How many open tasks have no prediction of that model version in the store."""
-    published = select(Prediction.document_id).where(Prediction.model == version)
+    """How many open tasks have no prediction of that model version in the store, or one for another split."""
+    fitting = Prediction.holdout == (Split.split == HOLDOUT)
+    published = select(Prediction.document_id).join(Split, Split.document_id == Prediction.document_id)
+    published = published.where(Prediction.model == version, fitting)
     query = select(func.count()).select_from(Document).where(Document.project_id == project_id, is_open())
     query = query.where(Document.ls_task_id.is_not(None), Document.deleted_at.is_(None))
     return session.scalar(query.where(Document.id.not_in(published))) or 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from ner.spans import Span
 from store.bulk import chunks, insert_rows
 from store.columns import utc_now
 from store.registry import model
-from store.schema import Prediction, QueueRank
+from store.schema import HOLDOUT, Document, Prediction, QueueRank, Split
 from store.session import Transaction
 
 
@@ -51,6 +51,18 @@ def predictions(session: Session, version: str) -> dict[int, Prediction]:
     """A model's predictions by document id."""
     query = select(Prediction).where(Prediction.model == version).order_by(Prediction.document_id)
     return {row.document_id: row for row in session.scalars(query)}
+
+
+def misplaced_predictions(session: Session, version: str) -> set[int]:
+    """The ids of live documents whose prediction by a model shows what it must not, or hides what it need not.
+
+    One that was drawn into the holdout since carries a pre-label still; one that left it carries an empty one.
+    """
+    query = select(Prediction.document_id).join(Document, Document.id == Prediction.document_id)
+    query = query.join(Split, Split.document_id == Document.id).where(Document.deleted_at.is_(None))
+    held = Split.split == HOLDOUT
+    wrong = or_(and_(held, ~Prediction.holdout), and_(~held, Prediction.holdout))
+    return set(session.scalars(query.where(Prediction.model == version, wrong)))
 
 
 def save_ranks(tx: Transaction, version: str, ordered: Sequence[tuple[int, float]]) -> int:

@@ -21,6 +21,8 @@ from ner.errors import BundleError
 from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry
+from store.annotations import FILE, NewAnnotation, append_annotations
+from store.documents import NewDocument, add_documents
 from store.errors import RefusedError, RunHeldError
 from store.gold import gold
 from store.looks import count_looks
@@ -370,6 +372,26 @@ def test_so_few_documents_that_nothing_could_pass_cost_no_look(store: Store, pla
     assert "7 documents with gold: too few" in attempt.reason  # 1 / 2^7 is above 0.005
     with store.read() as session:
         assert count_looks(session, few.id, 1) == 1
+
+
+def test_what_is_counted_are_documents_and_not_the_texts_that_they_were_cut_into(
+    store: Store, placed: Placement
+) -> None:
+    """Eight posts of fifteen texts each have 2^8 arrangements: p is above 1 in 256 however the texts look."""
+    made = tiny.project(store)
+    with store.transaction() as tx:
+        new = [NewDocument(text, external_id=text, group=f"post {n // 15}") for n, (text, _) in enumerate(GOLD)]
+        ids = add_documents(tx, made.id, new, "holdout").document_ids
+        gold = [NewAnnotation(source=FILE, source_id="1", result=[], spans=spans) for _, spans in GOLD]
+        append_annotations(tx, list(zip(ids, gold, strict=True)))
+        tx.commit()
+    candidate(store, made, placed, TWO)
+    promote_candidate(store, placed, made, who="lead")
+    candidate(store, made, placed, ALL)
+    result = promote_candidate(store, placed, made, who="lead")
+    assert result.attempt.comparison is not None
+    assert result.attempt.comparison.micro.documents == 8
+    assert result.figures["p_value"] >= 0.5**8
 
 
 def test_a_first_model_that_is_wrong_about_everything_is_rejected(

@@ -11,7 +11,9 @@ from loop.label_studio_client import LabelStudioClient, LabelStudioError
 from loop.publish import publish, still_stands
 from loop.pull import pull
 from store.documents import StoredDocument, stored_documents
+from store.looks import Terms, spend_look
 from store.queue import predictions
+from store.rotation import rotate
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
 
@@ -202,6 +204,32 @@ def test_a_text_edited_after_publishing_gets_the_prediction_of_its_own_words(lin
     assert [(part["value"]["start"], part["value"]["end"]) for part in shown["result"]] == expected
     assert linked.task(other)["predictions"] == before
     assert linked.client.project(linked.ls_id)["model_version"] == tagger.version
+    assert publish(linked.store, linked.client, linked.project, tagger).sent == 0
+
+
+def test_a_next_holdout_loses_its_pre_labels_and_what_is_retired_gets_some(linked: Linked, tmp_path: Path) -> None:
+    ids = linked.add([f"excel {n} stopped on windows" for n in range(40)])
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    publish(linked.store, linked.client, linked.project, tagger)
+    first = {document.ls_task_id for document in held_out(linked)}
+    with linked.store.transaction() as tx:
+        terms = Terms(0.05, 1, "even")
+        gold = "0" * 64
+        spend_look(tx, linked.project.id, 1, tagger.version, gold, default=terms, alpha_of=lambda *_: 0.05)
+        done = rotate(tx, linked.project.id)
+        tx.commit()
+    assert done is not None
+    second = {document.ls_task_id for document in held_out(linked)}
+    assert first
+    assert second
+    assert not first & second
+
+    counts = publish(linked.store, linked.client, linked.project, tagger)
+    assert (counts.sent, counts.holdout) == (len(first | second), len(second))
+    for task_id in ids:
+        (shown,) = linked.task(task_id)["predictions"]
+        assert bool(shown["result"]) is (task_id not in second)
     assert publish(linked.store, linked.client, linked.project, tagger).sent == 0
 
 

@@ -31,14 +31,14 @@ def judge_type(difference: Difference, delta: float) -> Inferiority:
     """One type: PASS, FAIL or INSUFFICIENT.
 
     FAIL: enough gold, and the lower bound is not above -delta; or, with however little gold, the upper bound lies below
-    -delta: the type is shown to be worse by more than the margin.
+    0: the type is shown to be worse, and nobody can say that it is by less than the margin.
     """
     needed = entities_needed(difference, delta)
-    if difference.upper < -delta:
-        return Inferiority(FAIL, needed, f"worse by more than {_points(delta)} points, at the least")
     fewest = least_entities(delta, difference.confidence)
     if difference.lower > -delta and difference.support >= fewest:
         return Inferiority(PASS, needed, "")
+    if difference.upper < 0:
+        return Inferiority(FAIL, needed, f"shown to be worse, perhaps by more than {_points(delta)} points")
     if difference.support >= needed:
         return Inferiority(FAIL, needed, f"a loss of {_points(delta)} points or more cannot be ruled out")
     more = needed - difference.support

@@ -33,6 +33,9 @@ def test_a_type_on_which_nothing_changed_passes_once_the_rule_of_three_says_so()
 
 def test_a_type_that_is_shown_to_be_worse_fails_however_little_gold_there_is() -> None:
     assert judge_type(difference(20, 4, 18), DELTA).status == "fail"
+    slightly = difference(300, 240, 250)  # every change is a loss, of which some resamples make more than three points
+    assert slightly.lower < -DELTA < slightly.upper < 0
+    assert judge_type(slightly, DELTA).status == "fail"
 
 
 def test_a_type_that_lost_with_enough_gold_fails() -> None:

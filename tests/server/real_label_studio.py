@@ -56,7 +56,12 @@ def make_template(folder: Path) -> Path:
             capture_output=True,
             timeout=600,
         )
-    building.rename(folder)
+    try:
+        building.rename(folder)
+    except OSError:  # another session was first
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(building)
     return folder
 
 

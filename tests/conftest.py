@@ -8,16 +8,9 @@ from pathlib import Path
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: a file is one worker's, and so is all that needs the server, which comes first.
-
-    The server's tests wait half of their time, so that the others get done beside them.
-    """
+    """What needs the server comes first: two of its files take minutes, and one worker must not end with them."""
     server = Path(__file__).parent / "server"
-    for item in items:
-        name = "server" if server in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=lambda item: server not in item.path.parents)
 
 

@@ -14,7 +14,7 @@ from loop.gates import Gate
 from loop.significance import Comparison
 from ner.spans import Span
 
-PROMOTED, REJECTED, FORCED, DEFERRED, ROLLED_BACK = "promoted", "rejected", "forced", "deferred", "rolled back"
+PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
 WEAK_VOTE = "weak vote"
 
 
@@ -49,8 +49,9 @@ class ContractCheck:
 class Look:
     """A look at a holdout, spent or to be spent.
 
-    number: which one of the epoch (from 1) of the `looks` that it has. alpha: what this one may spend of `total`, the
-    chance of one false promotion over the epoch. spent: alpha spent after it.
+    number: which one of the epoch (from 1) of the `looks` that it has; used: how many are spent by now, this one among
+    them. alpha: what this one may spend of `total`, the chance of one false promotion over the epoch. spent: alpha that
+    the used ones may have spent.
     """
 
     epoch: int
@@ -60,6 +61,7 @@ class Look:
     total: float
     spent: float
     schedule: str
+    used: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.attempt import FORCED, PROMOTED, Attempt
+from loop.contract import WrongFileError
 from loop.promote import PromotionResult, promote_candidate
 from loop.report.content import report_of
 from loop.report.files import ReportFiles, keep_report
@@ -54,9 +55,14 @@ def attempt_promotion(
     threads = settings.backend.threads
     if settings.mlflow.tracking_uri:
         require_mlflow()  # now, while nothing is decided
-    result = promote_candidate(
-        store, settings, project, version, who=who, threads=threads, force_because=force_because, stages=stages
-    )
+    try:
+        result = promote_candidate(
+            store, settings, project, version, who=who, threads=threads, force_because=force_because, stages=stages
+        )
+    except WrongFileError as error:
+        if (refused := error.attempt) is not None:
+            _kept(lambda: _report(refused, store, settings), settings.reports)
+        raise
     attempt = result.attempt
     stages("writing the report")
     written, problem = _kept(lambda: _report(attempt, store, settings), settings.reports)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loop.attempt import ContractCheck
+from loop.attempt import Attempt, ContractCheck
 from ner.bundle import LABELS, MODEL, TOKENIZER
 from ner.errors import BundleError
 from ner.labels import LabelSet
@@ -18,6 +18,15 @@ OPSETS = (11, 21)  # what the runtime's dynamic INT8 operators are defined for, 
 _TRAIN = "Train the model again: `loop retrain`."
 
 
+class WrongFileError(BundleError):
+    """A model's files are shown to be wrong: nothing that may pass, such as a folder that is away.
+
+    attempt: at whose promotion this was found, where it was at one.
+    """
+
+    attempt: Attempt | None = None
+
+
 def check_contract(
     folder: Path, version: str, recorded: Mapping[str, Any], labels: Sequence[str]
 ) -> tuple[ContractCheck, ...]:
@@ -25,13 +34,14 @@ def check_contract(
 
     recorded: SHA-256 of each file as the store noted it when the model was made, {} where it noted none; a manifest
     that was written anew does not hide a changed file from it. labels: the project's. Nothing is run.
-    Raises BundleError, named after the check, for the first that does not hold.
+    Raises WrongFileError, named after the check, for the first that does not hold; BundleError where files are missing,
+    and for a label list that may fit again: the project's can be changed back.
     """
     manifest = read_manifest(folder)
     done = [_check("version", version, manifest.version, "Put the model's own folder back.")]
     for name, digest in (recorded or manifest.files).items():
         done.append(_check(_name(name), _short(digest), _short(_sha256(folder / name)), _TRAIN))
-    done.append(_check("label list", list(labels), list(manifest.labels), "Retrain for the project's labels."))
+    done.append(_check_labels(labels, manifest.labels))
     done.append(_check(f"label list in {LABELS}", list(labels), _written(folder), _TRAIN))
     opset, width = _read_graph(folder / MODEL)
     done.append(_check_opset(opset))
@@ -47,7 +57,7 @@ def _name(file: str) -> str:
 
 def _check(name: str, expected: object, found: object, next_step: str) -> ContractCheck:
     if expected != found:
-        raise BundleError(
+        raise WrongFileError(
             f"contract, {name}: the file is what was trained",
             value=f"{found}, expected {expected}",
             next_step=next_step,
@@ -55,10 +65,20 @@ def _check(name: str, expected: object, found: object, next_step: str) -> Contra
     return ContractCheck(name, _shown(expected), _shown(found), True)
 
 
+def _check_labels(labels: Sequence[str], own: Sequence[str]) -> ContractCheck:
+    if list(labels) != list(own):
+        raise BundleError(
+            "contract, label list: the model's labels are the project's, in order",
+            value=f"model {list(own)}, project {list(labels)}",
+            next_step="Retrain for the project's labels, or put the config back.",
+        )
+    return ContractCheck("label list", ", ".join(labels), ", ".join(own), True)
+
+
 def _check_opset(opset: int) -> ContractCheck:
     first, last = OPSETS
     if not first <= opset <= last:
-        raise BundleError(f"contract, opset: {first} to {last}", value=opset, next_step="Export the model again.")
+        raise WrongFileError(f"contract, opset: {first} to {last}", value=opset, next_step="Export the model again.")
     return ContractCheck("opset", f"{first} to {last}", str(opset), True)
 
 
@@ -69,7 +89,7 @@ def _read_graph(path: Path) -> tuple[int, int | None]:
     try:
         graph = onnx.load(str(path), load_external_data=False)
     except Exception as error:
-        raise BundleError(
+        raise WrongFileError(
             "contract, model file: it is a whole ONNX graph", value=f"{path}: {str(error)[:100]}", next_step=_TRAIN
         ) from error
     opset = next((item.version for item in graph.opset_import if item.domain in ("", "ai.onnx")), 0)
@@ -87,15 +107,15 @@ def _written(folder: Path) -> Any:
     try:
         return json.loads((folder / LABELS).read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"contract, label list: {LABELS} is JSON", value=str(error), next_step=_TRAIN) from error
+        raise WrongFileError(f"contract, label list: {LABELS} is JSON", value=str(error), next_step=_TRAIN) from error
 
 
 def _sha256(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "missing"
+    except OSError as error:
+        raise BundleError("every file of a model can be read", value=str(error), next_step="Put it back.") from error
 
 
 def _short(digest: object) -> str:

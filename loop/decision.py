@@ -64,7 +64,7 @@ def significance_gate(row: Difference, alpha: float | None, against: str, look: 
 
 
 def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scores, against: str | None) -> str:
-    """Two sentences: the figures, and what decided."""
+    """Two sentences: the figures, and what decided; a third one where nothing judged quality."""
     blocking = [gate for gate in gates if gate.blocks]
     risky = [gate for gate in gates if gate.status == INSUFFICIENT]
     if comparison is None:
@@ -78,11 +78,20 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
             f"({100 * row.delta:+.1f} points, {row.confidence:.0%} interval {100 * row.low:+.1f} to "
             f"{100 * row.high:+.1f}, p = {_p(row.p_value)})."
         )
+    if comparison is None and not any(map(judges_quality, gates)):
+        measured = f"{measured} {_no_target(scores)}"
+        if not blocking:
+            return measured
     if blocking:
         return f"{measured} Not passed: {_listed(blocking)}."
     if risky:
         return f"{measured} Every gate passed but {len(risky)} that lack gold: {_listed(risky)}."
     return f"{measured} {'Every gate passed.' if gates else 'No gate was set.'}"
+
+
+def judges_quality(gate: Gate) -> bool:
+    """Whether it is a target for F1, precision or recall: those for the file and its costs say nothing of quality."""
+    return gate.kind == ABSOLUTE and gate.name.rpartition(": ")[2] in SHARES
 
 
 def check_agreement(candidate: Sequence[Sequence[object]], reference: Sequence[Sequence[object]]) -> Agreement:
@@ -105,7 +114,8 @@ def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) 
     if agreement is not None:
         value = f"{agreement.f1:.3f}; {agreement.differing:,} of {agreement.texts:,} texts differ"
         status = PASS if agrees(agreement) else FAIL
-        yield Gate("INT8 says what FP32 says", FILE, f"F1 of one against the other {LEAST_AGREEMENT}", value, status)
+        target = f"F1 of one against the other at least {LEAST_AGREEMENT}"
+        yield Gate("INT8 says what FP32 says", FILE, target, value, status)
 
 
 def _quality_gates(scores: Scores, targets: GateSettings) -> Iterator[Gate]:
@@ -116,7 +126,8 @@ def _quality_gates(scores: Scores, targets: GateSettings) -> Iterator[Gate]:
         row = scores.per_type.get(label)
         for name, target in wanted.items():
             if row is None:
-                yield Gate(f"{label}: {name}", ABSOLUTE, f"{target:.3f}", "-", NOT_MEASURED, "no such entity type")
+                told = f"at least {target:.3f}"
+                yield Gate(f"{label}: {name}", ABSOLUTE, told, "-", NOT_MEASURED, "no such entity type")
             else:
                 yield _share_gate(label, name, target, row)
 
@@ -154,6 +165,12 @@ def _why_not(row: Difference, alpha: float) -> str:
     if row.delta <= 0:
         return "it is not higher"
     return f"chance alone gives as much in {row.p_value:.1%} of cases; this look allows {alpha:.2%}"
+
+
+def _no_target(scores: Scores) -> str:
+    if not scores.micro.support:
+        return "No target for quality is set."
+    return f"No target for quality is set: nothing judged whether {scores.micro.f1:.3f} is good enough."
 
 
 def _listed(gates: Sequence[Gate]) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from loop.attempt import Look
 from loop.evaluate import PRF, Scores, evaluate_bundle
-from loop.holdout import look_at
+from loop.holdout import held_out_gold, look_at
 from loop.promotion_settings import PromotionSettings
-from ner.documents import Document
+from ner.documents import Document, content_hash
 from ner.errors import InputError
 from ner.tagger import Tagger
-from store.gold import GoldDocument, fingerprint, gold
+from store.gold import GoldDocument, fingerprint, held_out
 from store.registry import CANDIDATE, model
 from store.schema import HOLDOUT, Project
 from store.scores import TypeScore, save_scores
@@ -51,7 +51,7 @@ def evaluate_on_holdout(
     Raises InputError for a holdout without gold, RefusedError for a candidate when no look is left.
     """
     with store.read() as session:
-        documents = gold(session, project.id, [HOLDOUT])
+        documents = held_out_gold(session, project)
     if not documents:
         raise InputError(
             "an evaluation needs gold in the holdout",
@@ -71,11 +71,26 @@ def evaluate_on_holdout(
     return done
 
 
-def evaluate_on_documents(tagger: Tagger, documents: Sequence[Document], name: str) -> Evaluated:
-    """Score the model on labelled texts from elsewhere; nothing is stored."""
+def evaluate_on_documents(
+    store: Store,
+    project: Project,
+    tagger: Tagger,
+    documents: Sequence[Document],
+    name: str,
+    promotion: PromotionSettings | None = None,
+) -> Evaluated:
+    """Score the model on labelled texts from elsewhere; nothing is stored.
+
+    Where some of the texts stand in the holdout, a candidate is seen on it all the same: that is a look.
+    """
     if not documents:
         raise InputError("a file to score by holds a record", value=name, next_step="Check the file.")
-    return Evaluated(tagger.version, name, evaluate_bundle(tagger, documents))
+    with store.read() as session:
+        held = held_out(session, project.id).texts
+        judging = held_out_gold(session, project)
+    met = any(content_hash(document.text) in held for document in documents)
+    look = _spend(store, project, tagger.version, judging, promotion or PromotionSettings()) if met else None
+    return Evaluated(tagger.version, name, evaluate_bundle(tagger, documents), look)
 
 
 def _spend(

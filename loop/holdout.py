@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,7 +16,7 @@ from ner.spans import Span, drop_overlaps
 from store.gold import GoldDocument, fingerprint, gold
 from store.looks import EVALUATE, PROMOTE, Terms, count_looks, spend_look, terms_of
 from store.registry import DEFER, promotions
-from store.rotation import rotate
+from store.rotation import not_blind, rotate
 from store.schema import HOLDOUT, POOL, HoldoutLook, Project
 from store.session import Store, Transaction
 from store.splits import current_epoch, split_sizes
@@ -50,8 +51,9 @@ def terms(settings: PromotionSettings) -> Terms:
 
 
 def held_out_gold(session: Session, project: Project) -> list[GoldDocument]:
-    """The gold of the current holdout."""
-    return gold(session, project.id, [HOLDOUT])
+    """The gold of the current holdout, without what was labelled while a pre-label was in sight."""
+    sighted = not_blind(session, project.id)
+    return [item for item in gold(session, project.id, [HOLDOUT]) if item.document_id not in sighted]
 
 
 def known_spans(document: GoldDocument, types: Sequence[str]) -> tuple[Span, ...]:
@@ -69,7 +71,7 @@ def next_look(session: Session, project: Project, settings: PromotionSettings) -
     """What the next look at the current holdout would be; alpha 0 when none is left."""
     epoch = current_epoch(session, project.id)
     number = count_looks(session, project.id, epoch) + 1
-    return _look(epoch, number, terms_of(session, project.id, epoch, terms(settings)))
+    return _look(epoch, number, number, terms_of(session, project.id, epoch, terms(settings)))
 
 
 def look_at(
@@ -96,38 +98,43 @@ def look_at(
         alpha_of=alpha_of,
         purpose=EVALUATE if evaluating else PROMOTE,
     )
-    return _look(epoch, row.number, terms_of(tx.session, project.id, epoch, terms(settings)), row)
+    used = count_looks(tx.session, project.id, epoch)
+    return _look(epoch, row.number, used, terms_of(tx.session, project.id, epoch, terms(settings)), row)
 
 
 def renew(store: Store, project: Project, settings: PromotionSettings) -> Rotation | None:
-    """Retire the holdout when it is spent, and draw another one; None when it is not, or when none can be drawn."""
+    """Retire the holdout when it is spent, and draw another one; None when it is not, or when none can be drawn.
+
+    The next one has room for as many documents as the settings ask for, and for half of those that are given up.
+    """
     with store.transaction() as tx:
         if not is_spent(tx.session, project, settings):
             return None
-        done = rotate(tx, project.id)
+        done = rotate(tx, project.id, least=settings.least_documents)
         tx.commit()
     return Rotation(**asdict(done)) if done else None
 
 
-def too_few(documents: Sequence[GoldDocument], types: Sequence[str], look: Look) -> str | None:
-    """Why no comparison on these documents could end in a promotion, whatever it gave; None when one could.
+def too_few(
+    documents: Sequence[GoldDocument], types: Sequence[str], look: Look, settings: PromotionSettings
+) -> str | None:
+    """Why a look at these documents would be wasted; None when it would not.
 
-    n documents (groups of texts) have 2^n arrangements, so that no p-value lies below 2^-n.
+    n documents (groups of texts) have 2^n arrangements, so that no p-value lies below 2^-n; and there are to be as many
+    as the settings ask for.
     """
     if look.alpha <= 0:
         return (
-            f"holdout {look.epoch} is spent ({look.looks} looks), and no unlabelled document of the pool is left to "
-            "draw another one from: import more, or a new holdout with `loop import FILE --split holdout`"
+            f"holdout {look.epoch} is spent ({look.looks} looks), and the pool has too few documents that nobody has "
+            "labelled to draw another one from: import more, or a new holdout with `loop import FILE --split holdout`"
         )
     entities = sum(len(known_spans(item, types)) for item in documents)
     if not entities:
         return f"holdout {look.epoch} has no gold entity yet, and a model is in service"
     groups = len({item.group_key for item in documents})
-    if 0.5**groups > look.alpha:
-        return (
-            f"holdout {look.epoch} has {groups} documents with gold: too few for any difference to pass at "
-            f"alpha {look.alpha:g}"
-        )
+    needed = max(settings.least_documents, math.ceil(-math.log2(look.alpha)))
+    if groups < needed:
+        return f"holdout {look.epoch} has {groups} documents with gold, and a look takes {needed}"
     return None
 
 
@@ -142,7 +149,10 @@ def still_deferred(session: Session, project: Project, version: str, settings: P
     decisions = [row for row in promotions(session, project.id) if row.version == version]
     if not decisions or decisions[-1].action != DEFER:
         return False
-    return decisions[-1].figures.get("waits_for") == waiting_for(session, project, settings)
+    if decisions[-1].figures.get("waits_for") == waiting_for(session, project, settings):
+        return True
+    look = next_look(session, project, settings)
+    return look.alpha > 0 and too_few(held_out_gold(session, project), project.labels, look, settings) is not None
 
 
 def sight(session: Session, project: Project, settings: PromotionSettings) -> Sight:
@@ -178,7 +188,8 @@ def _last_error(session: Session, project: Project, epoch: int) -> tuple[float, 
     return (chosen[0]["standard_error"], chosen[0]["documents"]) if chosen else None
 
 
-def _look(epoch: int, number: int, agreed: Terms, row: HoldoutLook | None = None) -> Look:
+def _look(epoch: int, number: int, used: int, agreed: Terms, row: HoldoutLook | None = None) -> Look:
     alpha = row.alpha if row else alpha_of(agreed.schedule, agreed.alpha, agreed.looks, number)
-    spent = spent_after(agreed.schedule, agreed.alpha, agreed.looks, min(number, agreed.looks))
-    return Look(epoch, number, agreed.looks, alpha, agreed.alpha, spent, agreed.schedule)
+    used = min(used, agreed.looks)
+    spent = spent_after(agreed.schedule, agreed.alpha, agreed.looks, used)
+    return Look(epoch, number, agreed.looks, alpha, agreed.alpha, spent, agreed.schedule, used)

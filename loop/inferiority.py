@@ -34,34 +34,36 @@ def judge_type(difference: Difference, delta: float) -> Inferiority:
     0: the type is shown to be worse, and nobody can say that it is by less than the margin.
     """
     needed = entities_needed(difference, delta)
-    fewest = least_entities(delta, difference.confidence)
-    if difference.lower > -delta and difference.support >= fewest:
+    fewest = least_documents(delta, difference.confidence)
+    if difference.lower > -delta and difference.bearing >= fewest:
         return Inferiority(PASS, needed, "")
     if difference.upper < 0:
         return Inferiority(FAIL, needed, f"shown to be worse, perhaps by more than {_points(delta)} points")
-    if difference.support >= needed:
+    if difference.support >= needed and difference.bearing >= fewest:
         return Inferiority(FAIL, needed, f"a loss of {_points(delta)} points or more cannot be ruled out")
-    more = needed - difference.support
-    return Inferiority(INSUFFICIENT, needed, f"{needed:,} gold entities would tell, {more:,} more than there are")
+    told = f"about {needed:,} gold entities would tell"
+    if difference.lower > -delta:
+        told = f"the bound is met, but on too little gold to trust: about {needed:,} entities are needed"
+    return Inferiority(INSUFFICIENT, needed, told)
 
 
 def entities_needed(difference: Difference, delta: float) -> int:
     """Gold entities of the type with which an equal candidate would pass in four cases of five.
 
     By the normal approximation: the margin has to be z(confidence) + z(0.8) standard errors wide, and the standard
-    error falls with the root of the number. Never fewer than `least_entities`.
+    error falls with the root of the number. Never fewer than lie in `least_documents`.
     """
     normal = NormalDist()
     reach = (normal.inv_cdf(difference.confidence) + normal.inv_cdf(_POWER)) * difference.standard_error
-    return max(
-        least_entities(delta, difference.confidence), math.ceil(max(1, difference.support) * (reach / delta) ** 2)
-    )
+    in_each = max(1, difference.support) / max(1, difference.bearing)
+    fewest = math.ceil(in_each * least_documents(delta, difference.confidence))
+    return max(fewest, math.ceil(max(1, difference.support) * (reach / delta) ** 2))
 
 
-def least_entities(delta: float, confidence: float) -> int:
-    """With fewer, not even a type on which nothing changed is shown to be safe.
+def least_documents(delta: float, confidence: float) -> int:
+    """Documents that bear the type; with fewer, not even one on which nothing changed is shown to be safe.
 
-    When none of n entities got worse, the true share that does may still be 1 - (1 - confidence)^(1/n), about 3/n at
+    When none of n documents got worse, the true share that does may still be 1 - (1 - confidence)^(1/n), about 3/n at
     95 % (the rule of three; Hanley and Lippman-Hand 1983). A bootstrap of what never changed would say 0.
     """
     return math.ceil(math.log(1 - confidence) / math.log(1 - delta))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loop.attempt import WEAK_VOTE, ContractCheck, Efficiency, HeldOutDocument, Perturbed
-from loop.contract import check_contract
+from loop.contract import WrongFileError
 from loop.decision import Agreement, agrees, check_agreement
-from loop.judging import Judged, judge_bundle
+from loop.judging import Judged, JudgingError, judge_bundle
 from loop.perturbation import robustness
 from loop.promotion_settings import BY_WEAK_VOTE, PromotionSettings
 from loop.reference import Reference, measure_reference
 from loop.stages import Stages
 from loop.weak import vote_on
 from ner.bundle import TOKENIZER
-from ner.errors import BundleError
+from ner.errors import BundleError, RuleError
 from ner.labels import LabelSet
 from ner.manifest import read_manifest
 from ner.spans import Span
@@ -28,8 +29,17 @@ from store.gold import LEARNED_FROM, GoldDocument
 from store.schema import Model, Project
 from store.session import Store
 
+logger = logging.getLogger(__name__)
+
 Spans = tuple[Span, ...]
 _COMPARED = 60  # texts on which FP32 and INT8 are compared, at least, where there are so many
+
+
+class IncumbentError(RuleError):
+    """The model in service cannot be asked, so that no candidate can be compared with it."""
+
+    def __init__(self, version: str, error: RuleError) -> None:
+        super().__init__(f"{version}, which is in service, can be asked", value=str(error))
 
 
 class Measuring(Protocol):
@@ -69,21 +79,25 @@ def measure(
     chosen: Model,
     incumbent: Model | None,
     documents: Sequence[tuple[GoldDocument, Spans]],
+    contract: tuple[ContractCheck, ...],
     *,
     threads: int,
     stages: Stages,
 ) -> Measured:
-    """Prove the candidate's files, then ask it, what it is compared with, and its own FP32 about the same texts.
+    """Ask the candidate, what it is compared with, and its own FP32 about the same texts.
 
-    Raises BundleError for a candidate that is refused, or that says something else than its FP32.
+    Raises WrongFileError for a candidate that is refused, or that says something else than its FP32; IncumbentError
+    where there is a model in service that cannot be asked; JudgingError where nothing can be said.
     """
     folder, options = settings.model_dir / chosen.path, settings.promotion
-    stages("proving the files")
-    contract = check_contract(folder, chosen.version, chosen.files, project.labels)
+    threads = min(threads, available_cores())
     texts = [item.text for item, _ in documents]
     others = _other_texts(store, project, _COMPARED - len(texts))
     stages("asking the candidate")
-    judged = judge_bundle(folder, project.labels, [*texts, *others], threads=threads, timed=options.timed)
+    try:
+        judged = judge_bundle(folder, project.labels, [*texts, *others], threads=threads, timed=options.timed)
+    except BundleError as error:
+        raise WrongFileError(error.rule, value=error.value, next_step=error.next_step) from error
     against, said, problems = _opponent(store, settings, project, incumbent, documents, threads)
     reference, agreement = Reference(error="not asked for"), None
     if options.reference:
@@ -108,7 +122,10 @@ def measure(
 def perturbed(
     settings: Measuring, project: Project, chosen: Model, documents: Sequence[HeldOutDocument], threads: int
 ) -> tuple[Perturbed, ...]:
-    """How the candidate does on perturbed texts of the holdout; nothing where none are asked for."""
+    """How the candidate does on perturbed texts of the holdout; nothing where none are asked for, or it fails.
+
+    Nothing is decided by it, so that no failure of it may stand in the way.
+    """
     options = settings.promotion
     if not options.robustness or not documents:
         return ()
@@ -118,7 +135,11 @@ def perturbed(
         return [bare(spans) for spans in judge_bundle(folder, project.labels, texts, threads=threads).spans]
 
     labels = LabelSet(tuple(project.labels))
-    return robustness(documents, tag, labels, seed=options.seed, limit=options.robustness)
+    try:
+        return robustness(documents, tag, labels, seed=options.seed, limit=options.robustness)
+    except (BundleError, JudgingError) as error:
+        logger.warning("robustness was not measured: %s", error)
+        return ()
 
 
 def bare(spans: Sequence[Span]) -> Spans:
@@ -130,11 +151,17 @@ def machine(threads: int) -> dict[str, Any]:
     """What the figures of time were taken on, without its name."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
+        "load": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "threads": threads,
     }
+
+
+def available_cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _opponent(
@@ -153,10 +180,12 @@ def _opponent(
         voted = vote_on(store, project, settings.weak_functions, [item for item, _ in documents])
         return (WEAK_VOTE, voted, ()) if any(voted) else (None, None, ("no labelling function votes on the holdout",))
     try:
-        judged = judge_bundle(settings.model_dir / incumbent.path, project.labels, texts, threads=threads)
-    except BundleError as error:
-        return None, None, (f"the incumbent {incumbent.version} is refused: {error}",)
-    return incumbent.version, tuple(bare(spans) for spans in judged.spans), ()
+        judged = judge_bundle(settings.model_dir / incumbent.path, None, texts, threads=threads)
+    except (BundleError, JudgingError) as error:
+        raise IncumbentError(incumbent.version, error) from error
+    # It may be of other labels than the project has now: it serves all the same, and finds nothing of the new types.
+    said = (tuple(span for span in bare(spans) if span.label in project.labels) for spans in judged.spans)
+    return incumbent.version, tuple(said), ()
 
 
 def _other_texts(store: Store, project: Project, number: int) -> list[str]:
@@ -172,7 +201,7 @@ def _check_tokenizer(folder: Path, reference: Reference) -> None:
     """The tokenizer that serves is the encoder's own, where the encoder is at hand to say so."""
     served = read_manifest(folder).files[TOKENIZER]
     if reference.tokenizer_sha256 is not None and reference.tokenizer_sha256 != served:
-        raise BundleError(
+        raise WrongFileError(
             "contract, tokenizer hash: the tokenizer is that of the encoder",
             value=f"{served[:16]}, the encoder's {reference.tokenizer_sha256[:16]}",
             next_step="Train the model again: `loop retrain`.",
@@ -184,7 +213,7 @@ def _agreement(judged: Judged, reference: Reference, version: str) -> Agreement 
         return None
     found = check_agreement([bare(s) for s in judged.spans], [bare(s) for s in reference.spans])
     if not agrees(found):
-        raise BundleError(
+        raise WrongFileError(
             "contract, INT8 against FP32: the served file says what was trained",
             value=f"{version}: {found.differing} of {found.texts} texts differ, F1 of one against the other "
             f"{found.f1:.3f}",
@@ -215,7 +244,8 @@ def _documents(
 
 
 def _efficiency(judged: Judged, reference: Reference) -> Efficiency:
-    speeds = reference.speeds or ((judged.speed,) if judged.speed else ())
+    # The file's own figure is that of the process that held nothing else.
+    speeds = (*reference.speeds, *([judged.speed] if judged.speed else []))
     return Efficiency(
         speeds=speeds,
         memory_mb=judged.memory_mb,

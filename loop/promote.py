@@ -17,30 +17,31 @@ from loop.attempt import (
     DEFERRED,
     FORCED,
     PROMOTED,
+    REFUSED,
     REJECTED,
     Attempt,
+    ContractCheck,
     HeldOutDocument,
     Look,
     Perturbed,
-    Rotation,
 )
 from loop.candidates import choose
+from loop.contract import WrongFileError, check_contract
 from loop.decision import gates_of, reason_of
 from loop.evaluate import Scores, grouped, score
 from loop.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
-from loop.measurement import Measured, measure, perturbed
+from loop.measurement import IncumbentError, Measured, measure, perturbed
 from loop.promotion_settings import GateSettings, PromotionSettings
 from loop.recording import figures_of, risks_of, rotated, type_scores
 from loop.significance import Comparison, compare_counts
 from loop.spending import permutations_for
 from loop.stages import Stages, silent
-from ner.errors import BundleError
 from ner.labels import LabelSet
 from store import registry
 from store.columns import utc_now
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint
-from store.registry import CANDIDATE, fail_model, models
+from store.registry import models
 from store.runs import tracked
 from store.schema import Model, Project
 from store.scores import save_scores
@@ -94,9 +95,9 @@ def promote_candidate(
 ) -> PromotionResult:
     """Judge the candidate (the newest unless named) and move the pointer, or record why not, with the figures.
 
-    A candidate whose files are not what was trained is marked failed and BundleError raised, forced or not; an
-    incumbent whose bundle is refused cannot serve either, so the candidate is judged as a first model, which the reason
-    says. Where the holdout cannot tell, the attempt is deferred: the candidate waits and no look is spent.
+    A candidate whose files are shown to be wrong is marked failed, forced or not, and WrongFileError raised, which
+    bears the attempt. Where the holdout cannot tell, or the model in service cannot be asked, the attempt is deferred:
+    the candidate waits and no look is spent. BundleError and JudgingError, for what may pass, leave all as it was.
     `force_because` promotes whatever the gates say, rejected and retired models too, and is kept with the decision.
     Raises RefusedError when there is no candidate, or when another model went into service meanwhile.
     """
@@ -132,18 +133,47 @@ class _Promotion:
         with self.store.read() as session:
             chosen = choose(models(session, self.project.id), version, forced=self.because is not None)
             incumbent = registry.promoted(session, self.project.id)
-        rotation = renew(self.store, self.project, self.settings.promotion)
+        attempt = self._attempt(chosen, incumbent)
+        contract = self._proven(attempt, chosen)
+        if self.because is None:
+            attempt = replace(attempt, rotation=renew(self.store, self.project, self.settings.promotion))
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
             look = next_look(session, self.project, self.settings.promotion)
-        attempt = self._attempt(chosen, incumbent, rotation)
-        obstacle = too_few(documents, self.types, look) if incumbent is not None else None
-        if obstacle and self.because is None:
+        if self.because is None and (obstacle := self._obstacle(incumbent, documents, look)):
             return self._defer(attempt, obstacle, documents, look)
-        measured = self._measure(chosen, incumbent, documents)
+        try:
+            measured = self._measure(attempt, chosen, incumbent, documents, contract)
+        except IncumbentError as error:
+            if self.because is None:
+                return self._defer(attempt, f"{error} Put it back, roll back, or force", documents, look)
+            measured = self._measure(attempt, chosen, None, documents, contract)
+            measured = replace(measured, problems=(str(error),))
         return self._decide(attempt, chosen, incumbent, documents, measured)
 
-    def _attempt(self, chosen: Model, incumbent: Model | None, rotation: Rotation | None) -> Attempt:
+    def _obstacle(self, incumbent: Model | None, documents: Sequence[GoldDocument], look: Look) -> str | None:
+        """Why the holdout cannot judge now; a first model is compared with nothing, and needs no more than a look."""
+        if incumbent is None and (look.alpha > 0 or not documents):
+            return None
+        return too_few(documents, self.types, look, self.settings.promotion)
+
+    def _proven(self, attempt: Attempt, chosen: Model) -> tuple[ContractCheck, ...]:
+        self.stages("proving the files")
+        try:
+            folder = self.settings.model_dir / chosen.path
+            return check_contract(folder, chosen.version, chosen.files, self.project.labels)
+        except WrongFileError as error:
+            self._refuse(attempt, error)
+            raise
+
+    def _refuse(self, attempt: Attempt, error: WrongFileError) -> None:
+        """Note it, and leave the attempt on the error, for its report."""
+        with self.store.transaction() as tx:
+            registry.refuse(tx, self.project.id, attempt.version, reason=str(error), who=self.who)
+            tx.commit()
+        error.attempt = replace(attempt, outcome=REFUSED, reason=str(error), judged_seconds=self._seconds())
+
+    def _attempt(self, chosen: Model, incumbent: Model | None) -> Attempt:
         forced = f" --force --because {self.because!r}" if self.because else ""
         return Attempt(
             project=self.project.name,
@@ -155,7 +185,6 @@ class _Promotion:
             at=utc_now(),
             command=f"loop promote {chosen.version}{forced}",
             types=self.types,
-            rotation=rotation,
             because=self.because,
         )
 
@@ -170,7 +199,14 @@ class _Promotion:
             tx.commit()
         return PromotionResult(done, figures)
 
-    def _measure(self, chosen: Model, incumbent: Model | None, documents: Sequence[GoldDocument]) -> Measured:
+    def _measure(
+        self,
+        attempt: Attempt,
+        chosen: Model,
+        incumbent: Model | None,
+        documents: Sequence[GoldDocument],
+        contract: tuple[ContractCheck, ...],
+    ) -> Measured:
         try:
             return measure(
                 self.store,
@@ -179,14 +215,12 @@ class _Promotion:
                 chosen,
                 incumbent,
                 [(item, known_spans(item, self.types)) for item in documents],
+                contract,
                 threads=self.threads,
                 stages=self.stages,
             )
-        except BundleError as error:
-            if chosen.state == CANDIDATE:
-                with self.store.transaction() as tx:
-                    fail_model(tx, chosen.version, str(error))
-                    tx.commit()
+        except WrongFileError as error:
+            self._refuse(attempt, error)
             raise
 
     def _decide(
@@ -237,7 +271,7 @@ class _Promotion:
             look=look,
             efficiency=measured.efficiency,
             robustness=self._robustness(chosen, measured),
-            risks=risks_of(gates, measured, incumbent),
+            risks=risks_of(gates, measured, incumbent, look),
             machine=measured.machine,
             judged_seconds=self._seconds(),
         )

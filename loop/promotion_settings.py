@@ -9,6 +9,7 @@ from typing import Literal
 from ner.errors import ConfigError
 
 BY_WEAK_VOTE = "weak vote"
+_LEAST_ALPHA = 0.001
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class PromotionSettings:
     alpha: the chance of at least one false promotion over the `looks` of one holdout, parted by `spending`. Alpha,
     looks and spending of a holdout are fixed at its first look; changes count from the next one on.
     delta: F1 (0..1) that an entity type may lose. confidence: of every interval and of the bound held against delta.
+    least_documents: labelled documents that a holdout has before a look is spent on it, and that a next one may have.
     wanted: the difference in micro-F1 (0..1) that one would like to be able to see.
     resamples: of the permutation test and the bootstrap, at least; permutations: never fewer than 20 / alpha.
     first_model: a project's first model is judged by the gates alone, or must beat the weak-label vote.
@@ -31,6 +33,7 @@ class PromotionSettings:
     spending: Literal["even", "decreasing"] = "even"
     delta: float = 0.03
     confidence: float = 0.95
+    least_documents: int = 20
     wanted: float = 0.02
     resamples: int = 10_000
     seed: int = 13
@@ -43,7 +46,9 @@ class PromotionSettings:
     def __post_init__(self) -> None:
         for name in ("alpha", "delta", "confidence", "wanted"):
             _require(0 < getattr(self, name) < 1, f"promotion.{name} lies between 0 and 1", getattr(self, name))
-        _require(1 <= self.looks <= 1000, "promotion.looks lies in 1..1000", self.looks)
+        _require(1 <= self.looks <= 100, "promotion.looks lies in 1..100", self.looks)
+        _require(self.alpha >= _LEAST_ALPHA, f"promotion.alpha is at least {_LEAST_ALPHA}", self.alpha)
+        _require(self.least_documents >= 1, "promotion.least_documents is at least 1", self.least_documents)
         _require(1000 <= self.resamples <= 10**6, "promotion.resamples lies in 1,000..1,000,000", self.resamples)
         _require(0 <= self.seed < 2**32, "promotion.seed lies in 0..4294967295", self.seed)
         for name in ("robustness", "timed"):

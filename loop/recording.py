@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loop.attempt import Attempt, Rotation
+from loop.attempt import Attempt, Look, Rotation
 from loop.evaluate import Scores
 from loop.gates import INSUFFICIENT, Gate
 from loop.measurement import Measured
@@ -62,11 +62,16 @@ def rotated(rotation: Rotation | None) -> str:
     )
 
 
-def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None) -> tuple[str, ...]:
+def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None, look: Look | None) -> tuple[str, ...]:
     """What a lead should know before relying on the decision."""
     risks = [f"{gate.name}: cannot be said ({gate.note})" for gate in gates if gate.status == INSUFFICIENT]
     if incumbent is None and measured.against is None:
         risks.append("the first model: it was compared with nothing")
+    if look is not None and look.epoch > 1:
+        risks.append(
+            f"holdout {look.epoch} was drawn from what nobody had labelled by then: the queue had taken from it what "
+            "the model was least sure of, so that it may be easier than the texts as they come"
+        )
     if measured.efficiency is not None and measured.efficiency.reference_error:
         risks.append(f"INT8 was not compared with FP32: {measured.efficiency.reference_error}")
     return (*risks, *measured.problems)

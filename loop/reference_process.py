@@ -30,14 +30,14 @@ from loop.speeds import Runtime, measure_speeds
 from loop.training_loop import reproducible
 from loop.training_settings import TrainSettings
 from loop.warm_start import ENCODER_SHA256
-from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle
+from ner.bundle import TOKENIZER, Bundle, load_bundle
 from ner.errors import BundleError, RuleError
 from ner.manifest import Manifest
 from ner.network import Logits, Network
 from ner.tagger import Tagger
 from ner.windows import windows
 
-TORCH_FP32, ONNX_FP32, ONNX_INT8 = "torch FP32", "ONNX FP32", "ONNX INT8"
+TORCH_FP32, ONNX_FP32 = "torch FP32", "ONNX FP32"
 _FP32 = "fp32.onnx"
 _RETRAIN = "Train the candidate again."
 
@@ -165,15 +165,14 @@ def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) ->
 
 
 def speeds_of(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Speed, ...]:
-    """All three runtimes from text to spans, each with `threads` threads.
+    """Both runtimes of FP32 from text to spans, each with `threads` threads, one after the other.
 
     ONNX runs as it serves: all threads on the window of a lone text, one on each of several texts. Torch runs a lone
-    text unpadded, and several as one padded batch.
+    text unpadded, and several as one padded batch. Taken in turns, each would find the other's threads awake.
     """
     in_torch = InTorch(bundle, rebuilt)
-    onnx_fp32 = _onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads)
-    onnx_int8 = _onnx_runtime(ONNX_INT8, bundle, bundle.path / MODEL, threads)
-    return measure_speeds([Runtime(TORCH_FP32, in_torch.one, in_torch.several), onnx_fp32, onnx_int8], texts, threads)
+    first = measure_speeds([Runtime(TORCH_FP32, in_torch.one, in_torch.several)], texts, threads)
+    return first + measure_speeds([_onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads)], texts, threads)
 
 
 def _onnx_runtime(name: str, bundle: Bundle, file: Path, threads: int) -> Runtime:

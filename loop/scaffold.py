@@ -184,6 +184,7 @@ labels = "labels.xml"               # Label Studio's label config: Labels over T
 # spending = "even"                 # or "decreasing": more for the first looks
 # delta = 0.03                      # F1 that an entity type may lose
 # confidence = 0.95                 # of intervals, and of the bound that is held against delta
+# least_documents = 20              # labelled documents in the holdout before a candidate is judged by them
 # wanted = 0.02                     # the difference in F1 that you would like to see
 # resamples = 10000                 # of the test and of the intervals, at least
 # seed = 13

@@ -18,6 +18,7 @@ from loop.evaluate import Counts
 
 MICRO = "micro"
 _CHUNK = 1 << 17  # cells of one matrix of resamples at a time: what a processor's cache holds
+_LEAST_STEP = 64  # products of fewer rows take longer than what they miss in the cache
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -27,8 +28,8 @@ class Difference:
 
     low, high: the two-sided percentile interval of the paired bootstrap at `confidence`. lower: its one-sided lower
     bound, and upper its upper one, each at `confidence`. standard_error: of the difference, by the bootstrap.
-    p_value: of the one-sided paired test (None where none was made). support: gold spans. better, worse: documents on
-    which the new system alone gains or loses by F1.
+    p_value: of the one-sided paired test (None where none was made). support: gold spans, in `bearing` documents.
+    better, worse: documents on which the new system alone gains or loses by F1.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Difference:
     documents: int
     better: int
     worse: int
+    bearing: int = 0
     p_value: float | None = None
 
     @property
@@ -162,7 +164,7 @@ def _bootstrap(new: Counts, old: Counts, resamples: int, rng: np.random.Generato
 
 def _draws(resamples: int, documents: int, rows: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.float32]]:
     """Chunks of (resamples, rows): how often each of `rows` of the documents comes up in `documents` draws of them."""
-    step = max(1, _CHUNK // rows)
+    step = max(_LEAST_STEP, _CHUNK // rows)
     for begin in range(0, resamples, step):
         size = min(step, resamples - begin)
         hits = rng.binomial(documents, rows / documents, size=size)
@@ -173,7 +175,7 @@ def _draws(resamples: int, documents: int, rows: int, rng: np.random.Generator) 
 def _coin_flips(permutations: int, documents: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.float32]]:
     """Chunks of (permutations, documents) of 0 and 1: one random bit each."""
     width = -(-documents // 8)
-    step = max(1, _CHUNK // max(1, documents))
+    step = max(_LEAST_STEP, _CHUNK // max(1, documents))
     for begin in range(0, permutations, step):
         size = min(step, permutations - begin)
         packed = np.frombuffer(rng.bytes(size * width), dtype=np.uint8).reshape(size, width)
@@ -206,6 +208,7 @@ def _difference(name: str, columns: FloatArray, sampled: FloatArray, confidence:
         documents=len(columns),
         better=int(np.count_nonzero(gain > 0)),
         worse=int(np.count_nonzero(gain < 0)),
+        bearing=int(np.count_nonzero(columns[:, 4])),
     )
 
 

@@ -1,8 +1,9 @@
 """How the chance of a false promotion is spent over the looks at one holdout.
 
 Each look tests one candidate at its own alpha, and the alphas of an epoch add up to no more than its total. By the
-union bound the chance that any candidate that is no better is promoted in the epoch is then at most that total,
-however the looks depend on each other: candidates are judged on the same documents, and often have a parent in common.
+union bound the chance that a candidate that is as good as the incumbent is promoted in the epoch is then at most that
+total, although all are judged on the same documents and often have a parent in common. It holds for candidates that are
+made without regard to what the looks showed: who reads the errors on the holdout and mends them has used it up.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+_MOST = 1_000_000
 EVEN, DECREASING = "even", "decreasing"
 
 
@@ -38,5 +40,5 @@ def spent_after(schedule: str, total: float, looks: int, number: int) -> float:
 
 
 def permutations_for(alpha: float, at_least: int) -> int:
-    """How many permutations tell p-values apart around `alpha`: 20 / alpha, so that p = alpha is itself one in 20."""
-    return max(at_least, math.ceil(20 / alpha)) if alpha > 0 else at_least
+    """How many permutations tell p-values apart around `alpha`: 20 / alpha, and a million at most."""
+    return max(at_least, min(_MOST, math.ceil(20 / alpha))) if alpha > 0 else at_least

@@ -63,7 +63,10 @@ def read_holdout(session: Session, project_id: int, salt: str, version: str | No
         .outerjoin(Prediction, published)
         .where(Document.project_id == project_id, Document.ls_task_id.is_not(None))
     ).all()
-    held = {task: score for task, split, score, _ in rows if task is not None and split == HOLDOUT}
+    # A score that goes with spans is the model's own, which would tell how sure it is.
+    held = {
+        task: score if empty else None for task, split, score, empty in rows if task is not None and split == HOLDOUT
+    }
     free = frozenset(task for task, split, _, _ in rows if task is not None and split != HOLDOUT)
     scores = sorted(score for _, split, score, empty in rows if score is not None and split != HOLDOUT and not empty)
     return Holdout(held, free, _quantiles(scores), salt)

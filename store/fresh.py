@@ -23,7 +23,7 @@ def count_fresh_gold(session: Session, project_id: int, since: datetime | None) 
     """How many documents that may be trained on got something new to learn after `since` (None: ever).
 
     A later version of an annotation that says the same spans is nothing new: Label Studio forgets the parents of
-    annotations when predictions are deleted.
+    annotations when predictions are deleted. What was in a holdout that was retired since is new.
     """
     version = AnnotationVersion
     learned = (
@@ -39,7 +39,10 @@ def count_fresh_gold(session: Session, project_id: int, since: datetime | None) 
     seen = session.execute(learned.where(version.seen_at > since)).all()
     before = _learned_before(session, {row.document_id for row in seen}, since)
     fresh = [row for row in seen if before.get((row.document_id, row.source, row.source_id)) != _as_set(row.spans)]
-    return len({row.document_id for row in fresh})
+    retired = session.scalars(
+        learned.where(Split.assigned_at > since, Split.epoch > 0).with_only_columns(version.document_id)
+    )
+    return len({row.document_id for row in fresh} | set(retired))
 
 
 def count_unpublished(session: Session, project_id: int, version: str) -> int:

@@ -148,6 +148,17 @@ def reject(
     return _record(tx, project, found, REJECT, reason=reason, who=who, figures=figures)
 
 
+def refuse(
+    tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
+) -> Promotion:
+    """Note that a model's files were shown to be wrong; a candidate is failed by it, and what is in service stays."""
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    if found.state == CANDIDATE:
+        found.state, found.finished_at, found.error = FAILED, utc_now(), storable(reason)
+    return _record(tx, project, found, REJECT, reason=reason, who=who, figures=figures)
+
+
 def defer(
     tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
 ) -> Promotion:

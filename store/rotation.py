@@ -6,17 +6,19 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from store.annotations import has_live_annotation
+from store.annotations import LABEL_STUDIO, has_live_annotation, is_latest
 from store.bulk import chunks
 from store.columns import utc_now
 from store.looks import looks_of, retire_epoch
 from store.projects import lock_project
-from store.schema import HOLDOUT, POOL, TRAIN, Document, Split
+from store.schema import HOLDOUT, POOL, TRAIN, AnnotationVersion, Document, Prediction, Split
 from store.session import Transaction
 from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, trained_keys
+
+_DRAWN = "drawn for holdout "
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,39 @@ class Rotated:
     barred: int
 
 
-def rotate(tx: Transaction, project_id: int) -> Rotated | None:
-    """Retire the current holdout and draw the next one; None, with nothing done, when none could be drawn.
+def not_blind(session: Session, project_id: int) -> set[int]:
+    """The ids of drawn documents whose annotations in Label Studio were begun before their pre-label was gone.
+
+    A document of the first holdout never had one. One that was drawn later had, until it was drawn and an empty
+    prediction was published for it: an annotation of before says what the model said.
+    """
+    version = AnnotationVersion
+    cleared = (
+        select(func.min(Prediction.published_at))
+        .where(Prediction.document_id == Document.id, Prediction.holdout)
+        .scalar_subquery()
+    )
+    shown = exists().where(Prediction.document_id == Document.id)
+    query = (
+        select(Document.id)
+        .join(Split, Split.document_id == Document.id)
+        .join(version, version.document_id == Document.id)
+        .where(Document.project_id == project_id, Split.split == HOLDOUT, Split.reason.startswith(_DRAWN))
+        .where(version.source == LABEL_STUDIO, ~version.deleted, is_latest(version))
+        .where(
+            or_(
+                version.source_created_at < Split.assigned_at,
+                and_(shown, or_(cleared.is_(None), version.source_created_at < cleared)),
+            )
+        )
+    )
+    return set(session.scalars(query))
+
+
+def rotate(tx: Transaction, project_id: int, least: int = 1) -> Rotated | None:
+    """Retire the current holdout and draw the next one; None, with nothing done, if that were too small a judge.
+
+    That is one of fewer groups than `least`, or than half of the labelled ones that are given up for it.
 
     Groups are drawn whole, by a hash of their own for each epoch, with the project's share.
     """
@@ -53,14 +86,16 @@ def rotate(tx: Transaction, project_id: int) -> Rotated | None:
     salt = epoch_salt(project.salt, epoch + 1)
     chosen = {group for group in eligible if draws_holdout(salt, group, project.holdout_share)}
     drawn = [row.id for row in pool if row.group_key in chosen]
-    if not drawn and not carried:
+    given_up = {row.group_key for row in standing if row.labelled} - fresh
+    if len(chosen | fresh) < max(least, len(given_up) / 2):
         return None
     retired = [row.id for row in standing if row.group_key not in fresh]
     able = sum(row.group_key in eligible for row in pool)
     done = Rotated(epoch + 1, len(retired), len(drawn), able, len(carried), len(pool) - able)
     retire_epoch(tx, project_id, epoch, asdict(done))
     _move(tx, retired, TRAIN, f"holdout {epoch} was spent and retired", epoch)
-    _move(tx, [*drawn, *carried], HOLDOUT, f"drawn for holdout {epoch + 1}", epoch + 1)
+    _move(tx, drawn, HOLDOUT, f"{_DRAWN}{epoch + 1}", epoch + 1)
+    _move(tx, carried, HOLDOUT, f"carried into holdout {epoch + 1}", epoch + 1)
     return done
 
 
@@ -73,7 +108,9 @@ class _Row:
 
 
 def _standing(session: Session, project_id: int) -> list[Any]:
-    query = select(Document.id, Document.group_key, Split.assigned_at).join(Split, Split.document_id == Document.id)
+    labelled = has_live_annotation(Document.id).label("labelled")
+    query = select(Document.id, Document.group_key, Split.assigned_at, labelled)
+    query = query.join(Split, Split.document_id == Document.id)
     return list(session.execute(query.where(Document.project_id == project_id, Split.split == HOLDOUT)))
 
 

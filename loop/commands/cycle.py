@@ -100,7 +100,9 @@ def evaluate(
     if documents is None:
         done = evaluate_on_holdout(invocation.store, project, tagger, invocation.settings.promotion)
     else:
-        done = evaluate_on_documents(tagger, documents, str(on))
+        done = evaluate_on_documents(
+            invocation.store, project, tagger, documents, str(on), invocation.settings.promotion
+        )
     title = console.styled(f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:")
     spent = f"A candidate was seen: look {done.look.number} of {done.look.looks} at this holdout." if done.look else ""
     invocation.answer(done.as_json(), title, scores_table(done.rows), *([spent] if spent else []))

@@ -24,7 +24,7 @@ def ledger(session: Session, project_id: int, attempt: Attempt, known: Sequence[
     return {
         "look": asdict(look) if look else None,
         "alpha_left": max(0.0, look.total - look.spent) if look else None,
-        "looks_left": max(0, look.looks - look.number) if look else None,
+        "looks_left": max(0, look.looks - max(look.used, look.number)) if look else None,
         "spent": [
             {"number": one.number, "version": one.model, "purpose": one.purpose, "alpha": one.alpha, "at": _at(one.at)}
             for one in spent

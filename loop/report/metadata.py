@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from loop.attempt import Attempt
+from loop.training_settings import TrainSettings
 from store.errors import NotFoundError
 from store.lineage import lineage
 from store.registry import model
@@ -16,9 +19,11 @@ ADAPTER = ("rank", "alpha", "dropout")
 
 
 def metadata(session: Session, attempt: Attempt) -> dict[str, Any]:
-    """The section: the candidate and the incumbent as the store has them, the command, the machine."""
+    """The section: both models as the store has them, the command, what trains the candidate again, the machine."""
+    candidate = described(session, attempt.version)
     return {
-        "candidate": described(session, attempt.version),
+        "candidate": candidate,
+        "retraining": _retraining(candidate) if candidate else None,
         "incumbent": described(session, attempt.incumbent) if attempt.incumbent else None,
         "command": attempt.command,
         "judged_seconds": attempt.judged_seconds,
@@ -49,6 +54,20 @@ def described(session: Session, version: str) -> dict[str, Any] | None:
         "trained_at": found.created_at.isoformat(),
         "kind": found.figures.get("kind"),
         "state": found.state,
+    }
+
+
+def _retraining(candidate: dict[str, Any]) -> dict[str, Any]:
+    """What trains the candidate again: the command, and the settings that differ from the defaults, as in loop.toml."""
+    said = {**candidate["settings"], **candidate["adapter"]}
+    usual = asdict(TrainSettings())
+    changed = {name: value for name, value in said.items() if name in usual and value != usual[name]}
+    written = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in changed.items())
+    return {
+        "command": "loop retrain" if candidate["parent"] else "loop retrain --from-scratch",
+        "settings": f"[train] {written}" if changed else None,
+        "parent": candidate["parent"],
+        "data_fingerprint": candidate["data_fingerprint"],
     }
 
 

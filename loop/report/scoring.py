@@ -38,6 +38,7 @@ def results(attempt: Attempt, delta: float) -> dict[str, Any]:
     rows = [_row(name, new, old, differences, statuses) for name in (*attempt.types, MICRO, MACRO)] if new else []
     return {
         "documents": len(attempt.documents),
+        "groups": comparison.micro.documents if comparison else _groups(attempt),
         "entities": new.micro.support if new else 0,
         "against": attempt.against,
         "rows": rows,
@@ -50,6 +51,11 @@ def results(attempt: Attempt, delta: float) -> dict[str, Any]:
         "resamples": comparison.resamples if comparison else None,
         "seed": comparison.seed if comparison else None,
     }
+
+
+def _groups(attempt: Attempt) -> int:
+    """What a test would count: texts of one group are one document."""
+    return len({document.group or document.name for document in attempt.documents})
 
 
 def scores_of(attempt: Attempt, side: Side) -> Scores | None:

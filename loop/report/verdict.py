@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from loop.attempt import DEFERRED, FORCED, PROMOTED, REJECTED, WEAK_VOTE
-from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED
-from loop.report.wording import chance, interval, listed, number_of, score, share, size
+from loop.attempt import DEFERRED, FORCED, PROMOTED, REFUSED, REJECTED, WEAK_VOTE
+from loop.decision import judges_quality
+from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED, Gate
+from loop.report.wording import chance, documents_of, interval, listed, number_of, score, share, size
 
 HEADLINES = {
     PROMOTED: "promoted",
     REJECTED: "not promoted",
     FORCED: "promoted by force",
     DEFERRED: "not judged yet",
+    REFUSED: "refused",
 }
 _NOT_TOLD = 5e-5  # F1: smaller differences are written as none
 
@@ -29,7 +31,7 @@ def _what(report: dict[str, Any], headline: str) -> str:
     if micro is None:
         return f"{subject}: no held-out document was looked at."
     results = report["results"]
-    where = f"{number_of(results['documents'], 'held-out document')} with {_entities(micro['support'])}"
+    where = f"{documents_of(results, 'held-out document')} with {_entities(micro['support'])}"
     if micro["incumbent"] is None:
         f1 = score(micro["candidate"]["f1"])
         return f"{subject}: its micro-F1 is {f1} on {where}, and there was no model to compare it with."
@@ -40,27 +42,54 @@ def _what(report: dict[str, Any], headline: str) -> str:
     )
 
 
+def no_target(report: dict[str, Any]) -> str | None:
+    """That nothing judged quality: the candidate was compared with nothing, and no target for it is set."""
+    micro = next((row for row in report["results"]["rows"] if row["name"] == "micro"), None)
+    if micro is None or report["results"]["against"] is not None:
+        return None
+    if any(judges_quality(Gate(**gate)) for gate in report["gates"]):
+        return None
+    if not micro["support"]:
+        return "No target for quality is set."
+    return f"No target for quality is set: nothing judged whether {score(micro['candidate']['f1'])} is good enough."
+
+
 def _why(report: dict[str, Any]) -> str:
-    if report["outcome"] == DEFERRED:
+    if report["outcome"] in (DEFERRED, REFUSED):
         return _ended(report["reason"])
+    decided = _forced(report) if report["outcome"] == FORCED else _judged(report)
+    unjudged = no_target(report)
+    return f"{unjudged} {decided}" if unjudged else decided
+
+
+def _forced(report: dict[str, Any]) -> str:
+    failed, open_ones = _named(report, FAIL, NOT_MEASURED), _named(report, INSUFFICIENT)
+    against = []
+    if failed:
+        against.append(f"{number_of(len(failed), 'gate')} that it did not pass")
+    if open_ones:
+        against.append(f"{number_of(len(open_ones), 'gate')} that could not be judged")
+    told = f"against {listed(against)}" if against else "though none failed"
+    return f"{report['who']} put it into service {told}, because: {_ended(report['because'] or report['reason'])}"
+
+
+def _judged(report: dict[str, Any]) -> str:
     failed, open_ones = _named(report, FAIL, NOT_MEASURED), _named(report, INSUFFICIENT)
     total = len(report["gates"])
-    if report["outcome"] == FORCED:
-        against = f"against {number_of(len(failed), 'gate')} that it did not pass" if failed else "though none failed"
-        return (
-            f"{report['who']} put it into service {against}, because: {_ended(report['because'] or report['reason'])}"
-        )
+    unclear = f"could not be judged on {len(open_ones)}"
     if failed:
-        text = f"It did not pass {len(failed)} of {number_of(total, 'gate')}: {listed(failed)}"
-    elif report["outcome"] == REJECTED or not total:
+        text = f"It failed {len(failed)} of {number_of(total, 'gate')}{f' and {unclear}' if open_ones else ''}"
+        return f"{text}: it did not pass {listed(failed)}{_open(open_ones)}."
+    if report["outcome"] == REJECTED or not total:
         return f"The reason: {_ended(report['reason'])}"
-    elif open_ones:
-        text = f"It passed {total - len(open_ones)} of {number_of(total, 'gate')} and failed none"
-    else:
-        text = f"It passed all of {number_of(total, 'gate')}" if total > 1 else "It passed the one gate there is"
     if open_ones:
-        text += f"; too little gold leaves {len(open_ones)} open, a risk and no pass: {listed(open_ones)}"
-    return f"{text}."
+        text = f"It passed {total - len(open_ones)} of {number_of(total, 'gate')}, failed none, and {unclear}"
+        return f"{text}, a risk and no pass{_open(open_ones)}."
+    return f"It passed all of {number_of(total, 'gate')}." if total > 1 else "It passed the one gate there is."
+
+
+def _open(names: list[str]) -> str:
+    return f"; there is too little gold for {listed(names)}" if names else ""
 
 
 def _than(delta: float) -> str:

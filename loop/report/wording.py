@@ -113,6 +113,14 @@ def number_of(count: int, one: str, more: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
+def documents_of(results: Mapping[str, Any], what: str = "document") -> str:
+    """`450 documents (2,963 texts)`: what the test counts are groups of texts, which often are one text each."""
+    texts = results["documents"]
+    groups = results.get("groups") or texts
+    counted = number_of(groups, what)
+    return counted if groups == texts else f"{counted} ({number_of(texts, 'text')})"
+
+
 def listed(names: Sequence[str], most: int = 6) -> str:
     """`A, B and C`; of many, the first and how many more."""
     if len(names) > most:

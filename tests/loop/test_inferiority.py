@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loop.evaluate import Counts
-from loop.inferiority import entities_needed, judge_type, least_entities, type_gate
+from loop.inferiority import entities_needed, judge_type, least_documents, type_gate
 from loop.significance import Difference, compare_counts
 
 DELTA = 0.03
@@ -24,11 +24,22 @@ def difference(gold: int, new: int, old: int, shift: int = 0) -> Difference:
 
 def test_a_type_on_which_nothing_changed_passes_once_the_rule_of_three_says_so() -> None:
     # log(0.05) / log(0.97) = 98.4
-    assert least_entities(DELTA, 0.95) == 99
+    assert least_documents(DELTA, 0.95) == 99
     assert judge_type(difference(99, 90, 90), DELTA).status == "pass"
     few = judge_type(difference(98, 90, 90), DELTA)
     assert (few.status, few.needed) == ("insufficient", 99)
-    assert few.note == "99 gold entities would tell, 1 more than there are"
+    assert few.note == "the bound is met, but on too little gold to trust: about 99 entities are needed"
+
+
+def test_a_hundred_entities_of_one_document_say_as_much_as_one(
+    entities: int = 120,
+) -> None:
+    side = np.zeros((400, 1), dtype=np.int64)
+    side[0] = entities
+    counts = Counts(("OS",), side, side, side)
+    row = compare_counts(counts, counts, seed=1, permutations=1000, resamples=2000).per_type[0]
+    assert (row.support, row.bearing) == (120, 1)
+    assert judge_type(row, DELTA).status == "insufficient"
 
 
 def test_a_type_that_is_shown_to_be_worse_fails_however_little_gold_there_is() -> None:
@@ -52,6 +63,8 @@ def test_what_cannot_be_told_names_the_number_that_would_tell() -> None:
     row = difference(200, 150, 150, shift=20)
     verdict = judge_type(row, DELTA)
     assert verdict.status == "insufficient"
+    assert row.lower < -DELTA
+    assert verdict.note == f"about {verdict.needed:,} gold entities would tell"
     # z(0.95) + z(0.8) = 1.645 + 0.842 standard errors have to fit into the margin.
     assert verdict.needed == math.ceil(200 * (2.48647 * row.standard_error / DELTA) ** 2)
 

@@ -75,7 +75,7 @@ class Desk:
             tx.commit()
         return made.version
 
-    def refusal(self, damage: Damage, *, sealed: bool = True) -> str:
+    def refusal(self, damage: Damage, *, sealed: bool = True, state: str = "failed") -> str:
         """Why the candidate is refused; the incumbent is in service, and answers, as before."""
         version = self.offer(damage, sealed=sealed)
         with pytest.raises(BundleError) as refused:
@@ -84,7 +84,10 @@ class Desk:
             promoted = registry.promoted(session, self.project.id)
             assert promoted is not None
             assert promoted.version == self.incumbent
-            assert registry.model(session, version).state == "failed"
+            assert registry.model(session, version).state == state
+            assert {row.action for row in registry.promotions(session, self.project.id) if row.version == version} == (
+                {"reject"} if state == "failed" else set()
+            )
         assert Tagger(load_bundle(self.served)).tag(TEXT).spans
         return str(refused.value)
 
@@ -212,7 +215,6 @@ def test_a_file_that_changed_after_its_training_is_refused_by_its_hash(desk: Des
         (corrupt_scales, "contract, INT8 against FP32"),
         (lose_head, "contract, INT8 against FP32"),
         (permute_outputs, "contract, INT8 against FP32"),
-        (permute_label_list, "contract, label list"),
         (two_class_head, "contract, output width"),
         (swap_tokenizer, "contract, tokenizer hash"),
         (truncate, "contract, model file"),
@@ -222,6 +224,14 @@ def test_a_file_that_was_made_wrong_is_refused_although_every_hash_is_right(
     desk: Desk, damage: Damage, named: str
 ) -> None:
     assert desk.refusal(damage).startswith(named)
+
+
+def test_a_label_list_in_another_order_is_refused_and_may_fit_again(desk: Desk) -> None:
+    assert desk.refusal(permute_label_list, state="candidate").startswith("contract, label list")
+
+
+def test_a_folder_that_is_away_says_nothing_about_the_model(desk: Desk) -> None:
+    desk.refusal(lambda folder: (folder / MODEL).unlink(), sealed=False, state="candidate")
 
 
 def test_a_manifest_that_was_written_anew_does_not_hide_a_changed_file(desk: Desk) -> None:

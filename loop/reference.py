@@ -52,8 +52,8 @@ class Reference:
 
     spans: of each text, by the FP32 ONNX file. speeds: torch FP32, then ONNX FP32 (INT8 is timed where it is judged);
     none without texts to time. trainable_parameters: of the adapter with its classifier. total_parameters: of the model
-    that is served, the adapter merged. tokenizer_sha256: of the base encoder's tokenizer as a bundle would hold it, once
-    the encoder was found to be the one that was trained from.
+    that is served, the adapter merged. tokenizer_sha256: of the base encoder's tokenizer as a bundle would hold it,
+    once the encoder was found to be the one that was trained from.
     """
 
     spans: tuple[tuple[Span, ...], ...] = ()

@@ -53,6 +53,7 @@ name = "{NAME}"
 [service]
 retrain_after = 1
 [promotion]
+least_documents = 1
 reference = false
 robustness = 0
 timed = 0

@@ -135,7 +135,7 @@ class Attempt:
     """Everything about one attempt.
 
     version: the candidate's. incumbent: the version in service, None for a first model. against: what the candidate was
-    compared with: the incumbent's version, WEAK_VOTE, or None. command: what makes this attempt again. judged_seconds:
+    compared with: the incumbent's version, WEAK_VOTE, or None. command: the one that was given. judged_seconds:
     how long the judging took. because: why it was forced. documents: empty where nothing was looked at.
     """
 

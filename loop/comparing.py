@@ -16,7 +16,7 @@ import numpy as np
 from loop.compared_files import SYSTEMS, Sides, read_sides, some
 from loop.decision import significance_gate
 from loop.evaluate import Counts, count, grouped
-from loop.gates import Gate
+from loop.gates import INSUFFICIENT, Gate
 from loop.inferiority import type_gate
 from loop.significance import Comparison, Difference, FloatArray, compare_counts, randomisation_p_value
 from loop.spending import permutations_for
@@ -58,17 +58,25 @@ class Compared:
         return [gate for gate in (self.micro, *(result.gate for result in self.types)) if gate.blocks]
 
     @property
+    def unjudged(self) -> list[str]:
+        """The types that too little gold leaves open."""
+        return [result.row.name for result in self.types if result.gate.status == INSUFFICIENT]
+
+    @property
     def decision(self) -> str:
         """PROMOTE where A is better than chance explains and no type is found worse, else REJECT."""
         return REJECT if self.blocking else PROMOTE
 
     def as_json(self) -> dict[str, Any]:
-        """`{f1: {a, b}, delta, interval, p_value, alpha, decision, ..., types: {type: {the same, and its gate}}}`."""
+        """`{f1: {a, b}, delta, interval, p_value, alpha, decision, ..., types: {type: {the same, and its gate}}}`.
+
+        The decision on a type is the status of its gate: pass, fail, or insufficient, which is no pass.
+        """
         micro = self.comparison.micro
         return {
             **_figures(micro, self.alpha, self.micro, self.decision),
             "types": {
-                result.row.name: _figures(result.row, self.alpha, result.gate, _decision(result.gate))
+                result.row.name: _figures(result.row, self.alpha, result.gate, result.gate.status)
                 for result in self.types
             },
             "documents": micro.documents,
@@ -157,7 +165,3 @@ def _figures(row: Difference, alpha: float, gate: Gate, decision: str) -> dict[s
         },
         "support": row.support,
     }
-
-
-def _decision(gate: Gate) -> str:
-    return REJECT if gate.blocks else PROMOTE

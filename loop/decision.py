@@ -58,7 +58,7 @@ def significance_gate(row: Difference, alpha: float | None, against: str, look: 
         return Gate(f"micro-F1 above {against}", SIGNIFICANCE, "-", value, FAIL, "no look is left at this holdout")
     which = f" (look {look.number} of {look.looks})" if look else ""
     passes = row.p_value <= alpha and row.delta > 0
-    note = "" if passes else _why_not(row, alpha)
+    note = "" if passes else _why_not(row, alpha, "this look" if look else "alpha")
     target = f"p at most {_p(alpha)}{which}"
     return Gate(f"micro-F1 above {against}", SIGNIFICANCE, target, value, PASS if passes else FAIL, note)
 
@@ -161,10 +161,10 @@ def _bound(name: str, target: float, value: float | None, unit: str, *, at_least
     yield Gate(name, ABSOLUTE, told, f"{value:,.1f} {unit}", PASS if passes else FAIL)
 
 
-def _why_not(row: Difference, alpha: float) -> str:
+def _why_not(row: Difference, alpha: float, what: str) -> str:
     if row.delta <= 0:
         return "it is not higher"
-    return f"chance alone gives as much in {row.p_value:.1%} of cases; this look allows {alpha:.2%}"
+    return f"chance alone gives as much in {row.p_value:.1%} of cases; {what} allows {alpha:.2%}"
 
 
 def _no_target(scores: Scores) -> str:

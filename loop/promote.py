@@ -7,6 +7,7 @@ pointer and keeps the decision with its figures.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,20 +22,18 @@ from loop.attempt import (
     REJECTED,
     Attempt,
     ContractCheck,
-    HeldOutDocument,
     Look,
     Perturbed,
 )
+from loop.by_document import compared, error_alone
 from loop.candidates import choose
 from loop.contract import WrongFileError, check_contract
 from loop.decision import gates_of, reason_of
-from loop.evaluate import Scores, grouped, score
+from loop.evaluate import Scores, score
 from loop.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
 from loop.measurement import IncumbentError, Measured, measure, perturbed
 from loop.promotion_settings import GateSettings, PromotionSettings
 from loop.recording import figures_of, risks_of, rotated, type_scores
-from loop.significance import Comparison, compare_counts
-from loop.spending import permutations_for
 from loop.stages import Stages, silent
 from ner.labels import LabelSet
 from store import registry
@@ -174,7 +173,7 @@ class _Promotion:
         error.attempt = replace(attempt, outcome=REFUSED, reason=str(error), judged_seconds=self._seconds())
 
     def _attempt(self, chosen: Model, incumbent: Model | None) -> Attempt:
-        forced = f" --force --because {self.because!r}" if self.because else ""
+        forced = f" --force --because {shlex.quote(self.because)}" if self.because else ""
         return Attempt(
             project=self.project.name,
             version=chosen.version,
@@ -234,12 +233,13 @@ class _Promotion:
         """Spend the look, hold what was said against the gold, and record what follows."""
         self.stages("deciding")
         look = self._look(chosen, documents)
+        settings = self.settings.promotion
         gold = [one.gold for one in measured.documents]
         labels = LabelSet(self.types)
         new = score(gold, [one.candidate for one in measured.documents], labels)
         against = measured.against
         old = score(gold, [one.incumbent or () for one in measured.documents], labels) if against else None
-        comparison = self._compare(measured.documents, new, old, look) if old is not None else None
+        comparison = compared(measured.documents, new, old, look, settings) if old is not None else None
         gates = gates_of(
             new,
             comparison,
@@ -248,7 +248,7 @@ class _Promotion:
             measured.efficiency,
             contract=measured.contract,
             agreement=measured.agreement,
-            delta=self.settings.promotion.delta,
+            delta=settings.delta,
             against=against,
         )
         reason = reason_of(gates, comparison, new, against)
@@ -279,6 +279,8 @@ class _Promotion:
         if incumbent is not None and old is not None and against == incumbent.version:
             known[incumbent.version] = old
         figures = figures_of(done, known, fingerprint(documents))
+        if comparison is None and documents:
+            figures |= {"standard_error_alone": error_alone(measured.documents, new, settings)}
         self._record(done, incumbent, known, figures)
         return PromotionResult(done, figures, new, old)
 
@@ -299,18 +301,6 @@ class _Promotion:
                 return None
             tx.commit()
         return look
-
-    def _compare(self, documents: Sequence[HeldOutDocument], new: Scores, old: Scores, look: Look | None) -> Comparison:
-        """By groups: the texts of one depend on each other, and would else count as more than they say."""
-        settings, groups = self.settings.promotion, [one.group or one.name for one in documents]
-        return compare_counts(
-            grouped(new.counts, groups),
-            grouped(old.counts, groups),
-            seed=settings.seed,
-            permutations=permutations_for(look.alpha if look else 1.0, settings.resamples),
-            resamples=settings.resamples,
-            confidence=settings.confidence,
-        )
 
     def _record(
         self, done: Attempt, incumbent: Model | None, scored: Mapping[str, Scores], figures: Mapping[str, Any]

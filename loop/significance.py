@@ -117,6 +117,14 @@ def randomisation_p_value(new: FloatArray, old: FloatArray, permutations: int, r
     return (1 + extreme) / (permutations + 1)
 
 
+def standard_error_of(counts: Counts, *, resamples: int, seed: int) -> float:
+    """Of one system's micro-F1, by the bootstrap over documents."""
+    zeros = np.zeros_like(counts.gold)
+    nothing = Counts(counts.types, zeros, zeros, counts.gold)
+    sampled = _bootstrap(counts, nothing, resamples, np.random.default_rng(seed))[:, 0]
+    return float(sampled.std(ddof=1))
+
+
 def detectable_difference(standard_error: float, alpha: float, power: float = 0.8) -> float:
     """The true difference that a one-sided test at `alpha` finds with `power`, by the normal approximation."""
     normal = NormalDist()

@@ -26,13 +26,17 @@ _LATEST = 5
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The model in service; `scores` are of its latest evaluation on the holdout, micro and macro among them."""
+    """The model in service; `scores` are of its latest evaluation on the holdout, micro and macro among them.
+
+    forced: whether its last promotion was by force.
+    """
 
     version: str
     parent: str | None
     encoder: str
     trained_at: datetime
     scores: tuple[TypeScore, ...]
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class DecisionStatus:
     reason: str
     who: str
     at: datetime
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def project_status(store: Store, project_id: int, minimum: int, promotion: Promo
         return Status(
             project=project.name,
             label_studio=where,
-            model=_model(session, promoted(session, project_id)),
+            model=_model(session, promoted(session, project_id), decisions),
             labels=_labels(project.labels, counts, minimum),
             removed_labels=_removed(project.labels, counts),
             counts=counts,
@@ -133,11 +138,13 @@ def project_status(store: Store, project_id: int, minimum: int, promotion: Promo
         )
 
 
-def _model(session: Session, model: Model | None) -> ModelStatus | None:
+def _model(session: Session, model: Model | None, decisions: list[Promotion]) -> ModelStatus | None:
     if model is None:
         return None
     scored = tuple(scores(session, model.version, HOLDOUT))
-    return ModelStatus(model.version, model.parent, model.encoder, model.created_at, scored)
+    put = [one.forced for one in decisions if one.version == model.version and one.action == PROMOTE]
+    forced = bool(put and put[-1])
+    return ModelStatus(model.version, model.parent, model.encoder, model.created_at, scored, forced)
 
 
 def _summary(session: Session, model: Model) -> ModelSummary:
@@ -165,7 +172,9 @@ def _by_state(found: list[Model]) -> dict[str, int]:
 
 def _decision(decisions: list[Promotion], actions: tuple[str, ...]) -> DecisionStatus | None:
     last = next((decision for decision in reversed(decisions) if decision.action in actions), None)
-    return None if last is None else DecisionStatus(last.action, last.version, last.reason, last.who, last.at)
+    if last is None:
+        return None
+    return DecisionStatus(last.action, last.version, last.reason, last.who, last.at, last.forced)
 
 
 def _interrupted(session: Session, project_id: int) -> tuple[RunStatus, ...]:

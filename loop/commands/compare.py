@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from loop import console
+from loop.commands.gate_view import gate_notes, wrapped
 from loop.commands.invocation import Invocation, command
+from loop.report.wording import listed
 
 if TYPE_CHECKING:
     from loop.comparing import Compared
@@ -43,7 +47,7 @@ def compare(
     from loop.comparing import PROMOTE, compare_files
 
     compared = compare_files(candidate, incumbent, gold, alpha=alpha, delta=delta, seed=seed)
-    invocation.answer(compared.as_json(), _table(compared), "", *_told(compared))
+    invocation.answer(compared.as_json(), _table(compared), "", *map(wrapped, _told(compared)), *_notes(compared))
     return BETTER if compared.decision == PROMOTE else NOT_BETTER
 
 
@@ -55,6 +59,10 @@ def _table(compared: Compared) -> object:
     return console.table("F1 in percent", columns, [*rows, (*micro, "")])
 
 
+def _notes(compared: Compared) -> Iterator[Text]:
+    yield from gate_notes([compared.micro, *(result.gate for result in compared.types)])
+
+
 def _cells(row: Difference) -> tuple[str, ...]:
     interval = f"{100 * row.low:+.1f} to {100 * row.high:+.1f}"
     p_value = "-" if row.p_value is None else f"{row.p_value:.4f}"
@@ -63,7 +71,7 @@ def _cells(row: Difference) -> tuple[str, ...]:
 
 
 def _told(compared: Compared) -> list[str]:
-    """The decision in a sentence, then the notes."""
+    """The decision in a sentence, the types that are too small to tell, then the notes."""
     micro, blocking = compared.comparison.micro, compared.blocking
     p_value = f"p = {micro.p_value:.4f}, alpha = {compared.alpha:g}"
     measured = f"{100 * micro.delta:+.1f} F1 points on {micro.documents:,} documents, {p_value}"
@@ -72,4 +80,6 @@ def _told(compared: Compared) -> list[str]:
     else:
         reasons = "; ".join(f"{gate.name} ({gate.note or gate.value})" for gate in blocking)
         told = f"A is not promoted: {measured}. Not passed: {reasons}."
+    if compared.unjudged:
+        told += f" Too little gold to tell of {listed(compared.unjudged)}: a risk, and no pass."
     return [told, *(f"Note: {note}" for note in compared.notes)]

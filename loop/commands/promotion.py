@@ -10,11 +10,11 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from loop import console
+from loop.commands.gate_view import gate_notes, gate_table, wrapped
 from loop.commands.invocation import Invocation, command, who
 
 if TYPE_CHECKING:
     from loop.attempts import Attempted
-    from loop.gates import Gate
     from loop.significance import Comparison
 
 NOT_PROMOTED = 8
@@ -78,18 +78,21 @@ def as_json(done: Attempted) -> dict[str, object]:
 
 def view(done: Attempted) -> Iterator[RenderableType]:
     """For people: the verdict, the gates, the types, and where the report lies."""
+    from loop.report.verdict import HEADLINES
+
     attempt = done.attempt
     colour = "green" if done.promoted else "yellow"
-    verdict = attempt.outcome if done.promoted else f"not promoted: {attempt.outcome}"
-    yield console.styled(f"[bold]{attempt.version}[/] [{colour}]{verdict}[/]")
-    yield escape(attempt.reason)
+    verdict = HEADLINES.get(attempt.outcome, attempt.outcome)
+    yield console.styled(f"[bold]{escape(attempt.version)}[/] [{colour}]{verdict}[/]")
+    yield wrapped(attempt.reason)
     if attempt.gates:
         yield ""
-        yield console.table("", ("gate", "target", "value", "status"), map(_gate, attempt.gates))
+        yield gate_table(attempt.gates)
+        yield from gate_notes(attempt.gates)
     if attempt.comparison is not None:
         yield ""
         yield differences(attempt.comparison)
-    yield from done.notices
+    yield from map(wrapped, done.notices)
     if done.report:
         yield f"Report: {done.report['html']}"
 
@@ -102,10 +105,6 @@ def differences(comparison: Comparison) -> RenderableType:
         for row in (*comparison.per_type, comparison.micro)
     ]
     return console.table("", ("type", "candidate", "incumbent", "points", share, "support"), rows)
-
-
-def _gate(gate: Gate) -> tuple[object, ...]:
-    return gate.name, gate.target, gate.value, gate.status
 
 
 def _interval(low: float, high: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,10 @@ from loop.commands.invocation import Invocation, command
 if TYPE_CHECKING:
     from loop.report.files import ReportFiles
 
-Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
+Version = Annotated[
+    str | None,
+    typer.Argument(metavar="VERSION", help="A model's version, or the name of a report's folder.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +41,7 @@ def report(
         if show or latest:
             raise typer.BadParameter("--history goes with neither --open nor --latest")
         return _history(invocation, version)
+    from loop.report.catalogue import earlier_reports
     from loop.report.files import find_report, read_report
     from loop.report.page import page_of
 
@@ -49,22 +54,27 @@ def report(
         return 0
     from loop.commands.report_view import view
 
-    invocation.say(*view(found, page_of(found)), "", f"Page:     {files.html}", f"Markdown: {files.markdown}")
+    earlier = earlier_reports(files, invocation.settings.reports)
+    more = [f"{earlier:,} earlier report{'s' if earlier > 1 else ''} on this version."] if earlier else []
+    invocation.say(*view(found, page_of(found)), "", f"Page:     {files.html}", f"Markdown: {files.markdown}", *more)
     return 0
 
 
 def _history(invocation: Invocation, version: str | None) -> int:
     from loop.commands.report_view import history_view
+    from loop.report.catalogue import reports_on
     from loop.report.history import decisions
 
     with invocation.store.read() as session:
         known = [
             one for one in decisions(session, invocation.project.id) if version in (None, one.version, one.previous)
         ]
+    named = reports_on(known, invocation.settings.reports)
     if invocation.as_json:
-        invocation.answer({"decisions": known})
+        rows = [asdict(one) | {"report": name} for one, name in zip(known, named, strict=True)]
+        invocation.answer({"decisions": rows})
     elif known:
-        invocation.say(*history_view(known))
+        invocation.say(*history_view(known, named))
     else:
         invocation.say("Nothing was decided yet: `loop promote` judges the newest candidate.")
     return 0

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.markup import escape
 
 from loop import console
+from loop.commands.gate_view import wrapped
 from loop.commands.invocation import Invocation, command, who
 from ner.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from loop.label_studio_client import LabelStudioClient
     from loop.rollback import RolledBack
     from loop.withdrawn import Affected
 
+DEFAULT_REASON = "asked for on the command line"  # loop.report.rollback leaves it out of its sentences
 _SHOWN = 20
 
 
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def rollback(
     invocation: Invocation,
     to: Annotated[str | None, typer.Option(metavar="VERSION", help="Back to this one, not to the one before.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")] = "asked for on the command line",
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")] = DEFAULT_REASON,
     requeue: Annotated[
         bool, typer.Option("--requeue", help="Put the tasks annotated from withdrawn pre-labels back into the queue.")
     ] = False,
@@ -90,29 +91,31 @@ def _client(invocation: Invocation) -> tuple[LabelStudioClient | None, str | Non
         return None, str(error)
 
 
-def _lines(done: RolledBack, problem: str | None, *, linked: bool) -> list[str | Table]:
-    said: list[str | Table] = []
+def _lines(done: RolledBack, problem: str | None, *, linked: bool) -> list[RenderableType]:
+    if not linked and not done.affected:
+        return ["There is no Label Studio: nothing was pre-labelled there."]
+    said: list[RenderableType] = []
     if done.published is not None:
         sent = done.published
-        said.append(
-            f"{sent.created:,} predictions sent for {sent.open:,} open tasks; {sent.carried:,} carry theirs already."
-        )
+        told = f"{sent.created:,} predictions sent for {sent.open:,} open tasks; {sent.carried:,} carry theirs already."
+        said.append(wrapped(told))
     if problem and linked:
-        said.append(
+        told = (
             f"Warning: Label Studio is not up to date ({problem}); `loop run` or `loop publish` will see to its "
             f"predictions, and `loop rollback --to {done.version}` to the rest."
         )
+        said.append(wrapped(told))
     said += _about_affected(done)
     if done.requeued is not None:
-        said.append(f"{done.requeued:,} tasks are in the queue again.")
+        said.append(wrapped(f"{done.requeued:,} tasks are in the queue again."))
     return said
 
 
-def _about_affected(done: RolledBack) -> list[str | Table]:
+def _about_affected(done: RolledBack) -> list[RenderableType]:
     names = ", ".join(done.withdrawn)
     if not done.affected:
         told = "" if done.exact else ", as far as times tell"
-        return [f"No annotation was submitted on top of pre-labels of {names}{told}."]
+        return [wrapped(f"No annotation was submitted on top of pre-labels of {names}{told}.")]
     risky = sum(item.unchanged is True for item in done.affected)
     how = "" if done.exact else ", estimated from times"
     title = f"{len(done.affected):,} annotations on top of pre-labels of {names}{how}; {risky:,} accepted unchanged:"

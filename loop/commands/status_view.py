@@ -11,13 +11,13 @@ from rich.table import Table
 
 from loop.console import bar, styled, table
 from loop.holdout import Sight
+from loop.report.history import DECISIONS
 from loop.status import DecisionStatus, LabelStatus, ModelStatus, Status
-from store.registry import DEFER, PROMOTE, PROMOTED, REJECT, RETIRED, ROLLBACK, TRAINING
+from store.registry import PROMOTED, RETIRED, TRAINING
 from store.scores import TypeScore
 
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
 _STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
-_DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", DEFER: "put off", ROLLBACK: "rolled back to"}
 
 
 def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
@@ -128,14 +128,16 @@ def _model(model: ModelStatus | None, now: datetime) -> str:
         scored = "not judged yet: the holdout has no gold entity"
     else:
         scored = f"micro-F1 {micro.f1:.3f} on the holdout"
-    return f"[bold]{escape(model.version)}[/], {scored}, trained {_age(model.trained_at, now)}"
+    forced = ", by force" if model.forced else ""
+    return f"[bold]{escape(model.version)}[/]{forced}, {scored}, trained {_age(model.trained_at, now)}"
 
 
 def _decision(decision: DecisionStatus | None, now: datetime) -> str:
     if decision is None:
         return "never"
-    what = _DECISIONS.get(decision.action, decision.action)
-    return f"{what} {decision.version}, {_age(decision.at, now)}: {escape(decision.reason)}"
+    what = DECISIONS.get(decision.action, decision.action)
+    forced = " by force" if decision.forced else ""
+    return f"{what} {decision.version}{forced}, {_age(decision.at, now)}: {escape(decision.reason)}"
 
 
 def _named(states: Mapping[str, int]) -> dict[str, int]:

@@ -7,9 +7,10 @@ what was not measured is null. Keys are only ever added within a format.
     verdict      headline; sentences (two)
     gates        name, kind, target, value, status, note
     contract     name, expected, found, holds
-    metadata     candidate, incumbent (see `loop.report.metadata`), command, judged_seconds, machine
+    metadata     candidate, incumbent (see `loop.report.metadata`), command, retraining, judged_seconds, machine
     data         splits, types, minimum, recommended, trained, annotators, ... (see `loop.report.data`)
-    results      documents, entities, against, rows (per type, micro, macro), delta, confidence, p_value, ...
+    results      documents (texts), groups (what the test counts), entities, against, rows (per type, micro, macro),
+                 delta, confidence, p_value, ...
     history      version, at, action, f1, epoch, this: each version in service so far, and this attempt
     errors       per_type, matrix, costliest, confusions, examples, total
     efficiency   speeds, memory_mb, bundle_mb, parameters, reference_error; null where nothing was timed
@@ -18,7 +19,7 @@ what was not measured is null. Keys are only ever added within a format.
     robustness   name, micro_f1, per_type, documents, changed; the first row is the texts as they are
     ledger       look, alpha_left, looks_left, spent, rotation, forced
     power        alpha, detectable, wanted, documents, documents_needed
-    risks, limits, next_steps    topic, text, figures
+    findings, risks, limits, next_steps    topic, text, figures
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from loop.attempt import Attempt
 from loop.report.data import data
 from loop.report.history import decisions
 from loop.report.ledger import history, ledger
+from loop.report.limits import limits, power, risks
 from loop.report.metadata import metadata
-from loop.report.next_steps import limits, next_steps, power, risks
+from loop.report.next_steps import findings, next_steps
 from loop.report.scoring import agreement, errors, quantisation, results
 from loop.report.verdict import verdict
 from loop.report.wording import storable
@@ -86,6 +88,7 @@ def report_of(attempt: Attempt, store: Store, settings: Yardsticks) -> Report:
         }
     report["history"] = history(attempt, known, _micro_f1(report["results"]))
     report["power"] = power(report, settings.promotion.wanted)
+    report["findings"] = findings(report)
     report["risks"] = risks(report, attempt.risks)
     report["limits"] = limits(report)
     report["next_steps"] = next_steps(report)

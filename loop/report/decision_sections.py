@@ -7,10 +7,17 @@ from typing import Any
 
 from loop.gates import PASS
 from loop.report.blocks import Block, Command, Facts, Items, Section, Status, Table, Words, some
+from loop.report.next_steps import recommended
 from loop.report.wording import NOTHING, chance, duration, moment, number_of, share, size, value, whole
 
 MOST_ROWS = 100
 _SHOWN_HASH = 16
+_ENTRIES = (
+    ("findings", "Findings"),
+    ("risks", "Risks"),
+    ("limits", "Limits of these figures"),
+    ("next_steps", "Next steps"),
+)
 
 
 def gates(report: dict[str, Any]) -> Section:
@@ -40,7 +47,7 @@ def metadata(report: dict[str, Any]) -> Section:
     """Both models, side by side, and how to make the attempt again."""
     found = report["metadata"]
     candidate, incumbent = found["candidate"] or {}, found["incumbent"] or {}
-    blocks: list[Block] = [Command("This command makes the attempt again:", found["command"])]
+    blocks: list[Block] = [Command("The command that was given:", found["command"]), *_retraining(found)]
     rows = tuple(_origins(candidate, incumbent))
     names = ("", candidate.get("version", report["version"]), incumbent.get("version", "no incumbent"))
     if rows:
@@ -127,8 +134,8 @@ def outlook(report: dict[str, Any]) -> Section:
             ("documents needed for that", needed),
         )
         blocks.append(Facts("What this holdout can see", facts))
-    for key, caption in (("risks", "Risks"), ("limits", "Limits of these figures"), ("next_steps", "Next steps")):
-        entries, note = some([entry["text"] for entry in report[key]], MOST_ROWS, key.replace("_", " "))
+    for key, caption in _ENTRIES:
+        entries, note = some([entry["text"] for entry in report.get(key, ())], MOST_ROWS, key.replace("_", " "))
         texts = (*entries, *([note] if note else []))
         if texts:
             blocks.append(Items(caption, texts, numbered=key == "next_steps"))
@@ -142,6 +149,18 @@ def _recorded(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "forced because", report["because"]
     yield "by", report["who"]
     yield "at", moment(report["at"])
+
+
+def _retraining(found: dict[str, Any]) -> Iterator[Block]:
+    """What trains the candidate again: a version that was decided on is no candidate any more."""
+    again = found.get("retraining")
+    if not again:
+        return
+    parent, differing = again["parent"], again["settings"]
+    while_serving = f", while {parent} is in service" if parent else ""
+    yield Command(f"The candidate is trained again, as another version{while_serving}, by:", again["command"])
+    settings = f"With {differing} in loop.toml" if differing else "With the default settings"
+    yield Words(f"{settings}, on data of the fingerprint {_hash(again['data_fingerprint'])}.")
 
 
 def _origins(candidate: dict[str, Any], incumbent: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -175,7 +194,7 @@ def _split_row(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _type_counts(found: dict[str, Any]) -> Table:
     shown, note = some(found["types"], MOST_ROWS, "types")
-    minimum, recommended = whole(found["minimum"]), whole(found["recommended"])
+    minimum = whole(found["minimum"])
     rows = tuple(
         (
             row["name"],
@@ -188,7 +207,7 @@ def _type_counts(found: dict[str, Any]) -> Table:
         for row in shown
     )
     return Table(
-        f"Entities per type; the minimum is {minimum} to learn from, {recommended} are recommended",
+        f"Entities per type; the minimum is {minimum} to learn from, {recommended(found)}",
         ("type", "to learn from", "this model saw", "in the holdout", "status", "missing"),
         rows,
         frozenset({4}),

@@ -8,10 +8,14 @@ from loop.attempt import WEAK_VOTE
 from loop.error_analysis import BOUNDARY, ERRORS, MISSED, SPURIOUS, TYPE
 from loop.report.blocks import Block, Case, Cases, Facts, Picture, Section, Status, Table, Words, some
 from loop.report.decision_sections import MOST_ROWS
+from loop.report.history import decided
+from loop.report.next_steps import unseen_changes
 from loop.report.plots import MOST_TYPES, largest
 from loop.report.wording import (
     NOTHING,
+    documents_of,
     interval,
+    listed,
     number_of,
     points,
     quantity,
@@ -100,7 +104,7 @@ def efficiency(report: dict[str, Any]) -> Section:
             for row in (micro, *kept)
         )
         same = report["agreement"]
-        agreed = f"Both give the same spans on {same['same']:,} of {same['documents']:,} documents." if same else ""
+        agreed = f"Both give the same spans on {same['same']:,} of {same['documents']:,} texts." if same else ""
         caption = "What INT8 costs against FP32, in F1"
         columns = ("type", "support", "FP32", "INT8 as served", "change in points")
         blocks.append(Table(caption, columns, rows, strong=frozenset({0}), note=f"{agreed} {note}".strip()))
@@ -129,6 +133,9 @@ def robustness(report: dict[str, Any]) -> Section:
     columns = ("texts", "micro-F1", "change", *shown, "changed")
     said = f"F1 on {number_of(rows[0]['documents'], 'held-out text')} as they are and after each perturbation"
     picture = Picture("robustness", "Micro-F1 after each perturbation; the dashed line is the texts as they are.")
+    unseen = unseen_changes(rows)
+    if unseen:
+        note = f"{listed(unseen)}: the tokenizer does not see it: nothing can change. {note}".strip()
     return Section("robustness", "Robustness", (picture, Table(said, columns, table, note=note)))
 
 
@@ -137,36 +144,40 @@ def _scores(report: dict[str, Any], found: dict[str, Any]) -> Table:
     types, note = some([row for row in found["rows"] if row["name"] not in _AVERAGES], MOST_ROWS, "types")
     shown = [*types, *averages]
     compared = any(row["incumbent"] for row in shown)
-    columns: tuple[str, ...] = ("type", "support", "P", "R", "F1")
-    groups: tuple[tuple[str, int], ...] = (("", 2), (report["version"], 3))
-    if compared:
-        columns += ("P", "R", "F1", "points", "interval")
-        other = "the weak-label vote" if found["against"] == WEAK_VOTE else str(found["against"])
-        groups += ((other, 3), ("difference", 2))
-    if any(row["status"] for row in shown):
+    judged = any(row["status"] for row in shown)
+    columns: tuple[str, ...] = ("type", "support")
+    groups: tuple[tuple[str, int], ...] = (("", 2),)
+    if compared:  # before precision and recall: what a narrow screen shows
+        columns += ("points", "interval")
+        groups += (("difference", 2),)
+    if judged:
         columns += ("no worse",)
         groups += (("", 1),)
-    rows = tuple(_score_row(row, compared, len(columns)) for row in shown)
-    words = frozenset({len(columns) - 1}) if columns[-1] == "no worse" else frozenset[int]()
+    columns += ("F1", "P", "R")
+    groups += ((report["version"], 3),)
+    if compared:
+        columns += ("F1", "P", "R")
+        groups += (("the weak-label vote" if found["against"] == WEAK_VOTE else str(found["against"]), 3),)
+    rows = tuple(_score_row(row, compared, judged) for row in shown)
+    words = frozenset({columns.index("no worse")}) if judged else frozenset[int]()
     strong = frozenset(range(len(types), len(shown)))
-    where = (
-        f"{number_of(found['documents'], 'held-out document')}, {number_of(found['entities'], 'entity', 'entities')}"
-    )
+    where = f"{documents_of(found, 'held-out document')}, {number_of(found['entities'], 'entity', 'entities')}"
     caption = f"Strict precision, recall and F1 per type: {where}"
     return Table(caption, columns, rows, words, strong, groups, note)
 
 
-def _score_row(row: dict[str, Any], compared: bool, width: int) -> tuple[str | Status, ...]:
-    cells: list[str | Status] = [row["name"], whole(row["support"]), *_prf(row["candidate"])]
+def _score_row(row: dict[str, Any], compared: bool, judged: bool) -> tuple[str | Status, ...]:
+    cells: list[str | Status] = [row["name"], whole(row["support"])]
     if compared:
-        cells += [*_prf(row["incumbent"]), points(row["delta"]), interval(row["low"], row["high"])]
-    if len(cells) < width:
+        cells += [points(row["delta"]), interval(row["low"], row["high"])]
+    if judged:
         cells.append(Status(row["status"]) if row["status"] else "")
-    return tuple(cells)
+    cells += _fpr(row["candidate"])
+    return (*cells, *_fpr(row["incumbent"])) if compared else tuple(cells)
 
 
-def _prf(side: dict[str, Any] | None) -> list[str]:
-    return [score(side[key]) if side else NOTHING for key in ("precision", "recall", "f1")]
+def _fpr(side: dict[str, Any] | None) -> list[str]:
+    return [score(side[key]) if side else NOTHING for key in ("f1", "precision", "recall")]
 
 
 def _method(found: dict[str, Any]) -> str:
@@ -186,11 +197,15 @@ def _history(report: dict[str, Any]) -> tuple[Block, ...]:
         "Micro-F1 of every version that went into service, each on the holdout of its time. The last point is this "
         "attempt; a hollow one was not promoted. At a dashed line the holdout changed, and with it the documents."
     )
-    table = tuple((row["version"], row["at"][:10], row["action"], score(row["f1"])) for row in rows[-MOST_ROWS:])
+    table = tuple((row["version"], row["at"][:10], _decided(row), score(row["f1"])) for row in rows[-MOST_ROWS:])
     columns = ("version", "date", "decision", "micro-F1")
     return Picture("history", caption), Table(
         "F1 over all promotions so far", columns, table, frozenset({1, 2}), pictured="history"
     )
+
+
+def _decided(row: dict[str, Any]) -> str:
+    return decided(row["action"], forced=row.get("forced", False))
 
 
 def _matrix(matrix: dict[str, Any]) -> tuple[Block, ...]:

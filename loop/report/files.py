@@ -99,8 +99,13 @@ def read_report(files: ReportFiles) -> dict[str, Any]:
 
 
 def find_report(reports: Path, version: str | None = None) -> ReportFiles:
-    """The latest report on `version`, else the latest of all by the time it was decided; NotFoundError without one."""
-    known = [(number, files) for name, number, files in _kept(reports) if version in (None, name)]
+    """The latest report on `version`, else the latest of all by the time it was decided; NotFoundError without one.
+
+    A folder's name in place of a version names that very report.
+    """
+    known = [(number, files) for name, number, files in kept_reports(reports) if version in (None, name)]
+    if not known:
+        known = [(number, files) for _, number, files in kept_reports(reports) if files.folder.name == version]
     if not known:
         raise NotFoundError(
             "a report is written at every attempt at a promotion, and at every rollback",
@@ -120,7 +125,7 @@ def _decided(files: ReportFiles) -> str:
         return ""
 
 
-def _kept(reports: Path) -> Iterator[tuple[str, int, ReportFiles]]:
+def kept_reports(reports: Path) -> Iterator[tuple[str, int, ReportFiles]]:
     """(version, number, files) of every report."""
     for folder in sorted(reports.iterdir()) if reports.is_dir() else ():
         found = _FOLDER.fullmatch(folder.name)
@@ -129,12 +134,12 @@ def _kept(reports: Path) -> Iterator[tuple[str, int, ReportFiles]]:
 
 
 def _versions(reports: Path) -> str:
-    return ", ".join(dict.fromkeys(version for version, _, _ in _kept(reports))) or "none"
+    return ", ".join(dict.fromkeys(version for version, _, _ in kept_reports(reports))) or "none"
 
 
 def _moved(draft: Path, reports: Path, version: str) -> Path:
     """Renamed to the next free number; another process may take it first."""
-    number = max((known for name, known, _ in _kept(reports) if name == version), default=0)
+    number = max((known for name, known, _ in kept_reports(reports) if name == version), default=0)
     while True:
         number += 1
         folder = reports / f"{version}-{number:02d}"

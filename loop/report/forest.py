@@ -10,6 +10,7 @@ from loop.report.drawing import ROW, WIDE, beside, dot, named, over
 from loop.report.svg import ACCENT, BAD, GOOD, MUTED, OPEN, new_figure
 from loop.report.wording import points
 
+_FARTHEST = 0.3
 _MARKS = {PASS: ("o", GOOD), FAIL: ("X", BAD), INSUFFICIENT: ("D", OPEN)}
 
 
@@ -19,15 +20,15 @@ def draw_forest(rows: Sequence[dict[str, Any]], delta: float, width: int) -> Any
     height = ROW * len(rows) + 54
     figure, axes = new_figure(width, height)
     axes.set_position((names / width, 34 / height, 1 - (names + figures + 12) / width, 1 - 48 / height))
-    reach = _reach(rows, delta)
-    axes.set_xlim(-reach, reach)
+    farthest = reach(rows, delta)
+    axes.set_xlim(-farthest, farthest)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.axvline(0, color=MUTED, linewidth=1.1, zorder=1)
     axes.axvline(-delta, color=BAD, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
     for place, row in enumerate(rows):
         marker, colour = _MARKS.get(row["status"] or "", ("s", ACCENT))
-        _interval(axes, place, row, reach, colour)
-        if abs(row["delta"]) <= reach:
+        _interval(axes, place, row, farthest, colour)
+        if abs(row["delta"]) <= farthest:
             axes.plot(row["delta"], place, **dot(colour, marker == "D", 8, marker))
         bold = "bold" if row["name"] == "micro" else "normal"
         beside(axes, -14, place, named(row["name"], width), ha="right", fontweight=bold)
@@ -51,15 +52,19 @@ def _interval(axes: Any, place: int, row: dict[str, Any], reach: float, colour: 
         axes.plot(-reach, place, marker="<", color=colour, markersize=7, clip_on=False, zorder=3)
     if row["high"] > reach:
         axes.plot(reach, place, marker=">", color=colour, markersize=7, clip_on=False, zorder=3)
-    if row["lower"] is not None and abs(row["lower"]) < reach:
+    if row["name"] != "micro" and row["lower"] is not None and abs(row["lower"]) < reach:
         axes.plot([row["lower"]] * 2, [place - 0.17, place + 0.17], color=colour, linewidth=1.8, zorder=2)
 
 
-def _reach(rows: Sequence[dict[str, Any]], delta: float) -> float:
-    """Half the width of the axis: as wide as the intervals on which something was decided, and twice the margin."""
+def reach(rows: Sequence[dict[str, Any]], delta: float) -> float:
+    """Half the width of the axis: as wide as the intervals on which something was decided, and twice the margin.
+
+    Every difference and every bound that is held against the margin lies on it, unless it is larger than 30 points.
+    """
     told = [row for row in rows if row["status"] != INSUFFICIENT] or rows
-    widest = max(max(abs(row["low"]), abs(row["high"])) for row in told)
-    return float(min(1.0, max(widest * 1.1, 2 * delta)))
+    ends = [abs(row[key]) for row in told for key in ("low", "high")]
+    ends += [abs(row[key]) for row in rows for key in ("delta", "lower") if row[key] is not None]
+    return float(min(_FARTHEST, max(*ends, 2 * delta / 1.1) * 1.1))
 
 
 def _locator(ticks: int) -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from store.registry import PROMOTE, ROLLBACK, promotions
+from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED
+from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, promotions
 from store.schema import HOLDOUT, Promotion
 from store.scores import scores
 
+DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", DEFER: "put off", ROLLBACK: "rolled back to"}
 _MICRO = "micro"
 
 
@@ -20,7 +22,8 @@ _MICRO = "micro"
 class PastDecision:
     """One row of the history. f1: micro-F1 (0..1) of `version` as measured for the decision, else last on the holdout.
 
-    difference: to the model in service then. epoch and look: which holdout, and which look at it.
+    difference: to the model in service then. epoch and look: which holdout, and which look at it. because: why it was
+    forced. failed, unjudged: the gates that stood in the way, and those for which there was too little gold.
     """
 
     at: datetime
@@ -36,6 +39,21 @@ class PastDecision:
     alpha: float | None
     epoch: int | None
     look: int | None
+    because: str | None = None
+    failed: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
+
+    @property
+    def decided(self) -> str:
+        """What was decided, in the words of `loop status`."""
+        return decided(self.action, forced=self.forced)
+
+
+def decided(action: str, *, forced: bool) -> str:
+    """What was decided, in the words of `loop status`."""
+    if forced and action == PROMOTE:
+        return "promoted by force"
+    return DECISIONS.get(action, action)
 
 
 def decisions(session: Session, project_id: int) -> list[PastDecision]:
@@ -65,7 +83,20 @@ def _read(session: Session, decision: Promotion) -> PastDecision:
         alpha=_first(figures, ("alpha",), ("look", "alpha")),
         epoch=_whole(_first(figures, ("epoch",), ("look", "epoch"))),
         look=_whole(_first(figures, ("look",), ("look", "number"))),
+        because=_words(figures.get("because")),
+        failed=_gates(figures, FAIL, NOT_MEASURED),
+        unjudged=_gates(figures, INSUFFICIENT),
     )
+
+
+def _words(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _gates(figures: Mapping[str, Any], *statuses: str) -> tuple[str, ...]:
+    gates = figures.get("gates")
+    known = [gate for gate in gates if isinstance(gate, Mapping)] if isinstance(gates, list) else []
+    return tuple(str(gate.get("name")) for gate in known if gate.get("status") in statuses)
 
 
 def _last_f1(session: Session, version: str) -> float | None:

@@ -37,7 +37,9 @@ def ledger(session: Session, project_id: int, attempt: Attempt, known: Sequence[
 def forced(known: Sequence[PastDecision]) -> list[dict[str, Any]]:
     """Every promotion by force so far: which, when, by whom and why."""
     return [
-        {"version": one.version, "at": _at(one.at), "who": one.who, "reason": one.reason} for one in known if one.forced
+        {"version": one.version, "at": _at(one.at), "who": one.who, "reason": one.because or one.reason}
+        for one in known
+        if one.forced
     ]
 
 
@@ -48,13 +50,14 @@ def history(attempt: Attempt, known: Sequence[PastDecision], f1: float | None) -
     """
     recorded = own(attempt, known)
     rows = [
-        _point(one.version, one.at, one.action, one.f1, one.epoch)
+        _point(one.version, one.at, one.action, one.f1, one.epoch) | {"forced": one.forced}
         for one in known
         if is_in_service(one) and one is not recorded
     ]
     epoch = attempt.look.epoch if attempt.look else None
     action = "promote" if attempt.outcome in (PROMOTED, FORCED) else "reject"
-    return [*rows, _point(attempt.version, attempt.at, action, f1, epoch) | {"this": True}]
+    this = {"this": True, "forced": attempt.outcome == FORCED}
+    return [*rows, _point(attempt.version, attempt.at, action, f1, epoch) | this]
 
 
 def own(attempt: Attempt, known: Sequence[PastDecision]) -> PastDecision | None:

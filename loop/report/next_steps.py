@@ -1,69 +1,33 @@
-"""The limits of an attempt and what to do next, derived from its figures: what the figures do not say is not written.
-
-Every entry has a topic, a sentence, and the figures that it stands on.
-"""
+"""What was found and what to do next, derived from an attempt's figures: what they do not say is not written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from loop.attempt import DEFERRED, REFUSED
 from loop.error_analysis import BOUNDARY, MISSED, SPURIOUS
-from loop.gates import INSUFFICIENT
-from loop.report.wording import chance, listed, number_of, points, share, size, whole
-from loop.significance import detectable_difference, documents_needed
+from loop.gates import FAIL, FILE, INSUFFICIENT, NOT_MEASURED, SIGNIFICANCE
+from loop.inferiority import NON_INFERIORITY
+from loop.report.limits import Entry, entry, is_type
+from loop.report.verdict import no_target
+from loop.report.wording import listed, number_of, points, score, size, whole
 
-_ONE_SEED = 0.01  # F1: what a change of the seed alone may do (Reimers and Gurevych 2017)
-_MOSTLY = 0.9  # of the gold, by one person
-_NOTICEABLE = 0.01  # F1 that INT8 costs
+_NOTICEABLE = 0.01  # F1 that INT8 costs, or that a type lost
 _FRAGILE = 0.05  # F1 that a perturbation costs
 _WEAKEST, _COSTLIEST = 5, 3
 _FEW_LOOKS = 2
-_NO_CHANCE = 1e-9
-Entry = dict[str, Any]
-
-
-def power(report: dict[str, Any], wanted: float) -> dict[str, Any] | None:
-    """What the holdout can show: the smallest difference it finds in four cases of five, and what `wanted` needs."""
-    look, results = report["ledger"]["look"], report["results"]
-    micro = next((row for row in results["rows"] if row["name"] == "micro"), None)
-    if micro is None or micro["standard_error"] is None or look is None or not 0 < look["alpha"] < 1:
-        return None
-    detectable = detectable_difference(micro["standard_error"], look["alpha"])
-    needed = documents_needed(results["documents"], detectable, wanted) if detectable > _NO_CHANCE else None
-    return {
-        "alpha": look["alpha"],
-        "detectable": max(0.0, detectable),
-        "wanted": wanted,
-        "documents": results["documents"],
-        "documents_needed": needed,
-    }
-
-
-def risks(report: dict[str, Any], given: tuple[str, ...]) -> list[Entry]:
-    """What the decision could not rule out: the attempt's own risks, and the gates that too little gold left open."""
-    return [_entry("risk", text) for text in given] + [
-        _entry("too little gold", f"{gate['name']}: {gate['note'] or 'too little gold to tell'}. This is no pass.")
-        for gate in report["gates"]
-        if gate["status"] == INSUFFICIENT and not any(text.startswith(gate["name"]) for text in given)
-    ]
-
-
-def limits(report: dict[str, Any]) -> list[Entry]:
-    """What the figures cannot say."""
-    return [
-        *_of_the_comparison(report),
-        *_of_the_holdout(report),
-        *_of_the_gold(report),
-        *_of_the_measurements(report),
-    ]
+_NOT_WORSE = " is not worse"
 
 
 def next_steps(report: dict[str, Any]) -> list[Entry]:
-    """What would help most, in order: labels, confusions, the holdout, the file, the texts."""
+    """What would help most: first what blocked, then what is open, what lost, labels, holdout, file, texts, looks."""
     return [
+        *_no_target(report),
+        *_blocked(report),
+        *_open(report),
+        *_lost(report),
         *_labels(report),
-        *_confusions(report),
         *_holdout(report),
         *_quantisation(report),
         *_robustness(report),
@@ -71,85 +35,136 @@ def next_steps(report: dict[str, Any]) -> list[Entry]:
     ]
 
 
-def _of_the_comparison(report: dict[str, Any]) -> Iterator[Entry]:
-    results = report["results"]
-    if not results["documents"]:
-        yield _entry("no figures", "No held-out document was looked at: this report holds no figure of quality.")
-        return
-    if results["against"] is None:
-        yield _entry("no comparison", "The candidate was compared with no other model: only the targets judged it.")
-    micro = next((row for row in results["rows"] if row["name"] == "micro"), None)
-    if micro and micro["delta"] is not None and 0 < abs(micro["delta"]) < _ONE_SEED:
+def findings(report: dict[str, Any]) -> list[Entry]:
+    """The confusions that cost most, and perturbations that cannot change anything."""
+    return [*_confusions(report), *_unseen(report)]
+
+
+def unseen_changes(rows: list[dict[str, Any]]) -> list[str]:
+    """Perturbations that changed texts and not a single figure: the tokenizer makes the same of both."""
+    if not rows:
+        return []
+    base = rows[0]
+    return [
+        row["name"]
+        for row in rows[1:]
+        if row["changed"] and (row["micro_f1"], row["per_type"]) == (base["micro_f1"], base["per_type"])
+    ]
+
+
+def _no_target(report: dict[str, Any]) -> Iterator[Entry]:
+    if no_target(report):
         text = (
-            f"The difference of {points(micro['delta'])} points is of the size that another seed makes; "
-            "each model was trained once."
+            'Set `[gates] f1` or `[promotion] first_model = "weak vote"` in loop.toml, so that something judges '
+            "quality."
         )
-        yield _entry("one seed", text, delta=micro["delta"])
+        yield entry("no target", text)
 
 
-def _of_the_holdout(report: dict[str, Any]) -> Iterator[Entry]:
+def _blocked(report: dict[str, Any]) -> Iterator[Entry]:
+    if report["outcome"] in (DEFERRED, REFUSED):
+        text = "Train another candidate: this one's files are not what they have to be, and it can never serve."
+        if report["outcome"] == DEFERRED:
+            text = f"See to what it waits for, and run `loop promote` again: {report['reason']}"
+        yield entry("blocked", text)
+    for gate in report["gates"]:
+        if gate["status"] in (FAIL, NOT_MEASURED):
+            yield entry("blocked", _way_past(report, gate), gate=gate["name"], status=gate["status"])
+
+
+def _way_past(report: dict[str, Any], gate: dict[str, Any]) -> str:
+    """What would let a later candidate pass a gate that stood in the way."""
+    name, value, note = gate["name"], gate["value"], f" ({gate['note']})" if gate["note"] else ""
+    if gate["status"] == NOT_MEASURED:
+        return f"{name} was not measured, and so blocked{note}: measure it, or take its target out."
+    if gate["kind"] == FILE:
+        return f"{name} failed, with {value}{note}: export again before anything else."
+    if gate["kind"] == NON_INFERIORITY:
+        kind = name.removesuffix(_NOT_WORSE)
+        return f"{kind} blocked, with {value}{note}: {_errors_of(report, kind)}."
+    if gate["kind"] == SIGNIFICANCE:
+        return f"{name} blocked, with {value}{note}: {_larger(report)}"
+    return f"{name} blocked: {value}, where {gate['target']} is asked{note}."
+
+
+def _larger(report: dict[str, Any]) -> str:
+    micro = next((row for row in report["results"]["rows"] if row["name"] == "micro"), None)
+    if micro is None or micro["delta"] is None or micro["delta"] <= 0:
+        return "train a better candidate; a further look at this one would not help."
     found = report["power"]
-    if found and found["detectable"] > found["wanted"]:
-        text = (
-            f"The holdout of {whole(found['documents'])} documents finds a true difference of "
-            f"{size(found['detectable'])} in four cases of five, at alpha {chance(found['alpha'])}; "
-            f"{size(found['wanted'])} are wanted."
-        )
-        yield _entry("holdout too small", text, **found)
-    unseen = [row["name"] for row in report["results"]["rows"] if not row["support"] and _is_type(row)]
-    if unseen:
-        text = f"Nothing is known of {listed(unseen)}: no gold entity of {_them(unseen)} is in the holdout."
-        yield _entry("types without gold", text, types=unseen)
+    if found and found["detectable"] > micro["delta"]:
+        return f"this holdout finds {size(found['detectable'])} and more; enlarge it, or make a larger difference."
+    return "train a candidate that makes a larger difference."
 
 
-def _of_the_gold(report: dict[str, Any]) -> Iterator[Entry]:
-    data = report["data"]
-    total = sum(person["documents"] for person in data["annotators"])
-    most = max(data["annotators"], key=lambda person: person["documents"], default=None)
-    if most and total and most["documents"] / total >= _MOSTLY:
-        who = most["who"] or "one unnamed source"
-        part = most["documents"] / total
-        text = f"{share(round(part, 2))} of the gold documents are by {who}: how far people agree is not measured."
-        yield _entry("one annotator", text, who=most["who"], share=part)
-    if data["disagreements"]:
-        count = number_of(data["disagreements"], "document")
-        yield _entry("disagreement", f"Annotators disagree on {count}; of each, one annotation counts as gold.")
-    trained = data["trained"]
-    if sum(trained["weak"].values()) and not sum(trained["gold"].values()):
-        yield _entry(
-            "weak labels", "The candidate learned from weak labels alone; no person's label was in its training."
-        )
+def _errors_of(report: dict[str, Any], kind: str) -> str:
+    row = next((one for one in report["errors"]["per_type"] if one["type"] == kind), None)
+    if row is None:
+        return "look at its errors"
+    names = (("missed", "missed"), ("boundary", "with wrong bounds"), ("mistyped", "of the wrong type"))
+    told = [f"{whole(row[key])} {words}" for key, words in (*names, ("spurious", "spurious")) if row[key]]
+    return f"look at its errors, {listed(told)}" if told else "it has no error on this holdout"
 
 
-def _of_the_measurements(report: dict[str, Any]) -> Iterator[Entry]:
-    efficiency = report["efficiency"]
-    if efficiency and efficiency["reference_error"]:
-        yield _entry("no FP32", f"What INT8 costs is not known: {efficiency['reference_error']}")
-    robustness = report["robustness"]
-    if robustness and robustness[0]["documents"] < report["results"]["documents"]:
-        few, all_of_them = whole(robustness[0]["documents"]), whole(report["results"]["documents"])
-        yield _entry("robustness", f"Robustness was measured on {few} of the {all_of_them} held-out documents.")
+def _open(report: dict[str, Any]) -> Iterator[Entry]:
+    """All gates that could not be judged, in one step."""
+    gates = [gate for gate in report["gates"] if gate["status"] == INSUFFICIENT]
+    if not gates:
+        return
+    supports = {row["name"]: row["support"] for row in report["results"]["rows"]}
+    told = []
+    for gate in gates[:_WEAKEST]:
+        kind = gate["name"].removesuffix(_NOT_WORSE)
+        there = f"{whole(supports[kind])} there; " if kind in supports else ""
+        told.append(f"{kind} ({there}{gate['note'] or 'too little gold'})")
+    more = f"; and {len(gates) - _WEAKEST:,} more" if len(gates) > _WEAKEST else ""
+    text = f"Label held-out texts with entities of what could not be judged: {'; '.join(told)}{more}."
+    yield entry("too little gold", text, gates=[gate["name"] for gate in gates])
+
+
+def _lost(report: dict[str, Any]) -> Iterator[Entry]:
+    """The type that lost most, unless a gate has named it already."""
+    rows = [row for row in report["results"]["rows"] if is_type(row) and row["support"] and row["delta"] is not None]
+    worst = min(rows, key=lambda row: float(row["delta"]), default=None)
+    if worst is None or worst["delta"] > -_NOTICEABLE or worst["status"] == FAIL:
+        return
+    text = (
+        f"{worst['name']} lost most, {size(worst['delta'])} (from {score(worst['incumbent']['f1'])} to "
+        f"{score(worst['candidate']['f1'])} on {number_of(worst['support'], 'entity', 'entities')}): "
+        f"{_errors_of(report, worst['name'])}."
+    )
+    yield entry("lost", text, type=worst["name"], delta=worst["delta"])
 
 
 def _labels(report: dict[str, Any]) -> Iterator[Entry]:
-    """The types short of labels, the farthest from the minimum first, then by F1."""
+    """The types short of labels in one step, the farthest from the minimum first, then by F1."""
     scores = {row["name"]: row for row in report["results"]["rows"]}
     data = report["data"]
     short = [row for row in data["types"] if row["short_of_recommended"]]
+    if not short:
+        return
     short.sort(key=lambda row: (-row["short_of_minimum"], _f1(scores, row["name"]), row["labels"]))
-    for row in short[:_WEAKEST]:
-        missing, aim = row["short_of_minimum"], "the minimum"
-        if not missing:
-            missing, aim = row["short_of_recommended"], "what is recommended"
-        text = (
-            f"Label more {row['name']}: {number_of(row['labels'], 'label')}, {whole(missing)} short of {aim}"
-            f"{_how_good(scores.get(row['name']))}."
-        )
-        yield _entry("labels", text, type=row["name"], labels=row["labels"], missing=missing)
-    if len(short) > _WEAKEST:
-        yield _entry(
-            "labels", f"{number_of(len(short) - _WEAKEST, 'more type')} fall short; the table of data has them."
-        )
+    told = [f"{row['name']} ({_shortage(row, scores.get(row['name']))})" for row in short[:_WEAKEST]]
+    more = f"; and {len(short) - _WEAKEST:,} more, which the table of data has" if len(short) > _WEAKEST else ""
+    text = (
+        f"Label more to learn from: {'; '.join(told)}{more}. The minimum is {whole(data['minimum'])}; "
+        f"{recommended(data)}."
+    )
+    missing = {row["name"]: row["short_of_minimum"] or row["short_of_recommended"] for row in short}
+    yield entry("labels", text, missing=missing)
+
+
+def recommended(data: dict[str, Any]) -> str:
+    """`200 recommended (four times the minimum, a rule of thumb)`."""
+    return f"{whole(data['recommended'])} recommended (four times the minimum, a rule of thumb)"
+
+
+def _shortage(row: dict[str, Any], scored: dict[str, Any] | None) -> str:
+    missing, aim = row["short_of_minimum"], "the minimum"
+    if not missing:
+        missing, aim = row["short_of_recommended"], "what is recommended"
+    good = "" if scored is None or not scored["support"] else f", F1 {score(scored['candidate']['f1'])}"
+    return f"{number_of(row['labels'], 'label')}, {whole(missing)} short of {aim}{good}"
 
 
 def _confusions(report: dict[str, Any]) -> Iterator[Entry]:
@@ -160,25 +175,49 @@ def _confusions(report: dict[str, Any]) -> Iterator[Entry]:
             f"{_sentence(one)} {number_of(one['count'], 'time')}: without that, micro-F1 would be "
             f"{size(one['cost'])} higher."
         )
-        yield _entry("confusion", text, **one)
+        yield entry("confusion", text, **one)
+
+
+def _unseen(report: dict[str, Any]) -> Iterator[Entry]:
+    names = unseen_changes(report["robustness"])
+    if names:
+        text = f"Of {listed(names)}, the tokenizer does not see it: nothing can change."
+        yield entry("robustness", text, perturbations=names)
 
 
 def _holdout(report: dict[str, Any]) -> Iterator[Entry]:
+    """What labelling the rest of the holdout would bring; a standard error falls with the root of the documents."""
     found = report["power"]
-    if found and found["documents_needed"] and found["documents_needed"] > found["documents"]:
-        more = found["documents_needed"] - found["documents"]
+    if not found or not found["documents_needed"] or found["documents_needed"] <= found["documents"]:
+        return
+    more = found["documents_needed"] - found["documents"]
+    splits = {row["split"]: row for row in report["data"]["splits"]}
+    texts = report["results"]["documents"]
+    in_each = texts / found["documents"]  # texts of a document; what is open is counted in texts
+    waiting = max(0, splits["holdout"]["documents"] - max(splits["holdout"]["labelled"], texts))
+    pool = int(splits["pool"]["documents"] / in_each)
+    opened = int(waiting / in_each)
+    rest = more - opened
+    need = f"{size(found['wanted'])} take {number_of(more, 'document')} more than it has now"
+    if rest > pool:
+        need = f"{size(found['wanted'])} take {number_of(rest - pool, 'document')} more than this pool has: import more"
+    elif rest > 0:
+        need += f"; the pool has {number_of(pool, 'document')} to draw a larger one from"
+    text = f"No held-out document is open to be labelled; {need}."
+    if opened:
+        then = found["detectable"] * (found["documents"] / (found["documents"] + opened)) ** 0.5
         text = (
-            f"To see {size(found['wanted'])}, the holdout needs {whole(found['documents_needed'])} "
-            f"documents, {whole(more)} more than it has: label its open tasks, or raise its share for the next one."
+            f"{number_of(opened, 'open held-out document')} would bring it from {points(found['detectable'])[1:]} to "
+            f"about {size(then)}, once labelled; {need}."
         )
-        yield _entry("holdout", text, more=more)
+    yield entry("holdout", f"The holdout: {text[0].lower() + text[1:]}", more=more, open=opened, pool=pool)
 
 
 def _quantisation(report: dict[str, Any]) -> Iterator[Entry]:
     lossy = [row for row in report["quantisation"] if row["loss"] >= _NOTICEABLE and row["support"]]
     if lossy:
         named = [f"{row['name']} {points(-row['loss'])}" for row in sorted(lossy, key=lambda row: -row["loss"])]
-        yield _entry(
+        yield entry(
             "INT8", f"INT8 costs F1: {listed(named)} points against FP32. Look at the export before more labels."
         )
 
@@ -190,8 +229,10 @@ def _robustness(report: dict[str, Any]) -> Iterator[Entry]:
     worst = min(rows[1:], key=lambda row: float(row["micro_f1"]))
     loss = rows[0]["micro_f1"] - worst["micro_f1"]
     if loss >= _FRAGILE:
-        text = f"{worst['name']} costs {size(loss)} of micro-F1: label texts of that kind."
-        yield _entry("robustness", text, perturbation=worst["name"], loss=loss)
+        name = worst["name"][:1].upper() + worst["name"][1:]
+        verb = "cost" if name.endswith("s") else "costs"
+        text = f"{name} {verb} {size(loss)} of micro-F1: label texts of that kind."
+        yield entry("robustness", text, perturbation=worst["name"], loss=loss)
 
 
 def _looks(report: dict[str, Any]) -> Iterator[Entry]:
@@ -202,12 +243,12 @@ def _looks(report: dict[str, Any]) -> Iterator[Entry]:
     if rotation and rotation["epoch"] > ledger["look"]["epoch"]:
         drawn = number_of(rotation["drawn"] + rotation["carried"], "document")
         text = f"Label holdout {rotation['epoch']} first, {drawn}: until it has gold, nothing can be promoted by it."
-        yield _entry("looks", text, epoch=rotation["epoch"])
+        yield entry("looks", text, epoch=rotation["epoch"])
         return
     text = "The holdout is spent: the next attempt retires it into training and draws another one."
     if left:
         text = f"{number_of(left, 'look')} left at this holdout: promote what was worth training, not every training."
-    yield _entry("looks", text, left=left)
+    yield entry("looks", text, left=left)
 
 
 def _sentence(one: dict[str, Any]) -> str:
@@ -220,23 +261,5 @@ def _sentence(one: dict[str, Any]) -> str:
     return f"{one['gold']} is taken for {one['predicted']}"
 
 
-def _is_type(row: dict[str, Any]) -> bool:
-    return row["name"] not in ("micro", "macro")
-
-
-def _how_good(row: dict[str, Any] | None) -> str:
-    if row is None or not row["support"]:
-        return ""
-    return f"; its F1 is {row['candidate']['f1']:.3f} on {number_of(row['support'], 'entity', 'entities')}"
-
-
 def _f1(scores: dict[str, Any], name: str) -> float:
     return float(scores[name]["candidate"]["f1"]) if name in scores else 0.0
-
-
-def _them(names: list[str]) -> str:
-    return "it" if len(names) == 1 else "them"
-
-
-def _entry(topic: str, text: str, **figures: Any) -> Entry:
-    return {"topic": topic, "text": text, "figures": figures}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from loop.attempt import DEFERRED, FORCED, PROMOTED
-from loop.gates import PASS
+from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED, PASS
 from loop.report import decision_sections, figure_sections, rollback_sections
 from loop.report.blocks import Page, Tile
+from loop.report.undoing import undoing
 from loop.report.wording import chance, interval, moment, number_of, points, score, share
 
 _TONES = {PROMOTED: "good", FORCED: "bad", DEFERRED: "open"}
@@ -36,6 +37,7 @@ def page_of(report: dict[str, Any]) -> Page:
             figure_sections.robustness(report),
             decision_sections.ledger(report),
             decision_sections.outlook(report),
+            undoing(report),
         ),
         foot=f"Decided by {report['who']} at {moment(report['at'])}. report.json holds every figure.",
     )
@@ -60,6 +62,14 @@ def _notices(report: dict[str, Any]) -> list[str]:
     return said
 
 
+def _others(gates: list[dict[str, Any]]) -> str:
+    """What became of the gates that did not pass."""
+    failed = sum(gate["status"] in (FAIL, NOT_MEASURED) for gate in gates)
+    unjudged = sum(gate["status"] == INSUFFICIENT for gate in gates)
+    told = [f"{failed} failed"] if failed else []
+    return ", ".join([*told, f"{unjudged} could not be judged"] if unjudged else told)
+
+
 def _tiles(report: dict[str, Any]) -> list[Tile]:
     results, look, gates = report["results"], report["ledger"]["look"], report["gates"]
     micro = next((row for row in results["rows"] if row["name"] == "micro"), None)
@@ -76,7 +86,7 @@ def _tiles(report: dict[str, Any]) -> list[Tile]:
         tiles.append(Tile("p-value", chance(results["p_value"]), f"alpha {chance(look['alpha'])}" if look else ""))
     if gates:
         passed = sum(gate["status"] == PASS for gate in gates)
-        tiles.append(Tile("gates passed", f"{passed} of {len(gates)}", ""))
+        tiles.append(Tile("gates passed", f"{passed} of {len(gates)}", _others(gates)))
     if look:
         tiles.append(Tile("look", f"{look['number']} of {look['looks']}", f"holdout {look['epoch']}"))
     return tiles

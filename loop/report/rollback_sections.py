@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-from loop.report.blocks import Block, Facts, Page, Section, Table, Tile, Words, some
-from loop.report.wording import NOTHING, moment, number_of, points, score, value, whole
+from loop.report.blocks import Block, Facts, Items, Page, Section, Table, Tile, Words, some
+from loop.report.history import decided
+from loop.report.wording import NOTHING, listed, moment, number_of, points, score, value, whole
 
 _MOST = 300
 _AVERAGES = ("micro", "macro")
@@ -19,7 +21,7 @@ def page(report: dict[str, Any]) -> Page:
     back = report["models"][0]
     gone: dict[str, Any] = report["models"][1] if len(report["models"]) > 1 else {"version": NOTHING, "scores": []}
     return Page(
-        title=f"{gone['version']}: rolled back to {back['version']}",
+        title=_title(report, back, gone),
         over=f"{report['project']} · rollback report · {moment(report['at'])}",
         headline=report["verdict"]["headline"],
         tone="open",
@@ -30,9 +32,15 @@ def page(report: dict[str, Any]) -> Page:
             Tile("withdrawn", gone["version"], f"micro-F1 {_micro(gone)}"),
             Tile("annotations affected", whole(len(affected)), "" if report["exact"] else "an estimate"),
         ),
-        sections=(_decision(report), _scores(back, gone), _affected(report), _ledger(report)),
+        sections=(_decision(report), _scores(back, gone), _affected(report), _ledger(report), *_next_steps(report)),
         foot=f"Rolled back by {report['who']} at {moment(report['at'])}. report.json holds every figure.",
     )
+
+
+def _title(report: dict[str, Any], back: dict[str, Any], gone: dict[str, Any]) -> str:
+    if report["verdict"]["headline"] == "put back":
+        return f"{back['version']}: put back in place of {gone['version']}"
+    return f"{gone['version']}: rolled back to {back['version']}"
 
 
 def _notices(report: dict[str, Any]) -> list[str]:
@@ -47,7 +55,7 @@ def _notices(report: dict[str, Any]) -> list[str]:
 
 
 def _decision(report: dict[str, Any]) -> Section:
-    published = {None: "the project is in no Label Studio", True: "yes", False: "not yet"}[report["published"]]
+    published = {None: "there is no Label Studio", True: "yes", False: "not yet"}[report["published"]]
     queued = report["requeued"]
     facts = [
         ("in service again", report["version"]),
@@ -58,7 +66,28 @@ def _decision(report: dict[str, Any]) -> Section:
         ("open tasks have its predictions", published),
         ("affected tasks in the queue again", "not asked for" if queued is None else whole(queued)),
     ]
-    return Section("decision", "Decision", (Facts("What was done", tuple(facts)),))
+    return Section("decision", "Decision", (Facts("What was done", tuple(facts)), *_service(report)))
+
+
+def _service(report: dict[str, Any]) -> Iterator[Block]:
+    """How the withdrawn model had got into service."""
+    found = report.get("service")
+    if not found:
+        return
+    how = "by force" if found["forced"] else "as the gates allowed"
+    text = f"{found['version']} had been put into service {how}, by {found['who']}"
+    text += f", because: {found['because'].rstrip('.')}." if found["because"] else "."
+    if found["failed"]:
+        text += f" It had failed {listed(found['failed'])}."
+    if found["unjudged"]:
+        text += f" There had been too little gold for {listed(found['unjudged'])}."
+    yield Words(text)
+
+
+def _next_steps(report: dict[str, Any]) -> Iterator[Section]:
+    texts = tuple(one["text"] for one in report.get("next_steps", ()))
+    if texts:
+        yield Section("next", "Next steps", (Items("What is left to do", texts, numbered=True),))
 
 
 def _scores(back: dict[str, Any], gone: dict[str, Any]) -> Section:
@@ -70,7 +99,8 @@ def _scores(back: dict[str, Any], gone: dict[str, Any]) -> Section:
     shown, note = some(names, _MOST, "types")
     rows = tuple(_score_row(name, sides[0].get(name), sides[1].get(name)) for name in shown)
     strong = frozenset(index for index, name in enumerate(shown) if name in _AVERAGES)
-    note = f"Each as last measured, which may have been on another state of the holdout. {note}".strip()
+    way = f"The difference is {back['version']} minus {gone['version']}: above 0, the one that is back is better."
+    note = f"{way} Each as last measured, which may have been on another state of the holdout. {note}".strip()
     columns = ("type", "P", "R", "F1", "support", "P", "R", "F1", "support", "points")
     groups = (("", 1), (back["version"], 4), (gone["version"], 4), ("difference", 1))
     caption = "Strict precision, recall and F1 on the holdout"
@@ -89,7 +119,8 @@ def _affected(report: dict[str, Any]) -> Section:
     title = "Annotations made on the withdrawn pre-labels"
     found = report["affected"]
     if not found:
-        return Section("affected", title, (Words("There are none."),))
+        told = "There is no Label Studio: nothing was pre-labelled there."
+        return Section("affected", title, (Words(told if report["published"] is None else "There are none."),))
     blocks: list[Block] = []
     if not report["exact"]:
         blocks.append(Words("Label Studio was not asked: these are told from what the store knows, and an estimate."))
@@ -124,11 +155,18 @@ def _ledger(report: dict[str, Any]) -> Section:
         blocks.append(Words("No model of this project was ever promoted by force."))
     if report["history"]:
         latest = report["history"][-_MOST:]
-        decided = tuple(
-            (one["version"], moment(one["at"]), one["action"], score(one["f1"]), one["reason"]) for one in latest
+        past = tuple(
+            (
+                one["version"],
+                moment(one["at"]),
+                decided(one["action"], forced=one["forced"]),
+                score(one["f1"]),
+                one.get("because") or one["reason"],
+            )
+            for one in latest
         )
         columns = ("version", "when", "decision", "micro-F1", "reason")
-        blocks.append(Table("Every decision so far", columns, decided, frozenset({1, 2, 4})))
+        blocks.append(Table("Every decision so far", columns, past, frozenset({1, 2, 4})))
     return Section("ledger", "Ledger", tuple(blocks))
 
 

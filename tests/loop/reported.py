@@ -11,6 +11,7 @@ from loop.attempt import (
     DEFERRED,
     FORCED,
     PROMOTED,
+    REFUSED,
     REJECTED,
     Attempt,
     ContractCheck,
@@ -159,10 +160,16 @@ def deferred() -> Attempt:
     )
 
 
+def refused() -> Attempt:
+    """A candidate whose file is not what was trained."""
+    reason = "a bundle's files are what was trained: model.onnx has another SHA-256. Train again."
+    return replace(deferred(), outcome=REFUSED, incumbent="desk-0001", reason=reason)
+
+
 def first() -> Attempt:
     """A first model: no incumbent, no FP32 beside it, nothing timed."""
     documents = tuple(replace(item, incumbent=None, reference=None) for item in held_out(30))
-    gates = (Gate("micro-F1", "absolute", "at least 0.85", "0.871", PASS),)
+    gates = (Gate("micro: f1", "absolute", "at least 0.85", "0.871", PASS),)
     return replace(
         attempt(),
         documents=documents,
@@ -339,7 +346,7 @@ def _gates(comparison: object) -> tuple[Gate, ...]:
     micro = comparison.micro
     better = Gate("better than desk-0001", "significance", "p at most 0.005", f"p = {micro.p_value:.4f}", PASS)
     absolute = (
-        Gate("micro-F1", "absolute", "at least 0.850", f"{micro.new_f1:.3f}", PASS if micro.new_f1 > 0.85 else FAIL),
+        Gate("micro: f1", "absolute", "at least 0.850", f"{micro.new_f1:.3f}", PASS if micro.new_f1 > 0.85 else FAIL),
         Gate("latency", "absolute", "at most 100 ms", "11.8 ms", PASS),
         Gate("throughput", "absolute", "at least 100 documents/s", "142 documents/s", PASS),
     )

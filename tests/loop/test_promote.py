@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from loop.commands.invocation import who
 from loop.contract import WrongFileError
 from loop.decision import gates_of
 from loop.evaluating import evaluate_on_documents, evaluate_on_holdout
-from loop.holdout import still_deferred
+from loop.holdout import Sight, sight, still_deferred
 from loop.judging import JudgingError
 from loop.promote import promote_candidate
 from loop.promotion_settings import GateSettings
@@ -186,7 +187,7 @@ def test_a_type_with_too_little_gold_is_a_risk_and_no_pass(store: Store, desk: P
     attempt = promote_candidate(store, placed, desk, who="lead").attempt
     software = next(gate for gate in attempt.gates if gate.name == "SOFTWARE is not worse")
     assert software.status == "insufficient"
-    assert software.note == "about 99 gold entities would tell"
+    assert software.note == "the bound is met, but on too little gold to trust: about 99 entities are needed"
     assert any("SOFTWARE" in risk for risk in attempt.risks)
 
 
@@ -561,3 +562,26 @@ def test_a_model_that_went_into_service_during_the_evaluation_stops_the_promotio
     with store.read() as session:
         assert scores(session, second, "holdout") == []
     assert states(store, desk) == ["promoted", "candidate"]
+
+
+def test_status_says_what_the_holdout_can_see_by_one_model_and_then_by_two(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    def now() -> Sight:
+        with store.read() as session:
+            return sight(session, desk, placed.promotion)
+
+    assert (now().documents, now().entities, now().detectable) == (120, 120, None)
+    candidate(store, desk, placed, TWO)
+    promote_candidate(store, placed, desk, who="lead")
+    estimate = now()
+    assert estimate.estimated
+    assert estimate.detectable is not None
+    candidate(store, desk, placed, ALL)
+    figures = promote_candidate(store, placed, desk, who="lead").figures
+    measured = now()
+    assert not measured.estimated
+    # z(0.995) + z(0.8) standard errors
+    assert measured.detectable == pytest.approx((2.5758 + 0.8416) * figures["standard_error"], rel=1e-3)
+    assert measured.documents_for_wanted == math.ceil(120 * (measured.detectable / 0.02) ** 2)
+    assert (measured.spent, measured.looks, measured.alpha) == (2, 10, 0.005)

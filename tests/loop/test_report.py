@@ -15,9 +15,10 @@ from loop.gates import FAIL, INSUFFICIENT, Gate
 from loop.inferiority import NON_INFERIORITY
 from loop.report.content import FORMAT, plain, report_of
 from loop.report.history import decisions
+from loop.report.limits import limits
 from loop.report.rollback import report_of_rollback
 from store.projects import project_by_name
-from store.registry import promote
+from store.registry import model, promote
 from store.session import Store, open_store
 from tests.loop import reported
 from tests.loop.reported import AT, TYPES, Yardsticks, attempt, held_out, rolled_back
@@ -60,22 +61,25 @@ def test_a_promotion_says_by_how_much_and_with_what_certainty_and_what_is_open(s
     assert "95 % interval +" in first
     assert "against alpha 0.005" in first
     assert second == (
-        "It passed 5 of 9 gates and failed none; too little gold leaves 4 open, a risk and no pass: "
-        "SOFTWARE, OS, HARDWARE and VERSION."
+        "It passed 5 of 9 gates, failed none, and could not be judged on 4, a risk and no pass; "
+        "there is too little gold for SOFTWARE, OS, HARDWARE and VERSION."
     )
 
 
 def test_a_rejection_names_the_gates_that_failed(store: Store):
     made = report(store, reported.rejected())
     assert made["verdict"]["headline"] == "not promoted"
-    assert "It did not pass 2 of 9 gates: better than desk-0001 and micro-F1" in made["verdict"]["sentences"][1]
+    assert made["verdict"]["sentences"][1] == (
+        "It failed 3 of 9 gates and could not be judged on 3: it did not pass better than desk-0001, OS and micro: f1; "
+        "there is too little gold for SOFTWARE, HARDWARE and VERSION."
+    )
 
 
 def test_a_promotion_by_force_says_who_did_it_against_what_and_why(store: Store):
     made = report(store, reported.forced())
     assert made["verdict"]["headline"] == "promoted by force"
     assert made["verdict"]["sentences"][1] == (
-        "lead put it into service against 2 gates that it did not pass, because: "
+        "lead put it into service against 3 gates that it did not pass and 3 gates that could not be judged, because: "
         "the old one leaks passwords into the log."
     )
     assert [one["version"] for one in made["ledger"]["forced"]] == ["desk-0002"]
@@ -190,7 +194,9 @@ def test_a_candidate_that_was_not_promoted_is_in_the_history_as_such(store: Stor
 def test_earlier_promotions_by_force_stay_in_every_later_report(own_store: Store):
     with own_store.transaction() as tx:
         project = project_by_name(tx.session, "desk")
-        promote(tx, project.id, "desk-0002", reason="we must", who="boss", figures={}, force=True)
+        figures = {"because": "we must"}
+        reason = "Forced by boss, because: we must. Micro-F1 0.7 against 0.8."
+        promote(tx, project.id, "desk-0002", reason=reason, who="boss", figures=figures, force=True)
         tx.commit()
     (forced,) = report(own_store, attempt(version="desk-0001"))["ledger"]["forced"]
     assert (forced["version"], forced["who"], forced["reason"]) == ("desk-0002", "boss", "we must")
@@ -208,17 +214,90 @@ def test_a_spent_holdout_asks_for_labels_in_the_one_that_was_drawn(store: Store)
     assert "Label holdout 2 first, 135 documents" in texts(made, "next_steps")
 
 
-def test_next_steps_name_the_types_that_need_labels_farthest_from_the_minimum_first(store: Store):
-    labels = [one for one in report(store, attempt())["next_steps"] if one["topic"] == "labels"]
-    assert labels[0]["figures"] == {"type": "VERSION", "labels": 34, "missing": 16}
-    assert "34 labels, 16 short of the minimum" in labels[0]["text"]
+def test_one_step_names_all_types_that_need_labels_farthest_from_the_minimum_first(store: Store):
+    (labels,) = (one for one in report(store, attempt())["next_steps"] if one["topic"] == "labels")
+    assert next(iter(labels["figures"]["missing"].items())) == ("VERSION", 16)
+    assert "VERSION (34 labels, 16 short of the minimum, F1 0." in labels["text"]
+    assert labels["text"].endswith("200 recommended (four times the minimum, a rule of thumb).")
 
 
-def test_next_steps_name_the_confusions_that_cost_most_with_their_price(store: Store):
+def test_the_confusions_that_cost_most_are_findings_with_their_price_and_no_steps(store: Store):
     made = report(store, attempt())
-    named = [one["figures"] for one in made["next_steps"] if one["topic"] == "confusion"]
+    named = [one["figures"] for one in made["findings"] if one["topic"] == "confusion"]
     assert named == made["errors"]["costliest"][:3]
-    assert f"{100 * named[0]['cost']:.1f} points higher" in texts(made, "next_steps")
+    assert f"{100 * named[0]['cost']:.1f} points higher" in texts(made, "findings")
+    assert "confusion" not in {one["topic"] for one in made["next_steps"]}
+
+
+def test_next_steps_begin_with_what_blocked_then_what_is_open(store: Store):
+    topics = [one["topic"] for one in report(store, reported.rejected())["next_steps"]]
+    assert topics[:5] == ["blocked", "blocked", "blocked", "too little gold", "labels"]
+
+
+def test_a_first_model_without_a_target_was_judged_by_nothing_and_it_is_said_first(store: Store):
+    speed = Gate("latency, one text", "absolute", "at most 100 ms", "12 ms", "pass")
+    made = report(store, replace(reported.first(), gates=(speed,), risks=("the first model",)))
+    f1 = row(made, "micro")["candidate"]["f1"]
+    told = f"No target for quality is set: nothing judged whether {f1:.3f} is good enough."
+    assert made["verdict"]["sentences"][1].startswith(told)
+    assert made["risks"][0]["text"] == told
+    assert made["next_steps"][0]["text"].startswith("Set `[gates] f1` or")
+    assert "only the targets" not in texts(made, "limits")
+    assert "only the targets judged it" in texts(report(store, reported.first()), "limits")
+
+
+def test_the_candidate_is_trained_again_by_what_differs_from_the_defaults(own_store: Store):
+    again = report(own_store, attempt())["metadata"]["retraining"]
+    assert (again["command"], again["settings"], again["parent"]) == ("loop retrain", None, "desk-0001")
+    with own_store.transaction() as tx:
+        made = model(tx.session, "desk-0001")
+        made.settings = {**made.settings, "seed": 14, "epochs": 2, "encoder": "minilm"}
+        tx.commit()
+    again = report(own_store, attempt(version="desk-0001"))["metadata"]["retraining"]
+    assert again["command"] == "loop retrain --from-scratch"
+    assert sorted(again["settings"].removeprefix("[train] ").split(", ")) == ["epochs = 2", "seed = 14"]
+    assert again["data_fingerprint"].startswith("0123456789abcdef")
+
+
+def test_texts_of_one_group_are_one_document_and_both_numbers_are_said(store: Store):
+    threads = tuple(replace(one, group=f"thread {index // 4}") for index, one in enumerate(held_out()))
+    given = attempt(threads)
+    assert given.comparison is not None
+    micro = replace(given.comparison.micro, documents=30)
+    made = report(store, replace(given, comparison=replace(given.comparison, micro=micro)))
+    assert "on 30 held-out documents (120 texts) with" in made["verdict"]["sentences"][0]
+    assert made["power"]["documents"] == 30
+    assert report(store, replace(reported.first(), documents=threads))["results"]["groups"] == 30
+
+
+def test_a_perturbation_that_moves_no_figure_cannot_be_seen_and_is_no_strength(store: Store):
+    base, other, *rest = reported.ROBUSTNESS
+    same = replace(other, micro_f1=base.micro_f1, per_type=base.per_type)
+    told = "Of lower case, the tokenizer does not see it: nothing can change."
+    assert told in texts(report(store, attempt(robustness=(base, same, *rest))), "findings")
+    untouched = replace(same, changed=0)
+    assert told not in texts(report(store, attempt(robustness=(base, untouched, *rest))), "findings")
+
+
+def test_gold_without_a_name_is_of_unknown_agreement(store: Store):
+    made = report(store, attempt())
+    made["data"]["annotators"] = [{"who": None, "annotations": None, "documents": 350, "entities": 9}]
+    told = "No annotator is named for 350 of 350 gold documents, so how far people agree is not known."
+    assert told in [one["text"] for one in limits(made)]
+
+
+def test_the_limit_that_texts_were_seen_stands_only_where_texts_are_shown(store: Store):
+    made = report(store, attempt())
+    assert "quotes held-out texts" in texts(made, "limits")
+    made["errors"]["examples"] = []
+    assert "texts seen" not in {one["topic"] for one in limits(made)}
+
+
+def test_a_refused_attempt_makes_a_report_that_says_what_was_wrong(store: Store):
+    made = report(store, reported.refused())
+    assert made["verdict"]["headline"] == "refused"
+    assert "model.onnx has another SHA-256" in made["verdict"]["sentences"][1]
+    assert made["history"][-1]["f1"] is None
 
 
 def test_a_holdout_that_is_too_small_for_the_wanted_difference_is_said_to_be_with_the_number_needed(store: Store):
@@ -226,7 +305,18 @@ def test_a_holdout_that_is_too_small_for_the_wanted_difference_is_said_to_be_wit
     power = made["power"]
     assert power["detectable"] > power["wanted"] == 0.02
     assert power["documents_needed"] == -(-120 * (power["detectable"] / 0.02) ** 2 // 1)
-    assert f"{power['documents_needed']:,} documents" in texts(made, "next_steps")
+    # 40 held-out documents are in the store, all judged, and none is in the pool.
+    assert f"2 points take {power['documents_needed'] - 120:,} documents more than this pool has" in texts(
+        made, "next_steps"
+    )
+
+
+def test_what_labelling_the_open_held_out_documents_would_bring_is_reckoned(store: Store):
+    made = report(store, attempt(held_out(32)))
+    assert "8 open held-out documents would bring it from" in texts(made, "next_steps")
+    found = made["power"]
+    then = 100 * found["detectable"] * (32 / 40) ** 0.5
+    assert f"to about {then:.1f} points, once labelled" in texts(made, "next_steps")
 
 
 def test_a_holdout_that_is_large_enough_is_not_complained_of(store: Store):
@@ -305,3 +395,26 @@ def test_a_rollback_says_what_is_an_estimate_and_what_was_requeued(store: Store)
         "3 annotations were, as far as times tell, made on top of the withdrawn pre-labels; "
         "in the queue again: 3 tasks."
     )
+
+
+def test_a_rollback_names_how_the_withdrawn_model_got_into_service(own_store: Store):
+    gates = [{"name": "OS is not worse", "status": "fail"}, {"name": "micro: f1", "status": "pass"}]
+    with own_store.transaction() as tx:
+        project = project_by_name(tx.session, "desk")
+        figures = {"because": "we must", "gates": gates}
+        promote(tx, project.id, "desk-0002", reason="long", who="boss", figures=figures, force=True)
+        tx.commit()
+    made = report_of_rollback("desk", rolled_back(), own_store)
+    assert (made["service"]["forced"], made["service"]["because"]) == (True, "we must")
+    assert made["service"]["failed"] == ["OS is not worse"]
+    assert "see to what it had failed: OS is not worse." in texts(made, "next_steps")
+    forward = report_of_rollback("desk", rolled_back(version="desk-0002", withdrawn=("desk-0001",)), own_store)
+    assert forward["verdict"]["headline"] == "put back"
+
+
+def test_a_default_reason_and_a_missing_label_studio_are_said_plainly(store: Store):
+    done = rolled_back(reason="asked for on the command line", affected=())
+    assert report_of_rollback("desk", done, store)["verdict"]["sentences"] == [
+        "desk-0001 is in service again, in place of desk-0002.",
+        "There is no Label Studio: nothing was pre-labelled there.",
+    ]

@@ -94,7 +94,7 @@ def test_the_history_lists_every_decision_with_who_and_why(desk: Desk):
     desk.promoted_model()
     said = desk.loop("report", "--history")
     assert said.code == 0
-    assert "desk-0001 promote by a test: no incumbent" in " ".join(said.out.split())
+    assert "promoted desk-0001, by a test: no incumbent" in " ".join(said.out.split())
     (only,) = desk.loop("report", "--history", "--json").json["decisions"]
     assert (only["version"], only["action"], only["f1"], only["forced"]) == ("desk-0001", "promote", 0.75, False)
 
@@ -128,3 +128,20 @@ def test_a_rollbacks_report_is_shown_too(desk: Desk, tmp_path: Path, monkeypatch
     said = desk.loop("report")
     assert "desk-0002: rolled back to desk-0001" in said.out
     store.close()
+
+
+def test_a_folders_name_finds_that_report_and_earlier_ones_are_counted(
+    desk: Desk, kept: dict[str, Any], tmp_path: Path
+):
+    keep_report({**kept, "reason": "again"}, desk.home / "reports")
+    assert "1 earlier report on this version" in desk.loop("report", "desk-0002").out
+    said = desk.loop("report", "desk-0002-01", "--json")
+    assert (said.code, said.json["reason"]) == (0, kept["reason"])
+    assert "earlier report" not in desk.loop("report", "desk-0002-01").out
+
+
+def test_notes_of_open_gates_and_the_steps_that_were_cut_are_said(desk: Desk, kept: dict[str, Any]):
+    said = " ".join(desk.loop("report").out.split())
+    assert "◇ insufficient SOFTWARE is not worse: the bound is met, but on too little gold" in said
+    left_out = len(kept["next_steps"]) - 5
+    assert (f"and {left_out} more in the page" in said) == (left_out > 0)

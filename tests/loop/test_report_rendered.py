@@ -16,6 +16,7 @@ import pytest
 from loop.attempt import Attempt, HeldOutDocument
 from loop.gates import Gate
 from loop.report.content import report_of
+from loop.report.forest import reach
 from loop.report.plots import confusion, differences, f1_over_promotions, robustness
 from loop.report.render_html import render_html
 from loop.report.render_markdown import escaped, line, render_markdown
@@ -26,7 +27,8 @@ from tests.loop import reported
 from tests.loop.reported import Yardsticks, rolled_back
 
 KINDS: dict[str, Callable[[], Attempt]] = {
-    name: getattr(reported, name) for name in ("attempt", "rejected", "forced", "spent", "deferred", "first", "hostile")
+    name: getattr(reported, name)
+    for name in ("attempt", "rejected", "forced", "spent", "deferred", "refused", "first", "hostile")
 }
 BROKEN = Gate("the last gate", "absolute", "at least 1", "0", "fail")
 LIMIT = 400_000  # bytes
@@ -241,7 +243,7 @@ def test_hundreds_of_types_make_a_page_of_a_bounded_size_that_says_what_it_left_
 def test_markdown_tables_have_as_many_cells_in_every_row(name: str, content: Callable[[str], dict[str, Any]]):
     made = render_markdown(content(name))
     tables = re.findall(r"(?:^\|.*\|\n?)+", made, re.MULTILINE)
-    assert tables or name == "deferred"
+    assert tables or name in ("deferred", "refused")
     for table in tables:
         rows = table.strip().split("\n")
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
@@ -262,7 +264,7 @@ def test_markdown_is_complete(content: Callable[[str], dict[str, Any]]):
     made = render_markdown(content("attempt"))
     for number, title in enumerate(("Gates", "Models and machine", "Data", "Results", "Errors", "Efficiency"), 1):
         assert f"## {number} {title}\n" in made
-    assert "| desk-0001 | 2026-11-17 | promote" in made
+    assert "| desk-0001 | 2026-11-17 | promoted" in made
     assert "    loop promote desk-0002\n" in made
 
 
@@ -280,3 +282,16 @@ def test_markdown_is_complete(content: Callable[[str], dict[str, Any]]):
 def test_foreign_text_in_markdown_is_text(text: str, inline: str, first: str):
     assert escaped(text) == inline
     assert line(text) == first
+
+
+def test_the_axis_of_differences_reaches_every_estimate_and_every_bound_up_to_thirty_points():
+    row = {"status": "insufficient", "low": -0.5, "high": 0.5, "lower": -0.11, "delta": 0.02}
+    told = {"status": "pass", "low": -0.01, "high": 0.02, "lower": -0.008, "delta": 0.005}
+    assert reach([row, told], 0.03) == pytest.approx(0.11 * 1.1)
+    assert reach([row | {"lower": -0.9}, told], 0.03) == 0.3
+
+
+def test_a_report_says_how_to_undo_and_how_to_check(page: Callable[[str], str]):
+    assert "desk-0001 served before." in page("attempt")
+    assert "loop rollback --reason" in page("attempt")
+    assert "There is nothing to undo: desk-0001 stays in service." in page("rejected")

@@ -167,3 +167,15 @@ def test_an_empty_project_says_how_to_fill_it(store: Store, project: Project, ca
     told = shown(status(store, project), capsys)
     assert "none yet: `loop import` or `loop pull`" in told
     assert "()" not in told
+
+
+def test_a_model_that_was_promoted_by_force_is_said_to_be(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str]
+):
+    version = trained(store, project, "candidate")
+    with store.transaction() as tx:
+        promote(tx, project.id, version, reason="we must", who="boss", force=True)
+        tx.commit()
+    told = shown(status(store, project), capsys)
+    assert f"{version}, by force, micro-F1" in told
+    assert f"promoted {version} by force, " in told

@@ -85,8 +85,12 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
     if blocking:
         return f"{measured} Not passed: {_listed(blocking)}."
     if risky:
-        return f"{measured} Every gate passed but {len(risky)} that lack gold: {_listed(risky)}."
+        return f"{measured} Every gate passed but {len(risky)} that lack gold: {_named(risky)}."
     return f"{measured} {'Every gate passed.' if gates else 'No gate was set.'}"
+
+
+def _named(gates: Sequence[Gate]) -> str:
+    return ", ".join(gate.name for gate in gates)
 
 
 def judges_quality(gate: Gate) -> bool:

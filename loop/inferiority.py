@@ -41,10 +41,10 @@ def judge_type(difference: Difference, delta: float) -> Inferiority:
         return Inferiority(FAIL, needed, f"shown to be worse, perhaps by more than {_points(delta)} points")
     if difference.support >= needed and difference.bearing >= fewest:
         return Inferiority(FAIL, needed, f"a loss of {_points(delta)} points or more cannot be ruled out")
-    told = f"about {needed:,} gold entities would tell"
     if difference.lower > -delta:
-        told = f"the bound is met, but on too little gold to trust: about {needed:,} entities are needed"
-    return Inferiority(INSUFFICIENT, needed, told)
+        documents = f"{difference.bearing:,} documents have such entities, {fewest:,} are needed"
+        return Inferiority(INSUFFICIENT, needed, f"the bound is met, but on too little gold to trust: {documents}")
+    return Inferiority(INSUFFICIENT, needed, f"about {needed:,} gold entities would tell")
 
 
 def entities_needed(difference: Difference, delta: float) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from loop.connect import link_project
@@ -106,10 +106,9 @@ def test_pre_labels_show_and_what_is_submitted_comes_back_with_its_parent_and_it
 ) -> None:
     log_in(browser, label_studio)
     browser.get(f"{label_studio.url}/projects/{published.ls_project_id}/data")
-    button(browser, "Label All Tasks").click()
-    regions = browser.find_elements(By.CSS_SELECTOR, ".htx-highlight")
-    assert [region.text for region in regions] == ["Outlook", "Windows"]
-    button(browser, "Submit").click()
+    press(browser, "Label All Tasks")
+    patiently(browser).until(lambda at: regions(at) == ["Outlook", "Windows"])
+    press(browser, "Submit")
     WebDriverWait(browser, PATIENCE).until(lambda _: client.next_task(int(published.ls_project_id or 0)) is None)
 
     with store.read() as session:
@@ -133,11 +132,25 @@ def log_in(browser: webdriver.Chrome, server: RealLabelStudio) -> None:
     WebDriverWait(browser, PATIENCE).until(lambda at: "/user/login" not in at.current_url)
 
 
-def button(browser: webdriver.Chrome, words: str) -> WebElement:
-    """The enabled button of exactly these words, once it is there."""
+def regions(browser: webdriver.Chrome) -> list[str]:
+    """The words that are marked."""
+    return [region.text for region in browser.find_elements(By.CSS_SELECTOR, ".htx-highlight")]
 
-    def found(at: webdriver.Chrome) -> WebElement | None:
+
+def press(browser: webdriver.Chrome, words: str) -> None:
+    """The enabled button of exactly these words, once it is there; the page may draw it anew at any moment."""
+
+    def pressed(at: webdriver.Chrome) -> bool:
         matching = [each for each in at.find_elements(By.TAG_NAME, "button") if each.text.strip() == words]
-        return matching[0] if matching and matching[0].is_enabled() else None
+        if not matching or not matching[0].is_enabled():
+            return False
+        matching[0].click()
+        return True
 
-    return WebDriverWait(browser, PATIENCE).until(lambda at: found(at))
+    patiently(browser).until(pressed)
+
+
+def patiently(browser: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
+    """A wait that looks again where the page has drawn something anew."""
+    drawn_anew = (StaleElementReferenceException, ElementClickInterceptedException)
+    return WebDriverWait(browser, PATIENCE, ignored_exceptions=drawn_anew)

@@ -13,7 +13,8 @@ from xml.sax.saxutils import quoteattr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from loop.settings import CONFIG_NAME, Settings, is_one_line
+from loop.sections import is_one_line
+from loop.settings import CONFIG_NAME, Settings
 from loop.training_settings import TrainSettings
 from loop.whole_files import write_whole
 from ner.errors import ConfigError, InputError

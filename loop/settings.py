@@ -9,148 +9,49 @@ from __future__ import annotations
 import os
 import tomllib
 import typing
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from loop.promotion_settings import GateSettings, PromotionSettings
+from loop.sections import (
+    BackendSettings,
+    HoldoutSettings,
+    LabelStudioSettings,
+    LogSettings,
+    MLflowSettings,
+    ModelsSettings,
+    ProjectSettings,
+    ServiceSettings,
+    StatusSettings,
+    StoreSettings,
+    WeakSettings,
+)
 from loop.toml_tables import check_type, from_words, read_table, refuse_unknown
 from loop.training_settings import TrainSettings
 from ner.errors import ConfigError
 
 CONFIG_NAME = "loop.toml"
 _SQLITE = "sqlite:///"
-_DAY = 86_400.0
-
-
-@dataclass(frozen=True)
-class ProjectSettings:
-    """`[project]`: its name in the store, and the label config it starts from."""
-
-    name: str
-    labels: str = "labels.xml"
-
-    def __post_init__(self) -> None:
-        _require(bool(self.name.strip()), "project.name is not empty", self.name)
-        _require(is_one_line(self.name), "project.name is one line, without control characters", self.name)
-
-
-@dataclass(frozen=True)
-class LabelStudioSettings:
-    """`[label_studio]`: where the server is, which of its projects is ours, and the key (legacy or personal)."""
-
-    url: str | None = None
-    project: int | None = None
-    api_key_file: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        good = self.url is None or self.url.startswith(("http://", "https://"))
-        _require(good, "label_studio.url starts with http:// or https://", self.url)
-
-    @property
-    def project_id(self) -> int | None:
-        """The id of the project on the server; None leaves it to the link that the store keeps."""
-        return self.project
-
-
-@dataclass(frozen=True)
-class ServiceSettings:
-    """`[service]`: the pace of `loop run`. Seconds, and gold documents that are new since the last training."""
-
-    poll_seconds: float = 15.0
-    retrain_after: int = 50
-
-    def __post_init__(self) -> None:
-        good = 0 < self.poll_seconds <= _DAY
-        _require(good, f"service.poll_seconds is above 0 and at most {_DAY:g}, a day", self.poll_seconds)
-        _require(self.retrain_after >= 1, "service.retrain_after is at least 1", self.retrain_after)
-
-
-@dataclass(frozen=True)
-class WeakSettings:
-    """`[weak]`: a Python file of labelling functions, relative to the project; empty for none."""
-
-    functions: str = ""
-
-
-@dataclass(frozen=True)
-class BackendSettings:
-    """`[backend]`: where `loop serve` listens, how wide, and the URL by which Label Studio reaches it."""
-
-    host: str = "127.0.0.1"
-    port: int = 9090
-    workers: int = 1
-    threads: int = 4
-    url: str = ""
-    basic_auth_user: str = ""
-    basic_auth_pass: str = field(default="", repr=False)
-
-    def __post_init__(self) -> None:
-        _require(0 < self.port < 65536, "backend.port lies in 1..65535", self.port)
-        _require(self.workers >= 1, "backend.workers is at least 1", self.workers)
-        _require(self.threads >= 1, "backend.threads is at least 1", self.threads)
-
-    @property
-    def address(self) -> str:
-        """The URL that Label Studio is told."""
-        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
-
-
-@dataclass(frozen=True)
-class _Store:
-    url: str = "sqlite:///loop.db"
-
-
-@dataclass(frozen=True)
-class _Models:
-    dir: str = "models"
-
-
-@dataclass(frozen=True)
-class _Holdout:
-    share: float = 0.2
-
-    def __post_init__(self) -> None:
-        _require(0 <= self.share < 1, "holdout.share lies in 0..1, 1 excluded", self.share)
-
-
-@dataclass(frozen=True)
-class MLflowSettings:
-    """`[mlflow]`: where each attempt at a promotion is logged, too; empty for nowhere. Needs the extra `mlflow`."""
-
-    tracking_uri: str = field(default="", repr=False)
-    experiment: str = ""
-
-
-@dataclass(frozen=True)
-class _Status:
-    minimum_labels: int = 50
-
-
-@dataclass(frozen=True)
-class _Log:
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 SECTIONS: dict[str, Any] = {
     "project": ProjectSettings,
-    "store": _Store,
-    "models": _Models,
+    "store": StoreSettings,
+    "models": ModelsSettings,
     "label_studio": LabelStudioSettings,
     "train": TrainSettings,
-    "holdout": _Holdout,
+    "holdout": HoldoutSettings,
     "promotion": PromotionSettings,
     "gates": GateSettings,
     "mlflow": MLflowSettings,
     "service": ServiceSettings,
     "weak": WeakSettings,
     "backend": BackendSettings,
-    "status": _Status,
-    "log": _Log,
+    "status": StatusSettings,
+    "log": LogSettings,
 }
 ENVIRONMENT = {
     "LABEL_STUDIO_URL": ("label_studio", "url"),
@@ -234,11 +135,6 @@ def find_home(start: Path | None, environ: Mapping[str, str]) -> Path:
     )
 
 
-def is_one_line(name: str) -> bool:
-    """False for a name with a line break, another control character, or a lone surrogate."""
-    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
-
-
 def sqlite_url(path: Path) -> str:
     """The SQLAlchemy URL of the SQLite file at `path`; in a URL `?` begins options, and `%` a character's number."""
     return _SQLITE + str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
@@ -250,11 +146,6 @@ def without_password(url: str) -> str:
     if parts.password is None:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
-
-
-def _require(holds: bool, rule: str, value: object) -> None:
-    if not holds:
-        raise ConfigError(rule, value=value, next_step=f"Correct {rule.split()[0]} in loop.toml or the environment.")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

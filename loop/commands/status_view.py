@@ -137,7 +137,13 @@ def _decision(decision: DecisionStatus | None, now: datetime) -> str:
         return "never"
     what = DECISIONS.get(decision.action, decision.action)
     forced = " by force" if decision.forced else ""
-    return f"{what} {decision.version}{forced}, {_age(decision.at, now)}: {escape(decision.reason)}"
+    return f"{what} {decision.version}{forced}, {_age(decision.at, now)}: {escape(_first_sentence(decision.reason))}"
+
+
+def _first_sentence(reason: str) -> str:
+    """What was measured; `loop report` has the rest."""
+    first, stop, rest = reason.partition(". ")
+    return f"{first}." if stop and rest else reason
 
 
 def _named(states: Mapping[str, int]) -> dict[str, int]:

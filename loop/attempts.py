@@ -61,11 +61,11 @@ def attempt_promotion(
         )
     except WrongFileError as error:
         if (refused := error.attempt) is not None:
-            _kept(lambda: _report(refused, store, settings), settings.reports)
+            _kept(lambda: report_of(refused, store, settings), settings.reports)
         raise
     attempt = result.attempt
     stages("writing the report")
-    written, problem = _kept(lambda: _report(attempt, store, settings), settings.reports)
+    written, problem = _kept(lambda: report_of(attempt, store, settings), settings.reports)
     notices = [problem] if problem else []
     if settings.mlflow.tracking_uri and written is not None:
         with store.read() as session:
@@ -86,13 +86,6 @@ def report_on_rollback(
 def paths(files: ReportFiles) -> dict[str, str]:
     """A report's files by kind."""
     return {"html": str(files.html), "markdown": str(files.markdown), "json": str(files.json)}
-
-
-def _report(attempt: Attempt, store: Store, settings: Settings) -> dict[str, Any]:
-    report = report_of(attempt, store, settings)
-    if not settings.promotion.texts:
-        report["errors"]["examples"] = []
-    return report
 
 
 def _kept(make: Callable[[], dict[str, Any]], reports: Path) -> tuple[ReportFiles | None, str | None]:

@@ -49,13 +49,16 @@ Report = dict[str, Any]
 
 
 class Terms(Protocol):
-    """Of `[promotion]`: F1 (0..1) that a type may lose, and the difference that one wants to be able to see."""
+    """Of `[promotion]`: F1 (0..1) that a type may lose, the difference one wants to see, whether texts are quoted."""
 
     @property
     def delta(self) -> float: ...
 
     @property
     def wanted(self) -> float: ...
+
+    @property
+    def texts(self) -> bool: ...
 
 
 class Yardsticks(Protocol):
@@ -79,7 +82,7 @@ def report_of(attempt: Attempt, store: Store, settings: Yardsticks) -> Report:
             "metadata": metadata(session, attempt),
             "data": data(session, project.id, attempt.version, attempt.types, settings.status_minimum),
             "results": results(attempt, settings.promotion.delta),
-            "errors": errors(attempt),
+            "errors": errors(attempt, quoting=settings.promotion.texts),
             "efficiency": asdict(attempt.efficiency) if attempt.efficiency else None,
             "quantisation": quantisation(attempt),
             "agreement": agreement(attempt),

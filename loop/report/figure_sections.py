@@ -135,7 +135,8 @@ def robustness(report: dict[str, Any]) -> Section:
     picture = Picture("robustness", "Micro-F1 after each perturbation; the dashed line is the texts as they are.")
     unseen = unseen_changes(rows)
     if unseen:
-        note = f"{listed(unseen)}: the tokenizer does not see it: nothing can change. {note}".strip()
+        told = f"No figure moved after {listed(unseen)}: where a tokenizer drops such differences, none can."
+        note = f"{told} {note}".strip()
     return Section("robustness", "Robustness", (picture, Table(said, columns, table, note=note)))
 
 

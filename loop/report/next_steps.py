@@ -41,7 +41,7 @@ def findings(report: dict[str, Any]) -> list[Entry]:
 
 
 def unseen_changes(rows: list[dict[str, Any]]) -> list[str]:
-    """Perturbations that changed texts and not a single figure: the tokenizer makes the same of both."""
+    """Perturbations that changed texts and moved not a single figure."""
     if not rows:
         return []
     base = rows[0]
@@ -181,7 +181,7 @@ def _confusions(report: dict[str, Any]) -> Iterator[Entry]:
 def _unseen(report: dict[str, Any]) -> Iterator[Entry]:
     names = unseen_changes(report["robustness"])
     if names:
-        text = f"Of {listed(names)}, the tokenizer does not see it: nothing can change."
+        text = f"No figure moved after {listed(names)}: where a tokenizer drops such differences, none can."
         yield entry("robustness", text, perturbations=names)
 
 

@@ -67,14 +67,14 @@ def scores_of(attempt: Attempt, side: Side) -> Scores | None:
     return score(gold, [_plain(spans or ()) for spans in said], LabelSet(attempt.types))
 
 
-def errors(attempt: Attempt) -> dict[str, Any]:
-    """The candidate's errors: per type, the confusion matrix, the costliest confusions, and examples."""
+def errors(attempt: Attempt, *, quoting: bool = True) -> dict[str, Any]:
+    """The candidate's errors: per type, the confusion matrix, the costliest confusions, and examples if `quoting`."""
     analysis = analyse(
         Judged(document.name, document.text, _plain(document.gold), _plain(document.candidate))
         for document in attempt.documents
     )
     found = confusions(analysis)
-    shown = examples(analysis, EXAMPLES_OF_A_KIND)
+    shown = examples(analysis, EXAMPLES_OF_A_KIND) if quoting else ()
     return {
         "per_type": [asdict(row) for row in per_type(analysis, attempt.types)],
         "matrix": _matrix(analysis, attempt.types),

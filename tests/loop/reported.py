@@ -62,6 +62,7 @@ _VERBS = ("crashes with", "does not start on", "shows nothing on", "lost its set
 class Terms:
     delta: float = 0.03
     wanted: float = 0.02
+    texts: bool = True
 
 
 @dataclass(frozen=True)

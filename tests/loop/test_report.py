@@ -21,7 +21,7 @@ from store.projects import project_by_name
 from store.registry import model, promote
 from store.session import Store, open_store
 from tests.loop import reported
-from tests.loop.reported import AT, TYPES, Yardsticks, attempt, held_out, rolled_back
+from tests.loop.reported import AT, TYPES, Terms, Yardsticks, attempt, held_out, rolled_back
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_texts_of_one_group_are_one_document_and_both_numbers_are_said(store: St
 def test_a_perturbation_that_moves_no_figure_cannot_be_seen_and_is_no_strength(store: Store):
     base, other, *rest = reported.ROBUSTNESS
     same = replace(other, micro_f1=base.micro_f1, per_type=base.per_type)
-    told = "Of lower case, the tokenizer does not see it: nothing can change."
+    told = "No figure moved after lower case: where a tokenizer drops such differences, none can."
     assert told in texts(report(store, attempt(robustness=(base, same, *rest))), "findings")
     untouched = replace(same, changed=0)
     assert told not in texts(report(store, attempt(robustness=(base, untouched, *rest))), "findings")
@@ -418,3 +418,12 @@ def test_a_default_reason_and_a_missing_label_studio_are_said_plainly(store: Sto
         "desk-0001 is in service again, in place of desk-0002.",
         "There is no Label Studio: nothing was pre-labelled there.",
     ]
+
+
+def test_a_report_that_may_not_quote_holds_no_held_out_text(store: Store):
+    given = attempt()
+    quoting, silent = (report_of(given, store, Yardsticks(promotion=Terms(texts=shown))) for shown in (True, False))
+    assert quoting["errors"]["examples"]
+    assert silent["errors"]["examples"] == []
+    assert silent["errors"]["total"] == quoting["errors"]["total"]
+    assert "texts seen" not in {one["topic"] for one in silent["limits"]}

@@ -33,7 +33,7 @@ from loop.evaluate import Scores, score
 from loop.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
 from loop.measurement import IncumbentError, Measured, measure, perturbed
 from loop.promotion_settings import GateSettings, PromotionSettings
-from loop.recording import figures_of, risks_of, rotated, type_scores
+from loop.recording import figures_of, record, risks_of, rotated
 from loop.stages import Stages, silent
 from ner.labels import LabelSet
 from store import registry
@@ -43,11 +43,9 @@ from store.gold import GoldDocument, fingerprint
 from store.registry import models
 from store.runs import tracked
 from store.schema import Model, Project
-from store.scores import save_scores
-from store.session import Store, Transaction
+from store.session import Store
 
 PROMOTE = "promote"
-DATASET = "holdout"
 
 
 class Promoting(Protocol):
@@ -281,7 +279,7 @@ class _Promotion:
         figures = figures_of(done, known, fingerprint(documents))
         if comparison is None and documents:
             figures |= {"standard_error_alone": error_alone(measured.documents, new, settings)}
-        self._record(done, incumbent, known, figures)
+        record(self.store, self.project, done, incumbent, known, figures)
         return PromotionResult(done, figures, new, old)
 
     def _robustness(self, chosen: Model, measured: Measured) -> tuple[Perturbed, ...]:
@@ -302,36 +300,5 @@ class _Promotion:
             tx.commit()
         return look
 
-    def _record(
-        self, done: Attempt, incumbent: Model | None, scored: Mapping[str, Scores], figures: Mapping[str, Any]
-    ) -> None:
-        with self.store.transaction() as tx:
-            for version, table in scored.items():
-                save_scores(tx, version, DATASET, type_scores(table), figures["holdout"])
-            _check_still(tx, self.project, incumbent)
-            if done.outcome == REJECTED:
-                registry.reject(tx, self.project.id, done.version, reason=done.reason, who=self.who, figures=figures)
-            else:
-                registry.promote(
-                    tx,
-                    self.project.id,
-                    done.version,
-                    reason=done.reason,
-                    who=self.who,
-                    figures=figures,
-                    force=done.outcome == FORCED,
-                )
-            tx.commit()
-
     def _seconds(self) -> float:
         return round(time.monotonic() - self.began, 1)
-
-
-def _check_still(tx: Transaction, project: Project, judged_against: Model | None) -> None:
-    now = registry.promoted(tx.session, project.id)
-    if (now and now.version) != (judged_against and judged_against.version):
-        raise RefusedError(
-            "a candidate is judged against the model in service",
-            value=f"{now.version if now else 'none'} went into service meanwhile",
-            next_step="Run `loop promote` again.",
-        )

@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loop.attempt import Attempt, Look, Rotation
+from loop.attempt import FORCED, REJECTED, Attempt, Look, Rotation
 from loop.evaluate import Scores
 from loop.gates import INSUFFICIENT, Gate
 from loop.measurement import Measured
-from store.schema import Model
-from store.scores import TypeScore
+from store import registry
+from store.errors import RefusedError
+from store.schema import Model, Project
+from store.scores import TypeScore, save_scores
+from store.session import Store, Transaction
+
+DATASET = "holdout"
 
 
 def type_scores(table: Scores) -> list[TypeScore]:
@@ -75,3 +80,37 @@ def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None,
     if measured.efficiency is not None and measured.efficiency.reference_error:
         risks.append(f"INT8 was not compared with FP32: {measured.efficiency.reference_error}")
     return (*risks, *measured.problems)
+
+
+def record(
+    store: Store,
+    project: Project,
+    done: Attempt,
+    incumbent: Model | None,
+    scored: Mapping[str, Scores],
+    figures: Mapping[str, Any],
+) -> None:
+    """Scores, pointer and decision, in one transaction.
+
+    Raises RefusedError, with nothing recorded, when another model than `incumbent` is in service by now.
+    """
+    with store.transaction() as tx:
+        for version, table in scored.items():
+            save_scores(tx, version, DATASET, type_scores(table), figures["holdout"])
+        _check_still(tx, project, incumbent)
+        why: dict[str, Any] = {"reason": done.reason, "who": done.who, "figures": figures}
+        if done.outcome == REJECTED:
+            registry.reject(tx, project.id, done.version, **why)
+        else:
+            registry.promote(tx, project.id, done.version, **why, force=done.outcome == FORCED)
+        tx.commit()
+
+
+def _check_still(tx: Transaction, project: Project, judged_against: Model | None) -> None:
+    now = registry.promoted(tx.session, project.id)
+    if (now and now.version) != (judged_against and judged_against.version):
+        raise RefusedError(
+            "a candidate is judged against the model in service",
+            value=f"{now.version if now else 'none'} went into service meanwhile",
+            next_step="Run `loop promote` again.",
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loop.attempt import FORCED, PROMOTED, Attempt
+from loop.attempt import Attempt
 from loop.contract import WrongFileError
 from loop.promote import PromotionResult, promote_candidate
 from loop.report.content import report_of
@@ -27,18 +27,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempted:
-    """An attempt, the figures that the store keeps of it, its report's files by kind, and what people should know."""
+    """An attempt, its report's files by kind (None where none could be written), and what people should know."""
 
-    attempt: Attempt
     result: PromotionResult
-    figures: Mapping[str, Any]
     report: Mapping[str, str] | None
     notices: tuple[str, ...]
 
     @property
+    def attempt(self) -> Attempt:
+        """What was looked at, and what was decided."""
+        return self.result.attempt
+
+    @property
     def promoted(self) -> bool:
         """Whether the candidate is in service now."""
-        return self.attempt.outcome in (PROMOTED, FORCED)
+        return self.result.promoted
 
 
 def attempt_promotion(
@@ -60,19 +63,23 @@ def attempt_promotion(
             store, settings, project, version, who=who, threads=threads, force_because=force_because, stages=stages
         )
     except WrongFileError as error:
-        if (refused := error.attempt) is not None:
-            _kept(lambda: report_of(refused, store, settings), settings.reports)
+        if error.attempt is not None:
+            _follow_up(store, settings, error.attempt)
         raise
-    attempt = result.attempt
     stages("writing the report")
+    report, notices = _follow_up(store, settings, result.attempt)
+    return Attempted(result, report, notices)
+
+
+def _follow_up(store: Store, settings: Settings, attempt: Attempt) -> tuple[Mapping[str, str] | None, tuple[str, ...]]:
+    """(the report's files by kind, what people should know); the report is kept, and logged where that is asked for."""
     written, problem = _kept(lambda: report_of(attempt, store, settings), settings.reports)
-    notices = [problem] if problem else []
+    notices = [problem]
     if settings.mlflow.tracking_uri and written is not None:
         with store.read() as session:
             bundle = settings.model_dir / model(session, attempt.version).path
-        problem = log_attempt(settings.mlflow, attempt, written.folder, bundle)
-        notices += [problem] if problem else []
-    return Attempted(attempt, result, result.figures, paths(written) if written else None, tuple(notices))
+        notices.append(log_attempt(settings.mlflow, attempt, written.folder, bundle))
+    return paths(written) if written else None, tuple(notice for notice in notices if notice)
 
 
 def report_on_rollback(

@@ -10,13 +10,14 @@ from loop.attempt import Look
 from loop.evaluate import PRF, Scores, evaluate_bundle
 from loop.holdout import held_out_gold, look_at
 from loop.promotion_settings import PromotionSettings
+from loop.recording import type_scores
 from ner.documents import Document, content_hash
 from ner.errors import InputError
 from ner.tagger import Tagger
 from store.gold import GoldDocument, fingerprint, held_out
 from store.registry import CANDIDATE, model
 from store.schema import HOLDOUT, Project
-from store.scores import TypeScore, save_scores
+from store.scores import save_scores
 from store.session import Store
 
 
@@ -66,7 +67,7 @@ def evaluate_on_holdout(
     ]
     done = Evaluated(tagger.version, HOLDOUT, evaluate_bundle(tagger, kept), look)
     with store.transaction() as tx:
-        save_scores(tx, tagger.version, HOLDOUT, [_row(name, row) for name, row in done.rows], fingerprint(documents))
+        save_scores(tx, tagger.version, HOLDOUT, type_scores(done.scores), fingerprint(documents))
         tx.commit()
     return done
 
@@ -89,7 +90,8 @@ def evaluate_on_documents(
         held = held_out(session, project.id).texts
         judging = held_out_gold(session, project)
     met = any(content_hash(document.text) in held for document in documents)
-    look = _spend(store, project, tagger.version, judging, promotion or PromotionSettings()) if met else None
+    seen = met and bool(judging)
+    look = _spend(store, project, tagger.version, judging, promotion or PromotionSettings()) if seen else None
     return Evaluated(tagger.version, name, evaluate_bundle(tagger, documents), look)
 
 
@@ -102,7 +104,3 @@ def _spend(
         look = look_at(tx, project, version, documents, settings, evaluating=True)
         tx.commit()
     return look
-
-
-def _row(name: str, row: PRF) -> TypeScore:
-    return TypeScore(name, row.precision, row.recall, row.f1, row.support, row.true_positives, row.predicted)

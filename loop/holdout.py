@@ -31,8 +31,8 @@ class Sight:
     epoch, spent and looks: which holdout, and its looks. alpha: of the next look, 0 when there is none. documents and
     entities: with gold. detectable: the smallest true difference in micro-F1 (0..1) that the next look finds in four
     cases of five; None while nothing was measured on a holdout, and `estimated` from one model alone while no two were
-    compared. wanted: the one that is wished for, and
-    documents_for_wanted how many documents of the same kind would show it.
+    compared. wanted: the one that is wished for, and documents_for_wanted how many documents of the same kind would
+    show it.
     """
 
     epoch: int

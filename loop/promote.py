@@ -1,8 +1,8 @@
 """`loop promote`: the candidate as served against the model in service as served, on the holdout, by every gate.
 
-In order: the holdout is renewed if it is spent; the candidate's files are proven; it is asked in a process of its own,
-in INT8 and in FP32; a look is spent; only then is what it said held against the gold. One transaction moves the
-pointer and keeps the decision with its figures.
+In order: the candidate's files are proven; the holdout is renewed if it is spent; the candidate is asked in a process
+of its own, in INT8 and in FP32; a look is spent; only then is what it said held against the gold. One transaction
+moves the pointer and keeps the decision with its figures.
 """
 
 from __future__ import annotations

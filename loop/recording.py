@@ -12,11 +12,9 @@ from loop.gates import INSUFFICIENT, Gate
 from loop.measurement import Measured
 from store import registry
 from store.errors import RefusedError
-from store.schema import Model, Project
+from store.schema import HOLDOUT, Model, Project
 from store.scores import TypeScore, save_scores
 from store.session import Store, Transaction
-
-DATASET = "holdout"
 
 
 def type_scores(table: Scores) -> list[TypeScore]:
@@ -96,7 +94,7 @@ def record(
     """
     with store.transaction() as tx:
         for version, table in scored.items():
-            save_scores(tx, version, DATASET, type_scores(table), figures["holdout"])
+            save_scores(tx, version, HOLDOUT, type_scores(table), figures["holdout"])
         _check_still(tx, project, incumbent)
         why: dict[str, Any] = {"reason": done.reason, "who": done.who, "figures": figures}
         if done.outcome == REJECTED:

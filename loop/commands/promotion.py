@@ -66,7 +66,7 @@ def as_json(done: Attempted) -> dict[str, object]:
         "outcome": attempt.outcome,
         "previous": attempt.incumbent,
         "reason": attempt.reason,
-        "figures": done.figures,
+        "figures": done.result.figures,
         "gates": attempt.gates,
         "look": attempt.look,
         "rotation": attempt.rotation,

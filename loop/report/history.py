@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session
 
 from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED
 from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, promotions
-from store.schema import HOLDOUT, Promotion
+from store.schema import HOLDOUT, MICRO, Promotion
 from store.scores import scores
 
 DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", DEFER: "put off", ROLLBACK: "rolled back to"}
-_MICRO = "micro"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def is_in_service(decision: PastDecision) -> bool:
 
 def _read(session: Session, decision: Promotion) -> PastDecision:
     figures = decision.figures
-    f1 = _number(figures, "candidate", _MICRO, "f1")
+    f1 = _number(figures, "candidate", MICRO, "f1")
     return PastDecision(
         at=decision.at,
         version=decision.version,
@@ -102,7 +101,7 @@ def _gates(figures: Mapping[str, Any], *statuses: str) -> tuple[str, ...]:
 def _last_f1(session: Session, version: str) -> float | None:
     """On gold: an evaluation without a single gold entity says nothing."""
     rows = scores(session, version, HOLDOUT)
-    return next((row.f1 for row in rows if row.entity_type == _MICRO and row.support), None)
+    return next((row.f1 for row in rows if row.entity_type == MICRO and row.support), None)
 
 
 def _first(figures: Mapping[str, Any], *paths: tuple[str, ...]) -> float | None:

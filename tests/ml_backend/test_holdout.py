@@ -59,6 +59,16 @@ def test_a_held_task_keeps_the_score_that_was_published_for_it(half_held: Home) 
     assert look(half_held, "another").score(Asked("x", task, None)) != 0.25
 
 
+def test_a_task_that_was_drawn_after_its_prediction_does_not_tell_how_sure_the_model_was(half_held: Home) -> None:
+    version = half_held.model()
+    with half_held.store.transaction() as tx:
+        docs = stored_documents(tx.session, half_held.project_id)
+        save_predictions(tx, version, [NewPrediction(doc.document_id, 0.25, ()) for doc in docs])
+        tx.commit()
+    task = min(task for task in held_tasks(half_held) if task is not None)
+    assert look(half_held, version).held[task] is None
+
+
 def test_a_score_that_was_never_published_falls_among_the_published_ones() -> None:
     ladder = Holdout(ladder=(0.2, 0.4, 0.6), salt="s")
     drawn = {ladder.score(Asked(f"text {n}", n, None)) for n in range(100)}

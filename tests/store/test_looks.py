@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
+from store.annotations import LABEL_STUDIO
+from store.columns import utc_now
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
+from store.fresh import count_fresh_gold
 from store.lineage import TrainedOn
 from store.looks import Terms, count_looks, looks_of, spend_look, terms_of
-from store.rotation import Rotated, rotate
+from store.queue import NewPrediction, misplaced_predictions, save_predictions
+from store.rotation import Rotated, not_blind, rotate
 from store.schema import HOLDOUT, POOL, TRAIN, HoldoutEpoch, Project
 from store.session import Store
 from store.splits import current_epoch, draws_holdout, epoch_salt, split_sizes
@@ -160,3 +166,60 @@ def test_a_group_is_drawn_whole_or_not_at_all(store: Store, project: Project) ->
     threads = {name.split()[0] for name in now}
     assert threads
     assert len(now) == 3 * len(threads)
+
+
+def test_too_small_a_judge_is_not_worth_the_one_that_is_given_up(store: Store, project: Project) -> None:
+    for document in given.documents(store, project.id, [f"judged {n}" for n in range(9)], HOLDOUT):
+        given.annotated(store, document, given.annotation((0, 4, "OS")))
+    look(store, project, given.candidate(store, project.id))
+    given.documents(store, project.id, [f"fresh {n}" for n in range(4)], HOLDOUT)
+    assert rotated(store, project) is None  # 4 for 9
+    given.documents(store, project.id, ["fresh, too"], HOLDOUT)
+    with store.transaction() as tx:
+        assert rotate(tx, project.id, least=6) is None
+        assert rotate(tx, project.id, least=5) is not None
+
+
+def test_what_was_retired_is_new_to_a_training(store: Store, project: Project) -> None:
+    for document in given.documents(store, project.id, ["judged", "judged, too"], HOLDOUT):
+        given.annotated(store, document, given.annotation((0, 4, "OS")))
+    look(store, project, given.candidate(store, project.id))
+    given.documents(store, project.id, ["fresh"], HOLDOUT)
+    trained_at = utc_now()
+    with store.read() as session:
+        assert count_fresh_gold(session, project.id, trained_at) == 0
+    assert rotated(store, project) is not None
+    with store.read() as session:
+        assert count_fresh_gold(session, project.id, trained_at) == 2
+
+
+def test_what_was_labelled_with_a_pre_label_in_sight_is_no_gold_of_a_holdout_that_was_drawn_since(
+    store: Store, project: Project
+) -> None:
+    given.documents(store, project.id, ["judged"], HOLDOUT)
+    pool = given.documents(store, project.id, [f"pool {n}" for n in range(40)], POOL)
+    version = given.candidate(store, project.id)
+    with store.transaction() as tx:
+        save_predictions(tx, version, [NewPrediction(document, 0.5, ()) for document in pool])
+        tx.commit()
+    look(store, project, version)
+    before = utc_now()
+    assert rotated(store, project) is not None
+    with store.read() as session:
+        drawn = [item.document_id for item in stored_documents(session, project.id, [HOLDOUT])]
+        assert misplaced_predictions(session, version) >= set(drawn)
+    early, between, late = drawn[:3]
+    labelled(store, early, before)
+    labelled(store, between, utc_now())
+    with store.transaction() as tx:
+        save_predictions(tx, version, [NewPrediction(document, 0.5, (), holdout=True) for document in drawn])
+        tx.commit()
+    labelled(store, late, utc_now())
+    with store.read() as session:
+        assert not_blind(session, project.id) == {early, between}
+        assert not misplaced_predictions(session, version) & set(drawn)
+
+
+def labelled(store: Store, document: int, at: datetime) -> None:
+    """An annotation in Label Studio that was begun at that time."""
+    given.annotated(store, document, given.annotation((0, 4, "OS"), source=LABEL_STUDIO, source_created_at=at))

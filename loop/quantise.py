@@ -7,7 +7,9 @@ multiplies the weights' rows by the same factor: the product stays, the range sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,11 @@ from loop.simplify import fuse_attention, simplify
 from ner.runtime import onnxruntime
 
 MIGRATION = 0.8
+SMOOTHED = 0.5
 _LEAST = 1e-5
 _OPERATORS = ["MatMul", "Gather"]
+# A smaller table of embeddings (of positions, of token types) would save little room, and take two steps more a run.
+_LARGE_TABLE = 1_000_000
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -33,12 +38,13 @@ def quantise(
     calibration: Sequence[Sequence[int]],
     num_tags: int,
     migration: float = MIGRATION,
+    smoothed: float = SMOOTHED,
 ) -> None:
     """Write the INT8 model of the FP32 ONNX file `source` to `target`.
 
     calibration: windows of token ids (special ones included) whose activations say how large each channel gets; none
-    leaves the activations as they are. migration: how much of the range moves from them into the weights, 0..1. The
-    classifier's product (num_tags wide) is quantised but not smoothed.
+    leaves the activations as they are. migration: how much of the range moves from them into the weights, 0..1.
+    smoothed: as for `smooth_activations`. The classifier's product (num_tags wide) is quantised but not smoothed.
     """
     # Here, since ONNX Runtime is to be loaded by ner.runtime first.
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -47,12 +53,17 @@ def quantise(
     model = onnx.load(str(source))
     simplify(model)
     if calibration:
-        smooth_activations(model, calibration, num_tags, migration)
+        smooth_activations(model, calibration, num_tags, migration, smoothed)
     onnx.save(model, str(smooth))
     try:
         with quiet():
             quantize_dynamic(
-                str(smooth), str(target), op_types_to_quantize=_OPERATORS, weight_type=QuantType.QInt8, per_channel=True
+                str(smooth),
+                str(target),
+                op_types_to_quantize=_OPERATORS,
+                nodes_to_exclude=_small_tables(model),
+                weight_type=QuantType.QInt8,
+                per_channel=True,
             )
     finally:
         smooth.unlink()
@@ -61,27 +72,35 @@ def quantise(
     onnx.save(quantised, str(target))
 
 
+def _small_tables(model: Any) -> list[str]:
+    """The names of the nodes that look up rows of a table with fewer than _LARGE_TABLE values.
+
+    Named ones only: no name would stand for every node without one.
+    """
+    small = {tensor.name for tensor in model.graph.initializer if math.prod(tensor.dims) < _LARGE_TABLE}
+    return [node.name for node in model.graph.node if node.op_type == "Gather" and node.input[0] in small and node.name]
+
+
 def smooth_activations(
-    model: Any, calibration: Iterable[Sequence[int]], num_tags: int, migration: float = MIGRATION
+    model: Any,
+    calibration: Iterable[Sequence[int]],
+    num_tags: int,
+    migration: float = MIGRATION,
+    smoothed: float = SMOOTHED,
 ) -> None:
     """Put a scaling before the products of activations and weights, in place, and the inverse into the weights.
 
-    Not before those of the attention's context, where it changes nothing that can be measured but takes its time.
+    Not before the products of query, key and value where they are merged, nor of the attention's context. Of all others
+    the share `smoothed` is, 0..1, rounded up and counted from the first: what is rounded early is carried through every
+    layer that follows, and later it hardly changes an answer but takes its time (BENCHMARKS.md).
 
     factor_j = max|X_j| ** migration / max|W_j| ** (1 - migration), over calibration windows and all products that share
-    the input (query, key and value), divided by its geometric mean.
+    the input, divided by its geometric mean.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    shared = {node.input[0] for node in model.graph.node if node.op_type == "Identity"}
-    contexts = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.output}
-    products: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights or node.input[0] in contexts:
-            continue
-        if node.input[1] in shared:  # a weight of several layers, each with activations of its own
-            continue
-        if weights[node.input[1]].dims[-1] != num_tags:
-            products.setdefault(node.input[0], []).append(node)
+    products = _smoothed_products(model, weights, num_tags, smoothed)
+    if not products:
+        return
     largest = _largest_activations(model, list(products), calibration)
     scalings = {}
     for name, nodes in products.items():
@@ -94,6 +113,23 @@ def smooth_activations(
         for node in nodes:
             node.input[0] = scalings[name].output[0]
     _insert_behind(model, scalings)
+
+
+def _smoothed_products(model: Any, weights: Mapping[str, Any], num_tags: int, share: float) -> dict[str, list[Any]]:
+    """The products before which a scaling is put, by their input."""
+    shared = {node.input[0] for node in model.graph.node if node.op_type == "Identity"}
+    contexts = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.output}
+    split = {node.input[0] for node in model.graph.node if node.op_type == "Split"}
+    made_of = {name for node in model.graph.node if split.intersection(node.output) for name in node.input}
+    products: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in weights or node.input[0] in contexts:
+            continue
+        if node.input[1] in shared:  # a weight of several layers, each with activations of its own
+            continue
+        if not made_of.intersection(node.output) and weights[node.input[1]].dims[-1] != num_tags:
+            products.setdefault(node.input[0], []).append(node)
+    return dict(islice(products.items(), math.ceil(share * len(products))))
 
 
 def _largest_activations(model: Any, names: list[str], calibration: Iterable[Sequence[int]]) -> dict[str, FloatArray]:

@@ -7,7 +7,8 @@ each only where it is recognised:
   "as it is".
 - Products of one input with several weights (query, key, value): one product and a split, so that the input is also
   quantised once rather than three times.
-- Attention, from its three inputs to its output: ONNX Runtime's `MultiHeadAttention`, in float as before.
+- Attention, from its three inputs to its output: ONNX Runtime's `MultiHeadAttention`, in float as before; and where
+  the product before it was quantised, both together: `QAttention`, which works on the parts of the product as they are.
 
 `export` compares the result with torch, as it would without this.
 """
@@ -38,10 +39,12 @@ def simplify(model: ModelProto) -> None:
 
 
 def fuse_attention(model: ModelProto) -> None:
-    """Fuse the attention of a simplified graph, in place; after quantising, which does not know the new operator."""
+    """Fuse the attention of a simplified graph, in place; after quantising, which does not know the new operators."""
     graph = _Graph(model)
     for node in graph.of_type("Softmax"):
         graph.fuse(node)
+    for node in graph.of_type("MultiHeadAttention"):
+        graph.absorb(node)
     graph.write()
 
 
@@ -122,6 +125,30 @@ class _Graph:
             "MultiHeadAttention", names, list(joined.output), name=softmax.name + "_attention", **attributes
         )
         self._replace([joined], [made], before=joined)
+
+    def absorb(self, attention: NodeProto) -> None:
+        """QAttention in place of attention over query, key and value that are equal parts of a quantised product."""
+        split = self._maker(attention.input[0], "Split")
+        if split is None or list(split.output) != list(attention.input) or not self._equal_parts(split):
+            return
+        added = self._maker(split.input[0], "Add")
+        bias, scaled = self._constant_and_other(added, "Mul")
+        cast = next((node for name in scaled.input if (node := self._maker(name, "Cast"))), None) if scaled else None
+        product = self._maker(cast.input[0], "MatMulInteger") if cast is not None else None
+        scales = next((node for name in scaled.input if (node := self._maker(name, "Mul"))), None) if scaled else None
+        weight_scale, _ = self._constant_and_other(scales)
+        if product is None or scales is None or not weight_scale or len(product.input) != 4:
+            return
+        if self._rank(bias) != 1 or self._rank(product.input[1]) != 2:
+            return
+        activation_scale = next(name for name in scales.input if name != weight_scale)
+        values, weight, zero_point, weight_zero_point = product.input
+        inputs = [values, weight, bias, activation_scale, weight_scale, "", zero_point, weight_zero_point]
+        made = helper.make_node(
+            "QAttention", inputs, list(attention.output), name=attention.name + "_quantised", domain=MICROSOFT
+        )
+        made.attribute.extend(attention.attribute)
+        self._replace([attention], [made], before=attention)
 
     def write(self) -> None:
         """Put what is needed back into the model."""
@@ -213,17 +240,38 @@ class _Graph:
             return None
         return cut.input[0], shape[3]
 
+    def _constant_and_other(self, node: NodeProto | None, *types: str) -> tuple[str, NodeProto | None]:
+        """Of a node's inputs the one that is a constant, "" for none, and who makes the other."""
+        inputs = list(node.input) if node is not None else []
+        constant = next((name for name in inputs if name in self._constants), "")
+        other = next((name for name in inputs if name not in self._constants), "")
+        return constant, self._maker(other, *types)
+
+    def _equal_parts(self, split: NodeProto) -> bool:
+        sizes = self._parts(split)
+        return len(sizes) == 3 and len(set(sizes)) == 1
+
+    def _parts(self, split: NodeProto | None) -> list[int]:
+        """How wide the parts of the last dimension are; none where another one is split, or it is not known."""
+        if (
+            split is None
+            or len(split.input) < 2
+            or split.input[1] not in self._constants
+            or _axis(split, 0) not in (-1, 2)
+        ):
+            return []
+        return [int(size) for size in self._constants[split.input[1]]]
+
     def _width(self, name: str) -> int:
         """The last dimension of a part of a merged product; 0 when it is not known."""
         split = self._maker(name, "Split")
-        if split is None or len(split.input) < 2 or split.input[1] not in self._constants:
-            return 0
-        return int(self._constants[split.input[1]][list(split.output).index(name)])
+        sizes = self._parts(split)
+        return sizes[list(split.output).index(name)] if split is not None and sizes else 0
 
 
 def _perm(transpose: NodeProto) -> list[int]:
     return next((list(one.ints) for one in transpose.attribute if one.name == "perm"), [])
 
 
-def _axis(softmax: NodeProto) -> int:
-    return next((int(one.i) for one in softmax.attribute if one.name == "axis"), -1)
+def _axis(node: NodeProto, default: int = -1) -> int:
+    return next((int(one.i) for one in node.attribute if one.name == "axis"), default)

@@ -9,8 +9,11 @@ from typing import Any
 
 from gunicorn.http.errors import NoMoreData
 from gunicorn.http.message import Request as GunicornRequest
+from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn
+
+from ml_backend.plain_request import read_plain
 
 # A thread waits for one client at a time, and there are few threads: no client may keep one for long.
 SILENT_SECONDS = 10
@@ -34,7 +37,8 @@ class Connection(TConn):  # type: ignore[misc]
         """Called before each request; does its work once."""
         if not self.initialized:
             super().init()
-            self.parser.unreader, self.parser.mesg_class = self.unreader, Request
+            self.parser = Parser(self.cfg, self.sock, self.client)
+            self.parser.unreader = self.unreader
 
 
 class Unreader(SocketUnreader):  # type: ignore[misc]
@@ -76,6 +80,20 @@ class Request(GunicornRequest):  # type: ignore[misc]
     def should_close(self) -> bool:
         """Asked when the answer's head is written, and again before the next request is read."""
         return bool(super().should_close()) or self.unreader.ended or _unread(self.body)
+
+
+class Parser(RequestParser):  # type: ignore[misc]
+    """The requests of a connection, plain ones as `PlainRequest`."""
+
+    mesg_class = Request
+    mesg: Any
+
+    def __next__(self) -> Any:
+        if self.mesg is not None:
+            if self.mesg.should_close() or not self.finish_body():
+                raise StopIteration
+            self.mesg = None
+        return read_plain(self.unreader) or super().__next__()
 
 
 def _unread(body: Any) -> bool:

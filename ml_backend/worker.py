@@ -28,6 +28,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from ml_backend.answers import encode, failure
 from ml_backend.connection import Connection
+from ml_backend.plain_request import PlainRequest, answer_bytes, read_plain
 from ml_backend.refusals import error_body
 
 _MOMENTS, _MOMENT_MS = 5, 1
@@ -89,16 +90,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return kept
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
-        """As gthread does, but that head and body of the answer leave in one packet."""
-        conn.unreader.expect_body()
-        # A client that waits for "100 Continue" is not to wait for the rest of the packet.
-        _cork(conn.sock, all(name != "EXPECT" for name, _ in req.headers))
+        """Answer, in one packet, and say whether the connection is kept."""
         try:
-            return super().handle_request(req, conn)
+            return self._while_plain(req, conn) if isinstance(req, PlainRequest) else self._as_gthread(req, conn)
         except BlockingIOError:
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from None
-        finally:
-            _cork(conn.sock, False)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
         """Answer what is no HTTP. Of what was sent, nothing is logged and nothing sent back: it may be a text."""
@@ -138,6 +134,37 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _handle_one(self, conn: Connection) -> Any:
         conn.unreader.expect_head()
         return super().handle(conn)
+
+    def _while_plain(self, request: PlainRequest, conn: Connection) -> bool:
+        """Answer it and the plain requests that come right after; any other is left where it is."""
+        following: PlainRequest | None = request
+        while following is not None:
+            if not self._answer(following, conn):
+                return False
+            if not self.alive or not self._asks_again(conn):
+                return True
+            conn.unreader.expect_head()
+            following = read_plain(conn.unreader)
+        return True
+
+    def _answer(self, request: PlainRequest, conn: Connection) -> bool:
+        """Of gunicorn's settings for a request (hooks, an access log, a most number of requests) it follows none."""
+        conn.unreader.expect_body()
+        begun: list[Any] = []
+        body = b"".join(self.wsgi(request.environ, lambda *line_and_headers: begun.extend(line_and_headers)))
+        whole = request.body.length == 0 and not conn.unreader.ended
+        keep = whole and self.alive and len(self.keepalived_conns) < self.max_keepalived
+        conn.sock.sendall(answer_bytes(begun[0], begun[1], body, keep))
+        return keep
+
+    def _as_gthread(self, req: Any, conn: Connection) -> Any:
+        conn.unreader.expect_body()
+        # A client that waits for "100 Continue" is not to wait for the rest of the packet.
+        _cork(conn.sock, all(name != "EXPECT" for name, _ in req.headers))
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            _cork(conn.sock, False)
 
     def _asks_again(self, conn: Connection) -> bool:
         if self._waiting:

@@ -22,7 +22,7 @@ from loop.batches import FramedWindow, frame
 from loop.development import Judge, Judgement, Logits, onnx_reader
 from loop.export import CALIBRATION, to_onnx
 from loop.preparation import Prepared, prepare
-from loop.quantise import MIGRATION, quantise
+from loop.quantise import MIGRATION, SMOOTHED, quantise
 from loop.quiet import quiet
 from loop.settings import Settings
 from loop.training_settings import TrainSettings
@@ -75,9 +75,11 @@ def variants(prepared: Prepared) -> Iterator[Variant]:
     tags = len(prepared.labels.tags)
     yield Variant("INT8, graph as exported", plain)
     yield Variant("INT8, graph simplified", partial(quantise, calibration=(), num_tags=tags))
-    for migration in (0.5, MIGRATION, 0.9):
-        smoothed = partial(quantise, calibration=calibration, num_tags=tags, migration=migration)
-        yield Variant(f"INT8, simplified, smoothed by {migration}{' (served)' * (migration == MIGRATION)}", smoothed)
+    for migration, share in ((0.5, SMOOTHED), (MIGRATION, SMOOTHED), (0.9, SMOOTHED), (MIGRATION, 1.0)):
+        make = partial(quantise, calibration=calibration, num_tags=tags, migration=migration, smoothed=share)
+        where = " in every layer" if share == 1.0 else ""
+        served = " (served)" * ((migration, share) == (MIGRATION, SMOOTHED))
+        yield Variant(f"INT8, simplified, smoothed by {migration}{where}{served}", make)
 
 
 def plain(source: Path, target: Path) -> None:

@@ -25,6 +25,7 @@ from loop.export import (
     to_onnx,
 )
 from loop.quantise import quantise, smooth_activations
+from loop.simplify import simplify
 from loop.training_errors import ParityError
 from ner.labels import LabelSet
 from ner.network import Network
@@ -85,21 +86,22 @@ def test_smoothing_changes_no_answer_in_fp32(base: BaseModel, tmp_path: Path) ->
     windows = windows_of(judge_of(base))
     to_onnx(base.model, tmp_path / "plain.onnx", windows[0].ids.tolist())
     model = onnx.load(str(tmp_path / "plain.onnx"))
+    simplify(model)
     before = len(model.graph.node)
     smooth_activations(model, [window.ids.tolist() for window in windows], len(LABELS.tags))
     onnx.checker.check_model(model)
     onnx.save(model, str(tmp_path / "smooth.onnx"))
-    # Of a layer's six products three share their input, and that of the attention's context is left as it is.
-    assert len(model.graph.node) == before + 2 * 3
+    # In the first of the two layers, before its two wide products.
+    assert len(model.graph.node) == before + 2
     plain, smooth = (onnx_reader(Network(tmp_path / f"{name}.onnx"))(windows) for name in ("plain", "smooth"))
     assert differences(plain, smooth) < 1e-4
 
 
-def one_layer(path: Path, scale: np.ndarray[Any, Any]) -> Path:
+def one_layer(path: Path, scale: np.ndarray[Any, Any], rows: int = 20) -> Path:
     """ids -> embeddings * scale -> a product of which each channel has an equal share -> a product for two tags."""
     random = np.random.default_rng(0)
     arrays = {
-        "table": random.normal(size=(20, 16)),
+        "table": random.normal(size=(rows, 16)),
         "scale": scale,
         "hidden": random.normal(size=(16, 8)) / scale[:, None],
         "tags": random.normal(size=(8, 2)),
@@ -130,14 +132,39 @@ def test_a_channel_far_larger_than_the_others_costs_int8_less_when_it_is_smoothe
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "plain.onnx", "smooth.onnx"]
 
 
-def test_int8_weights_and_embeddings_are_stored_in_a_byte(base: BaseModel, tmp_path: Path) -> None:
+def in_fp32(path: Path) -> set[str]:
+    """The names of the matrices of a file that take four bytes a value."""
+    tensors = onnx.load(str(path)).graph.initializer
+    return {one.name for one in tensors if len(one.dims) == 2 and one.data_type == onnx.TensorProto.FLOAT}
+
+
+def test_weights_are_stored_in_a_byte(base: BaseModel, tmp_path: Path) -> None:
     judge = judge_of(base)
     export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
-    tensors = onnx.load(str(tmp_path / "model.onnx")).graph.initializer
-    # 40 values and more in two dimensions: what is left in FP32 is factors, biases and norms.
-    large = {tensor.name for tensor in tensors if len(tensor.dims) == 2 and tensor.data_type == onnx.TensorProto.FLOAT}
-    assert not large
+    assert all("embeddings" in name for name in in_fp32(tmp_path / "model.onnx"))
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_nothing_to_smooth_is_no_error(tmp_path: Path) -> None:
+    fp32 = one_layer(tmp_path / "fp32.onnx", np.ones(16))
+    quantise(fp32, tmp_path / "plain.onnx", [], 2)
+    quantise(fp32, tmp_path / "none.onnx", [[1, 2, 3]], 2, smoothed=0.0)
+    assert (tmp_path / "none.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+
+
+def test_nodes_without_names_are_quantised_too(tmp_path: Path) -> None:
+    model = onnx.load(str(one_layer(tmp_path / "named.onnx", np.ones(16))))
+    for node in model.graph.node:
+        node.name = ""
+    onnx.save(model, str(tmp_path / "fp32.onnx"))
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", [], 2)
+    assert not in_fp32(tmp_path / "int8.onnx") & {"hidden", "tags"}
+
+
+@pytest.mark.parametrize(("rows", "left"), [(62_500, set()), (62_499, {"table"})])
+def test_a_large_table_of_embeddings_is_stored_in_a_byte(tmp_path: Path, rows: int, left: set[str]) -> None:
+    quantise(one_layer(tmp_path / "fp32.onnx", np.ones(16), rows), tmp_path / "int8.onnx", [], 2)
+    assert in_fp32(tmp_path / "int8.onnx") == left
 
 
 def test_the_parity_figures_are_those_of_the_file_as_reloaded(base: BaseModel, tmp_path: Path) -> None:

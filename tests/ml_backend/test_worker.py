@@ -169,12 +169,21 @@ def test_clients_that_send_without_pause_keep_nobody_waiting(backend: RunningBac
 def test_pipelined_requests_are_answered_in_order(backend: RunningBackend) -> None:
     with connect(backend) as connection:
         connection.sendall(
-            post(BODY) + GET + GET.replace(b"/health", b"/nowhere").replace(b"Host", b"Connection: close\r\nHost")
+            post(BODY) * 3
+            + (CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+            + post(BODY)
+            + GET
+            + post(b"{}")
+            + GET.replace(b"/health", b"/nowhere").replace(b"Host", b"Connection: close\r\nHost")
         )
         received = b""
         while more := connection.recv(65536):
             received += more
-    assert re.findall(rb"HTTP/1.1 ([0-9]+)", received) == [b"200", b"200", b"404"]
+    assert re.findall(rb"HTTP/1.1 ([0-9]+)", received) == [
+        *[b"200"] * 6,
+        b"400",
+        b"404",
+    ]
 
 
 @pytest.mark.parametrize("path", [b"/predict", b"/setup"])

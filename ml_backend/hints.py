@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from ner.errors import RuleError
-from store.hints import add_hint
+from store.runs import add_hint
 from store.session import Store
 
 log = logging.getLogger(__name__)

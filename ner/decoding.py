@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ner.joints import is_break
+from ner.boundaries import is_break
 from ner.labels import LabelSet
 from ner.spans import Span
 
@@ -37,7 +37,7 @@ def is_valid_path(tags: IntArray, labels: LabelSet) -> bool:
 def viterbi(log_probs: FloatArray, labels: LabelSet, costs: FloatArray | None = None) -> IntArray:
     """(n,) the tags of the most probable valid path through (n, t) log-probabilities (Viterbi 1967).
 
-    costs: (n,) nats from 0 on, what a path pays where an entity begins or ends just before a token (`ner.joints`);
+    costs: (n,) nats from 0 on, what a path pays where an entity begins or ends just before a token (`ner.boundaries`);
     the first token's is not read. Tokens are independent given the text but for these and the hard transitions of
     `LabelSet`, so when the best tag of each token already makes a valid path that pays nothing, that path is the best
     one and nothing needs to be searched.

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ner.boundaries import KINDS, check_costs
 from ner.confidence import CONFIDENCES
 from ner.errors import BundleError, InputError
-from ner.joints import KINDS, check_costs
 from ner.labels import LabelSet
 
 MANIFEST = "manifest.json"
@@ -23,7 +23,7 @@ class Manifest:
 
     max_length: tokens of a window, special ones included. confidence: a name in CONFIDENCES. created_at: ISO 8601.
     parent: the version this one was trained from, None for the base encoder. files: SHA-256 (hex) of each file, by its
-    path within the folder with forward slashes. break_costs: nats by kind of joint (`ner.joints`), {} for none.
+    path within the folder with forward slashes. break_costs: nats by kind of joint (`ner.boundaries`), {} for none.
     """
 
     version: str

@@ -11,11 +11,11 @@ from typing import TypeVar
 import numpy as np
 
 from ner.alignment import IntArray, as_offsets
+from ner.boundaries import joint_costs
 from ner.bundle import Bundle
 from ner.confidence import CONFIDENCES
 from ner.decoding import FloatArray, log_softmax, tags_to_spans, viterbi
 from ner.documents import check_text
-from ner.joints import joint_costs
 from ner.labels import LabelSet
 from ner.network import Logits
 from ner.spans import Span

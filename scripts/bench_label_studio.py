@@ -24,9 +24,9 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from loop.label_studio_client import LabelStudioClient, TaskQuery, parse_time
-from loop.publish import publish
-from loop.pull import pull
+from loop.label_studio.client import LabelStudioClient, TaskQuery, parse_time
+from loop.sync.publish import publish
+from loop.sync.pull import pull
 from store.session import open_store
 from tests.server.linked import Linked, make_linked
 from tests.server.real_label_studio import RealLabelStudio, make_template

@@ -31,11 +31,17 @@ import numpy as np
 from promotion_systems import FloatArray, IntArray, Population, chances, f1, leaning
 from scipy.stats import binomtest
 
-from loop.evaluate import Counts
-from loop.gates import FAIL, INSUFFICIENT, PASS
-from loop.inferiority import judge_type
-from loop.significance import compare_counts, randomisation_p_value
-from loop.spending import DECREASING, EVEN, alpha_of, permutations_for
+from loop.evaluation.scores import Counts
+from loop.evaluation.significance import (
+    DECREASING,
+    EVEN,
+    alpha_of,
+    compare_counts,
+    permutations_for,
+    randomisation_p_value,
+)
+from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS
+from loop.promotion.gates import judge_type
 
 LOOKS, DELTA = 10, 0.03
 SIZES, GAINS = (500, 1_000, 2_000, 4_000), (0.01, 0.02, 0.03)

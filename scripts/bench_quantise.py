@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from loop import lora
-from loop.batches import FramedWindow, frame
-from loop.development import Judge, Judgement, Logits, onnx_reader
-from loop.export import CALIBRATION, to_onnx
-from loop.preparation import Prepared, prepare
-from loop.quantise import MIGRATION, SMOOTHED, quantise
-from loop.quiet import quiet
-from loop.settings import Settings
-from loop.training_settings import TrainSettings
+from loop.settings.settings import Settings
+from loop.settings.training import TrainSettings
+from loop.training import lora
+from loop.training.batches import FramedWindow, frame
+from loop.training.dev_split import Judge, Judgement, Logits, onnx_reader
+from loop.training.encoder import quiet
+from loop.training.export import CALIBRATION, to_onnx
+from loop.training.quantise import MIGRATION, SMOOTHED, quantise
+from loop.training.retrain import Prepared, prepare
 from ner.decoding import log_softmax
 from ner.network import Network
 from store.projects import project_by_name

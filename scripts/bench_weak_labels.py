@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from loop.evaluate import Scores, score
+from loop.evaluation.scores import Scores, score
 from ner.labels import LabelSet
 from ner.spans import Span
 from weak_labeling.analysis import FunctionReport, analyse

@@ -35,9 +35,9 @@ def prepare(folder: Path, source: Path | None, texts: Sequence[str]) -> None:
     """Write hf/ (transformers), models/ (a bundle of the same weights) and loop.db."""
     import torch
 
-    from loop.encoder import load_base
-    from loop.export import to_onnx
-    from loop.quantise import quantise
+    from loop.training.encoder import load_base
+    from loop.training.export import to_onnx
+    from loop.training.quantise import quantise
     from ner.bundle import MODEL, TOKENIZER, Manifest, write_bundle
     from ner.labels import LabelSet
 

@@ -74,9 +74,9 @@ def count_models(home: Path) -> dict[str, Any]:
     names (models,), types (types,), right and found (models, records, types), gold (records, types), and document
     (records,): the number of the document that the record is of.
     """
-    from loop.evaluate import count
-    from loop.projects import current_project
-    from loop.settings import Settings
+    from loop.evaluation.scores import count
+    from loop.settings.project import current_project
+    from loop.settings.settings import Settings
     from ner.bundle import load_bundle
     from ner.labels import LabelSet
     from ner.spans import drop_overlaps

@@ -6,20 +6,22 @@ when it has not called `heartbeat` for ten minutes: a container that is started 
 not be locked out for long. Hosts are told apart by name: two machines or containers that share one
 store need different ones. Start times are compared to two seconds, which a clock set while a run is at work may
 exceed; then a live run is taken for a dead one.
+
+Webhooks' word that something changed in Label Studio: a reason to pull sooner. A lost one costs nothing.
 """
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from ner.errors import RuleError
@@ -27,7 +29,7 @@ from store.bulk import chunks
 from store.columns import storable, utc_now
 from store.errors import NotFoundError, RefusedError, RunHeldError
 from store.projects import lock_project
-from store.schema import Model, Run
+from store.schema import Hint, Model, Project, Run
 from store.session import Store, Transaction
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
@@ -231,3 +233,41 @@ def _end_training(tx: Transaction, run_id: int, state: str, error: str) -> tuple
         model.state, model.error, model.finished_at = state, storable(error), utc_now()
     tx.session.flush()
     return tuple(model.version for model in models)
+
+
+KEPT = timedelta(days=1)
+
+
+def add_hint(tx: Transaction, ls_project_id: int, action: str) -> int:
+    """Store a hint, whether or not one project here is linked to that id; gives the hint's id."""
+    linked = list(tx.session.scalars(select(Project.id).where(Project.ls_project_id == ls_project_id)))
+    hint = Hint(
+        project_id=linked[0] if len(linked) == 1 else None,
+        ls_project_id=ls_project_id,
+        action=action,
+        received_at=utc_now(),
+    )
+    tx.session.add(hint)
+    tx.session.flush()
+    return hint.id
+
+
+def pending_hints(session: Session, ls_project_id: int) -> list[Hint]:
+    """Hints about a project in Label Studio that nobody acted on yet, oldest first."""
+    query = select(Hint).where(Hint.ls_project_id == ls_project_id, Hint.handled_at.is_(None))
+    return list(session.scalars(query.order_by(Hint.id)))
+
+
+def handle_hints(tx: Transaction, hint_ids: Iterable[int]) -> None:
+    """Note that a pull which began after these hints came has ended, and forget all others that are a day old.
+
+    A hint of yesterday that nobody acted on is worth nothing: whoever begins to pull pulls everything first.
+    """
+    now, given = utc_now(), list(hint_ids)
+    for chunk in chunks(given):
+        unhandled = update(Hint).where(Hint.id.in_(chunk), Hint.handled_at.is_(None)).values(handled_at=now)
+        tx.session.execute(unhandled)
+    # The last one stays, so that no id is given twice: who waits for hints remembers the last id that it saw.
+    newest = max(given, default=0)
+    old = delete(Hint).where(Hint.received_at < now - KEPT, Hint.id < newest)
+    tx.session.execute(old.execution_options(synchronize_session=False))

@@ -19,7 +19,14 @@ import numpy as np
 import onnx
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from loop.label_studio_client import LabelStudioClient, LabelStudioError, TaskPage, TaskQuery, format_time, parse_time
+from loop.label_studio.client import (
+    LabelStudioClient,
+    LabelStudioError,
+    TaskPage,
+    TaskQuery,
+    format_time,
+    parse_time,
+)
 from ner.bundle import Manifest, write_bundle
 from ner.labels import LabelSet
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from loop.cli import EXIT_CODES, app
-from loop.settings import ENVIRONMENT
+from loop.cli.app import EXIT_CODES, app
+from loop.settings.settings import ENVIRONMENT
 
 README = Path(__file__).parents[1] / "README.md"
 

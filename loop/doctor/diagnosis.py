@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loop.connect import BackendAccount
 from loop.doctor.checks import Check, guarded
 from loop.doctor.local import check_machine, check_project_here, check_store
 from loop.doctor.server import (
@@ -15,8 +14,9 @@ from loop.doctor.server import (
     check_project,
     no_server,
 )
-from loop.label_studio_client import LabelStudioClient, Patience
-from loop.settings import Settings
+from loop.label_studio.client import LabelStudioClient, Patience
+from loop.settings.settings import Settings
+from loop.sync.connect import BackendAccount
 from store.schema import Project
 
 # A doctor asks once: what does not answer is a finding.

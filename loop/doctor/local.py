@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from loop.doctor.checks import Check, fail, guarded, ok, skip, warn
-from loop.projects import current_project, open_tagger
-from loop.settings import Settings, without_password
+from loop.settings.project import current_project, open_tagger
+from loop.settings.settings import Settings, without_password
 from ner.label_config import LabelConfig
 from store.runs import RUNNING, is_alive
 from store.schema import Project, Run
@@ -84,7 +84,7 @@ def check_encoder(settings: Settings) -> Check:
     """That the base encoder of the next training is there, and for the packaged one that its hash is right."""
     from huggingface_hub import try_to_load_from_cache  # these two imports take seconds; nothing else here needs them
 
-    from loop.encoder import MINILM, find_source
+    from loop.training.encoder import MINILM, find_source
 
     name, chosen = "encoder", settings.train.encoder
     source = find_source(chosen)

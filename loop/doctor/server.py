@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import requests
 
-from loop.connect import BackendAccount
 from loop.doctor.checks import Check, fail, guarded, ok, skip, warn
-from loop.label_studio_client import UNCERTAINTY, LabelStudioClient, LabelStudioError
-from loop.settings import Settings
+from loop.label_studio.client import UNCERTAINTY, LabelStudioClient, LabelStudioError
+from loop.settings.settings import Settings
+from loop.sync.connect import BackendAccount
 from ner.label_config import LabelConfig
 from store.schema import Project
 

@@ -30,7 +30,7 @@ from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from loop.attempt import Attempt
+from loop.promotion.attempt import Attempt
 from loop.report.data import data
 from loop.report.history import decisions
 from loop.report.ledger import history, ledger

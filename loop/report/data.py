@@ -14,7 +14,7 @@ from store.bulk import select_in
 from store.counts import project_counts
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
-from store.lineage import GOLD, WEAK, lineage, trained_on
+from store.registry import GOLD, WEAK, lineage, trained_on
 from store.schema import HOLDOUT, SPLITS, AnnotationVersion, WeakVote
 
 # Several times the minimum, at which learning curves of entity types have usually flattened; a rule of thumb.

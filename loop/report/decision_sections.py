@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from loop.gates import PASS
+from loop.promotion.attempt import PASS
 from loop.report.blocks import Block, Command, Facts, Items, Section, Status, Table, Words, some
 from loop.report.next_steps import recommended
 from loop.report.wording import NOTHING, chance, duration, moment, number_of, share, size, value, whole

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loop.attempt import WEAK_VOTE
-from loop.error_analysis import BOUNDARY, ERRORS, MISSED, SPURIOUS, TYPE
+from loop.evaluation.errors import BOUNDARY, ERRORS, MISSED, SPURIOUS, TYPE
+from loop.judging.measured import WEAK_VOTE
 from loop.report.blocks import Block, Case, Cases, Facts, Picture, Section, Status, Table, Words, some
 from loop.report.decision_sections import MOST_ROWS
 from loop.report.history import decided

@@ -14,7 +14,7 @@ from typing import Any
 from loop.report.content import FORMAT
 from loop.report.render_html import render_html
 from loop.report.render_markdown import render_markdown
-from loop.whole_files import write_whole
+from loop.settings.whole_files import write_whole
 from ner.errors import InputError
 from store.errors import NotFoundError
 

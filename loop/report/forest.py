@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loop.gates import FAIL, INSUFFICIENT, PASS
+from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS
 from loop.report.drawing import ROW, WIDE, beside, dot, named, over
 from loop.report.svg import ACCENT, BAD, GOOD, MUTED, OPEN, new_figure
 from loop.report.wording import points

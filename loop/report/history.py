@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED
-from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, promotions
+from loop.promotion.attempt import FAIL, INSUFFICIENT, NOT_MEASURED
+from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, promotions, scores
 from store.schema import HOLDOUT, MICRO, Promotion
-from store.scores import scores
 
 DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", DEFER: "put off", ROLLBACK: "rolled back to"}
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from loop.attempt import FORCED, PROMOTED, Attempt
+from loop.promotion.attempt import FORCED, PROMOTED, Attempt
 from loop.report.history import PastDecision, is_in_service
-from store.looks import looks_of
+from store.holdout import looks_of
 
 # A report may be written just before its decision is recorded, or just after.
 _SAME = timedelta(minutes=1)

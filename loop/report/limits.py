@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from loop.gates import INSUFFICIENT
+from loop.evaluation.significance import detectable_difference, documents_needed
+from loop.promotion.attempt import INSUFFICIENT
 from loop.report.verdict import no_target
 from loop.report.wording import chance, documents_of, listed, number_of, points, share, size, whole
-from loop.significance import detectable_difference, documents_needed
 
 _ONE_SEED = 0.01  # F1: what a change of the seed alone may do (Reimers and Gurevych 2017)
 _MOSTLY = 0.9  # of the gold, by one person

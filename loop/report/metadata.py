@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from loop.attempt import Attempt
-from loop.training_settings import TrainSettings
+from loop.promotion.attempt import Attempt
+from loop.settings.training import TrainSettings
 from store.errors import NotFoundError
-from store.lineage import lineage
-from store.registry import model
+from store.registry import lineage, model
 from store.schema import Model
 
 ADAPTER = ("rank", "alpha", "dropout")

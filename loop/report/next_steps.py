@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from loop.attempt import DEFERRED, REFUSED
-from loop.error_analysis import BOUNDARY, MISSED, SPURIOUS
-from loop.gates import FAIL, FILE, INSUFFICIENT, NOT_MEASURED, SIGNIFICANCE
-from loop.inferiority import NON_INFERIORITY
+from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS
+from loop.promotion.attempt import DEFERRED, FAIL, FILE, INSUFFICIENT, NOT_MEASURED, REFUSED, SIGNIFICANCE
+from loop.promotion.gates import NON_INFERIORITY
 from loop.report.limits import Entry, entry, is_type
 from loop.report.verdict import no_target
 from loop.report.wording import listed, number_of, points, score, size, whole

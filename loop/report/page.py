@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loop.attempt import DEFERRED, FORCED, PROMOTED
-from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED, PASS
+from loop.promotion.attempt import DEFERRED, FAIL, FORCED, INSUFFICIENT, NOT_MEASURED, PASS, PROMOTED
 from loop.report import decision_sections, figure_sections, rollback_sections
 from loop.report.blocks import Page, Tile
 from loop.report.undoing import undoing

@@ -26,9 +26,8 @@ from loop.report.limits import Entry, entry
 from loop.report.metadata import described
 from loop.report.wording import listed, number_of
 from store.projects import project_by_name
-from store.registry import PROMOTE
+from store.registry import PROMOTE, scores
 from store.schema import HOLDOUT
-from store.scores import scores
 from store.session import Store
 
 DEFAULT_REASON = "asked for on the command line"
@@ -36,7 +35,7 @@ _AFFECTED = ("document", "task_id", "annotation_id", "annotator", "at", "version
 
 
 class Affected(Protocol):
-    """An annotation begun from a withdrawn pre-label: `loop.withdrawn.Affected`, as far as it is needed here."""
+    """An annotation that began from a withdrawn pre-label, as far as a report needs it."""
 
     @property
     def document(self) -> str: ...
@@ -46,7 +45,7 @@ class Affected(Protocol):
 
 
 class RolledBack(Protocol):
-    """`loop.rollback.RolledBack`, as far as it is needed here."""
+    """`loop.promotion.rollback.RolledBack`, as far as it is needed here."""
 
     @property
     def version(self) -> str: ...

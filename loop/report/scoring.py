@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loop.attempt import Attempt, HeldOutDocument
-from loop.error_analysis import (
+from loop.evaluation.errors import (
     ErrorAnalysis,
     Judged,
     analyse,
@@ -16,10 +15,11 @@ from loop.error_analysis import (
     examples,
     per_type,
 )
-from loop.evaluate import PRF, Scores, score
-from loop.gates import Gate
-from loop.inferiority import NON_INFERIORITY
-from loop.significance import Difference
+from loop.evaluation.scores import PRF, Scores, score
+from loop.evaluation.significance import Difference
+from loop.judging.measured import HeldOutDocument
+from loop.promotion.attempt import Attempt, Gate
+from loop.promotion.gates import NON_INFERIORITY
 from ner.labels import LabelSet
 from ner.spans import Span
 

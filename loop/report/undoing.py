@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from loop.attempt import FORCED, PROMOTED
+from loop.promotion.attempt import FORCED, PROMOTED
 from loop.report.blocks import Block, Command, Section, Words
 
 _COMPARE = "loop compare A.jsonl B.jsonl --gold GOLD.jsonl"

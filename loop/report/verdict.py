@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from loop.attempt import DEFERRED, FORCED, PROMOTED, REFUSED, REJECTED, WEAK_VOTE
-from loop.decision import judges_quality
-from loop.gates import FAIL, INSUFFICIENT, NOT_MEASURED, Gate
+from loop.judging.measured import WEAK_VOTE
+from loop.promotion.attempt import DEFERRED, FAIL, FORCED, INSUFFICIENT, NOT_MEASURED, PROMOTED, REFUSED, REJECTED, Gate
+from loop.promotion.gates import judges_quality
 from loop.report.wording import chance, documents_of, interval, listed, number_of, score, share, size
 
 HEADLINES = {

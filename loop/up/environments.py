@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loop.settings import sqlite_url
+from loop.settings.settings import sqlite_url
 from loop.up.credentials import Credentials
 from loop.up.options import HOST, Options
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from loop.scaffold import scaffold
-from loop.settings import CONFIG_NAME, Settings
-from loop.toml_lines import with_values
+from loop.settings.settings import CONFIG_NAME, Settings
+from loop.settings.template import scaffold
+from loop.settings.toml_lines import with_values
+from loop.settings.whole_files import write_whole
 from loop.up.credentials import KEY_NAME
 from loop.up.options import Options
-from loop.whole_files import write_whole
 from store.projects import project_by_name
 from store.session import open_store
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from loop.cli import run
-from loop.settings import Settings
-from loop.toml_lines import with_values
+from loop.cli.app import run
+from loop.settings.settings import Settings
+from loop.settings.toml_lines import with_values
 from ner.manifest import read_manifest
 from store.projects import project_by_name
-from store.registry import finish_model, promote, start_model
+from store.registry import TypeScore, finish_model, promote, save_scores, start_model
 from store.runs import begin_run, finish_run
-from store.scores import TypeScore, save_scores
 from store.session import open_store
 from tests.fakes import tiny_bundle
 

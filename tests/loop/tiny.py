@@ -18,9 +18,9 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from loop.promotion_settings import GateSettings, PromotionSettings
-from loop.quiet import quiet
-from loop.training_settings import TrainSettings
+from loop.settings.promotion import GateSettings, PromotionSettings
+from loop.settings.training import TrainSettings
+from loop.training.encoder import quiet
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from ml_backend.live_model import LiveModel
 from ner.tagger import Tagger
 from store.documents import stored_documents
-from store.hints import pending_hints
+from store.runs import pending_hints
 from store.schema import HOLDOUT
 from store.splits import assign_split
 from tests.ml_backend.given import CONFIG, OTHER_CONFIG, Home, make_home, make_project, request_body, task, until

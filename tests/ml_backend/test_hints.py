@@ -8,7 +8,7 @@ import pytest
 
 from ml_backend.hints import Hints
 from store.errors import StoreError
-from store.hints import pending_hints
+from store.runs import pending_hints
 from store.session import Store, open_store
 from tests.ml_backend.given import Home, until
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from loop.task_reading import ReadTask, read_task
+from loop.sync.tasks import ReadTask, read_task
 from ml_backend.holdout import Holdout, fingerprint, place_unseen, read_holdout
 from ml_backend.payload import Asked, Limits, read_tasks
 from ner.label_config import LabelConfig
 from store.documents import stored_documents
-from store.queue import NewPrediction, save_predictions
+from store.predictions import NewPrediction, save_predictions
 from store.schema import HOLDOUT
 from store.splits import assign_split
 from store.tasks import upsert_tasks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loop.label_studio_client import LabelStudioClient
+from loop.label_studio.client import LabelStudioClient
 from tests.server.real_label_studio import RealLabelStudio, make_template
 
 

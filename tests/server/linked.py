@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loop.connect import link_project
-from loop.label_studio_client import LabelStudioClient, Patience, TaskPage, TaskQuery
+from loop.label_studio.client import LabelStudioClient, Patience, TaskPage, TaskQuery
+from loop.sync.connect import link_project
 from ner.bundle import load_bundle
 from ner.tagger import Tagger
 from store.projects import create_project, project_by_id

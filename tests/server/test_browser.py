@@ -13,10 +13,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from loop.connect import link_project
-from loop.label_studio_client import LabelStudioClient
-from loop.publish import publish
-from loop.pull import pull
+from loop.label_studio.client import LabelStudioClient
+from loop.sync.connect import link_project
+from loop.sync.publish import publish
+from loop.sync.pull import pull
 from ner.bundle import load_bundle
 from ner.tagger import Tagger
 from store.annotations import history

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from loop.connect import BackendAccount
 from loop.doctor.server import check_backend_rows
-from loop.label_studio_client import LabelStudioClient
+from loop.label_studio.client import LabelStudioClient
+from loop.sync.connect import BackendAccount
 from store.projects import link, project_by_name
 from store.session import open_store
 from tests.fakes import StubBackend

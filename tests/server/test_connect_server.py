@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loop.connect import BackendAccount, connect_backend, link_project
-from loop.label_studio_client import LabelStudioClient, LabelStudioError
+from loop.label_studio.client import LabelStudioClient, LabelStudioError
+from loop.sync.connect import BackendAccount, connect_backend, link_project
 from store.projects import create_project
 from store.session import open_store
 from tests.fakes import StubBackend
@@ -107,7 +107,7 @@ def test_a_project_that_a_killed_connect_left_behind_is_found_by_its_description
         tx.commit()
     client.create_project("orphan & co", CONFIG)
     with monkeypatch.context() as patched:
-        patched.setattr("loop.connect.link", killed)
+        patched.setattr("loop.sync.connect.link", killed)
         with pytest.raises(KeyboardInterrupt):
             link_project(store, client, project.id)
     again = link_project(store, client, project.id)

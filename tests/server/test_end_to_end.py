@@ -16,20 +16,19 @@ from label_studio_sdk import LabelStudio
 from label_studio_sdk.label_interface import LabelInterface
 from sqlalchemy import func, select
 
-from loop.connect import link_project
-from loop.label_studio_client import LabelStudioClient, LabelStudioError
-from loop.pull import pull
-from loop.scaffold import config_of_labels, scaffold
-from loop.service import DONE, CycleReport, Service
-from loop.settings import Settings
-from loop.simulate import GoldBook, simulate
-from loop.steps import Cycle
+from loop.label_studio.client import LabelStudioClient, LabelStudioError
+from loop.label_studio.simulated_annotator import GoldBook, simulate
+from loop.service.cycle import Cycle
+from loop.service.service import DONE, CycleReport, Service
+from loop.settings.settings import Settings
+from loop.settings.template import config_of_labels, scaffold
+from loop.sync.connect import link_project
+from loop.sync.pull import pull
 from ner.documents import Document
 from store.documents import open_documents, stored_documents
-from store.lineage import trained_on
+from store.predictions import predictions, ranks
 from store.projects import project_by_name
-from store.queue import predictions, ranks
-from store.registry import promoted, promotions
+from store.registry import promoted, promotions, trained_on
 from store.schema import AnnotationVersion
 from store.session import Store, open_store
 from tests.loop import tiny

@@ -22,13 +22,13 @@ from random import Random
 import pytest
 from sqlalchemy import select
 
-from loop import steps
-from loop.connect import link_project
-from loop.label_studio_client import LabelStudioClient
-from loop.scaffold import config_of_labels, scaffold
-from loop.service import Service
-from loop.settings import Settings
-from loop.steps import STEPS, Counts, Cycle, LoggedTraining
+from loop.label_studio.client import LabelStudioClient
+from loop.service import cycle as steps
+from loop.service.cycle import STEPS, Counts, Cycle, LoggedTraining
+from loop.service.service import Service
+from loop.settings.settings import Settings
+from loop.settings.template import config_of_labels, scaffold
+from loop.sync.connect import link_project
 from ner.bundle import load_bundle
 from ner.label_config import LabelConfig
 from ner.label_studio import to_result

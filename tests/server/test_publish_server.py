@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from loop.label_studio_client import LabelStudioClient, LabelStudioError
-from loop.publish import publish, still_stands
-from loop.pull import pull
+from loop.label_studio.client import LabelStudioClient, LabelStudioError
+from loop.sync.publish import publish, still_stands
+from loop.sync.pull import pull
 from store.documents import StoredDocument, stored_documents
-from store.looks import Terms, spend_look
-from store.queue import predictions
-from store.rotation import rotate
+from store.holdout import Terms, rotate, spend_look
+from store.predictions import predictions
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
 
@@ -139,7 +138,7 @@ def test_predictions_of_another_control_are_dropped_by_the_server_and_that_is_an
     linked.add(f"excel w{n} windows" for n in range(6, 0, -1))
     pull(linked.store, linked.client, linked.project)
     wrong = [region(0, 5, "SOFTWARE") | {"from_name": "other"}]
-    monkeypatch.setattr("loop.queue.to_result", lambda spans, text, config: wrong if spans else [])
+    monkeypatch.setattr("loop.sync.publish.to_result", lambda spans, text, config: wrong if spans else [])
     with pytest.raises(LabelStudioError, match="of 6 created"):
         publish(linked.store, linked.client, linked.project, linked.promoted_tagger(tmp_path, WORDS, CERTAINTY))
     assert not linked.client.project(linked.ls_id)["model_version"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loop.label_studio_client import LabelStudioClient, LabelStudioError
-from loop.pull import UNSERVABLE, pull
+from loop.label_studio.client import LabelStudioClient, LabelStudioError
+from loop.sync.pull import UNSERVABLE, pull
 from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history

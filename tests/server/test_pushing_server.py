@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loop.connect import link_project
-from loop.importing import import_file
-from loop.label_studio_client import LabelStudioClient
-from loop.pushing import push
-from loop.scaffold import config_of_labels
+from loop.files.importing import import_file
+from loop.label_studio.client import LabelStudioClient
+from loop.settings.template import config_of_labels
+from loop.sync.connect import link_project, push
 from store.documents import stored_documents
 from store.projects import create_project, project_by_id
 from store.session import open_store

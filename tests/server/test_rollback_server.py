@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from loop.label_studio_client import LabelStudioClient
-from loop.publish import publish
-from loop.pull import pull
-from loop.rollback import RolledBack, rollback
+from loop.label_studio.client import LabelStudioClient
+from loop.promotion.rollback import RolledBack, rollback
+from loop.sync.publish import publish
+from loop.sync.pull import pull
 from store.gold import gold
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region

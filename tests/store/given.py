@@ -9,9 +9,8 @@ from typing import Any
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents
-from store.lineage import TrainedOn, save_training_items
 from store.projects import create_project
-from store.registry import finish_model, start_model
+from store.registry import TrainedOn, finish_model, save_training_items, start_model
 from store.runs import begin_run
 from store.schema import Project
 from store.session import Store, Transaction

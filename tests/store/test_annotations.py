@@ -13,17 +13,18 @@ from ner.spans import Span
 from store.annotations import (
     LABEL_STUDIO,
     NewAnnotation,
+    NewSetAside,
     append_annotation,
     append_annotations,
     history,
     latest_versions,
+    list_set_aside,
     mark_annotation_deleted,
     sync_annotations,
 )
 from store.errors import NotFoundError, StoreError
 from store.schema import AnnotationVersion, Project
 from store.session import Store
-from store.set_aside import NewSetAside, list_set_aside
 from tests.store import given
 
 

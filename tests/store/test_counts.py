@@ -2,14 +2,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from store.annotations import append_annotations, mark_annotation_deleted
+from store.annotations import (
+    NewSetAside,
+    append_annotations,
+    list_set_aside,
+    mark_annotation_deleted,
+    mend_set_aside,
+    save_set_aside,
+)
 from store.counts import project_counts
 from store.documents import NewDocument, add_documents
 from store.schema import HOLDOUT, POOL, TRAIN, Project
 from store.session import Store
-from store.set_aside import NewSetAside, list_set_aside, mend_set_aside, save_set_aside
-from store.task_history import set_aside_without_document
-from store.tasks import mark_deleted, upsert_tasks
+from store.tasks import mark_deleted, set_aside_without_document, upsert_tasks
 from tests.store import given
 
 OS, SOFTWARE = (0, 6, "OS"), (0, 5, "SOFTWARE")

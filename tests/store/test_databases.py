@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from store import migrating
-from store.annotations import append_annotation, history
+from store.annotations import NewSetAside, append_annotation, history, list_set_aside, save_set_aside
 from store.documents import NewDocument, add_documents, stored_documents, texts_by_name
 from store.errors import StoreError, StoreOpenError
 from store.projects import all_projects, create_project, project_by_name
 from store.schema import LABEL, Project, WeakVote
 from store.session import Store, open_store
-from store.set_aside import NewSetAside, list_set_aside, save_set_aside
 from tests.store import given, mariadb
 
 

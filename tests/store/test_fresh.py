@@ -5,7 +5,7 @@ from dataclasses import replace
 from store.annotations import NewAnnotation, mark_annotation_deleted
 from store.columns import utc_now
 from store.documents import NewDocument, add_documents
-from store.fresh import count_fresh_gold
+from store.gold import count_fresh_gold
 from store.schema import HOLDOUT, Project
 from store.session import Store
 from tests.store import given

@@ -9,9 +9,8 @@ from ner.spans import Span
 from store.annotations import append_annotations, mark_annotation_deleted
 from store.documents import NewDocument, add_documents
 from store.errors import RefusedError
-from store.fresh import count_fresh_gold
-from store.gold import GoldDocument, count_left_out, fingerprint, gold, training_gold
-from store.lineage import TrainedOn
+from store.gold import GoldDocument, count_fresh_gold, count_left_out, fingerprint, gold, training_gold
+from store.registry import TrainedOn
 from store.schema import HOLDOUT, POOL, TRAIN, Project
 from store.session import Store
 from store.tasks import mark_deleted, upsert_tasks

@@ -10,11 +10,10 @@ from store.annotations import LABEL_STUDIO
 from store.columns import utc_now
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
-from store.fresh import count_fresh_gold
-from store.lineage import TrainedOn
-from store.looks import Terms, count_looks, looks_of, spend_look, terms_of
-from store.queue import NewPrediction, misplaced_predictions, save_predictions
-from store.rotation import Rotated, not_blind, rotate
+from store.gold import count_fresh_gold
+from store.holdout import Rotated, Terms, count_looks, looks_of, not_blind, rotate, spend_look, terms_of
+from store.predictions import NewPrediction, misplaced_predictions, save_predictions
+from store.registry import TrainedOn
 from store.schema import HOLDOUT, POOL, TRAIN, HoldoutEpoch, Project
 from store.session import Store
 from store.splits import current_epoch, draws_holdout, epoch_salt, split_sizes

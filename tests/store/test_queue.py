@@ -6,9 +6,9 @@ from sqlalchemy import select, update
 from ner.spans import Span
 from store.columns import utc_now
 from store.errors import NotFoundError, StoreError
-from store.hints import KEPT, add_hint, handle_hints, pending_hints
+from store.predictions import NewPrediction, predictions, ranks, save_predictions, save_ranks
 from store.projects import link
-from store.queue import NewPrediction, predictions, ranks, save_predictions, save_ranks
+from store.runs import KEPT, add_hint, handle_hints, pending_hints
 from store.schema import Hint, Project
 from store.session import Store
 from store.votes import Vote, replace_votes, votes

@@ -11,11 +11,27 @@ from store import registry
 from store.documents import NewDocument, add_documents
 from store.errors import NotFoundError, RefusedError
 from store.gold import gold
-from store.lineage import TrainedOn, lineage, save_training_items, trained_on
 from store.projects import create_project, project_by_id
-from store.registry import fail_model, finish_model, model, models, promote, promoted, promotions, reject, rollback
+from store.registry import (
+    TrainedOn,
+    TypeScore,
+    fail_model,
+    finish_model,
+    lineage,
+    model,
+    models,
+    promote,
+    promoted,
+    promotions,
+    reject,
+    rollback,
+    save_scores,
+    save_training_items,
+    scored_fingerprint,
+    scores,
+    trained_on,
+)
 from store.schema import HOLDOUT, Project
-from store.scores import TypeScore, save_scores, scored_fingerprint, scores
 from store.session import Store
 from tests.store import given
 

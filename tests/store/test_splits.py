@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
-from store.lineage import TrainedOn
+from store.registry import TrainedOn, TypeScore, save_scores
 from store.schema import HOLDOUT, POOL, TRAIN, Project, Split
-from store.scores import TypeScore, save_scores
 from store.session import Store
 from store.splits import Keys, assign_split, current_epoch, draws_holdout, foresee, split_of_tasks, split_sizes
 from store.tasks import upsert_tasks

@@ -6,11 +6,10 @@ from typing import Any
 
 from ner.spans import Span
 from store.annotations import FILE, LABEL_STUDIO, mark_annotation_deleted
-from store.queue import NewPrediction, save_predictions
+from store.predictions import BegunFromPrelabel, NewPrediction, begun_from_prelabels, published_on, save_predictions
 from store.schema import Project
 from store.session import Store
 from store.tasks import mark_deleted, upsert_tasks
-from store.withdrawn import BegunFromPrelabel, begun_from_prelabels, published_on
 from tests.store import given
 
 OS = (0, 5, "OS")

@@ -1,0 +1,49 @@
+"""Gates for people: a table of at most 80 columns, and what would help where one did not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from loop.console import styled
+from loop.promotion.attempt import PASS, Gate
+from loop.report.wording import visible
+
+_SIGNS = {
+    "pass": "[green]✓ pass[/]",
+    "fail": "[red]✕ fail[/]",
+    "insufficient": "[yellow]◇ insufficient[/]",
+    "not measured": "[dim]– not measured[/]",
+}
+
+
+def gate_table(gates: Sequence[Gate]) -> Table:
+    """A row for each gate, all of it words, and so set to the left."""
+    shown = Table(box=None, pad_edge=False, show_edge=False)
+    for name, width in (("gate", 24), ("value", None), ("target", None), ("status", 14)):
+        shown.add_column(name, overflow="fold", width=width)
+    for gate in gates:
+        sign = _SIGNS.get(gate.status, safe(gate.status))
+        shown.add_row(safe(gate.name), safe(gate.value), safe(gate.target), sign)
+    return shown
+
+
+def gate_notes(gates: Sequence[Gate]) -> Iterator[Text]:
+    """Why each gate that is no pass is none; wrapped where it is printed."""
+    for gate in gates:
+        if gate.status != PASS:
+            sign = _SIGNS.get(gate.status, safe(gate.status))
+            yield styled(f"{sign}  {safe(gate.name)}: {safe(gate.note or gate.value)}")
+
+
+def safe(text: str) -> str:
+    """No markup of rich's in it, and no control sequence of the terminal's."""
+    return escape(visible(text))
+
+
+def wrapped(text: str) -> Text:
+    """A sentence that is cut into lines where it is printed; data in it is never markup."""
+    return Text(visible(text))

@@ -1,0 +1,174 @@
+"""What every command gets: where the project is, how to answer, and the store and project, opened when asked for."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.text import Text
+
+from loop import console
+from loop.settings.settings import Settings
+from ner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from loop.label_studio.client import LabelStudioClient
+    from ner.tagger import Tagger
+    from store.schema import Project
+    from store.session import Store
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "-C", "--project", metavar="DIR", help="The project folder, or one inside it; by default LOOP_HOME, or here."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of a failure.")]
+
+
+@dataclass
+class Invocation:
+    """The options that every command shares; heavy things are made on first use and kept."""
+
+    directory: Path | None = None
+    as_json: bool = False
+    verbose: bool = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of the project that this command is about."""
+        settings = Settings.load(self.directory)
+        start_logging("DEBUG" if self.verbose else settings.log_level)
+        return settings
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, at this code's schema."""
+        from store.session import open_store
+
+        return open_store(self.settings.store_url)
+
+    @cached_property
+    def project(self) -> Project:
+        """The project's row; a label config that was edited offline is taken over first."""
+        from loop.settings.project import current_project
+
+        return current_project(self.store, self.settings)
+
+    @cached_property
+    def client(self) -> LabelStudioClient:
+        """Label Studio, by the URL and key of the settings."""
+        from loop.label_studio.client import LabelStudioClient
+
+        url, key = self.settings.label_studio.url, self.settings.label_studio.api_key
+        if not url:
+            raise ConfigError(
+                "this command needs Label Studio",
+                value="no address",
+                next_step="Set LABEL_STUDIO_URL, or label_studio.url in loop.toml.",
+            )
+        if not key:
+            raise ConfigError(
+                "Label Studio is asked with an API key",
+                value=self.settings.label_studio.api_key_file or "none",
+                next_step="Set LABEL_STUDIO_API_KEY, or name a file that holds the key as label_studio.api_key_file.",
+            )
+        return LabelStudioClient(url, key)
+
+    def tagger(self, version: str | None = None) -> Tagger:
+        """The verified model `version`, else the one in service."""
+        from loop.settings.project import open_tagger
+
+        return open_tagger(self.store, self.settings, self.project, version)
+
+    def answer(self, value: Any, *printed: Any) -> None:
+        """`value` as JSON when asked for, else what was made of it for people."""
+        if self.as_json:
+            console.print_json(value)
+            return
+        self.say(*printed)
+
+    def say(self, *printed: Any) -> None:
+        """For people, as it comes. A string is taken as it is: data in it is never markup (`console.styled` is).
+
+        Nor is it cut into lines: a path or a command in it can be copied.
+        """
+        out = console.stdout()
+        for item in printed:
+            if isinstance(item, str):
+                out.print(Text(item), soft_wrap=True)
+            else:
+                out.print(item)
+
+    def merge(self, directory: Path | None, as_json: bool, verbose: bool) -> None:
+        """Options count wherever they stand, before the command's name or behind it."""
+        self.directory = directory or self.directory
+        self.as_json = as_json or self.as_json
+        self.verbose = verbose or self.verbose
+
+
+def who() -> str:
+    """Who decides, as it is kept: the name of the user, or its number where no name is known (as in containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _prose(docstring: str) -> str:
+    """A docstring as help: each paragraph one line, so that it is wrapped to the terminal, and no markup in it."""
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(escape(" ".join(paragraph.split())) for paragraph in paragraphs)
+
+
+def start_logging(level: str) -> None:
+    """Log lines of this project on standard error; those of libraries from WARNING on."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    for package in ("loop", "ner", "store", "weak_labeling"):
+        logging.getLogger(package).setLevel(level)
+
+
+def command(app: typer.Typer, name: str, example: str) -> Callable[[Callable[..., int | None]], Callable[..., Any]]:
+    """Register `function(invocation, ...)` as the command `name`, with the shared options behind its own.
+
+    What it returns is the exit code. `example` is shown at the end of its help.
+    """
+
+    def register(function: Callable[..., int | None]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(ctx: typer.Context, directory: Path | None, as_json: bool, verbose: bool, **own: Any) -> int | None:
+            ctx.obj.merge(directory, as_json, verbose)
+            try:
+                return function(ctx.obj, **own)
+            except BrokenPipeError:  # the reader has left; nothing more to say, and nothing to flush at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 0
+
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = [
+            inspect.Parameter("directory", keyword, default=None, annotation=Directory),
+            inspect.Parameter("as_json", keyword, default=False, annotation=AsJson),
+            inspect.Parameter("verbose", keyword, default=False, annotation=Verbose),
+        ]
+        context = inspect.Parameter("ctx", keyword, annotation=typer.Context)
+        parameters = [context, *(parameter.replace(kind=keyword) for parameter in own), *shared]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run.__wrapped__  # typer would read the annotations of the function inside
+        app.command(name, help=_prose(function.__doc__ or ""), epilog=f"Example: {escape(example)}")(run)
+        return function
+
+    return register

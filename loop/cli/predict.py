@@ -1,0 +1,66 @@
+"""`loop predict`, `loop evaluate`, `loop serve`: a model at work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from loop import console
+from loop.cli.invocation import Invocation, command
+
+STANDARD_INPUT = Path("-")
+Version = Annotated[str | None, typer.Option("--version", help="Another model than the one in service.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "predict", "loop predict tickets.jsonl --out spans.jsonl")(predict)
+
+
+def predict(
+    invocation: Invocation,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON Lines with `text` and `id`; - for standard input.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write there instead of standard output, whole or not at all.")
+    ] = None,
+    version: Version = None,
+) -> int | None:
+    """Find the entities of texts: `{id, spans: [{start, end, label, score}]}`, a line for each, in order.
+
+    Offsets are half-open and count characters (Unicode code points). A record without an id gets its line's number.
+    The lines are JSON with and without --json, which only makes what is said about --out, or a failure, JSON too.
+    """
+    from loop.files.predicting import predict as predicted
+    from loop.files.predicting import read_texts
+    from loop.settings.whole_files import whole_file
+
+    with _opened(file) as stream:
+        texts = read_texts(stream, str(file))
+    tagger = invocation.tagger(version)
+    ticker = console.Ticker("texts done", quiet=invocation.as_json, total=len(texts))
+    answers = predicted(tagger, texts, ticker)
+    if out is None:
+        sys.stdout.writelines(answer.line() for answer in answers)
+        return 0
+    with whole_file(out) as written:
+        written.writelines(answer.line() for answer in answers)
+    invocation.answer({"out": out, "texts": len(texts)}, f"{len(texts):,} texts by {tagger.version}: {out}")
+    return 0
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    from loop.files.sniffing import open_input
+
+    if file == STANDARD_INPUT:
+        yield sys.stdin.buffer
+        return
+    with open_input(file) as stream:
+        yield stream

@@ -1,0 +1,111 @@
+"""`loop promote`: a candidate judged, and put into service or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.markup import escape
+
+from loop import console
+from loop.cli.gate_view import gate_notes, gate_table, wrapped
+from loop.cli.invocation import Invocation, command, who
+
+if TYPE_CHECKING:
+    from loop.evaluation.significance import Comparison
+    from loop.service.decisions import Attempted
+
+NOT_PROMOTED = 8
+Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "promote", "loop promote")(promote)
+
+
+def promote(
+    invocation: Invocation,
+    version: Version = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote whatever the gates say; needs --because, and is never forgotten.")
+    ] = False,
+    because: Annotated[str | None, typer.Option(metavar="TEXT", help="Why a promotion is forced.")] = None,
+) -> int | None:
+    """Judge the newest candidate, or VERSION, against the model in service, and put it there if it passes every gate.
+
+    Its files are proven first. Then both are asked about the holdout's texts, as served, and compared by a paired test
+    at the alpha that this look may spend, and by type. Each attempt spends a look, and leaves a report. Ends with 8
+    when the candidate is not promoted, or has to wait for more gold in the holdout.
+    """
+    from loop.service.decisions import attempt_promotion
+
+    if force != (because is not None):
+        raise typer.BadParameter("--force and --because TEXT go together")
+    settings, quiet = invocation.settings, invocation.as_json
+
+    def told(stage: str) -> None:
+        if not quiet:
+            console.stderr().print(f"{stage} ...", highlight=False)
+
+    done = attempt_promotion(
+        invocation.store, settings, invocation.project, version, who=who(), force_because=because, stages=told
+    )
+    invocation.answer(as_json(done), *view(done))
+    return 0 if done.promoted else NOT_PROMOTED
+
+
+def as_json(done: Attempted) -> dict[str, object]:
+    """The decision as plain values; the report has everything."""
+    attempt = done.attempt
+    return {
+        "version": attempt.version,
+        "promoted": done.promoted,
+        "outcome": attempt.outcome,
+        "previous": attempt.incumbent,
+        "reason": attempt.reason,
+        "figures": done.result.figures,
+        "gates": attempt.gates,
+        "look": attempt.look,
+        "rotation": attempt.rotation,
+        "risks": attempt.risks,
+        "report": done.report,
+        "notices": done.notices,
+    }
+
+
+def view(done: Attempted) -> Iterator[RenderableType]:
+    """For people: the verdict, the gates, the types, and where the report lies."""
+    from loop.report.verdict import HEADLINES
+
+    attempt = done.attempt
+    colour = "green" if done.promoted else "yellow"
+    verdict = HEADLINES.get(attempt.outcome, attempt.outcome)
+    yield console.styled(f"[bold]{escape(attempt.version)}[/] [{colour}]{verdict}[/]")
+    yield wrapped(attempt.reason)
+    if attempt.gates:
+        yield ""
+        yield gate_table(attempt.gates)
+        yield from gate_notes(attempt.gates)
+    if attempt.comparison is not None:
+        yield ""
+        yield differences(attempt.comparison)
+    yield from map(wrapped, done.notices)
+    if done.report:
+        yield f"Report: {done.report['html']}"
+
+
+def differences(comparison: Comparison) -> RenderableType:
+    """F1 of both, the difference in points and its interval, a row for each type."""
+    share = f"{comparison.micro.confidence:.0%} interval"
+    rows = [
+        (row.name, row.new_f1, row.old_f1, f"{100 * row.delta:+.1f}", _interval(row.low, row.high), row.support)
+        for row in (*comparison.per_type, comparison.micro)
+    ]
+    return console.table("", ("type", "candidate", "incumbent", "points", share, "support"), rows)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"

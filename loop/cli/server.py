@@ -1,0 +1,230 @@
+"""`loop connect`, `pull`, `publish`, `simulate-annotator`, `serve`: what speaks with Label Studio."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loop import console
+from loop.cli.invocation import Invocation, command
+from ner.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "connect", "loop connect --push")(connect)
+    command(app, "pull", "loop pull --full")(pull)
+    command(app, "publish", "loop publish")(publish)
+    command(app, "simulate-annotator", "loop simulate-annotator gold.jsonl --count 50 --error-rate 0.05")(simulate)
+    command(app, "run", "loop run --once")(run)
+    command(app, "serve", "loop serve")(serve)
+
+
+def connect(
+    invocation: Invocation,
+    ls_project: Annotated[
+        int | None, typer.Option("--ls-project", metavar="ID", help="Link this one. By default a new one is made.")
+    ] = None,
+    push: Annotated[bool, typer.Option("--push", help="Make tasks of the open texts that were imported here.")] = False,
+    backend: Annotated[bool, typer.Option(help="Connect the ML backend, which must be running.")] = True,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="The server is the one already linked, at another address now.")
+    ] = False,
+) -> int | None:
+    """Tie the project to one in Label Studio, and the ML backend to that. However often: nothing is doubled.
+
+    Another server than the one whose tasks are known here is refused. If LABEL_STUDIO_URL changed because the server
+    moved, say --moved: the tasks there are compared with the known ones, and every tie stays.
+    """
+    from loop.doctor.diagnosis import account_of
+    from loop.sync.connect import connect_backend, follow_server, link_project, prepare_queue
+    from loop.sync.connect import push as push_texts
+
+    store, client, project = invocation.store, invocation.client, invocation.project
+    if moved:
+        follow_server(store, client, project)
+    linked = link_project(
+        store, client, project.id, ls_project_id=ls_project or invocation.settings.label_studio.project_id
+    )
+    prepare_queue(client, linked.ls_project_id)
+    pushed = push_texts(store, client, project) if push else 0
+    rows = connect_backend(client, linked.ls_project_id, account_of(invocation.settings)) if backend else None
+    where = f"{client.url}/projects/{linked.ls_project_id}"
+    again = " (an earlier try had made it)" if linked.found_again else ""
+    said = f"{'Made' if linked.created else 'Linked'} project {linked.ls_project_id}{again}: {where}"
+    tasks = [f"{pushed:,} texts are tasks now."] if push else []
+    done = [f"ML backend {'connected' if rows.added else 'was connected already'}."] if rows else []
+    invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *tasks, *done)
+    return 0
+
+
+def pull(
+    invocation: Invocation,
+    full: Annotated[bool, typer.Option("--full", help="Read everything again, and compare all ids.")] = False,
+) -> int | None:
+    """Bring what changed in Label Studio into the store: tasks, annotations, skips, deletions.
+
+    What cannot be learned from is kept and named with its reason. Safe to repeat and to interrupt.
+    """
+    from loop.sync.pull import pull as pull_tasks
+
+    done = pull_tasks(invocation.store, invocation.client, invocation.project, full=full)
+    names = ("tasks", "new", "edited", "deleted", "annotations", "versions", "removed", "skipped", "refused")
+    rows = [(name, getattr(done, name)) for name in names]
+    asides = [f"Set aside: {count:,} x {reason}." for reason, count in sorted(done.set_aside.items())]
+    config = [f"Label config changed: +{_list(done.labels_added)} -{_list(done.labels_removed)}"]
+    notes = asides + (config if done.config_changed else [])
+    invocation.answer(done, console.table("", ("pulled", ""), rows), *notes)
+    return 0
+
+
+def publish(invocation: Invocation) -> int | None:
+    """Send the predictions of the model in service for the open tasks, and order the queue by them.
+
+    Tasks that carry them already are left alone. Tasks of the holdout get an empty prediction: what annotators are
+    shown must not leak into what judges the model.
+    """
+    from loop.sync.publish import publish as publish_predictions
+
+    tagger = invocation.tagger()
+    ticker = console.Ticker("texts tagged", quiet=invocation.as_json)
+    done = publish_predictions(
+        invocation.store, invocation.client, invocation.project, tagger, progress=lambda tagged, _: ticker(tagged)
+    )
+    said = (
+        f"{done.version}: {done.created:,} predictions stored for {done.open:,} open tasks "
+        f"({done.carried:,} had theirs, {done.holdout:,} of the holdout are empty)."
+    )
+    invocation.answer(done, said)
+    return 0
+
+
+def simulate(
+    invocation: Invocation,
+    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="JSON Lines with the true spans of the tasks' texts.")],
+    count: Annotated[int, typer.Option(min=1, help="How many tasks to answer.")] = 50,
+    error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the spans to get wrong.")] = 0.0,
+    pace: Annotated[float, typer.Option(min=0.0, help="Seconds to pause after each task.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same mistakes.")] = 13,
+    key_file: Annotated[
+        list[Path] | None,
+        typer.Option("--key-file", metavar="FILE", help="API key of a further annotator; may be given again."),
+    ] = None,
+) -> int | None:
+    """Play an annotator: take the next task as Label Studio offers it, submit its gold, with mistakes if you like.
+
+    Watch the loop learn: each answer is a real annotation by the user whose key is configured.
+    """
+    from loop.files.checking import LabelRule
+    from loop.files.predicting import read_labelled
+    from loop.files.sniffing import open_input
+    from loop.label_studio.client import LabelStudioClient
+    from loop.label_studio.simulated_annotator import GoldBook, Habits
+    from loop.label_studio.simulated_annotator import simulate as annotate
+    from loop.sync.pull import linked_project_id
+
+    project, client = invocation.project, invocation.client
+    with open_input(gold) as stream:
+        documents = read_labelled(stream, str(gold), LabelRule(tuple(project.labels), invocation.settings.label_map))
+    clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
+    ticker = Counter(console.Ticker("annotations submitted", quiet=invocation.as_json))
+    done = annotate(
+        clients,
+        linked_project_id(project, client),
+        GoldBook(documents),
+        count=count,
+        habits=Habits(error_rate, pace, seed),
+        submitted=ticker,
+    )
+    mistakes = ", ".join(f"{number} {kind}" for kind, number in done.mistakes.items() if number) or "no mistakes"
+    said = f"{done.submitted:,} annotations with {done.spans:,} spans submitted ({mistakes}), {done.skipped:,} skipped."
+    empty = ["The queue is empty."] if done.queue_empty else []
+    invocation.answer(done, said, *empty)
+    return 0
+
+
+def run(
+    invocation: Invocation,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="One cycle, then end: with 1 when one of its steps failed, 130 when interrupted."),
+    ] = False,
+) -> int | None:
+    """The loop: pull, label, retrain when enough is new, evaluate and promote, publish; again and again.
+
+    Each step is logged with its time and counts. A step that fails is tried again later, and Label Studio may be down
+    meanwhile. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end it cleanly.
+    """
+    from loop.service.cycle import Cycle
+    from loop.service.service import CycleReport, Service
+
+    failed: list[str] = []
+
+    def report(cycle: CycleReport) -> None:
+        failed[:] = [step.name for step in cycle.failed]
+        if invocation.as_json:
+            console.print_json(cycle, one_line=True)
+
+    cycle = Cycle(invocation.store, invocation.client, invocation.settings, invocation.project.id)
+    done = Service(cycle).run_forever(cycles=1 if once else None, reported=report)
+    if once and not done:
+        raise KeyboardInterrupt  # the one cycle that was asked for did not come to its end
+    return 1 if once and failed else 0
+
+
+def serve(invocation: Invocation) -> int | None:
+    """Start the ML backend on this project's store and models, until Ctrl-C.
+
+    It serves every project of the store that is linked to Label Studio. PORT, WORKERS, THREADS, BASIC_AUTH_USER and
+    BASIC_AUTH_PASS are read as in loop.toml.
+    """
+    settings = invocation.settings
+    backend = settings.backend
+    environ = {
+        **os.environ,
+        "LOOP_STORE_URL": settings.store_url,
+        "MODEL_DIR": str(settings.model_dir),
+        "HOST": backend.host,
+        "PORT": str(backend.port),
+        "WORKERS": str(backend.workers),
+        "THREADS": str(backend.threads),
+        "BASIC_AUTH_USER": backend.basic_auth_user,
+        "BASIC_AUTH_PASS": backend.basic_auth_pass,
+        "LOG_LEVEL": settings.log_level,
+    }
+    os.execve(sys.executable, [sys.executable, "-m", "ml_backend"], environ)
+
+
+class Counter:
+    """Counts what it is called with, and says how many."""
+
+    def __init__(self, ticker: console.Ticker) -> None:
+        self._ticker, self._done = ticker, 0
+
+    def __call__(self, _: object) -> None:
+        """One more."""
+        self._done += 1
+        self._ticker(self._done)
+
+
+def _key(path: Path) -> str:
+    try:
+        key = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(
+            "a file of --key-file can be read as UTF-8", value=f"{path}: {why}", next_step="Check the path."
+        ) from error
+    if not key:
+        raise ConfigError(
+            "a file of --key-file holds an API key", value=f"{path} is empty", next_step="Write it there."
+        )
+    return key
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "none"

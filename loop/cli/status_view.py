@@ -1,0 +1,164 @@
+"""A project's status for people: one short screen of at most 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from loop.console import bar, styled, table
+from loop.promotion.holdout import Sight
+from loop.report.history import DECISIONS
+from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, Status
+from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
+
+# The other states are words that people use too: candidate, rejected, failed, interrupted.
+_STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
+
+
+def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
+    """What to print, from the top down; `now` (aware) is what ages are counted from."""
+    now = now or datetime.now(UTC)
+    yield styled(f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}")
+    yield _facts(status, now)
+    yield ""
+    yield _types(status)
+    if any(not label.enough for label in status.labels):
+        minimum = status.labels[0].minimum
+        yield styled(f"[yellow]![/] under {minimum} labels to learn from: label more of these first.")
+    yield from _troubles(status, now)
+    if status.latest:
+        yield ""
+        yield _models(status, now)
+
+
+def _facts(status: Status, now: datetime) -> Table:
+    counts = status.counts
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    splits = _listed(counts.documents)
+    documents = f"{sum(counts.documents.values()):,} ({splits})" if splits else "none yet: `loop import` or `loop pull`"
+    facts.add_row("model in service", _model(status.model, now))
+    facts.add_row("models", _listed(_named(status.models)) or "none trained yet")
+    facts.add_row("documents", documents)
+    facts.add_row("labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout")
+    facts.add_row(f"holdout {status.holdout.epoch}", _holdout(status.holdout))
+    facts.add_row("open tasks", f"{counts.open:,}")
+    facts.add_row("last pull", _age(status.last_pull, now))
+    facts.add_row("last promotion", _decision(status.last_promotion, now))
+    if status.last_decision is not None and status.last_decision != status.last_promotion:
+        facts.add_row("last decision", _decision(status.last_decision, now))
+    for run in status.running:
+        facts.add_row("running", f"{run.kind}, since {_age(run.started_at, now)}")
+    return facts
+
+
+def _holdout(sight: Sight) -> str:
+    """Its looks, and what it can see."""
+    left = f"{sight.spent} of {sight.looks} looks spent"
+    gold = f"{sight.documents:,} labelled documents, {sight.entities:,} entities"
+    if sight.detectable is None:
+        return f"{gold}; {left}; what it can see is known once two models were compared"
+    seen = f"finds a true difference of {100 * sight.detectable:.1f} F1 points in 4 cases of 5"
+    more = (sight.documents_for_wanted or 0) - sight.documents
+    wanted = f"{more:,} more labelled documents would find {100 * sight.wanted:g}" if more > 0 else "as wanted"
+    return f"{gold}; {left}; {seen}; {wanted}"
+
+
+def _types(status: Status) -> Table:
+    """One row for each type: its F1 on the holdout, and its labels against the minimum."""
+    scores = {score.entity_type: score for score in (status.model.scores if status.model else ()) if score.support}
+    rows = [_type_row(label, scores.get(label.label)) for label in status.labels]
+    rows += [_score_row(name, scores[name]) for name in ("micro", "macro") if name in scores]
+    return table("", ("type", "F1", "P", "R", "support", "labels", "", "holdout"), rows)
+
+
+def _type_row(label: LabelStatus, score: TypeScore | None) -> tuple[object, ...]:
+    share = label.spans / label.minimum if label.minimum else 1.0
+    flag = bar(share, 8) + (" " if label.enough else "!")
+    figures = (score.f1, score.precision, score.recall, score.support) if score else (None,) * 4
+    return (label.label, *figures, label.spans, flag, label.holdout_spans)
+
+
+def _models(status: Status, now: datetime) -> Table:
+    """The latest versions, newest first, and what became of each."""
+    rows = [
+        (one.version, _STATES.get(one.state, one.state), one.f1, _age(one.trained_at, now)) for one in status.latest
+    ]
+    return table("", ("latest models", "state", "F1", "trained"), rows)
+
+
+def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:
+    return (name, score.f1, score.precision, score.recall, score.support, "", "", "")
+
+
+def _troubles(status: Status, now: datetime) -> Iterator[RenderableType]:
+    counts = status.counts
+    if counts.disagreements:
+        yield styled(f"[yellow]![/] {counts.disagreements:,} texts on which annotators disagree.")
+    if counts.duplicates:
+        yield styled(
+            f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."
+        )
+    if status.removed_labels:
+        yield styled(
+            f"[yellow]![/] labels that the config no longer has, not learned from: "
+            f"{escape(_listed(status.removed_labels))}."
+        )
+    if counts.skipped:
+        yield f"{counts.skipped:,} skips."
+    for reason, count in counts.set_aside.items():
+        yield f"Set aside: {count:,} x {reason}."
+    for run in status.interrupted:
+        yield styled(f"[yellow]![/] interrupted: {run.kind}, begun {_age(run.started_at, now)}; run it again.")
+
+
+def _model(model: ModelStatus | None, now: datetime) -> str:
+    if model is None:
+        return "none yet"
+    micro = next((score for score in model.scores if score.entity_type == "micro"), None)
+    if micro is None:
+        scored = "not evaluated yet"
+    elif not micro.support:
+        scored = "not judged yet: the holdout has no gold entity"
+    else:
+        scored = f"micro-F1 {micro.f1:.3f} on the holdout"
+    forced = ", by force" if model.forced else ""
+    return f"[bold]{escape(model.version)}[/]{forced}, {scored}, trained {_age(model.trained_at, now)}"
+
+
+def _decision(decision: DecisionStatus | None, now: datetime) -> str:
+    if decision is None:
+        return "never"
+    what = DECISIONS.get(decision.action, decision.action)
+    forced = " by force" if decision.forced else ""
+    return f"{what} {decision.version}{forced}, {_age(decision.at, now)}: {escape(_first_sentence(decision.reason))}"
+
+
+def _first_sentence(reason: str) -> str:
+    """What was measured; `loop report` has the rest."""
+    first, stop, rest = reason.partition(". ")
+    return f"{first}." if stop and rest else reason
+
+
+def _named(states: Mapping[str, int]) -> dict[str, int]:
+    return {_STATES.get(state, state): count for state, count in states.items()}
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    """`3 min ago`, rounded down."""
+    if moment is None:
+        return "never"
+    seconds = max(0.0, (now - moment).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{int(seconds)} s ago"

@@ -1,0 +1,115 @@
+"""`loop retrain`, `loop evaluate`: from gold to a candidate, and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from loop import console
+from loop.cli.invocation import Invocation, command
+
+if TYPE_CHECKING:
+    from loop.evaluation.scores import PRF
+
+Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "retrain", "loop retrain --from-scratch")(retrain)
+    command(app, "evaluate", "loop evaluate --on labelled.jsonl --json")(evaluate)
+
+
+def retrain(
+    invocation: Invocation,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from the base encoder, not from the model in service.")
+    ] = False,
+) -> int | None:
+    """Train on the gold in the store, export to INT8, and prove the file; the result is a candidate.
+
+    Without any gold, the majority of the labelling functions' votes is learned from (`loop label`). Training stops
+    early on a development split of the training documents; the holdout is not touched. Ctrl-C and kill -9 leave
+    store and models consistent.
+    """
+    from loop.cli.training_view import TrainingView
+    from loop.training.retrain import retrain as train
+    from loop.weak.applying import weak_documents
+
+    project = invocation.project
+    with TrainingView(quiet=invocation.as_json) as view:
+        weak = weak_documents(invocation.store, project)
+        done = train(
+            invocation.store, invocation.settings, project, from_scratch=from_scratch, progress=view, weak=weak
+        )
+    source = "gold" if done.kind == "gold" else "weak labels"
+    said = console.styled(
+        f"Candidate [bold]{done.version}[/] from {done.parent or 'the base encoder'}: {done.train_documents:,} texts "
+        f"with {source}, {done.best_epoch} of {done.epochs} epochs in {done.seconds:.0f} s."
+    )
+    rows = [*done.scores.per_type.items(), ("micro", done.scores.micro), ("macro", done.scores.macro)]
+    title = f"On the development split ({done.dev_documents:,} texts), as INT8:"
+    answer = {
+        "version": done.version,
+        "path": done.path,
+        "parent": done.parent,
+        "kind": done.kind,
+        "train_documents": done.train_documents,
+        "dev_documents": done.dev_documents,
+        "epochs": done.epochs,
+        "best_epoch": done.best_epoch,
+        "seconds": done.seconds,
+        "dev_f1": done.dev_f1,
+        "parity": done.parity.as_dict(),
+        "scores": done.scores.as_dict(),
+        "notices": done.notices,
+    }
+    invocation.answer(answer, said, title, scores_table(rows), "Next: loop promote")
+    return 0
+
+
+def evaluate(
+    invocation: Invocation,
+    version: Version = None,
+    on: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A labelled JSON Lines file instead of the holdout.")
+    ] = None,
+) -> int | None:
+    """Entity-level strict precision, recall and F1 of the INT8 file as served: the model in service, or VERSION.
+
+    On the holdout the scores are kept in the store; to see a candidate there spends a look, as `loop promote` does.
+    Labels of a file are renamed by [label_map] of loop.toml.
+    """
+    from loop.files.checking import LabelRule
+    from loop.files.predicting import read_labelled
+    from loop.files.sniffing import open_input
+    from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
+
+    project = invocation.project
+    documents = None
+    if on is not None:
+        with open_input(on) as stream:
+            rule = LabelRule(tuple(project.labels), invocation.settings.label_map)
+            documents = read_labelled(stream, str(on), rule)
+    tagger = invocation.tagger(version)
+    if documents is None:
+        done = evaluate_on_holdout(invocation.store, project, tagger, invocation.settings.promotion)
+    else:
+        done = evaluate_on_documents(
+            invocation.store, project, tagger, documents, str(on), invocation.settings.promotion
+        )
+    title = console.styled(f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:")
+    spent = f"A candidate was seen: look {done.look.number} of {done.look.looks} at this holdout." if done.look else ""
+    invocation.answer(done.as_json(), title, scores_table(done.rows), *([spent] if spent else []))
+    return 0
+
+
+def scores_table(rows: Iterable[tuple[str, PRF]]) -> Table:
+    """Precision, recall, F1 and support, a row for each type or average."""
+    columns = ("type", "precision", "recall", "F1", "support")
+    return console.table("", columns, ((name, r.precision, r.recall, r.f1, r.support) for name, r in rows))

@@ -1,0 +1,220 @@
+"""Entity-level strict precision, recall and F1, by seqeval, and the counts per document that later tests need.
+
+Strict: a predicted span is right when start, end and type are all those of a gold span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ner.labels import LabelSet
+from ner.spans import Span, drop_overlaps, overlap
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Labelled(Protocol):
+    """A text and the spans that people gave it."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def spans(self) -> tuple[Span, ...]: ...
+
+
+class Tags(Protocol):
+    """What a tagger says of a text."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]: ...
+
+
+class Tagging(Protocol):
+    """`ner.tagger.Tagger`, as far as it is needed here."""
+
+    @property
+    def labels(self) -> LabelSet: ...
+
+    def tag_many(self, texts: Sequence[str]) -> Sequence[Tags]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PRF:
+    """Precision, recall and F1 in 0..1 (0 where undefined), and the counts they come from.
+
+    support: gold spans; predicted: predicted spans; true_positives: those that are both. `macro` carries the sums.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    true_positives: int
+    predicted: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """Per document and entity type: each array is (documents, types) int64, types in the order of `types`."""
+
+    types: tuple[str, ...]
+    true_positives: IntArray
+    predicted: IntArray
+    gold: IntArray
+
+    def micro_f1(self) -> float:
+        """2 TP / (predicted + gold) over everything; 0 when there is neither."""
+        found = int(self.predicted.sum() + self.gold.sum())
+        return 2 * int(self.true_positives.sum()) / found if found else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """One evaluation. per_type has every type of the label set.
+
+    macro is the mean over the types that have a gold or a predicted span; the others say nothing and are left out of
+    it (their own figures are 0). With no such type macro is 0.
+    """
+
+    per_type: dict[str, PRF]
+    micro: PRF
+    macro: PRF
+    counts: Counts
+
+    @property
+    def documents(self) -> int:
+        """How many documents were scored."""
+        return len(self.counts.gold)
+
+    def as_dict(self) -> dict[str, dict[str, float]]:
+        """{"micro": {...}, "macro": {...}, type: {...}}, for manifests and reports."""
+        rows = {"micro": self.micro, "macro": self.macro, **self.per_type}
+        return {name: {key: getattr(row, key) for key in PRF.__slots__} for name, row in rows.items()}
+
+
+def evaluate_bundle(tagger: Tagging, documents: Sequence[Labelled]) -> Scores:
+    """The scores of a tagger, as it serves, on labelled documents.
+
+    Of overlapping gold spans the longest counts, as in training (`ner.spans.drop_overlaps`).
+    """
+    gold = [drop_overlaps(document.spans)[0] for document in documents]
+    predicted = [tags.spans for tags in tagger.tag_many([document.text for document in documents])]
+    return score(gold, predicted, tagger.labels)
+
+
+def score(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: LabelSet) -> Scores:
+    """The scores of predicted spans against gold ones, document by document; spans' own scores are ignored.
+
+    seqeval (IOB2, strict) compares tags along the segments between all boundaries of both sides, so any span is
+    represented exactly, wherever a tokeniser would have cut. Raises ValueError when spans of one side overlap in a
+    document or the numbers of documents differ, InputError for a label outside `labels`.
+    """
+    counts = count(gold, predicted, labels)
+    pairs = [_tag_sequences(one, other, labels) for one, other in zip(gold, predicted, strict=True)]
+    rows = _by_seqeval([true for true, _ in pairs], [found for _, found in pairs], counts)
+    return Scores(rows, micro=_micro(counts), macro=_macro(rows), counts=counts)
+
+
+def count(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: LabelSet) -> Counts:
+    """True positives, predicted and gold spans per document and type. Errors as `score`."""
+    shape = (len(gold), len(labels.types))
+    counts = Counts(labels.types, *(np.zeros(shape, dtype=np.int64) for _ in range(3)))
+    for row, (true, found) in enumerate(zip(gold, predicted, strict=True)):
+        true_keys, found_keys = _keys(true, labels), _keys(found, labels)
+        sides = (
+            (counts.gold, true_keys),
+            (counts.predicted, found_keys),
+            (counts.true_positives, true_keys & found_keys),
+        )
+        for array, keys in sides:
+            for _, _, kind in keys:
+                array[row, kind] += 1
+    return counts
+
+
+def grouped(counts: Counts, documents: Sequence[Hashable]) -> Counts:
+    """The counts of records summed by the document that each belongs to, in the order in which those first appear.
+
+    Entities of one document depend on each other, so that what is resampled is the document.
+    """
+    numbers: dict[Hashable, int] = {}
+    rows = np.array([numbers.setdefault(key, len(numbers)) for key in documents], dtype=np.intp)
+    sums = []
+    for array in (counts.true_positives, counts.predicted, counts.gold):
+        total = np.zeros((len(numbers), array.shape[1]), dtype=np.int64)
+        np.add.at(total, rows, array)
+        sums.append(total)
+    return Counts(counts.types, *sums)
+
+
+def _keys(spans: Sequence[Span], labels: LabelSet) -> set[tuple[int, int, int]]:
+    ordered = sorted(spans)
+    if any(overlap(a, b) for a, b in pairwise(ordered)):
+        raise ValueError(f"spans of one side do not overlap within a document: {ordered}")
+    return {(span.start, span.end, labels.index(span.label)) for span in spans}
+
+
+def _tag_sequences(gold: Sequence[Span], predicted: Sequence[Span], labels: LabelSet) -> tuple[list[str], list[str]]:
+    """Both sides' tags over the same segments. Types are numbered: seqeval would cut hyphens off their names."""
+    cuts = sorted({bound for span in (*gold, *predicted) for bound in (span.start, span.end)})
+    segment = {cut: index for index, cut in enumerate(cuts)}
+    sides = []
+    for spans in (gold, predicted):
+        tags = ["O"] * max(1, len(cuts) - 1)
+        for span in spans:
+            kind = _number(labels.index(span.label))
+            first, stop = segment[span.start], segment[span.end]
+            tags[first:stop] = [f"B-{kind}", *[f"I-{kind}"] * (stop - first - 1)]
+        sides.append(tags)
+    return sides[0], sides[1]
+
+
+def _number(kind: int) -> str:
+    """Sorts as text the way the numbers do."""
+    return f"{kind:06d}"
+
+
+def _by_seqeval(gold: list[list[str]], predicted: list[list[str]], counts: Counts) -> dict[str, PRF]:
+    """One row for each type; seqeval answers for those that occur, in the order of their names."""
+    # Here, not above: seqeval brings scikit-learn, and that takes a second of every command that only reads scores.
+    from seqeval.metrics.v1 import precision_recall_fscore_support
+    from seqeval.scheme import IOB2
+
+    hits, found, true = (array.sum(axis=0) for array in (counts.true_positives, counts.predicted, counts.gold))
+    present = np.flatnonzero(found + true)
+    rows = {name: PRF(0.0, 0.0, 0.0, 0, 0, 0) for name in counts.types}
+    if not len(present):
+        return rows
+    answer: Any = precision_recall_fscore_support(gold, predicted, average=None, scheme=IOB2, zero_division=0)
+    for kind, precision, recall, f1, support in zip(present.tolist(), *answer, strict=True):
+        figures = float(precision), float(recall), float(f1)
+        rows[counts.types[kind]] = PRF(*figures, int(support), int(hits[kind]), int(found[kind]))
+    return rows
+
+
+def _micro(counts: Counts) -> PRF:
+    hits, found, true = (int(array.sum()) for array in (counts.true_positives, counts.predicted, counts.gold))
+    return PRF(_share(hits, found), _share(hits, true), counts.micro_f1(), true, hits, found)
+
+
+def _macro(rows: dict[str, PRF]) -> PRF:
+    known = [row for row in rows.values() if row.support or row.predicted]
+    return PRF(
+        _share(sum(row.precision for row in known), len(known)),
+        _share(sum(row.recall for row in known), len(known)),
+        _share(sum(row.f1 for row in known), len(known)),
+        sum(row.support for row in known),
+        sum(row.true_positives for row in known),
+        sum(row.predicted for row in known),
+    )
+
+
+def _share(part: float, whole: int) -> float:
+    return part / whole if whole else 0.0

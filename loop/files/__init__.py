@@ -1,0 +1,1 @@
+"""People's files: one module for each format, and import, export and prediction."""

@@ -1,0 +1,140 @@
+"""Two-column CoNLL: a token and its tag on a line, a blank line between texts, `-DOCSTART-` between documents.
+
+The text is the tokens joined by one space. IOB1, IOB2 and BIO are read by one rule that gives the same spans for each:
+`B-X` begins an entity, `I-X` continues one of type X or else begins it. (Ramshaw and Marcus 1995 for IOB1; Tjong Kim
+Sang and Veenstra 1999 for IOB2.) Written is IOB2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import BinaryIO
+
+from loop.files.records import Naming, Problem, Record, check_storable, numbered_lines
+from ner.errors import InputError
+from ner.spans import Span
+
+DOCSTART = "-DOCSTART-"
+# What str.splitlines or a reader of columns could take for a border; NBSP and its like are part of a token.
+_BREAKS = re.compile(r"[ \t\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
+
+
+@dataclass
+class _Sentence:
+    """The lines of one text as they are gathered; the first error makes a problem of the whole text."""
+
+    first_line: int
+    tokens: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    error: tuple[str, InputError] | None = None
+
+
+def read_conll(stream: BinaryIO, stem: str) -> Iterator[Record | Problem]:
+    """The texts of a stream in order, each in the group of its -DOCSTART-; `where` is the text's first line."""
+    naming, documents, sentence = Naming(stem), 0, _Sentence(1)
+    for number, line in numbered_lines(stream):
+        is_start = isinstance(line, str) and line.startswith(DOCSTART)
+        if is_start or (isinstance(line, str) and not line.strip(" \t")):
+            yield from _finish(sentence, naming, _group(stem, documents))
+            sentence, documents = _Sentence(number + 1), documents + is_start
+        else:
+            _add(sentence, number, line)
+    yield from _finish(sentence, naming, _group(stem, documents))
+
+
+def tokens_of(text: str, spans: tuple[Span, ...]) -> list[tuple[int, int]]:
+    """(start, end) of the tokens of a text: cut at white space, and wherever a span begins or ends inside one."""
+    borders = sorted({border for span in spans for border in (span.start, span.end)})
+    tokens: list[tuple[int, int]] = []
+    for start, end in _words(text):
+        cuts = [start, *(border for border in borders if start < border < end), end]
+        tokens.extend(pairwise(cuts))
+    return tokens
+
+
+def tags_of(tokens: list[tuple[int, int]], spans: tuple[Span, ...]) -> list[str]:
+    """IOB2 tags of tokens that no span cuts; a token outside every span is O. Spans do not overlap."""
+    tags = ["O"] * len(tokens)
+    remaining = iter(sorted(spans))
+    span = next(remaining, None)
+    begun = False
+    for i, (start, end) in enumerate(tokens):
+        while span is not None and span.end <= start:
+            span, begun = next(remaining, None), False
+        if span is not None and span.start <= start and end <= span.end:
+            tags[i] = f"{'I' if begun else 'B'}-{span.label}"
+            begun = True
+    return tags
+
+
+def conll_lines(text: str, spans: tuple[Span, ...]) -> str:
+    """One labelled text as its lines, and the blank line behind them."""
+    tokens = tokens_of(text, spans)
+    rows = zip(tokens, tags_of(tokens, spans), strict=True)
+    return "".join(f"{text[start:end]}\t{tag}\n" for (start, end), tag in rows) + "\n"
+
+
+def _words(text: str) -> Iterator[tuple[int, int]]:
+    position = 0
+    for gap in _BREAKS.finditer(text):
+        if gap.start() > position:
+            yield position, gap.start()
+        position = gap.end()
+    if position < len(text):
+        yield position, len(text)
+
+
+def _group(stem: str, documents: int) -> str | None:
+    return f"{stem}:doc-{documents}" if documents else None
+
+
+def _add(sentence: _Sentence, number: int, line: str | InputError) -> None:
+    try:
+        token, tag = _columns(line)
+    except InputError as error:
+        sentence.error = sentence.error or (f"line {number}", error)
+        return
+    sentence.tokens.append(token)
+    sentence.tags.append(tag)
+
+
+def _columns(line: str | InputError) -> tuple[str, str]:
+    """Columns are split at tabs where there are any, else at spaces: a token may hold a no-break space."""
+    if isinstance(line, InputError):
+        raise line
+    columns = line.rstrip(" ").split("\t") if "\t" in line else re.split(" +", line.strip(" "))
+    columns = [column.strip(" ") for column in columns]
+    if len(columns) != 2 or not all(columns):
+        raise InputError("a line has two columns, token and tag", value=line, next_step="Keep those two, tab between.")
+    tag = columns[1]
+    if tag != "O" and not re.fullmatch(r"[BI]-.+", tag):
+        raise InputError("a tag is O, B-TYPE or I-TYPE", value=tag, next_step="Convert the file to IOB2.")
+    check_storable(tag, "tag")
+    return columns[0], tag
+
+
+def _finish(sentence: _Sentence, naming: Naming, group: str | None) -> Iterator[Record | Problem]:
+    text = " ".join(sentence.tokens)
+    if sentence.error is not None:
+        yield Problem(*sentence.error, payload=text[:500])
+    elif sentence.tokens:
+        spans = _spans(sentence.tokens, sentence.tags)
+        where = f"line {sentence.first_line}"
+        yield Record(where, text, external_id=naming.next_id(text), spans=spans, group=group)
+
+
+def _spans(tokens: list[str], tags: list[str]) -> tuple[Span, ...]:
+    spans: list[Span] = []
+    position, open_label = 0, None
+    for token, tag in zip(tokens, tags, strict=True):
+        end = position + len(token)
+        label = tag[2:] if tag != "O" else None
+        if label is not None and tag.startswith("I-") and label == open_label:
+            spans[-1] = replace(spans[-1], end=end)
+        elif label is not None:
+            spans.append(Span(position, end, label))
+        position, open_label = end + 1, label
+    return tuple(spans)

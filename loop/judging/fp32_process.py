@@ -1,0 +1,235 @@
+"""`python -m loop.judging.fp32_process`: a candidate in FP32, from its base encoder and the adapter in its bundle.
+
+The base must be the one that was trained from, the tokenizer the one that serves, the classifier as wide as the labels:
+else what is measured would not be the candidate, and the answer says why instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from loop.judging.measured import Speed
+from loop.judging.reference import Reference, Request
+from loop.judging.speeds import Runtime, measure_speeds
+from loop.settings.training import TrainSettings
+from loop.training import lora
+from loop.training.batches import IGNORED, FramedWindow
+from loop.training.dev_split import torch_reader
+from loop.training.encoder import BaseModel, classifier_name, load_base
+from loop.training.export import to_onnx
+from loop.training.lora import ENCODER_SHA256
+from loop.training.trainer import reproducible
+from ner.bundle import TOKENIZER, Bundle, load_bundle
+from ner.errors import BundleError, RuleError
+from ner.manifest import Manifest
+from ner.network import Logits, Network
+from ner.tagger import Tagger
+from ner.windows import windows
+
+TORCH_FP32, ONNX_FP32 = "torch FP32", "ONNX FP32"
+_FP32 = "fp32.onnx"
+_RETRAIN = "Train the candidate again."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rebuilt:
+    """The candidate in torch, merged, and as an FP32 ONNX file; numbers of parameters as in `Reference`."""
+
+    model: Any
+    fp32: Path
+    padding_id: int
+    trainable_parameters: int
+    total_parameters: int
+
+
+def main() -> None:
+    """Answer the request on standard input; what libraries print goes to standard error."""
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    asked = json.load(sys.stdin)
+    request = Request(**{**asked, "texts": tuple(asked["texts"]), "timed": tuple(asked["timed"])})
+    with answer:
+        json.dump(make_reference(request).as_json(), answer)
+
+
+def make_reference(request: Request) -> Reference:
+    """The reference, or one with an `error` where a rule is broken; other exceptions are not caught."""
+    tokenizer_sha256 = None
+    try:
+        bundle = load_bundle(Path(request.bundle))
+        settings = recorded_settings(bundle.manifest)
+        base = load_base(request.encoder, bundle.labels, bundle.manifest.max_length)
+        check_encoder(bundle, base)
+        tokenizer_sha256 = serialised_sha256(base, Path(request.workspace))
+        check_base(bundle, base, tokenizer_sha256)
+        with reproducible(request.seed, request.threads):
+            rebuilt = rebuild(bundle, base, settings, Path(request.workspace))
+            threads = torch.get_num_threads()
+            spans = tag(bundle, rebuilt, request.texts, threads)
+            speeds = speeds_of(bundle, rebuilt, request.timed, threads)
+    except RuleError as error:
+        return Reference(tokenizer_sha256=tokenizer_sha256, error=str(error))
+    return Reference(spans, speeds, rebuilt.trainable_parameters, rebuilt.total_parameters, tokenizer_sha256)
+
+
+def recorded_settings(manifest: Manifest) -> TrainSettings:
+    """What the candidate was trained with. Raises BundleError where the adapter's shape is not recorded."""
+    missing = [name for name in ("rank", "alpha", ENCODER_SHA256) if name not in manifest.settings]
+    if missing:
+        raise BundleError(
+            "a manifest records what its adapter was trained from",
+            value=f"{manifest.version} without {', '.join(missing)}",
+            next_step=_RETRAIN,
+        )
+    known = {field.name for field in fields(TrainSettings)} & manifest.settings.keys()
+    return TrainSettings(**{name: manifest.settings[name] for name in known})
+
+
+def serialised_sha256(base: BaseModel, workspace: Path) -> str:
+    """SHA-256 (hex) of the tokenizer's file, written as a training writes it."""
+    path = workspace / TOKENIZER
+    base.tokenizer.backend_tokenizer.save(str(path))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_encoder(bundle: Bundle, base: BaseModel) -> None:
+    """Raise BundleError unless the base encoder's weights are those that the candidate was trained from."""
+    recorded = bundle.manifest.settings[ENCODER_SHA256]
+    if base.sha256 != recorded:
+        raise BundleError(
+            f"the base encoder has the SHA-256 that {bundle.manifest.version} was trained from",
+            value=f"{base.sha256}, recorded {recorded} ({base.name})",
+            next_step="Put the encoder's weights back, or train the candidate again.",
+        )
+
+
+def check_base(bundle: Bundle, base: BaseModel, tokenizer_sha256: str) -> None:
+    """Raise BundleError unless tokenizer and classifier are those of the candidate."""
+    served = bundle.manifest.files[TOKENIZER]
+    if tokenizer_sha256 != served:
+        raise BundleError(
+            f"the base encoder's tokenizer, as a file, has the SHA-256 of the {TOKENIZER} that serves",
+            value=f"{tokenizer_sha256}, serving {served} ({base.name})",
+            next_step="Put the encoder's tokenizer back, or train the candidate again.",
+        )
+    width, wanted = _classifier_width(bundle, base), len(bundle.labels.tags)
+    if width != wanted:
+        raise BundleError(
+            f"the adapter's classifier gives {wanted} logits, as many as there are tags",
+            value="it has none" if width is None else width,
+            next_step=_RETRAIN,
+        )
+
+
+def _classifier_width(bundle: Bundle, base: BaseModel) -> int | None:
+    """How many logits the adapter's own classifier gives; None where it was not saved with one."""
+    path = bundle.path / lora.ADAPTER / lora.WEIGHTS
+    head = classifier_name(base.model, len(bundle.labels.tags))
+    try:
+        with safe_open(path, "numpy") as saved:
+            names = [name for name in saved.keys() if name.endswith(f"{head}.weight")]  # noqa: SIM118
+            return int(saved.get_slice(names[0]).get_shape()[0]) if names else None
+    except (OSError, SafetensorError) as error:
+        raise BundleError("a candidate carries its adapter", value=f"{path}: {error}", next_step=_RETRAIN) from error
+
+
+def rebuild(bundle: Bundle, base: BaseModel, settings: TrainSettings, workspace: Path) -> Rebuilt:
+    """Put the adapter on its base and merge it; write the FP32 file. TrainingError unless every weight arrives."""
+    adapted = lora.attach(base, settings, len(bundle.labels.tags))
+    lora.load_weights(adapted, bundle.path / lora.ADAPTER)
+    trainable = sum(parameter.numel() for parameter in lora.trainable(adapted).values())
+    merged = lora.merge(adapted)
+    total = sum(parameter.numel() for parameter in merged.parameters())
+    to_onnx(merged, workspace / _FP32, bundle.encoder.frame([0, 0]))
+    return Rebuilt(merged, workspace / _FP32, base.tokenizer.pad_token_id or 0, trainable, total)
+
+
+def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Any, ...]:
+    """The spans of each text by the FP32 file, read the way the INT8 file serves."""
+    tagger = Tagger(replace(bundle, network=Network(rebuilt.fp32)), threads)
+    try:
+        return tuple(tagging.spans for tagging in tagger.tag_many(texts))
+    finally:
+        tagger.close()
+
+
+def speeds_of(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Speed, ...]:
+    """Both runtimes of FP32 from text to spans, each with `threads` threads, one after the other.
+
+    ONNX runs as it serves: all threads on the window of a lone text, one on each of several texts. Torch runs a lone
+    text unpadded, and several as one padded batch. Taken in turns, each would find the other's threads awake.
+    """
+    in_torch = InTorch(bundle, rebuilt)
+    first = measure_speeds([Runtime(TORCH_FP32, in_torch.one, in_torch.several)], texts, threads)
+    return first + measure_speeds([_onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads)], texts, threads)
+
+
+def _onnx_runtime(name: str, bundle: Bundle, file: Path, threads: int) -> Runtime:
+    lone = Tagger(replace(bundle, network=Network(file, threads)))
+    several = Tagger(replace(bundle, network=Network(file)), threads)
+    return Runtime(name, lone.tag, several.tag_many, file.stat().st_size / 1e6)
+
+
+class InTorch:
+    """The merged model in torch behind the tagger, so that all but the network is what serves."""
+
+    def __init__(self, bundle: Bundle, rebuilt: Rebuilt) -> None:
+        self._bundle = bundle
+        self._model = rebuilt.model
+        self._read = torch_reader(rebuilt.model, rebuilt.padding_id)
+        self._lone = Tagger(replace(bundle, network=_network(self._logits)))
+
+    def one(self, text: str) -> object:
+        return self._lone.tag(text)
+
+    def several(self, texts: Sequence[str]) -> object:
+        """The windows of all texts as one batch; then decoded with the logits at hand.
+
+        Texts are tokenised twice for it, which is next to nothing beside the encoder.
+        """
+        framed = [window for text in texts for window in self._windows(text)]
+        rows = zip(framed, self._read([_untagged(window) for window in framed]), strict=True)
+        known = {tuple(window): logits for window, logits in rows}
+        return Tagger(replace(self._bundle, network=_network(lambda ids: known[tuple(ids)]))).tag_many(texts)
+
+    def _windows(self, text: str) -> list[list[int]]:
+        encoder = self._bundle.encoder
+        ids = encoder.encode(text).ids
+        parts = windows(len(ids), self._bundle.manifest.max_length, encoder.num_special)
+        return [encoder.frame(ids[part.start : part.end]) for part in parts]
+
+    def _logits(self, ids: Sequence[int]) -> Logits:
+        """(n, t), of one window without padding."""
+        with torch.inference_mode():
+            logits: Logits = self._model(input_ids=torch.tensor([list(ids)])).logits[0].numpy()
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """What the tagger asks of a network."""
+
+    logits: Any
+
+
+def _network(logits: Any) -> Network:
+    return cast(Network, _Answering(logits))
+
+
+def _untagged(ids: list[int]) -> FramedWindow:
+    return FramedWindow(np.array(ids), np.full(len(ids), IGNORED))
+
+
+if __name__ == "__main__":
+    main()

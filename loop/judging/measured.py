@@ -1,0 +1,99 @@
+"""What was measured of a model: what it said of each text, what its files are, what it costs. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ner.spans import Span
+
+WEAK_VOTE = "weak vote"
+INT8_SPEED = "ONNX INT8"
+LEAST_AGREEMENT = 0.75  # broken files give 0.12 and less, whole ones 0.99 (test_wrong_files.py)
+_FEWEST_SPANS = 20  # with fewer, one that differs would weigh more than a broken file does
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutDocument:
+    """A text of the holdout with its gold, and what each system said of it; None where one was not asked.
+
+    Spans are those of the project's types, without overlaps. reference: the candidate in FP32, before INT8. group: what
+    the text belongs to (a thread, a post); texts of one group depend on each other, and are one document to the test.
+    """
+
+    name: str
+    text: str
+    gold: tuple[Span, ...]
+    candidate: tuple[Span, ...]
+    incumbent: tuple[Span, ...] | None = None
+    reference: tuple[Span, ...] | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractCheck:
+    """One thing that a file must be before it is judged; `found` says what it is."""
+
+    name: str
+    expected: str
+    found: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One way to run the candidate, one text a run: median and 95th percentile, and texts a second in calls of 8.
+
+    size_mb: of the weights' file, None where there is none. runtime: "torch FP32", "ONNX FP32" or "ONNX INT8".
+    """
+
+    runtime: str
+    latency_ms: float
+    latency_p95_ms: float
+    documents_per_second: float
+    size_mb: float | None
+    texts: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """What the candidate costs. memory_mb: PSS of a process that has only loaded and run the INT8 file.
+
+    reference_error: why FP32 could not be run, None where it could.
+    """
+
+    speeds: tuple[Speed, ...]
+    memory_mb: float
+    bundle_mb: float
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    reference_error: str | None = None
+
+    def of(self, runtime: str) -> Speed | None:
+        """The figures of one runtime."""
+        return next((speed for speed in self.speeds if speed.runtime == runtime), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far INT8 and FP32 name the same spans on the same texts: F1 of one against the other, and their number."""
+
+    f1: float
+    spans: int
+    texts: int
+    differing: int
+
+
+def check_agreement(candidate: Sequence[Sequence[object]], reference: Sequence[Sequence[object]]) -> Agreement:
+    """Compare what INT8 and FP32 say of the same texts, spans without scores."""
+    pairs = [(set(ours), set(theirs)) for ours, theirs in zip(candidate, reference, strict=True)]
+    total = sum(len(ours) + len(theirs) for ours, theirs in pairs)
+    common = sum(len(ours & theirs) for ours, theirs in pairs)
+    differing = sum(ours != theirs for ours, theirs in pairs)
+    return Agreement(2 * common / total if total else 1.0, total, len(pairs), differing)
+
+
+def agrees(agreement: Agreement) -> bool:
+    """Whether the INT8 file can be the model that FP32 is."""
+    return agreement.f1 >= LEAST_AGREEMENT or agreement.spans < _FEWEST_SPANS

@@ -1,0 +1,1 @@
+"""Label Studio's API, and nothing of this project's store."""

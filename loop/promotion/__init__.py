@@ -1,0 +1,1 @@
+"""Whether a candidate serves: gates, holdout, promotion, rollback."""

@@ -1,0 +1,111 @@
+"""One attempt at a promotion, whole: what was looked at, what it gave, and what was decided. Plain data.
+
+Reports are made of this, and `loop.promotion.record.figures_of` it is what the store keeps with the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loop.evaluation.robustness import Perturbed
+    from loop.evaluation.significance import Comparison
+    from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument
+
+PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
+PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"
+SIGNIFICANCE, ABSOLUTE, FILE = "significance", "absolute", "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate, judged.
+
+    kind: "significance", "non-inferiority", "absolute" or "file". target and value are written out, with their units.
+    status: FAIL stands in the way of a promotion, and so does NOT_MEASURED, which is a target that nothing was measured
+    for; INSUFFICIENT (too little gold to say) does not, but is no pass either: it is a risk. note: what would help.
+    """
+
+    name: str
+    kind: str
+    target: str
+    value: str
+    status: str
+    note: str = ""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it stands in the way."""
+        return self.status in (FAIL, NOT_MEASURED)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a holdout, spent or to be spent.
+
+    number: which one of the epoch (from 1) of the `looks` that it has; used: how many are spent by now, this one among
+    them. alpha: what this one may spend of `total`, the chance of one false promotion over the epoch. spent: alpha that
+    the used ones may have spent.
+    """
+
+    epoch: int
+    number: int
+    looks: int
+    alpha: float
+    total: float
+    spent: float
+    schedule: str
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A holdout that was spent, and the one that was drawn in its place.
+
+    retired: documents that went into training. drawn: of `eligible` ones on which no model was trained. carried: those
+    that had joined the old holdout after its last look, and so have judged nothing. barred: documents of the pool that
+    could not be drawn, since a model was trained on them or their group.
+    """
+
+    epoch: int
+    retired: int
+    drawn: int
+    eligible: int
+    carried: int
+    barred: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Everything about one attempt.
+
+    version: the candidate's. incumbent: the version in service, None for a first model. against: what the candidate was
+    compared with: the incumbent's version, WEAK_VOTE, or None. command: the one that was given. judged_seconds:
+    how long the judging took. because: why it was forced. documents: empty where nothing was looked at.
+    """
+
+    project: str
+    version: str
+    incumbent: str | None
+    outcome: str
+    reason: str
+    who: str
+    at: datetime
+    command: str
+    types: tuple[str, ...]
+    documents: tuple[HeldOutDocument, ...] = ()
+    against: str | None = None
+    comparison: Comparison | None = None
+    gates: tuple[Gate, ...] = ()
+    contract: tuple[ContractCheck, ...] = ()
+    look: Look | None = None
+    rotation: Rotation | None = None
+    efficiency: Efficiency | None = None
+    robustness: tuple[Perturbed, ...] = ()
+    judged_seconds: float = 0.0
+    because: str | None = None
+    risks: tuple[str, ...] = ()
+    machine: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,113 @@
+"""What the store keeps of an attempt at a promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from loop.evaluation.scores import Scores
+from loop.judging.evidence import Measured
+from loop.promotion.attempt import FORCED, INSUFFICIENT, REJECTED, Attempt, Gate, Look, Rotation
+from store import registry
+from store.errors import RefusedError
+from store.registry import TypeScore, save_scores
+from store.schema import HOLDOUT, Model, Project
+from store.session import Store, Transaction
+
+
+def type_scores(table: Scores) -> list[TypeScore]:
+    """A table as rows of the store."""
+    rows = (*table.per_type.items(), ("micro", table.micro), ("macro", table.macro))
+    return [
+        TypeScore(name, row.precision, row.recall, row.f1, row.support, row.true_positives, row.predicted)
+        for name, row in rows
+    ]
+
+
+def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> dict[str, Any]:
+    """What the store keeps with the decision; the texts stay where they are."""
+    comparison = attempt.comparison
+    figures: dict[str, Any] = {
+        "holdout": digest,
+        "documents": len(attempt.documents),
+        "entities": sum(len(one.gold) for one in attempt.documents),
+        "against": attempt.against,
+        "candidate": scored[attempt.version].as_dict(),
+        "gates": [asdict(gate) for gate in attempt.gates],
+        "look": asdict(attempt.look) if attempt.look else None,
+        "rotation": asdict(attempt.rotation) if attempt.rotation else None,
+        "because": attempt.because,
+    }
+    if attempt.incumbent is not None and attempt.incumbent in scored:
+        figures["incumbent"] = scored[attempt.incumbent].as_dict()
+    if comparison is not None:
+        row = comparison.micro
+        figures |= {
+            "difference": row.delta,
+            "interval": [row.low, row.high],
+            "p_value": row.p_value,
+            "alpha": attempt.look.alpha if attempt.look else None,
+            "standard_error": row.standard_error,
+            "types": {one.name: asdict(one) | {"delta": one.delta} for one in comparison.per_type},
+        }
+    return figures
+
+
+def rotated(rotation: Rotation | None) -> str:
+    """What became of a spent holdout, in a sentence with a space behind it; nothing where none was."""
+    if rotation is None:
+        return ""
+    return (
+        f"Holdout {rotation.epoch - 1} was spent: its {rotation.retired:,} documents go into training, and holdout "
+        f"{rotation.epoch} was drawn ({rotation.drawn + rotation.carried:,} documents). "
+    )
+
+
+def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None, look: Look | None) -> tuple[str, ...]:
+    """What a lead should know before relying on the decision."""
+    risks = [f"{gate.name}: cannot be said ({gate.note})" for gate in gates if gate.status == INSUFFICIENT]
+    if incumbent is None and measured.against is None:
+        risks.append("the first model: it was compared with nothing")
+    if look is not None and look.epoch > 1:
+        risks.append(
+            f"holdout {look.epoch} was drawn from what nobody had labelled by then: the queue had taken from it what "
+            "the model was least sure of, so that it may be easier than the texts as they come"
+        )
+    if measured.efficiency is not None and measured.efficiency.reference_error:
+        risks.append(f"INT8 was not compared with FP32: {measured.efficiency.reference_error}")
+    return (*risks, *measured.problems)
+
+
+def record(
+    store: Store,
+    project: Project,
+    done: Attempt,
+    incumbent: Model | None,
+    scored: Mapping[str, Scores],
+    figures: Mapping[str, Any],
+) -> None:
+    """Scores, pointer and decision, in one transaction.
+
+    Raises RefusedError, with nothing recorded, when another model than `incumbent` is in service by now.
+    """
+    with store.transaction() as tx:
+        for version, table in scored.items():
+            save_scores(tx, version, HOLDOUT, type_scores(table), figures["holdout"])
+        _check_still(tx, project, incumbent)
+        why: dict[str, Any] = {"reason": done.reason, "who": done.who, "figures": figures}
+        if done.outcome == REJECTED:
+            registry.reject(tx, project.id, done.version, **why)
+        else:
+            registry.promote(tx, project.id, done.version, **why, force=done.outcome == FORCED)
+        tx.commit()
+
+
+def _check_still(tx: Transaction, project: Project, judged_against: Model | None) -> None:
+    now = registry.promoted(tx.session, project.id)
+    if (now and now.version) != (judged_against and judged_against.version):
+        raise RefusedError(
+            "a candidate is judged against the model in service",
+            value=f"{now.version if now else 'none'} went into service meanwhile",
+            next_step="Run `loop promote` again.",
+        )

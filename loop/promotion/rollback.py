@@ -1,0 +1,310 @@
+"""Which annotations were submitted on top of the pre-labels of models that are withdrawn.
+
+`loop rollback`: an earlier model serves again, and what the withdrawn ones led people to is found.
+
+The pointer moves in one transaction, which the backend follows. What concerns Label Studio comes after it and takes
+nothing back when it fails: saying the same rollback again, by its version, does what was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from loop.label_studio.client import LabelStudioClient
+from loop.sync.publish import PublishCounts, publish
+from loop.sync.pull import linked_project_id, pull
+from loop.sync.requeue import offer_again, requeue
+from ner.bundle import Bundle, load_bundle
+from ner.errors import RuleError
+from ner.label_config import LabelConfig
+from ner.label_studio import to_result
+from ner.spans import Span
+from ner.tagger import Tagger
+from store import registry
+from store.documents import stored_documents
+from store.errors import RunHeldError
+from store.gold import gold
+from store.predictions import (
+    BegunFromPrelabel,
+    Published,
+    begun_from_prelabels,
+    moves,
+    predictions,
+    published_on,
+    withdrawn_since,
+)
+from store.projects import project_by_id
+from store.registry import model, promotions
+from store.schema import HOLDOUT, Project, Promotion
+from store.session import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """An annotation that was begun from a pre-label of `version`, one of the withdrawn.
+
+    annotator: the number of Label Studio's user. at: when it was submitted. unchanged: it says exactly what the
+    pre-label said, and so may be a mistake of the model that nobody looked at; None where the pre-label is not known.
+    gold: it is the annotation of its document that is believed now.
+    """
+
+    document_id: int
+    document: str
+    task_id: int
+    annotation_id: int
+    annotator: str | None
+    at: datetime
+    version: str
+    unchanged: bool | None
+    gold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The affected annotations, oldest first. exact: each was told by its prediction, none by times."""
+
+    affected: tuple[Affected, ...]
+    exact: bool
+
+
+def tasks_to_ask_about(store: Store, project: Project) -> list[int]:
+    """The tasks whose predictions must be known for an exact answer: those annotated from a pre-label."""
+    with store.read() as session:
+        return sorted({item.ls_task_id for item in begun_from_prelabels(session, project.id)})
+
+
+def find_affected(
+    store: Store, project: Project, withdrawn: Collection[str], versions: Mapping[int, str] | None
+) -> Found:
+    """The annotations begun from pre-labels of the `withdrawn` versions, as the store knows them.
+
+    `versions` holds the model version of each of Label Studio's predictions, by its id; None when the server could
+    not be asked. A prediction that it does not hold is guessed from times: see `_estimate`. What was published empty,
+    for the holdout, showed nobody anything, and an annotation begun from it is not affected.
+    """
+    with store.read() as session:
+        begun = begun_from_prelabels(session, project.id)
+        published = published_on(session, {item.document_id for item in begun})
+        believed = {item.annotation_version_id for item in gold(session, project.id)} if begun else set()
+        moved = moves(promotions(session, project.id))
+    known = versions or {}
+    exact = versions is not None and all(item.parent_prediction in known for item in begun)
+    affected = []
+    for item in begun:
+        shown = published.get(item.document_id, ())
+        version = known.get(item.parent_prediction) or _estimate(item.made_at, shown, moved)
+        if version is not None and version in withdrawn and not _was_blind(item, version, shown):
+            affected.append(_affected(item, version, shown, gold=item.annotation_version_id in believed))
+    return Found(tuple(affected), exact)
+
+
+def _estimate(made_at: datetime, shown: Sequence[Published], moved: Sequence[Promotion]) -> str | None:
+    """The version in service at that time if it was published by then, else the one that was published last by then.
+
+    Between a promotion and its publishing the version before is what annotators still see.
+    """
+    serving = next((decision.version for decision in reversed(moved) if decision.at <= made_at), None)
+    by_then = [one.version for one in shown if one.published_at <= made_at]
+    return serving if serving in by_then or not by_then else by_then[-1]
+
+
+def _was_blind(item: BegunFromPrelabel, version: str, shown: Iterable[Published]) -> bool:
+    """Whether nothing was shown. What the backend gave, and no publishing, was empty where the document is held out."""
+    told = _told(version, shown)
+    return item.split == HOLDOUT if told is None else told.holdout
+
+
+def _affected(item: BegunFromPrelabel, version: str, shown: Iterable[Published], *, gold: bool) -> Affected:
+    told = _told(version, shown)
+    return Affected(
+        document_id=item.document_id,
+        document=item.external_id,
+        task_id=item.ls_task_id,
+        annotation_id=item.annotation_id,
+        annotator=item.annotator,
+        at=item.made_at,
+        version=version,
+        unchanged=None if told is None or item.spans is None else _places(item.spans) == _places(told.spans),
+        gold=gold,
+    )
+
+
+def _told(version: str, shown: Iterable[Published]) -> Published | None:
+    return next((one for one in shown if one.version == version), None)
+
+
+def _places(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
+    return {(span.start, span.end, span.label) for span in spans}
+
+
+NOT_LINKED = "the project is not linked to Label Studio"
+
+
+class Placed(Protocol):
+    """What is needed of the settings."""
+
+    @property
+    def model_dir(self) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """A rollback as it stands.
+
+    withdrawn: the versions that served since `version` last did, the one that it replaced at the end. affected: the
+    annotations that were begun from their pre-labels, told by the predictions themselves where `exact`, else guessed
+    from times. requeued: the tasks that stand in the queue again, None where that was not asked or not reached.
+    published: what was sent; publish_problem: why Label Studio has not all of it yet, as `loop run` will see to.
+    """
+
+    version: str
+    withdrawn: tuple[str, ...]
+    reason: str
+    who: str
+    at: datetime
+    affected: tuple[Affected, ...]
+    exact: bool
+    requeued: int | None
+    published: PublishCounts | None
+    publish_problem: str | None
+
+    @property
+    def previous(self) -> str:
+        """The version that was in service until then."""
+        return self.withdrawn[-1]
+
+
+def rollback(
+    store: Store,
+    settings: Placed,
+    project: Project,
+    *,
+    who: str,
+    reason: str,
+    to: str | None = None,
+    client: LabelStudioClient | None = None,
+    requeue: bool = False,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> RolledBack:
+    """Put the model back that was in service before (or `to`), once its bundle is verified; then see to Label Studio.
+
+    With a `client` of the linked server, what was annotated until now is pulled, the affected annotations are found,
+    their tasks put back into the queue where `requeue` says so, and the predictions of `version` are published. A
+    refusal or silence of the server is told in the result. Where `to` is in service by a rollback already, the pointer
+    stays, as do that rollback's reason, and the rest is done again.
+
+    Takes no lock to move the pointer: it must work while a training runs. Raises the errors of the registry, and
+    BundleError for a bundle that is not what it says, or a model of other labels than the project's: the backend would
+    not serve it.
+    """
+    moved, withdrawn, bundle = _move(store, settings, project, who=who, reason=reason, to=to)
+    begin = RolledBack(moved.version, withdrawn, moved.reason, moved.who, moved.at, (), False, None, None, None)
+    return _AfterMove(store, project, client, bundle, begin, threads, progress).all(requeue)
+
+
+def _move(
+    store: Store, settings: Placed, project: Project, *, who: str, reason: str, to: str | None
+) -> tuple[Promotion, tuple[str, ...], Bundle]:
+    with store.transaction() as tx:
+        done = _standing(tx, project, to)
+        decision = done or registry.rollback(tx, project.id, reason=reason, who=who, to=to)
+        bundle = load_bundle(settings.model_dir / model(tx.session, decision.version).path, project.labels)
+        before = [one for one in moves(promotions(tx.session, project.id)) if one.id < decision.id]
+        withdrawn = withdrawn_since(before, decision.version)
+        tx.commit()
+    return decision, withdrawn, bundle
+
+
+def _standing(tx: Transaction, project: Project, to: str | None) -> Promotion | None:
+    """The rollback that put `to` into service, where it is there by one."""
+    if to is None or project_by_id(tx.session, project.id).promoted_version != to:
+        return None
+    last = moves(promotions(tx.session, project.id))[-1]
+    return last if last.action == registry.ROLLBACK else None
+
+
+@dataclass(slots=True)
+class _AfterMove:
+    """What follows the move of the pointer."""
+
+    store: Store
+    project: Project
+    client: LabelStudioClient | None
+    bundle: Bundle
+    result: RolledBack
+    threads: int
+    progress: Callable[[int, int], None] | None
+
+    def all(self, put_back: bool) -> RolledBack:
+        """Find, put back, publish; whatever the server refuses is said, and what the store knows is given."""
+        if self.client is None or self.project.ls_project_id is None:
+            self._find(None)
+            return replace(self.result, publish_problem=NOT_LINKED if self.project.ls_project_id is None else None)
+        try:
+            self._with_server(self.client, put_back)
+        except RuleError as error:
+            if not self.result.exact:
+                self._find(None)
+            return replace(self.result, publish_problem=str(error))
+        return self.result
+
+    def _find(self, versions: Mapping[int, str] | None) -> None:
+        found = find_affected(self.store, self.project, self.result.withdrawn, versions)
+        self.result = replace(self.result, affected=found.affected, exact=found.exact)
+
+    def _with_server(self, client: LabelStudioClient, put_back: bool) -> None:
+        ls_project_id = linked_project_id(self.project, client)
+        self._pull(client)
+        self._find(client.prediction_versions(ls_project_id, tasks_to_ask_about(self.store, self.project)))
+        queued: Sequence[int] = self._requeue(client, ls_project_id) if put_back else ()
+        tagger = Tagger(self.bundle, self.threads)
+        try:
+            published = publish(self.store, client, self.project, tagger, progress=self.progress)
+        finally:
+            tagger.close()
+        self.result = replace(self.result, published=published)
+        self._offer_again(client, queued)
+
+    def _requeue(self, client: LabelStudioClient, ls_project_id: int) -> Sequence[int]:
+        """The tasks that stand in the queue again; they are pulled as such, so that they get their predictions."""
+        doubted: dict[int, set[int]] = {}
+        for item in self.result.affected:
+            doubted.setdefault(item.task_id, set()).add(item.annotation_id)
+        done = requeue(client, ls_project_id, doubted, self.result.at)
+        self.result = replace(self.result, requeued=len(done.queued))
+        if done.opened or done.closed:
+            self._pull(client)
+        return done.queued
+
+    def _pull(self, client: LabelStudioClient) -> None:
+        """Bring what was annotated until now, unless `loop run` is bringing it just then."""
+        with suppress(RunHeldError):
+            pull(self.store, client, self.project)
+
+    def _offer_again(self, client: LabelStudioClient, queued: Sequence[int]) -> None:
+        """The queue never offers a task twice to one person: those of this key's user come as drafts."""
+        if not queued:
+            return
+        me = str(client.whoami().get("id"))
+        mine = {item.document_id for item in self.result.affected if item.annotator == me and item.task_id in queued}
+        offer_again(client, self._prelabels(mine))
+
+    def _prelabels(self, document_ids: set[int]) -> dict[int, list[dict[str, Any]]]:
+        """What `version` says of these documents, by task id, as it was published for them."""
+        with self.store.read() as session:
+            config = LabelConfig.parse(project_by_id(session, self.project.id).label_config)
+            known = predictions(session, self.result.version)
+            documents = stored_documents(session, self.project.id, document_ids=document_ids)
+        return {
+            doc.ls_task_id: to_result(
+                known[doc.document_id].spans if doc.document_id in known else (), doc.text, config
+            )
+            for doc in documents
+            if doc.ls_task_id is not None
+        }

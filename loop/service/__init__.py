@@ -1,0 +1,1 @@
+"""What goes round: the steps of a cycle, the service that repeats them, and the status."""

@@ -1,0 +1,227 @@
+"""The steps of one cycle: pull, label weakly, retrain, evaluate and promote, publish.
+
+Each takes the Cycle, does its part if there is a reason to, and returns counts, or raises Skip with why not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from loop.label_studio.client import LabelStudioClient
+from loop.promotion.holdout import still_deferred
+from loop.service.decisions import attempt_promotion
+from loop.settings.project import open_tagger
+from loop.settings.settings import Settings
+from loop.sync.publish import KIND as PUBLISH
+from loop.sync.publish import publish, still_stands
+from loop.sync.pull import pull
+from loop.training.progress import ParityError, TrainingError
+from loop.training.retrain import retrain
+from loop.weak.applying import label_weakly, weak_documents
+from ner.errors import BundleError
+from ner.manifest import read_manifest
+from ner.tagger import Tagger
+from store.gold import count_fresh_gold, count_unpublished
+from store.projects import project_by_id
+from store.registry import CANDIDATE, INTERRUPTED, models
+from store.registry import FAILED as MODEL_FAILED
+from store.runs import handle_hints, last_run, pending_hints
+from store.schema import Model, Project
+from store.session import Store
+
+logger = logging.getLogger(__name__)
+
+WHO = "loop run"
+# How the store writes down a training that would fail again on the same gold.
+_IN_THE_GOLD = tuple(f"{kind.__name__}: " for kind in (TrainingError, ParityError))
+Counts = Mapping[str, Any]
+
+
+class Skip(Exception):  # noqa: N818 (it is no error)
+    """A step has no reason to run now; says why."""
+
+
+@dataclass
+class Cycle:
+    """What the steps work on, and what is kept from one cycle to the next.
+
+    tagger: of the model in service. hints_seen: the id of the latest hint that was there when the last pull began.
+    """
+
+    store: Store
+    client: LabelStudioClient
+    settings: Settings
+    project_id: int
+    tagger: Tagger | None = None
+    hints_seen: int = 0
+
+    def project(self) -> Project:
+        """The project as it is now."""
+        with self.store.read() as session:
+            return project_by_id(session, self.project_id)
+
+    def hints(self) -> list[int]:
+        """The ids of the hints that no pull has acted on."""
+        with self.store.read() as session:
+            linked = project_by_id(session, self.project_id).ls_project_id
+            return [] if linked is None else [hint.id for hint in pending_hints(session, linked)]
+
+
+def pull_step(cycle: Cycle) -> Counts:
+    """Bring what changed; hints that came before it began are done with."""
+    hints = cycle.hints()
+    cycle.hints_seen = max(hints, default=cycle.hints_seen)
+    counts = pull(cycle.store, cycle.client, cycle.project())
+    if hints:
+        with cycle.store.transaction() as tx:
+            handle_hints(tx, hints)
+            tx.commit()
+    return asdict(counts) | {"changed": counts.changed}
+
+
+def label_step(cycle: Cycle) -> Counts:
+    """Let the labelling functions vote, when a first model is to be trained from them."""
+    functions = cycle.settings.weak_functions
+    if functions is None:
+        raise Skip("no labelling functions")
+    if _last_attempt(cycle) is not None:
+        raise Skip("there was a first model")
+    if _fresh_gold(cycle, None):
+        raise Skip("there is gold, which is trained on alone")
+    done = label_weakly(cycle.store, cycle.project(), functions)
+    return {"documents": done.documents, "voted": done.voted, "failures": sum(done.failures.values())}
+
+
+def retrain_step(cycle: Cycle) -> Counts:
+    """Train when enough gold is new since the last training or the labels changed, or once from weak votes alone."""
+    last = _last_attempt(cycle)
+    fresh = _fresh_gold(cycle, last)
+    enough = cycle.settings.service.retrain_after
+    gold = _fresh_gold(cycle, None)
+    weak = weak_documents(cycle.store, cycle.project()) if last is None and not gold else []
+    relabelled = bool(gold) and last is not None and _labels_changed(cycle, last)
+    if fresh < enough and not weak and not relabelled:
+        raise Skip(f"{fresh} of {enough} new gold documents")
+    done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak)
+    names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "best_epoch", "dev_f1")
+    return {name: getattr(done, name) for name in names}
+
+
+def promote_step(cycle: Cycle) -> Counts:
+    """Judge a candidate against the model in service on the holdout, and let it serve if it passes every gate."""
+    project = cycle.project()
+    with cycle.store.read() as session:
+        waiting = models(session, cycle.project_id, [CANDIDATE])
+        if not waiting:
+            raise Skip("no candidate")
+        if still_deferred(session, project, waiting[-1].version, cycle.settings.promotion):
+            raise Skip(f"{waiting[-1].version} waits for more gold in the holdout")
+    done = attempt_promotion(cycle.store, cycle.settings, project, waiting[-1].version, who=WHO, stages=_logged)
+    attempt = done.attempt
+    return {
+        "version": attempt.version,
+        "promoted": done.promoted,
+        "outcome": attempt.outcome,
+        "previous": attempt.incumbent,
+        "micro_f1": done.result.candidate.micro.f1 if done.result.candidate else None,
+        "reason": attempt.reason,
+        "report": (done.report or {}).get("html"),
+    }
+
+
+def publish_step(cycle: Cycle) -> Counts:
+    """Send predictions when another model is in service, or when tasks are open that have none of it."""
+    project = cycle.project()
+    version = project.promoted_version
+    if version is None:
+        raise Skip("no model in service")
+    if _is_published(cycle, version):
+        raise Skip("every open task has its prediction")
+    if cycle.tagger is None or cycle.tagger.version != version:
+        fresh = open_tagger(cycle.store, cycle.settings, project)
+        if cycle.tagger is not None:
+            cycle.tagger.close()
+        cycle.tagger = fresh
+    return asdict(publish(cycle.store, cycle.client, project, cycle.tagger))
+
+
+STEPS: tuple[tuple[str, Callable[[Cycle], Counts]], ...] = (
+    ("pull", pull_step),
+    ("label", label_step),
+    ("retrain", retrain_step),
+    ("evaluate and promote", promote_step),
+    ("publish", publish_step),
+)
+
+
+def _logged(stage: str) -> None:
+    logger.info("promote: %s", stage)
+
+
+class LoggedTraining:
+    """Hears of a training and logs its stages, epochs and notices."""
+
+    def stage(self, name: str) -> None:
+        """Something else begins."""
+        logger.info("retrain: %s", name)
+
+    def notice(self, message: str) -> None:
+        """Something that people should know."""
+        logger.warning("retrain: %s", message)
+
+    def step(self, step: object) -> None:
+        """Too many to log."""
+
+    def epoch(self, epoch: Any) -> None:
+        """What the development split says."""
+        logger.info(
+            "retrain: epoch %d of %d, loss %.4f, development F1 %.3f",
+            epoch.epoch,
+            epoch.epochs,
+            epoch.loss,
+            epoch.dev_f1,
+        )
+
+
+def _last_attempt(cycle: Cycle) -> Model | None:
+    """The latest training that says something about its gold: that it made a model, or what is wrong with it.
+
+    One that was interrupted, or failed for want of disk or memory, is tried again on the same gold.
+    """
+    with cycle.store.read() as session:
+        attempts = [model for model in models(session, cycle.project_id) if _says_something(model)]
+    return attempts[-1] if attempts else None
+
+
+def _says_something(attempt: Model) -> bool:
+    if attempt.state == MODEL_FAILED:
+        return (attempt.error or "").startswith(_IN_THE_GOLD)
+    return attempt.state != INTERRUPTED
+
+
+def _labels_changed(cycle: Cycle, last: Model) -> bool:
+    """Whether that model has other labels than the project now, so that it cannot serve; False where it is gone."""
+    try:
+        manifest = read_manifest(cycle.settings.model_dir / last.path)
+    except BundleError:
+        return False
+    return list(manifest.labels) != list(cycle.project().labels)
+
+
+def _fresh_gold(cycle: Cycle, since: Model | None) -> int:
+    with cycle.store.read() as session:
+        return count_fresh_gold(session, cycle.project_id, since.created_at if since else None)
+
+
+def _is_published(cycle: Cycle, version: str) -> bool:
+    """The last publishing was of this version, each open task has a prediction, and people left both as they were."""
+    with cycle.store.read() as session:
+        last = last_run(session, cycle.project_id, PUBLISH)
+        if last is None or last.counts.get("version") != version:
+            return False
+        if count_unpublished(session, cycle.project_id, version):
+            return False
+    return still_stands(cycle.client, cycle.project(), version, last.counts.get("there", -1))

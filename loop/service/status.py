@@ -1,0 +1,208 @@
+"""What a lead asks first: the model in service and its scores, labels per type, open work, and what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from loop.promotion.holdout import Sight, sight
+from loop.settings.promotion import PromotionSettings
+from store.counts import ProjectCounts, project_counts
+from store.projects import project_by_id
+from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, TypeScore, models, promoted, promotions, scores
+from store.runs import INTERRUPTED, RUNNING, is_alive, last_run
+from store.schema import HOLDOUT, Model, Promotion, Run
+from store.session import Store
+
+_LATEST = 5
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """The model in service; `scores` are of its latest evaluation on the holdout, micro and macro among them.
+
+    forced: whether its last promotion was by force.
+    """
+
+    version: str
+    parent: str | None
+    encoder: str
+    trained_at: datetime
+    scores: tuple[TypeScore, ...]
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One of the latest models; `f1` is its micro-F1 on the holdout, None when no gold entity there has judged it."""
+
+    version: str
+    state: str
+    f1: float | None
+    trained_at: datetime
+    error: str | None
+
+
+@dataclass(frozen=True)
+class LabelStatus:
+    """Gold spans of one entity type outside the holdout and in it; `enough`: at least the minimum outside."""
+
+    label: str
+    spans: int
+    holdout_spans: int
+    minimum: int
+
+    @property
+    def enough(self) -> bool:
+        """True when the type has its minimum of labels to learn from."""
+        return self.spans >= self.minimum
+
+
+@dataclass(frozen=True)
+class DecisionStatus:
+    """The last promotion, rejection, deferral or rollback."""
+
+    action: str
+    version: str
+    reason: str
+    who: str
+    at: datetime
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A command at work on the project, or one that was cut short."""
+
+    kind: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first.
+
+    `removed_labels` counts gold spans of types that are no longer in the label config: they are not learned from.
+    """
+
+    project: str
+    label_studio: str | None
+    model: ModelStatus | None
+    labels: tuple[LabelStatus, ...]
+    removed_labels: Mapping[str, int]
+    counts: ProjectCounts
+    models: Mapping[str, int]
+    latest: tuple[ModelSummary, ...]
+    last_pull: datetime | None
+    last_decision: DecisionStatus | None
+    last_promotion: DecisionStatus | None
+    running: tuple[RunStatus, ...]
+    interrupted: tuple[RunStatus, ...]
+    holdout: Sight
+
+
+def project_status(store: Store, project_id: int, minimum: int, promotion: PromotionSettings | None = None) -> Status:
+    """The status of a project, from one snapshot; `minimum` labels of a type are enough."""
+    with store.read() as session:
+        project = project_by_id(session, project_id)
+        counts = project_counts(session, project_id)
+        decisions = promotions(session, project_id)
+        pull = last_run(session, project_id, "pull")
+        trained = models(session, project_id)
+        where = f"{project.ls_url}/projects/{project.ls_project_id}" if project.ls_project_id is not None else None
+        return Status(
+            project=project.name,
+            label_studio=where,
+            model=_model(session, promoted(session, project_id), decisions),
+            labels=_labels(project.labels, counts, minimum),
+            removed_labels=_removed(project.labels, counts),
+            counts=counts,
+            models=_by_state(trained),
+            latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
+            last_pull=pull.finished_at if pull else None,
+            last_decision=_decision(decisions, (PROMOTE, REJECT, DEFER, ROLLBACK)),
+            last_promotion=_decision(decisions, (PROMOTE, ROLLBACK)),
+            running=tuple(_run(run) for run in _runs(session, project_id, RUNNING) if is_alive(run)),
+            interrupted=_interrupted(session, project_id),
+            holdout=sight(session, project, promotion or PromotionSettings()),
+        )
+
+
+def _model(session: Session, model: Model | None, decisions: list[Promotion]) -> ModelStatus | None:
+    if model is None:
+        return None
+    scored = tuple(scores(session, model.version, HOLDOUT))
+    put = [one.forced for one in decisions if one.version == model.version and one.action == PROMOTE]
+    forced = bool(put and put[-1])
+    return ModelStatus(model.version, model.parent, model.encoder, model.created_at, scored, forced)
+
+
+def _summary(session: Session, model: Model) -> ModelSummary:
+    judged = (score for score in scores(session, model.version, HOLDOUT) if score.support)
+    f1 = next((score.f1 for score in judged if score.entity_type == "micro"), None)
+    return ModelSummary(model.version, model.state, f1, model.created_at, model.error)
+
+
+def _removed(types: list[str], counts: ProjectCounts) -> dict[str, int]:
+    spans = Counter(counts.labels) + Counter(counts.holdout_labels)
+    return {label: spans[label] for label in sorted(spans) if label not in types}
+
+
+def _labels(types: list[str], counts: ProjectCounts, minimum: int) -> tuple[LabelStatus, ...]:
+    """Every type of the config, also those that nobody has labelled yet."""
+    return tuple(
+        LabelStatus(name, counts.labels.get(name, 0), counts.holdout_labels.get(name, 0), minimum) for name in types
+    )
+
+
+def _by_state(found: list[Model]) -> dict[str, int]:
+    states = [model.state for model in found]
+    return {state: states.count(state) for state in sorted(set(states))}
+
+
+def _decision(decisions: list[Promotion], actions: tuple[str, ...]) -> DecisionStatus | None:
+    last = next((decision for decision in reversed(decisions) if decision.action in actions), None)
+    if last is None:
+        return None
+    return DecisionStatus(last.action, last.version, last.reason, last.who, last.at, last.forced)
+
+
+def _interrupted(session: Session, project_id: int) -> tuple[RunStatus, ...]:
+    """Runs that were cut short, and nothing of their kind has ended well since; and those whose process is gone."""
+    gone = [run for run in _runs(session, project_id, RUNNING) if not is_alive(run)]
+    cut = [run for run in _runs(session, project_id, INTERRUPTED) if not _redone(session, project_id, run)]
+    return tuple(_run(run) for run in (*cut, *gone))
+
+
+def _runs(session: Session, project_id: int, state: str) -> list[Run]:
+    return list(session.scalars(select(Run).where(Run.project_id == project_id, Run.state == state).order_by(Run.id)))
+
+
+def _redone(session: Session, project_id: int, run: Run) -> bool:
+    done = last_run(session, project_id, run.kind)
+    return done is not None and done.id > run.id
+
+
+def _run(run: Run) -> RunStatus:
+    return RunStatus(run.kind, run.state, run.started_at, run.finished_at, run.error)
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """The status as plain values; F1 per entity type stands under `model.f1`."""
+    from loop.console import plain
+
+    value: dict[str, Any] = plain(status)
+    for label, one in zip(value["labels"], status.labels, strict=True):
+        label["enough"] = one.enough
+    if status.model is not None:
+        value["model"]["f1"] = {score.entity_type: score.f1 for score in status.model.scores}
+    return value

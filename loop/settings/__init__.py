@@ -1,0 +1,1 @@
+"""What loop.toml and the environment say, and the files of a project."""

@@ -1,0 +1,68 @@
+"""The project that a folder's settings name: its row in the store, and its models."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from loop.settings.settings import Settings
+from ner.bundle import load_bundle
+from ner.errors import BundleError, ConfigError
+from ner.label_config import LabelConfig
+from ner.tagger import Tagger
+from store.projects import project_by_name, set_label_config
+from store.registry import model
+from store.schema import Project
+from store.session import Store
+
+logger = logging.getLogger(__name__)
+
+
+def current_project(store: Store, settings: Settings) -> Project:
+    """The row of the project, with the label config as its file says it now.
+
+    Once the project is linked to Label Studio, the config there counts (pull brings it) and the file no longer does.
+    Raises NotFoundError when the store has no such project, ConfigError for a file that cannot be read, InputError for
+    a config that cannot be learned from.
+    """
+    with store.read() as session:
+        project = project_by_name(session, settings.project_name)
+    if project.ls_project_id is not None or not settings.labels_file.is_file():
+        return project
+    written = _read_config(settings.labels_file)
+    if written == project.label_config:
+        return project
+    labels = LabelConfig.parse(written).labels
+    logger.info("label config taken over from %s: %s", settings.labels_file, ", ".join(labels))
+    with store.transaction() as tx:
+        project = set_label_config(tx, project.id, written, labels)
+        tx.commit()
+    return project
+
+
+def open_tagger(store: Store, settings: Settings, project: Project, version: str | None = None) -> Tagger:
+    """The model `version`, else the one in service, its bundle verified against the project's labels.
+
+    Raises BundleError when there is none or it is not what it says, NotFoundError for an unknown version.
+    """
+    wanted = version or project.promoted_version
+    if wanted is None:
+        raise BundleError(
+            "a project has a model in service",
+            value=f"{project.name} has none yet",
+            next_step="Train one with `loop retrain` and promote it with `loop promote`.",
+        )
+    with store.read() as session:
+        found = model(session, wanted)
+    return Tagger(load_bundle(settings.model_dir / found.path, project.labels), settings.backend.threads)
+
+
+def _read_config(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the label config {path} can be read as UTF-8",
+            value=f"{type(error).__name__}: {error}",
+            next_step="Save it as UTF-8, or correct its permissions.",
+        ) from error

@@ -1,0 +1,1 @@
+"""The store and Label Studio are kept equal: pull, publish, connect."""

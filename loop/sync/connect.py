@@ -1,0 +1,254 @@
+"""Tie a project here to one in Label Studio, and an ML backend to that, however often it is asked for.
+
+Texts that were imported here become tasks in Label Studio; the next pull ties the two together.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from loop.label_studio.client import UNCERTAINTY, LabelStudioClient, LabelStudioError, TaskQuery
+from loop.sync.pages import TaskReader
+from loop.sync.pull import linked_project_id, pull
+from loop.sync.tasks import ReadTask, read_task
+from ner.documents import content_hash
+from ner.errors import ConfigError
+from ner.label_config import LabelConfig
+from store.documents import StoredDocument, open_documents
+from store.projects import link, project_by_id, relocate, same_server
+from store.schema import Project
+from store.session import Store
+from store.tasks import latest_tasks
+
+BACKEND_TITLE = "ner-annotation-loop"
+_CONNECTED = "CO"
+_TITLE_CHARS = (3, 50)
+_TASKS_COMPARED = 50
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The project in Label Studio, whether it was made just now, and whether an earlier try had made it."""
+
+    ls_project_id: int
+    created: bool
+    found_again: bool = False
+
+
+@dataclass(frozen=True)
+class BackendAccount:
+    """Where Label Studio reaches the ML backend, and its basic auth (both empty for none)."""
+
+    url: str
+    user: str = ""
+    password: str = ""
+
+    @property
+    def webhook_url(self) -> str:
+        """Where Label Studio sends events."""
+        return self.url.rstrip("/") + "/webhook"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What makes a webhook's request pass basic auth; Label Studio sends none by itself."""
+        if not self.user:
+            return {}
+        token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return {"Authorization": f"Basic {token}"}
+
+
+@dataclass(frozen=True)
+class BackendConnected:
+    """What stands in Label Studio now, and what was removed to get there."""
+
+    backend_id: int
+    added: bool
+    rows_removed: int
+    webhooks_removed: int
+
+
+def link_project(
+    store: Store, client: LabelStudioClient, project_id: int, *, ls_project_id: int | None = None, title: str = ""
+) -> Linked:
+    """Link our project to `ls_project_id`, else to the one it is linked to, else to a new one with its label config.
+
+    A new one that an earlier try made, and was killed before it could link it, is found again by its description.
+    Raises LabelStudioError when that project cannot be read, RefusedError when it feeds another project here,
+    ConfigError for a second server while documents are tied to the tasks of the first.
+    """
+    with store.read() as session:
+        project = project_by_id(session, project_id)
+        tied = bool(latest_tasks(session, project_id, 1))
+    if tied and not same_server(project, client.url):
+        raise _second_server(project, client.url)
+    known = project.ls_project_id if same_server(project, client.url) else None
+    wanted = ls_project_id if ls_project_id is not None else known
+    if wanted is not None:
+        linked = Linked(int(client.project(wanted)["id"]), created=False)
+    else:
+        linked = _made(client, project, _fit_title(title or project.name))
+    with store.transaction() as tx:
+        link(tx, project_id, client.url, linked.ls_project_id)
+        tx.commit()
+    return linked
+
+
+def follow_server(store: Store, client: LabelStudioClient, project: Project) -> bool:
+    """Keep the link when its server has another address now, the client's; False when there is nothing to follow.
+
+    Raises ConfigError when the server there holds none of the tasks that are known here, RefusedError when its project
+    feeds another one here.
+    """
+    if project.ls_project_id is None or same_server(project, client.url):
+        return False
+    _check_same_tasks(store, client, project, project.ls_project_id)
+    with store.transaction() as tx:
+        relocate(tx, project.id, client.url)
+        tx.commit()
+    return True
+
+
+def prepare_queue(client: LabelStudioClient, ls_project_id: int) -> None:
+    """Set uncertainty sampling and the showing of pre-labels, as `publish` does with every new version."""
+    client.update_project(ls_project_id, sampling=UNCERTAINTY, show_collab_predictions=True)
+
+
+def connect_backend(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> BackendConnected:
+    """Leave exactly one connected row and exactly one webhook for this backend in the project.
+
+    Rows for its URL that are half-made, duplicate or refused by the backend (another password) are removed: they
+    would be asked for predictions too. Label Studio must be able to reach the backend now. Raises LabelStudioError.
+    """
+    ours = [row for row in client.backends(ls_project_id) if str(row["url"]).rstrip("/") == account.url.rstrip("/")]
+    kept = next((row for row in ours if _serves(row, account)), None)
+    removed = [row for row in ours if row is not kept]
+    for row in removed:
+        client.delete_backend(int(row["id"]))
+    row = kept or _add(client, ls_project_id, account)
+    return BackendConnected(int(row["id"]), kept is None, len(removed), _one_webhook(client, ls_project_id, account))
+
+
+def _made(client: LabelStudioClient, project: Project, title: str) -> Linked:
+    mark = _mark(project)
+    orphan = next((one for one in client.projects(title) if mark in str(one.get("description"))), None)
+    if orphan is not None:
+        return Linked(int(orphan["id"]), created=False, found_again=True)
+    made = client.create_project(title, project.label_config, description=f"Made by `loop connect` ({mark}).")
+    return Linked(int(made["id"]), created=True)
+
+
+def _mark(project: Project) -> str:
+    """What tells a project in Label Studio that was made for ours from any other of its title.
+
+    Two stores may hold projects of one name and one salt, but not ones made at the same microsecond.
+    """
+    own = f"{project.slug} {project.salt} {project.created_at.isoformat()}"
+    return "loop-" + hashlib.sha256(own.encode()).hexdigest()[:12]
+
+
+def _check_same_tasks(store: Store, client: LabelStudioClient, project: Project, ls_project_id: int) -> None:
+    """One known task with its known text is enough: ids alone begin at 1 on every server."""
+    with store.read() as session:
+        known = latest_tasks(session, project.id, _TASKS_COMPARED)
+    config = LabelConfig.parse(str(client.project(ls_project_id)["label_config"]))
+    page = TaskReader(client, ls_project_id).read(TaskQuery(ids=tuple(known))) if known else None
+    read = [read_task(task, config) for task in page.tasks] if page is not None else []
+    same = any(isinstance(task, ReadTask) and known[task.task_id] == content_hash(task.document.text) for task in read)
+    if known and not same:
+        raise ConfigError(
+            "a server that has moved holds the tasks that are known here",
+            value=f"none of {len(known)} looked for in project {ls_project_id} on {client.url}",
+            next_step=f"Correct LABEL_STUDIO_URL: the project was linked to {project.ls_url}. {_ANOTHER}",
+        )
+
+
+_ANOTHER = "For another server make another project with `loop init`."
+
+
+def _second_server(project: Project, url: str) -> ConfigError:
+    return ConfigError(
+        "a project's tasks are those of one Label Studio server",
+        value=f"tasks of project {project.ls_project_id} on {project.ls_url}, and now {url}",
+        next_step=f"If it is the same server at a new address: `loop connect --moved`. {_ANOTHER}",
+    )
+
+
+def _serves(row: dict[str, Any], account: BackendAccount) -> bool:
+    return row.get("state") == _CONNECTED and (row.get("basic_auth_user") or "") == account.user
+
+
+def _add(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> dict[str, Any]:
+    before = {int(row["id"]) for row in client.backends(ls_project_id)}
+    try:
+        return client.add_backend(ls_project_id, account.url, BACKEND_TITLE, account.user, account.password)
+    except LabelStudioError as error:
+        for row in client.backends(ls_project_id):
+            if int(row["id"]) not in before:
+                client.delete_backend(int(row["id"]))
+        raise _explained(error, account) from error
+
+
+def _explained(error: LabelStudioError, account: BackendAccount) -> LabelStudioError:
+    if error.status == 403:
+        advice = (
+            "Start Label Studio with LABEL_STUDIO_ML_BLOCK_LOCAL_IP=false and LABEL_STUDIO_SSRF_PROTECTION_ENABLED="
+            "false: by default it refuses local and private addresses."
+        )
+    else:
+        advice = "Start the ML backend first, and give both sides the same BASIC_AUTH_USER and BASIC_AUTH_PASS."
+    return LabelStudioError(
+        f"Label Studio can connect the ML backend at {account.url}",
+        value=error.value,
+        next_step=advice,
+        status=error.status,
+    )
+
+
+def _one_webhook(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> int:
+    """Make the webhook exist once, with our headers; the number of spare ones removed.
+
+    Connecting a backend makes a webhook, which outlives it and knows no basic auth.
+    """
+    ours = [hook for hook in client.webhooks(ls_project_id) if hook["url"] == account.webhook_url]
+    if ours:
+        client.update_webhook(int(ours[0]["id"]), account.webhook_url, account.headers)
+    else:
+        client.create_webhook(ls_project_id, account.webhook_url, account.headers)
+    for hook in ours[1:]:
+        client.delete_webhook(int(hook["id"]))
+    return len(ours[1:])
+
+
+def _fit_title(title: str) -> str:
+    shortest, longest = _TITLE_CHARS
+    return title[:longest].ljust(shortest, "-")
+
+
+def push(store: Store, client: LabelStudioClient, project: Project) -> int:
+    """Make tasks of the open documents that are none yet; gives how many. Safe to repeat, also after a kill.
+
+    A pull before finds the tasks of a push that was cut short, and one after ties the new ones to their documents by
+    the id that each task carries in its meta. Labelled documents stay here: their labels are known.
+    """
+    pull(store, client, project)
+    with store.read() as session:
+        row = project_by_id(session, project.id)
+        waiting = [doc for doc in open_documents(session, project.id) if doc.ls_task_id is None]
+    if not waiting:
+        return 0
+    field = LabelConfig.parse(row.label_config).data_field
+    made = client.import_tasks(linked_project_id(row, client), [_task(document, field) for document in waiting])
+    pull(store, client, project)
+    return made
+
+
+def _task(document: StoredDocument, field: str) -> dict[str, Any]:
+    """The text as data, everything else as meta, where it is kept and not shown."""
+    group = {"doc": document.group_key} if document.group_key != document.content_hash else {}
+    return {
+        "data": {field: document.text},
+        "meta": {**document.meta, **group, "id": document.external_id},
+    }

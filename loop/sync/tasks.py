@@ -1,0 +1,164 @@
+"""One task as Label Studio lists it, to what the store keeps: a document with its annotations, or why it is none. Pure.
+
+Nothing on the server validates tasks or annotations, so any part may be missing or of another type; nothing here
+raises for what people can write, and nothing is dropped without a reason.
+
+Annotations that were made on an earlier text of their task: their offsets count in that text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from loop.files.label_studio_json import as_id, as_moment, as_seconds
+from loop.label_studio.client import LabelStudioError
+from ner.documents import check_text
+from ner.errors import InputError
+from ner.label_config import LabelConfig, SetAside
+from ner.label_studio import TEXT_REFUSED, read_result, task_text
+from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside
+from store.documents import NewDocument, read_key
+from store.tasks import SeenOn, seen_elsewhere, successors
+
+MALFORMED_ANNOTATION = "malformed annotation"
+TEXT_CHANGED = "text changed after the annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTask:
+    """A task whose text can be labelled. `malformed`: entries of its annotations that are no annotations."""
+
+    task_id: int
+    document: NewDocument
+    annotations: tuple[NewAnnotation, ...]
+    malformed: tuple[SetAside, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedTask:
+    """A task without a text that can be labelled, whole."""
+
+    task_id: int
+    aside: NewSetAside
+
+
+def read_task(task: Mapping[str, Any], config: LabelConfig) -> ReadTask | RefusedTask:
+    """A task with `id`, `data`, `annotations`, `updated_at`, `is_labeled` as the task list gives it.
+
+    Raises LabelStudioError for a task listed without its annotations: to take that for none would delete them all.
+    """
+    task_id = int(task["id"])
+    try:
+        text = check_text(task_text(dict(task), config))
+    except InputError as error:
+        payload = {"rule": str(error), "data": task.get("data"), "annotations": task.get("annotations")}
+        return RefusedTask(task_id, NewSetAside(task_reference(task_id), TEXT_REFUSED, payload))
+    listed = task.get("annotations")
+    if not isinstance(listed, list):
+        raise LabelStudioError(
+            "a task is listed with its annotations",
+            value=f"{listed!r} for task {task_id}",
+            next_step="Look into Label Studio's log; nothing of this task was changed here.",
+        )
+    good = [entry for entry in listed if isinstance(entry, dict) and as_id(entry.get("id")) is not None]
+    bad = [entry for entry in listed if entry not in good]
+    return ReadTask(
+        task_id,
+        _document(task, text, config),
+        tuple(_annotation(entry, text, config) for entry in good),
+        tuple(SetAside(MALFORMED_ANNOTATION, entry) for entry in bad),
+    )
+
+
+def task_reference(task_id: int) -> str:
+    """How set-aside tasks are named in the store."""
+    return f"task:{task_id}"
+
+
+def task_ids(references: Iterable[str]) -> set[int]:
+    """The ids in references that `task_reference` made."""
+    return {int(one.removeprefix("task:")) for one in references if one.startswith("task:")}
+
+
+def as_stale(annotation: NewAnnotation) -> NewAnnotation:
+    """An annotation made on an earlier text of its task: kept, but its offsets count in another text."""
+    aside = SetAside(TEXT_CHANGED, {"result": [dict(region) for region in annotation.result]})
+    return replace(annotation, spans=None, set_aside=(aside,))
+
+
+def disagreeing(annotations: Sequence[NewAnnotation]) -> bool:
+    """True when several people annotated one task, skips left out."""
+    return len({annotation.creator for annotation in annotations if not annotation.skipped}) > 1
+
+
+def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDocument:
+    data, meta = task["data"], task.get("meta")
+    notes = meta if isinstance(meta, dict) else {}
+    rest = {key: value for key, value in data.items() if key != config.data_field}
+    return NewDocument(
+        text=text,
+        external_id=read_key((data, notes), "id", "a document's id"),
+        group=read_key((data, notes), "doc", "a group"),
+        meta={**notes, **rest},
+        ls_task_id=int(task["id"]),
+        ls_updated_at=as_moment(task.get("updated_at")),
+        is_labeled=task.get("is_labeled") is True,
+    )
+
+
+def _annotation(entry: Mapping[str, Any], text: str, config: LabelConfig) -> NewAnnotation:
+    result = entry.get("result")
+    read = read_result(result, text, config)
+    regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else []
+    return NewAnnotation(
+        source=LABEL_STUDIO,
+        source_id=str(entry["id"]),
+        result=regions,
+        spans=read.spans if isinstance(result, list) else None,
+        creator=_creator(entry.get("completed_by")),
+        lead_time=as_seconds(entry.get("lead_time")),
+        skipped=entry.get("was_cancelled") is True,
+        ground_truth=entry.get("ground_truth") is True,
+        parent_prediction=as_id(entry.get("parent_prediction")),
+        source_created_at=as_moment(entry.get("created_at")),
+        source_updated_at=as_moment(entry.get("updated_at")),
+        set_aside=read.set_aside,
+    )
+
+
+def _creator(value: Any) -> str | None:
+    """`completed_by` is a number in lists and an object in single tasks."""
+    name = value.get("id") if isinstance(value, dict) else value
+    return str(name) if isinstance(name, str | int) and not isinstance(name, bool) else None
+
+
+def without_stale(
+    session: Session, project_id: int, listed: Mapping[int, Sequence[NewAnnotation]]
+) -> dict[int, list[NewAnnotation]]:
+    """The annotations by document id, those made on an earlier text as ones that nothing can be learned from.
+
+    An annotation is stale on a document that took another's place, when it was seen on other texts of the task and was
+    not updated since: nobody looked at it again. (An edit between two pulls, before the first sight of the
+    annotation, leaves no trace to tell by.)
+    """
+    hashes = successors(session, listed)
+    names = [item.source_id for document in hashes for item in listed[document]]
+    elsewhere = seen_elsewhere(session, project_id, names, hashes) if names else {}
+    return {
+        document: [
+            as_stale(item) if _is_stale(item, hashes.get(document), elsewhere.get(item.source_id, ())) else item
+            for item in annotations
+        ]
+        for document, annotations in listed.items()
+    }
+
+
+def _is_stale(annotation: NewAnnotation, content_hash: str | None, seen: Iterable[SeenOn]) -> bool:
+    if content_hash is None or annotation.source_updated_at is None:
+        return False
+    unchanged = [one for one in seen if one.source_updated_at == annotation.source_updated_at]
+    return bool(unchanged) and all(one.content_hash != content_hash for one in unchanged)

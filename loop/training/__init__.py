@@ -1,0 +1,1 @@
+"""From gold to a bundle: data, LoRA training, ONNX export, INT8."""

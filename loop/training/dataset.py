@@ -1,0 +1,179 @@
+"""What a model is trained on: gold from the store, or weak labels where there is none, split for early stopping."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from loop.training.progress import TrainingError
+from ner.documents import content_hash
+from ner.labels import LabelSet
+from ner.spans import Span, drop_overlaps
+from store.gold import GoldDocument, TrainingGold
+from store.registry import DEV_ROLE, GOLD, TRAIN_ROLE, WEAK, TrainedOn
+
+
+@dataclass(frozen=True, slots=True)
+class WeakDocument:
+    """A document of the store with the spans that labelling functions agree on."""
+
+    document_id: int
+    text: str
+    group_key: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingDocument:
+    """A text to learn from; `annotation_version_id` is None exactly when its spans are weak."""
+
+    document_id: int
+    content_hash: str
+    group_key: str
+    text: str
+    spans: tuple[Span, ...]
+    annotation_version_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Training and development documents, which share no group, and what was noticed on the way.
+
+    kind: GOLD or WEAK. left_out: documents whose text or group stands in the holdout. foreign_spans: gold spans by
+    label where the label is not (or no longer) among the project's; the text is trained on without them.
+    """
+
+    train: tuple[TrainingDocument, ...]
+    dev: tuple[TrainingDocument, ...]
+    kind: str
+    left_out: int = 0
+    foreign_spans: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the role, kind, text and spans of every document, in any order, in any store."""
+        return data_fingerprint(self)
+
+    def items(self) -> list[TrainedOn]:
+        """What the store keeps of it: which annotation version of each document was seen, and for what."""
+        roles = ((TRAIN_ROLE, self.train), (DEV_ROLE, self.dev))
+        return [
+            TrainedOn(document.document_id, document.annotation_version_id, role, self.kind)
+            for role, documents in roles
+            for document in documents
+        ]
+
+    def missing_types(self, labels: LabelSet) -> tuple[str, ...]:
+        """The entity types without a single span to learn from."""
+        seen = {span.label for document in self.train for span in document.spans}
+        return tuple(name for name in labels.types if name not in seen)
+
+
+def gather(gold: TrainingGold, weak: Sequence[WeakDocument], labels: LabelSet, salt: str, share: float) -> Dataset:
+    """The gold if there is any, else the weak documents, split by group.
+
+    Raises TrainingError when there is nothing to learn from: no document, no span, or a single text.
+    """
+    if gold.documents:
+        documents, kind = [_from_gold(document) for document in gold.documents], GOLD
+    else:
+        documents, kind = [_from_weak(document) for document in weak], WEAK
+    kept = [_of_labels(document, labels) for document in documents]
+    _check_learnable(kept)
+    train, dev = split(kept, share, salt)
+    foreign = Counter(span.label for document in documents for span in document.spans if span.label not in labels.types)
+    return Dataset(train, dev, kind, len(gold.excluded_as_holdout_duplicates), tuple(sorted(foreign.items())))
+
+
+def split(
+    documents: Sequence[TrainingDocument], share: float, salt: str
+) -> tuple[tuple[TrainingDocument, ...], tuple[TrainingDocument, ...]]:
+    """(train, dev): about `share` of the groups, drawn by a salted hash, so the same groups again next time.
+
+    Neither side is empty, and dev has a document with spans where train can spare one: else the groups that come next
+    by the hash are moved. When all documents are of one group, each text is its own. At least two texts must differ.
+    """
+    one_group = len({document.group_key for document in documents}) == 1
+    key: Callable[[TrainingDocument], str] = _content if one_group else _group
+    draws = {name: _draw(salt, name) for name in {key(document) for document in documents}}
+    with_spans = {key(document) for document in documents if document.spans}
+    chosen = {name for name, draw in draws.items() if draw < share}
+    order = sorted(draws, key=lambda name: draws[name])
+    if len(chosen) == len(order):
+        chosen.discard(order[-1])
+    if not chosen:
+        chosen = {order[0]}
+    if not chosen & with_spans and len(with_spans) > 1:
+        chosen.add(next(name for name in order if name in with_spans))
+    elif with_spans and with_spans <= chosen:
+        chosen.discard(next(name for name in reversed(order) if name in with_spans))
+        chosen = chosen or {next(name for name in order if name not in with_spans)}
+    train = tuple(document for document in documents if key(document) not in chosen)
+    return train, tuple(document for document in documents if key(document) in chosen)
+
+
+def data_fingerprint(dataset: Dataset) -> str:
+    """SHA-256 (hex) over the sorted lines `role kind content-hash spans`."""
+    lines = []
+    for role, documents in ((TRAIN_ROLE, dataset.train), (DEV_ROLE, dataset.dev)):
+        for document in documents:
+            spans = ",".join(f"{span.start}-{span.end}-{span.label!r}" for span in sorted(document.spans))
+            lines.append(f"{role} {dataset.kind} {document.content_hash} {spans}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _from_gold(document: GoldDocument) -> TrainingDocument:
+    return TrainingDocument(
+        document.document_id,
+        document.content_hash,
+        document.group_key,
+        document.text,
+        document.spans,
+        document.annotation_version_id,
+    )
+
+
+def _from_weak(document: WeakDocument) -> TrainingDocument:
+    digest = content_hash(document.text)
+    return TrainingDocument(document.document_id, digest, document.group_key, document.text, document.spans)
+
+
+def _of_labels(document: TrainingDocument, labels: LabelSet) -> TrainingDocument:
+    spans, _ = drop_overlaps(span.without_score() for span in document.spans if span.label in labels.types)
+    return replace(document, spans=spans)
+
+
+def _check_learnable(documents: Sequence[TrainingDocument]) -> None:
+    distinct = len({document.content_hash for document in documents})
+    if distinct < 2:
+        raise TrainingError(
+            "a training needs at least two labelled texts that differ, one of them to stop by",
+            value=f"{distinct} outside the holdout",
+            next_step="Label more, `loop pull` or `loop import --split train`, or give labelling functions.",
+        )
+    if not any(document.spans for document in documents):
+        raise TrainingError(
+            "a training needs at least one entity",
+            value=f"{len(documents)} documents without a span",
+            next_step="Check the label map and the labels of the project, or label texts that hold entities.",
+        )
+
+
+def _draw(salt: str, name: str) -> float:
+    digest = hashlib.sha256(f"{salt}\0{name}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _group(document: TrainingDocument) -> str:
+    return document.group_key
+
+
+def _content(document: TrainingDocument) -> str:
+    return document.content_hash
+
+
+def development_salt(seed: int) -> str:
+    """Independent of the holdout's salt; from the seed, so that the same data and settings make the same model."""
+    return f"development:{seed}"

@@ -1,0 +1,1 @@
+"""What joins the labelling functions to the store."""

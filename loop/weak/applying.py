@@ -1,0 +1,100 @@
+"""`loop label`: the project's labelling functions vote on every text that may be trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loop.training.dataset import WeakDocument
+from ner.spans import Span
+from store.documents import stored_documents
+from store.gold import LEARNED_FROM, GoldDocument, held_out
+from store.schema import Project
+from store.session import Store
+from store.votes import Vote, replace_votes, votes
+from weak_labeling.apply import apply_functions
+from weak_labeling.functions import Vote as WeakVote
+from weak_labeling.functions import load_functions
+from weak_labeling.majority import majority_vote
+
+
+@dataclass(frozen=True)
+class WeaklyLabelled:
+    """Votes by function, documents with at least one, and on how many each function failed; first failures by name."""
+
+    documents: int
+    voted: int
+    votes: Mapping[str, int]
+    failures: Mapping[str, int]
+    first_failures: Mapping[str, str]
+
+
+def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
+    """The texts that may be trained on and have a vote, with the spans that most of their votes agree on.
+
+    A text on which every function abstains says nothing, not even that it holds no entity. Votes for labels that the
+    project no longer has are left out, and so is what shares its text or its group with the holdout.
+    """
+    with store.read() as session:
+        held = held_out(session, project.id)
+        documents = [item for item in stored_documents(session, project.id, LEARNED_FROM) if item not in held]
+        cast: dict[int, list[WeakVote]] = {}
+        for vote in votes(session, project.id):
+            if vote.span.label in project.labels:
+                cast.setdefault(vote.document_id, []).append(WeakVote(vote.span, vote.source))
+    return [
+        WeakDocument(item.document_id, item.text, item.group_key, majority_vote(cast[item.document_id], item.text))
+        for item in documents
+        if item.document_id in cast
+    ]
+
+
+def vote_on(
+    store: Store, project: Project, functions_file: Path | None, documents: Sequence[GoldDocument]
+) -> tuple[tuple[Span, ...], ...]:
+    """What most of the votes agree on for each of some documents, in order; () where nobody votes.
+
+    The functions of the file vote anew, without their votes being kept, and so do imported votes that the store has.
+    """
+    cast: dict[int, list[WeakVote]] = {item.document_id: [] for item in documents}
+    with store.read() as session:
+        for vote in votes(session, project.id):
+            if vote.document_id in cast and vote.span.label in project.labels:
+                cast[vote.document_id].append(WeakVote(vote.span, vote.source))
+    if functions_file is not None:
+        texts = [(item.document_id, item.text) for item in documents]
+        applied = apply_functions(load_functions(functions_file), texts, project.labels)
+        for document, given in applied.votes.items():
+            cast[document] += given
+    return tuple(majority_vote(cast[item.document_id], item.text) for item in documents)
+
+
+def label_weakly(store: Store, project: Project, functions_file: Path, imported: str = "import") -> WeaklyLabelled:
+    """Let the functions of a file vote on the pool and train; their votes replace those that they cast before.
+
+    Functions that are gone from the file lose their votes; votes that came with imported records (whose digest is
+    `imported`) stay. Raises InputError for a file that does not run.
+    """
+    functions = load_functions(functions_file)
+    with store.read() as session:
+        documents = stored_documents(session, project.id, LEARNED_FROM)
+    texts = [(document.document_id, document.text) for document in documents]
+    applied = apply_functions(functions, texts, project.labels)
+    digests = {function.name: function.digest for function in functions}
+    cast: dict[str, list[Vote]] = {name: [] for name in digests}
+    for document, given in applied.votes.items():
+        for vote in given:
+            cast[vote.source].append(Vote(document, vote.source, vote.span, digests[vote.source]))
+    with store.transaction() as tx:
+        known = {vote.source for vote in votes(tx.session, project.id) if vote.function_digest != imported}
+        replace_votes(tx, project.id, {**dict.fromkeys(known, ()), **cast})
+        tx.commit()
+    return WeaklyLabelled(
+        documents=len(texts),
+        voted=sum(bool(given) for given in applied.votes.values()),
+        votes=dict(Counter(vote.source for given in cast.values() for vote in given)),
+        failures=applied.failures_by_function(),
+        first_failures={failure.function: failure.reason for failure in reversed(applied.failures)},
+    )

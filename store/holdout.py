@@ -1,0 +1,249 @@
+"""The ledger of looks at a project's holdouts: each model seen on one is counted, before anything of it is seen.
+
+The terms of an epoch (its alpha, its looks, its schedule) are fixed at its first look, so that changed settings count
+from the next holdout on.
+
+A spent holdout goes into training, and another one is drawn, uniformly at random, in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import and_, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from store.annotations import LABEL_STUDIO, has_live_annotation, is_latest
+from store.bulk import chunks
+from store.columns import utc_now
+from store.errors import RefusedError
+from store.projects import lock_project
+from store.registry import model
+from store.schema import HOLDOUT, POOL, TRAIN, AnnotationVersion, Document, HoldoutEpoch, HoldoutLook, Prediction, Split
+from store.session import Transaction
+from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, trained_keys
+
+PROMOTE, EVALUATE = "promote", "evaluate"
+AlphaOf = Callable[[str, float, int, int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """`alpha`: the chance of at least one false promotion over the `looks` of an epoch; `schedule` parts it."""
+
+    alpha: float
+    looks: int
+    schedule: str
+
+
+def terms_of(session: Session, project_id: int, epoch: int, default: Terms) -> Terms:
+    """The terms of an epoch; `default` as long as nobody has looked at it."""
+    row = session.get(HoldoutEpoch, (project_id, epoch))
+    return default if row is None else Terms(row.alpha, row.looks, row.schedule)
+
+
+def looks_of(session: Session, project_id: int, epoch: int) -> list[HoldoutLook]:
+    """The looks that an epoch has spent, in order."""
+    query = select(HoldoutLook).where(HoldoutLook.project_id == project_id, HoldoutLook.epoch == epoch)
+    return list(session.scalars(query.order_by(HoldoutLook.number)))
+
+
+def count_looks(session: Session, project_id: int, epoch: int) -> int:
+    """How many looks an epoch has spent."""
+    query = select(func.count()).select_from(HoldoutLook)
+    return session.scalar(query.where(HoldoutLook.project_id == project_id, HoldoutLook.epoch == epoch)) or 0
+
+
+def spend_look(
+    tx: Transaction,
+    project_id: int,
+    epoch: int,
+    version: str,
+    fingerprint: str,
+    *,
+    default: Terms,
+    alpha_of: AlphaOf,
+    purpose: str = PROMOTE,
+) -> HoldoutLook:
+    """The look of a model at an epoch's gold as it is now (`fingerprint`): the one it had already, else the next one.
+
+    Seeing the same model on the same gold again shows nothing new, and costs nothing. Raises RefusedError when the
+    epoch is spent.
+    """
+    lock_project(tx, project_id)
+    known = tx.session.scalar(
+        select(HoldoutLook).where(
+            HoldoutLook.project_id == project_id,
+            HoldoutLook.epoch == epoch,
+            HoldoutLook.model == model(tx.session, version).version,
+            HoldoutLook.fingerprint == fingerprint,
+        )
+    )
+    if known is not None:
+        return known
+    terms = _open(tx, project_id, epoch, default)
+    number = count_looks(tx.session, project_id, epoch) + 1
+    if number > terms.looks:
+        raise RefusedError(
+            f"a holdout judges {terms.looks} candidates",
+            value=f"holdout {epoch} has judged as many",
+            next_step="`loop promote` retires it into training and draws another one.",
+        )
+    look = HoldoutLook(
+        project_id=project_id,
+        epoch=epoch,
+        number=number,
+        model=version,
+        fingerprint=fingerprint,
+        alpha=alpha_of(terms.schedule, terms.alpha, terms.looks, number),
+        purpose=purpose,
+        at=utc_now(),
+    )
+    tx.session.add(look)
+    tx.session.flush()
+    return look
+
+
+def retire_epoch(tx: Transaction, project_id: int, epoch: int, retirement: Mapping[str, Any]) -> None:
+    """Note that an epoch's documents have gone into training, and what came in their place."""
+    row = tx.session.get(HoldoutEpoch, (project_id, epoch))
+    if row is None or row.retired_at is not None:
+        raise RefusedError("an epoch that is retired was looked at, and is retired once", value=epoch)
+    row.retired_at, row.retirement = utc_now(), dict(retirement)
+    tx.session.flush()
+
+
+def _open(tx: Transaction, project_id: int, epoch: int, default: Terms) -> Terms:
+    if tx.session.get(HoldoutEpoch, (project_id, epoch)) is None:
+        row = HoldoutEpoch(
+            project_id=project_id,
+            epoch=epoch,
+            alpha=default.alpha,
+            looks=default.looks,
+            schedule=default.schedule,
+            opened_at=utc_now(),
+            retirement={},
+        )
+        tx.session.add(row)
+        tx.session.flush()
+    return terms_of(tx.session, project_id, epoch, default)
+
+
+_DRAWN = "drawn for holdout "
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What became of a holdout: `epoch` is the new one.
+
+    retired: documents that went into training. drawn: of `eligible` ones, on which no model was trained and which
+    nobody has labelled, so that no pre-label has been in sight of their labels. carried: those that joined the old
+    holdout after its last look, and have judged nothing. barred: documents of the pool that could not be drawn.
+    """
+
+    epoch: int
+    retired: int
+    drawn: int
+    eligible: int
+    carried: int
+    barred: int
+
+
+def not_blind(session: Session, project_id: int) -> set[int]:
+    """The ids of drawn documents whose annotations in Label Studio were begun before their pre-label was gone.
+
+    A document of the first holdout never had one. One that was drawn later had, until it was drawn and an empty
+    prediction was published for it: an annotation of before says what the model said.
+    """
+    version = AnnotationVersion
+    cleared = (
+        select(func.min(Prediction.published_at))
+        .where(Prediction.document_id == Document.id, Prediction.holdout)
+        .scalar_subquery()
+    )
+    shown = exists().where(Prediction.document_id == Document.id)
+    query = (
+        select(Document.id)
+        .join(Split, Split.document_id == Document.id)
+        .join(version, version.document_id == Document.id)
+        .where(Document.project_id == project_id, Split.split == HOLDOUT, Split.reason.startswith(_DRAWN))
+        .where(version.source == LABEL_STUDIO, ~version.deleted, is_latest(version))
+        .where(
+            or_(
+                version.source_created_at < Split.assigned_at,
+                and_(shown, or_(cleared.is_(None), version.source_created_at < cleared)),
+            )
+        )
+    )
+    return set(session.scalars(query))
+
+
+def rotate(tx: Transaction, project_id: int, least: int = 1) -> Rotated | None:
+    """Retire the current holdout and draw the next one; None, with nothing done, if that were too small a judge.
+
+    That is one of fewer groups than `least`, or than half of the labelled ones that are given up for it.
+
+    Groups are drawn whole, by a hash of their own for each epoch, with the project's share.
+    """
+    project = lock_project(tx, project_id)
+    epoch = current_epoch(tx.session, project_id)
+    standing = _standing(tx.session, project_id)
+    last = max(look.at for look in looks_of(tx.session, project_id, epoch))
+    fresh = {row.group_key for row in standing if row.assigned_at > last}
+    fresh -= {row.group_key for row in standing if row.assigned_at <= last}
+    carried = [row.id for row in standing if row.group_key in fresh]
+    pool = _pool(tx.session, project_id)
+    eligible = _eligible(tx.session, project_id, pool)
+    salt = epoch_salt(project.salt, epoch + 1)
+    chosen = {group for group in eligible if draws_holdout(salt, group, project.holdout_share)}
+    drawn = [row.id for row in pool if row.group_key in chosen]
+    given_up = {row.group_key for row in standing if row.labelled} - fresh
+    if len(chosen | fresh) < max(least, len(given_up) / 2):
+        return None
+    retired = [row.id for row in standing if row.group_key not in fresh]
+    able = sum(row.group_key in eligible for row in pool)
+    done = Rotated(epoch + 1, len(retired), len(drawn), able, len(carried), len(pool) - able)
+    retire_epoch(tx, project_id, epoch, asdict(done))
+    _move(tx, retired, TRAIN, f"holdout {epoch} was spent and retired", epoch)
+    _move(tx, drawn, HOLDOUT, f"{_DRAWN}{epoch + 1}", epoch + 1)
+    _move(tx, carried, HOLDOUT, f"carried into holdout {epoch + 1}", epoch + 1)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    group_key: str
+    content_hash: str
+    labelled: bool
+
+
+def _standing(session: Session, project_id: int) -> list[Any]:
+    labelled = has_live_annotation(Document.id).label("labelled")
+    query = select(Document.id, Document.group_key, Split.assigned_at, labelled)
+    query = query.join(Split, Split.document_id == Document.id)
+    return list(session.execute(query.where(Document.project_id == project_id, Split.split == HOLDOUT)))
+
+
+def _pool(session: Session, project_id: int) -> list[_Row]:
+    query = select(Document.id, Document.group_key, Document.content_hash, has_live_annotation(Document.id))
+    query = query.join(Split, Split.document_id == Document.id)
+    query = query.where(Document.project_id == project_id, Split.split == POOL, Document.deleted_at.is_(None))
+    return [_Row(*row) for row in session.execute(query)]
+
+
+def _eligible(session: Session, project_id: int, pool: Collection[_Row]) -> set[str]:
+    """The groups none of whose documents was labelled, trained on, or stands in train."""
+    trained = trained_keys(session, project_id, [Keys(row.group_key, row.content_hash) for row in pool])
+    query = select(Document.group_key).join(Split, Split.document_id == Document.id)
+    in_train = set(session.scalars(query.where(Document.project_id == project_id, Split.split == TRAIN)))
+    barred = {row.group_key for row in pool if row.labelled or trained & {row.group_key, row.content_hash}}
+    return {row.group_key for row in pool} - barred - in_train
+
+
+def _move(tx: Transaction, document_ids: Iterable[int], split: str, reason: str, epoch: int) -> None:
+    values = {"split": split, "reason": reason, "epoch": epoch, "assigned_at": utc_now()}
+    for chunk in chunks(document_ids):
+        tx.session.execute(update(Split).where(Split.document_id.in_(chunk)).values(values))

@@ -1,0 +1,184 @@
+"""What was published: a model's predictions for documents, and the order in which they are to be labelled.
+
+What is asked when a model is withdrawn: which versions served, and which annotations began from a pre-label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, delete, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from ner.spans import Span
+from store.annotations import LABEL_STUDIO, is_latest
+from store.bulk import chunks, insert_rows, select_in
+from store.columns import utc_now
+from store.registry import PROMOTE, ROLLBACK, model
+from store.schema import HOLDOUT, AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
+from store.session import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrediction:
+    """Spans and task score (0..1, low first in the queue) of a document; a `holdout` one is published empty."""
+
+    document_id: int
+    score: float
+    spans: tuple[Span, ...]
+    holdout: bool = False
+
+
+def save_predictions(tx: Transaction, version: str, items: Iterable[NewPrediction]) -> int:
+    """Store a model's predictions, in place of its earlier ones for the same documents; gives the number."""
+    name = model(tx.session, version).version
+    rows = {
+        item.document_id: {
+            "document_id": item.document_id,
+            "model": name,
+            "score": item.score,
+            "spans": item.spans,
+            "holdout": item.holdout,
+            "published_at": utc_now(),
+        }
+        for item in items
+    }
+    for chunk in chunks(rows):
+        mine = delete(Prediction).where(Prediction.model == name, Prediction.document_id.in_(chunk))
+        tx.session.execute(mine.execution_options(synchronize_session=False))
+    insert_rows(tx.session, Prediction, list(rows.values()))
+    return len(rows)
+
+
+def predictions(session: Session, version: str) -> dict[int, Prediction]:
+    """A model's predictions by document id."""
+    query = select(Prediction).where(Prediction.model == version).order_by(Prediction.document_id)
+    return {row.document_id: row for row in session.scalars(query)}
+
+
+def misplaced_predictions(session: Session, version: str) -> set[int]:
+    """The ids of live documents whose prediction by a model shows what it must not, or hides what it need not.
+
+    One that was drawn into the holdout since carries a pre-label still; one that left it carries an empty one.
+    """
+    query = select(Prediction.document_id).join(Document, Document.id == Prediction.document_id)
+    query = query.join(Split, Split.document_id == Document.id).where(Document.deleted_at.is_(None))
+    held = Split.split == HOLDOUT
+    wrong = or_(and_(held, ~Prediction.holdout), and_(~held, Prediction.holdout))
+    return set(session.scalars(query.where(Prediction.model == version, wrong)))
+
+
+def save_ranks(tx: Transaction, version: str, ordered: Sequence[tuple[int, float]]) -> int:
+    """Store a model's queue, (document id, confidence) with the first to label first, in place of its earlier one."""
+    name = model(tx.session, version).version
+    mine = delete(QueueRank).where(QueueRank.model == name)
+    tx.session.execute(mine.execution_options(synchronize_session=False))
+    rows = [
+        {"document_id": document, "model": name, "confidence": confidence, "rank": rank}
+        for rank, (document, confidence) in enumerate(ordered)
+    ]
+    insert_rows(tx.session, QueueRank, rows)
+    return len(rows)
+
+
+def ranks(session: Session, version: str) -> list[QueueRank]:
+    """A model's queue, the first to label first."""
+    return list(session.scalars(select(QueueRank).where(QueueRank.model == version).order_by(QueueRank.rank)))
+
+
+@dataclass(frozen=True, slots=True)
+class BegunFromPrelabel:
+    """A live annotation that names a prediction as its parent; `parent_prediction` is Label Studio's id of it.
+
+    made_at: when it was submitted, by Label Studio's clock where that is known. spans None: nothing can be learned
+    from it. split: where its document stands now.
+    """
+
+    document_id: int
+    external_id: str
+    ls_task_id: int
+    annotation_version_id: int
+    annotation_id: int
+    annotator: str | None
+    made_at: datetime
+    parent_prediction: int
+    spans: tuple[Span, ...] | None
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a version said of a document when it was published there; a `holdout` one was published empty."""
+
+    version: str
+    spans: tuple[Span, ...]
+    holdout: bool
+    published_at: datetime
+
+
+def moves(decisions: Iterable[Promotion]) -> list[Promotion]:
+    """Those decisions that put a model into service, in their order."""
+    return [decision for decision in decisions if decision.action in (PROMOTE, ROLLBACK)]
+
+
+def withdrawn_since(moved: Sequence[Promotion], target: str) -> tuple[str, ...]:
+    """The versions that served after `target` last did, the one that served last at the end; all, if it never did.
+
+    `moved` ends with the decision that put into service what a rollback to `target` withdraws.
+    """
+    served = [decision.version for decision in moved]
+    after = served[len(served) - served[::-1].index(target) :] if target in served else served
+    return tuple(reversed(dict.fromkeys(reversed(after))))
+
+
+def begun_from_prelabels(session: Session, project_id: int) -> list[BegunFromPrelabel]:
+    """Label Studio's live annotations (no skips) that were begun from a prediction, on live documents, oldest first.
+
+    Label Studio forgets where an annotation began once that prediction is deleted; the versions seen before do not.
+    """
+    version, earlier = AnnotationVersion, aliased(AnnotationVersion)
+    parent = (
+        select(earlier.parent_prediction)
+        .where(earlier.document_id == version.document_id, earlier.source == version.source)
+        .where(earlier.source_id == version.source_id, earlier.parent_prediction.is_not(None))
+        .order_by(earlier.sequence.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(version, Document.external_id, Document.ls_task_id, Split.split, parent)
+        .join(Document, Document.id == version.document_id)
+        .join(Split, Split.document_id == Document.id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None), Document.ls_task_id.is_not(None))
+        .where(version.source == LABEL_STUDIO, ~version.deleted, ~version.skipped)
+        .where(is_latest(version), parent.is_not(None))
+        .order_by(version.id)
+    )
+    return [_begun(*row) for row in session.execute(query)]
+
+
+def published_on(session: Session, document_ids: Collection[int]) -> dict[int, list[Published]]:
+    """What was published for these documents, by document id, oldest first."""
+    row = Prediction
+    query = select(row.document_id, row.model, row.spans, row.holdout, row.published_at)
+    found: dict[int, list[Published]] = {}
+    for document, *fields in select_in(session, query, row.document_id, set(document_ids)):
+        found.setdefault(document, []).append(Published(*fields))
+    return {document: sorted(items, key=lambda one: one.published_at) for document, items in found.items()}
+
+
+def _begun(found: AnnotationVersion, external_id: str, task_id: int, split: str, parent: int) -> BegunFromPrelabel:
+    return BegunFromPrelabel(
+        document_id=found.document_id,
+        external_id=external_id,
+        ls_task_id=task_id,
+        annotation_version_id=found.id,
+        annotation_id=int(found.source_id),
+        annotator=found.creator,
+        made_at=found.source_created_at or found.seen_at,
+        parent_prediction=parent,
+        spans=found.spans,
+        split=split,
+    )

@@ -1,0 +1,245 @@
+"""Publishing to a Label Studio in memory: what is sent, in which order, and what survives a kill or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loop.label_studio.client import LabelStudioError
+from loop.sync.publish import plan, publish
+from loop.sync.pull import pull
+from ner.bundle import load_bundle
+from ner.errors import ConfigError
+from ner.tagger import Tagger
+from store.documents import stored_documents
+from store.predictions import predictions, ranks
+from store.projects import create_project, link
+from store.registry import finish_model, promote, start_model
+from store.runs import tracked
+from store.schema import Project
+from store.session import Store, open_store
+from tests.fakes import FakeLabelStudio, tiny_bundle
+
+CONFIG = (
+    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
+    '<Text name="text" value="$text"/></View>'
+)
+WORDS = {"excel": "SOFTWARE", "windows": "OS"}
+CERTAINTY = {f"w{n}": n / 20 for n in range(1, 20)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def server() -> FakeLabelStudio:
+    return FakeLabelStudio(CONFIG, [f"excel w{n} windows" for n in range(19, 0, -1)])
+
+
+def made_project(store: Store, server: FakeLabelStudio, holdout_share: float = 0.0) -> Project:
+    with store.transaction() as tx:
+        project = create_project(
+            tx, "it", label_config=CONFIG, labels=["SOFTWARE", "OS"], holdout_share=holdout_share, salt="s"
+        )
+        link(tx, project.id, server.url, 1)
+        tx.commit()
+    pull(store, server, project)
+    return project
+
+
+def promoted_tagger(
+    store: Store, project: Project, folder: Path, labels: tuple[str, ...] = ("SOFTWARE", "OS")
+) -> Tagger:
+    with tracked(store, project.id, "retrain") as run, store.transaction() as tx:
+        model = start_model(
+            tx, project.id, run_id=run.id, encoder="tiny", seed=1, settings={}, libraries={}, data_fingerprint="0"
+        )
+        finish_model(tx, model.version, files={})
+        promote(tx, project.id, model.version, reason="test", who="test")
+        tx.commit()
+    path = tiny_bundle(folder / model.version, labels, WORDS, certainty=CERTAINTY, version=model.version)
+    return Tagger(load_bundle(path))
+
+
+def queue_of(server: FakeLabelStudio) -> list[str]:
+    """The texts in the order in which one annotator is offered them, each submitted empty."""
+    texts = []
+    while (task := server.next_task(1)) is not None:
+        texts.append(task["data"]["text"])
+        server.submit_annotation(task["id"], {"result": []})
+    return texts
+
+
+def test_the_least_confident_is_offered_first_and_shown_with_its_regions(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server)
+    counts = publish(store, server, project, promoted_tagger(store, project, tmp_path))
+    assert (counts.open, counts.sent, counts.created, counts.activated) == (19, 19, 19, True)
+    offered = server.next_task(1)
+    assert offered is not None
+    (shown,) = offered["predictions"]
+    assert [region["value"]["labels"] for region in shown["result"]] == [["SOFTWARE"], ["OS"]]
+    assert server.settings["sampling"] == "Uncertainty sampling"
+    assert queue_of(server) == [f"excel w{n} windows" for n in range(1, 20)]
+
+
+def test_all_goes_in_one_call_and_again_sends_nothing(store: Store, server: FakeLabelStudio, tmp_path: Path) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish(store, server, project, tagger)
+    again = publish(store, server, project, tagger)
+    assert (again.sent, again.carried, again.changed) == (0, 19, False)
+    assert server.calls.count("import_predictions") == 1
+
+
+def test_only_new_tasks_are_sent_when_the_model_did_not_change(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish(store, server, project, tagger)
+    server.import_tasks(1, [{"data": {"text": "windows w3 again"}}])
+    pull(store, server, project)
+    counts = publish(store, server, project, tagger)
+    assert (counts.sent, counts.carried, counts.activated) == (1, 19, False)
+    with store.read() as session:
+        assert len(predictions(session, tagger.version)) == len(ranks(session, tagger.version)) == 20
+
+
+def test_labelled_and_deleted_tasks_get_nothing(store: Store, server: FakeLabelStudio, tmp_path: Path) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path)
+    done, gone = sorted(server.tasks)[:2]
+    server.annotate(done, [])
+    del server.tasks[gone]
+    pull(store, server, project)
+    assert publish(store, server, project, tagger).sent == 17
+
+
+def test_a_task_deleted_since_the_pull_is_noticed_and_the_rest_is_sent(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path)
+    del server.tasks[sorted(server.tasks)[5]]
+    counts = publish(store, server, project, tagger)
+    assert (counts.deleted, counts.open, counts.created) == (1, 18, 18)
+
+
+def test_a_refusal_for_another_reason_is_not_repeated(store: Store, server: FakeLabelStudio, tmp_path: Path) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path)
+    server.fail("import_predictions", status=400)
+    with pytest.raises(LabelStudioError):
+        publish(store, server, project, tagger)
+    assert server.calls.count("import_predictions") == 1
+
+
+def test_predictions_that_the_server_drops_are_an_error_and_the_next_run_sends_only_those(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path)
+    server.lost_predictions = 4
+    with pytest.raises(LabelStudioError, match="15 of 19 created"):
+        publish(store, server, project, tagger)
+    assert server.settings["model_version"] is None
+    server.lost_predictions = 0
+    counts = publish(store, server, project, tagger)
+    assert (counts.sent, counts.carried, counts.activated) == (4, 15, True)
+
+
+@pytest.mark.parametrize("moment", ["import_predictions", "update_project"])
+def test_a_run_that_ends_at_any_moment_is_completed_by_the_next_without_doubling(
+    store: Store, server: FakeLabelStudio, tmp_path: Path, moment: str
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    if moment == "import_predictions":
+        server.after[moment] = killed
+    else:
+        server.fail(moment)
+    with pytest.raises((KeyboardInterrupt, LabelStudioError)):
+        publish(store, server, project, tagger)
+    counts = publish(store, server, project, tagger)
+    assert (counts.sent, counts.carried, counts.activated) == (0, 19, True)
+    assert all(len(task["predictions"]) == 1 for task in server.tasks.values())
+    with store.read() as session:
+        shown, queue = predictions(session, tagger.version), ranks(session, tagger.version)
+        stored = stored_documents(session, project.id)
+    by_task = {document.ls_task_id: shown[document.document_id].score for document in stored}
+    assert by_task == {key: task["predictions"][0]["score"] for key, task in server.tasks.items()}
+    assert [row.rank for row in queue] == list(range(19))
+
+
+def test_the_holdout_is_met_evenly_and_never_pre_labelled(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    server.import_tasks(1, [{"data": {"text": f"excel w{n % 19 + 1} number {n}"}} for n in range(181)])
+    project = made_project(store, server, holdout_share=0.2)
+    publish(store, server, project, promoted_tagger(store, project, tmp_path))
+    with store.read() as session:
+        held = {item.text for item in stored_documents(session, project.id) if item.split == "holdout"}
+    for task in server.tasks.values():
+        assert bool(task["predictions"][0]["result"]) == (task["data"]["text"] not in held)
+    order = queue_of(server)
+    for quarter in range(4):
+        met = sum(text in held for text in order[quarter * 50 : (quarter + 1) * 50])
+        assert abs(met - len(held) / 4) <= 2
+
+
+def test_earlier_versions_stay_and_no_longer_show(store: Store, server: FakeLabelStudio, tmp_path: Path) -> None:
+    project = made_project(store, server)
+    publish(store, server, project, promoted_tagger(store, project, tmp_path))
+    second = promoted_tagger(store, project, tmp_path)
+    assert publish(store, server, project, second).sent == 19
+    offered = server.next_task(1)
+    assert offered is not None
+    assert [shown["model_version"] for shown in offered["predictions"]] == [second.version]
+    assert {len(task["predictions"]) for task in server.tasks.values()} == {2}
+
+
+def test_with_no_open_task_the_version_is_left_alone(store: Store, server: FakeLabelStudio, tmp_path: Path) -> None:
+    for task_id in server.tasks:
+        server.annotate(task_id, [])
+    project = made_project(store, server)
+    counts = publish(store, server, project, promoted_tagger(store, project, tmp_path))
+    assert (counts.open, counts.sent, server.settings["model_version"]) == (0, 0, None)
+
+
+def test_a_model_with_labels_that_the_config_lacks_is_refused_before_anything_is_sent(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server)
+    tagger = promoted_tagger(store, project, tmp_path, ("SOFTWARE", "OS", "PERSON"))
+    with pytest.raises(ConfigError, match="PERSON"):
+        publish(store, server, project, tagger)
+    assert "import_predictions" not in server.calls
+
+
+def test_progress_counts_what_is_tagged(store: Store, server: FakeLabelStudio, tmp_path: Path) -> None:
+    project = made_project(store, server)
+    told: list[tuple[int, int]] = []
+    publish(
+        store,
+        server,
+        project,
+        promoted_tagger(store, project, tmp_path),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1] == (19, 19)
+
+
+def test_a_plan_of_nothing_is_empty() -> None:
+    assert plan([], [], [0.5], "salt") == []

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loop.training.batches import IGNORED, FramedWindow, collate, encode, frame, shuffled_batches
+from loop.training.dataset import TrainingDocument
+from loop.training.encoder import BaseModel, load_base
+from ner.boundaries import learned_costs
+from ner.labels import LabelSet
+from ner.spans import Span
+from tests.loop import tiny
+
+LABELS = LabelSet(tiny.LABELS)
+B_OS, I_OS = 1, 2
+
+
+@pytest.fixture(scope="module", params=tiny.FAMILIES)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    folder: Path = tmp_path_factory.mktemp("encoder")
+    return load_base(str(tiny.encoder(folder, request.param)), LABELS, 24)
+
+
+def document(text: str, *spans: Span) -> TrainingDocument:
+    return TrainingDocument(1, "hash", "group", text, spans)
+
+
+def test_every_token_of_a_long_text_is_learned_exactly_once(base: BaseModel) -> None:
+    text = "my Windows crashes " * 20
+    spans = tuple(Span(at + 3, at + 10, "OS") for at in range(0, len(text), 19))
+    encoded = encode(document(text, *spans), base.text_encoder, LABELS, 24)
+    windows = frame(encoded, base.text_encoder)
+    assert len(windows) > 2
+    learned = np.concatenate([window.tags[window.tags != IGNORED] for window in windows])
+    assert learned.tolist() == encoded.tags[encoded.tagged].tolist()
+    assert (learned == B_OS).sum() == 20
+    assert all(len(window.ids) == len(window.tags) <= 24 for window in windows)
+
+
+def test_special_tokens_are_read_and_not_learned(base: BaseModel) -> None:
+    encoded = encode(document("my Windows", Span(3, 10, "OS")), base.text_encoder, LABELS, 24)
+    [window] = frame(encoded, base.text_encoder)
+    assert window.ids[0] == base.text_encoder.prefix[0]
+    assert window.ids[-1] == base.text_encoder.suffix[-1]
+    assert window.tags[0] == window.tags[-1] == IGNORED
+    assert B_OS in window.tags
+
+
+def test_a_blank_text_has_nothing_to_learn(base: BaseModel) -> None:
+    encoded = encode(document(" "), base.text_encoder, LABELS, 24)
+    assert not [window for window in frame(encoded, base.text_encoder) if (window.tags != IGNORED).any()]
+
+
+def test_joints_of_encoded_texts_teach_that_entities_do_not_end_inside_words(base: BaseModel) -> None:
+    texts = [encode(document("my Windows10", Span(3, 12, "OS")), base.text_encoder, LABELS, 24)] * 9
+    costs = learned_costs(text.joints() for text in texts)
+    assert costs["word"] > 2
+    assert costs["gap"] == 0
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(1, 16), st.integers(0, 9))
+def test_every_window_is_in_one_batch_of_at_most_the_batch_size(lengths: list[int], size: int, seed: int) -> None:
+    batches = list(shuffled_batches(lengths, size, np.random.default_rng(seed)))
+    assert sorted(index for batch in batches for index in batch.tolist()) == list(range(len(lengths)))
+    assert max(len(batch) for batch in batches) <= size
+
+
+def test_batches_hold_windows_of_like_length_in_another_order_each_time() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, size=400)
+    random = np.random.default_rng(1)
+    first, second = (list(shuffled_batches(lengths.tolist(), 8, random)) for _ in range(2))
+    spread = np.mean([np.ptp(lengths[batch]) for batch in first])
+    assert spread < 5
+    assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
+
+
+def test_a_batch_is_padded_to_a_multiple_of_eight_and_masked() -> None:
+    windows = [FramedWindow(np.arange(n) + 1, np.full(n, 2)) for n in (3, 9)]
+    ids, mask, tags = collate(windows, padding_id=0)
+    assert ids.shape == mask.shape == tags.shape == (2, 16)
+    assert mask.sum(dim=1).tolist() == [3, 9]
+    assert ids[0].tolist() == [1, 2, 3, *[0] * 13]
+    assert tags[0].tolist() == [2, 2, 2, *[IGNORED] * 13]

@@ -1,0 +1,221 @@
+"""The exported file against the model in torch, and what the checks refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from loop.training.batches import FramedWindow, encode, frame
+from loop.training.dataset import TrainingDocument
+from loop.training.dev_split import Judge, onnx_reader, torch_reader
+from loop.training.encoder import BaseModel, load_base
+from loop.training.export import (
+    F1_TOLERANCE,
+    LOGIT_TOLERANCE,
+    Parity,
+    check_parity,
+    export_bundle,
+    f1_tolerance,
+    to_onnx,
+)
+from loop.training.onnx_graph import simplify
+from loop.training.progress import ParityError
+from loop.training.quantise import quantise, smooth_activations
+from ner.labels import LabelSet
+from ner.network import Network
+from tests.loop import tiny
+
+LABELS = LabelSet(tiny.LABELS)
+GOOD = Parity(
+    logit_difference=1e-6,
+    torch_f1=0.8,
+    fp32_f1=0.8,
+    int8_f1=0.79,
+    f1_tolerance=F1_TOLERANCE,
+    entities=100,
+    torch_predicted=90,
+    int8_predicted=90,
+    bytes=1,
+)
+
+
+@pytest.fixture(scope="module", params=tiny.FAMILIES)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    folder = tmp_path_factory.mktemp("encoder")
+    loaded = load_base(str(tiny.encoder(folder, request.param)), LABELS, 24)
+    with torch.no_grad():
+        loaded.model.classifier.weight.mul_(20)  # else all logits are nearly equal
+    return loaded
+
+
+def judge_of(base: BaseModel) -> Judge:
+    documents = [TrainingDocument(n, str(n), str(n), text, spans) for n, (text, spans) in enumerate(tiny.corpus(12))]
+    texts = tuple(encode(document, base.text_encoder, LABELS, 24) for document in documents)
+    return Judge(texts, base.text_encoder, LABELS, {})
+
+
+def windows_of(judge: Judge) -> list[FramedWindow]:
+    return [window for text in judge.texts for window in frame(text, judge.encoder)]
+
+
+def differences(one: list[Any], other: list[Any]) -> float:
+    return float(max(np.abs(a - b).max() for a, b in zip(one, other, strict=True)))
+
+
+def test_fp32_says_what_torch_says_at_every_length(base: BaseModel, tmp_path: Path) -> None:
+    to_onnx(base.model, tmp_path / "model.onnx", [0, 5, 2])
+    network = Network(tmp_path / "model.onnx")
+    windows = [FramedWindow(np.arange(n) % 7 + 5, np.zeros(n, dtype=np.int64)) for n in (1, 2, 3, 17, 40)]
+    in_torch = [torch_reader(base.model, 1)([window])[0] for window in windows]
+    assert differences(in_torch, onnx_reader(network)(windows)) < LOGIT_TOLERANCE / 10
+
+
+def test_padding_a_batch_in_torch_changes_nothing(base: BaseModel) -> None:
+    read = torch_reader(base.model, base.tokenizer.pad_token_id)
+    windows = windows_of(judge_of(base))
+    assert differences(read(windows), [read([window])[0] for window in windows]) < 1e-4
+
+
+def test_smoothing_changes_no_answer_in_fp32(base: BaseModel, tmp_path: Path) -> None:
+    windows = windows_of(judge_of(base))
+    to_onnx(base.model, tmp_path / "plain.onnx", windows[0].ids.tolist())
+    model = onnx.load(str(tmp_path / "plain.onnx"))
+    simplify(model)
+    before = len(model.graph.node)
+    smooth_activations(model, [window.ids.tolist() for window in windows], len(LABELS.tags))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(tmp_path / "smooth.onnx"))
+    # In the first of the two layers, before its two wide products.
+    assert len(model.graph.node) == before + 2
+    plain, smooth = (onnx_reader(Network(tmp_path / f"{name}.onnx"))(windows) for name in ("plain", "smooth"))
+    assert differences(plain, smooth) < 1e-4
+
+
+def one_layer(path: Path, scale: np.ndarray[Any, Any], rows: int = 20) -> Path:
+    """ids -> embeddings * scale -> a product of which each channel has an equal share -> a product for two tags."""
+    random = np.random.default_rng(0)
+    arrays = {
+        "table": random.normal(size=(rows, 16)),
+        "scale": scale,
+        "hidden": random.normal(size=(16, 8)) / scale[:, None],
+        "tags": random.normal(size=(8, 2)),
+    }
+    tensors = [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["embedded"], name="embeddings"),
+        onnx.helper.make_node("Mul", ["embedded", "scale"], ["scaled"], name="scaled"),
+        onnx.helper.make_node("MatMul", ["scaled", "hidden"], ["activated"], name="hidden"),
+        onnx.helper.make_node("MatMul", ["activated", "tags"], ["logits"], name="classifier"),
+    ]
+    read = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "tokens"])
+    told = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", "tokens", 2])
+    graph = onnx.helper.make_graph(nodes, "one layer", [read], [told], tensors)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def test_a_channel_far_larger_than_the_others_costs_int8_less_when_it_is_smoothed(tmp_path: Path) -> None:
+    scale = np.ones(16)
+    scale[3] = 300.0
+    fp32 = one_layer(tmp_path / "fp32.onnx", scale)
+    windows = [FramedWindow(np.arange(20), np.zeros(20, dtype=np.int64))]
+    quantise(fp32, tmp_path / "plain.onnx", [], 2)
+    quantise(fp32, tmp_path / "smooth.onnx", [windows[0].ids.tolist()], 2)
+    exact, plain, smooth = (onnx_reader(Network(tmp_path / f"{n}.onnx"))(windows) for n in ("fp32", "plain", "smooth"))
+    assert differences(exact, smooth) < differences(exact, plain) / 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "plain.onnx", "smooth.onnx"]
+
+
+def in_fp32(path: Path) -> set[str]:
+    """The names of the matrices of a file that take four bytes a value."""
+    tensors = onnx.load(str(path)).graph.initializer
+    return {one.name for one in tensors if len(one.dims) == 2 and one.data_type == onnx.TensorProto.FLOAT}
+
+
+def test_weights_are_stored_in_a_byte(base: BaseModel, tmp_path: Path) -> None:
+    judge = judge_of(base)
+    export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
+    assert all("embeddings" in name for name in in_fp32(tmp_path / "model.onnx"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_nothing_to_smooth_is_no_error(tmp_path: Path) -> None:
+    fp32 = one_layer(tmp_path / "fp32.onnx", np.ones(16))
+    quantise(fp32, tmp_path / "plain.onnx", [], 2)
+    quantise(fp32, tmp_path / "none.onnx", [[1, 2, 3]], 2, smoothed=0.0)
+    assert (tmp_path / "none.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+
+
+def test_nodes_without_names_are_quantised_too(tmp_path: Path) -> None:
+    model = onnx.load(str(one_layer(tmp_path / "named.onnx", np.ones(16))))
+    for node in model.graph.node:
+        node.name = ""
+    onnx.save(model, str(tmp_path / "fp32.onnx"))
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", [], 2)
+    assert not in_fp32(tmp_path / "int8.onnx") & {"hidden", "tags"}
+
+
+@pytest.mark.parametrize(("rows", "left"), [(62_500, set()), (62_499, {"table"})])
+def test_a_large_table_of_embeddings_is_stored_in_a_byte(tmp_path: Path, rows: int, left: set[str]) -> None:
+    quantise(one_layer(tmp_path / "fp32.onnx", np.ones(16), rows), tmp_path / "int8.onnx", [], 2)
+    assert in_fp32(tmp_path / "int8.onnx") == left
+
+
+def test_the_parity_figures_are_those_of_the_file_as_reloaded(base: BaseModel, tmp_path: Path) -> None:
+    judge = judge_of(base)
+    parity = export_bundle(base.model, tmp_path, judge, windows_of(judge), base.tokenizer.pad_token_id)
+    again = judge.judge(onnx_reader(Network(tmp_path / "model.onnx")))
+    in_torch = judge.judge(torch_reader(base.model, 1))
+    assert (parity.int8_f1, parity.int8_predicted) == (again.f1, again.predicted)
+    assert (parity.torch_f1, parity.torch_predicted) == (in_torch.f1, in_torch.predicted)
+    assert parity.bytes == (tmp_path / "model.onnx").stat().st_size
+    # Twelve texts, of which every fifth holds no entity and the others hold one.
+    assert parity.entities == 12 - 12 // 5
+
+
+def test_two_entities_may_be_lost_but_two_in_a_hundred_where_there_are_more() -> None:
+    assert [f1_tolerance(entities) for entities in (1, 50, 100, 1000)] == [2.0, 2 / 50, 0.02, 0.02]
+
+
+@pytest.mark.parametrize("wanted", [1, 10, 14, 16, 1000])
+def test_a_judge_with_few_entities_takes_texts_that_hold_some_until_there_are_enough(
+    base: BaseModel, wanted: int
+) -> None:
+    whole = judge_of(base)
+    judge, others = replace(whole, texts=whole.texts[4:5]), whole.texts[:4] + whole.texts[5:]
+    assert judge.entities == 0  # its one text is of the frame without a place for one
+    enlarged = judge.enlarged(others, wanted)
+    assert enlarged.texts[0] is judge.texts[0]
+    assert all(text.spans for text in enlarged.texts[1:])
+    assert enlarged.entities == min(wanted, whole.entities)
+    assert len({text.text for text in enlarged.texts}) == len(enlarged.texts)
+    assert enlarged.enlarged(others, enlarged.entities) is enlarged
+
+
+def test_an_int8_file_that_finds_nothing_is_refused_whatever_the_tolerance() -> None:
+    with pytest.raises(ParityError, match="got 0 against 90 in torch"):
+        check_parity(replace(GOOD, int8_predicted=0, f1_tolerance=2.0))
+    check_parity(replace(GOOD, torch_predicted=0, int8_predicted=0))
+
+
+def test_good_parity_passes() -> None:
+    check_parity(GOOD)
+    check_parity(replace(GOOD, int8_f1=0.9))
+
+
+@pytest.mark.parametrize("difference", [2e-3, float("nan"), float("inf")])
+def test_logits_that_differ_are_refused_with_the_difference(difference: float) -> None:
+    with pytest.raises(ParityError, match="logits of the exported file") as refused:
+        check_parity(replace(GOOD, logit_difference=difference))
+    assert refused.value.exit_code == 7
+
+
+def test_an_int8_file_that_lost_more_than_the_tolerance_is_refused_with_both_figures() -> None:
+    with pytest.raises(ParityError, match=r"70\.0 against 80\.0 in FP32"):
+        check_parity(replace(GOOD, int8_f1=0.7))

@@ -1,0 +1,332 @@
+"""What `scripts/up` is made of: ports, the held folder, credentials, and children that never outlive their parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import make_url
+
+from loop.files.importing import import_file
+from loop.settings.settings import Settings
+from loop.settings.toml_lines import with_values
+from loop.up.__main__ import main
+from loop.up.children import ChildError, Household, tail
+from loop.up.credentials import credentials_in
+from loop.up.environments import backend_environment, label_studio_environment, loop_environment
+from loop.up.options import InUseError, Options, check_ports, held, read_options
+from loop.up.project import EXAMPLE, has_model, make_project
+from loop.up.sequence import Up
+from loop.weak.applying import label_weakly
+from ner.errors import ConfigError, RuleError
+from store.projects import project_by_name
+from store.session import open_store
+
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)",
+]
+PARENT = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys, time\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "print(child.pid, flush=True)\n"
+    "time.sleep(600)",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def options(data: Path, port: int | None = None, backend_port: int | None = None) -> Options:
+    return Options(port or free_port(), backend_port or free_port(), data)
+
+
+def wait_for(path: Path, word: str) -> str:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if path.exists() and word in path.read_text():
+            return path.read_text()
+        time.sleep(0.02)
+    raise AssertionError(f"{word} never stood in {path}")
+
+
+def is_running(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_until_gone(pid: int) -> bool:
+    end = time.monotonic() + 20
+    while time.monotonic() < end and is_running(pid):
+        time.sleep(0.02)
+    return not is_running(pid)
+
+
+# Options
+
+
+def test_without_words_the_known_ports_and_the_data_folder_here_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert read_options([]) == Options(8080, 9090, tmp_path / "data")
+    assert read_options(["--port", "1", "--backend-port", "2", "--data", "d"]) == Options(1, 2, tmp_path / "d")
+
+
+@pytest.mark.parametrize("word", ["0", "65536", "x", "-1", "8080.5"])
+def test_a_port_that_is_none_is_wrong_usage(word: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        read_options([f"--port={word}"])
+    assert ended.value.code == 2
+    assert "a port lies in 1..65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--port", "--backend-port"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_busy_port_is_an_error_that_names_it_and_the_option(tmp_path: Path, option: str, host: str):
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        chosen = options(tmp_path, port) if option == "--port" else options(tmp_path, None, port)
+        with pytest.raises(ConfigError, match=f"{option} is free: got {port} is in use"):
+            check_ports(chosen)
+
+
+def test_one_port_for_both_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="differ"):
+        check_ports(options(tmp_path, 8080, 8080))
+    check_ports(options(tmp_path))
+
+
+def test_a_data_folder_is_held_by_one_and_free_again_afterwards(tmp_path: Path):
+    with held(tmp_path / "data"), pytest.raises(InUseError), held(tmp_path / "data"):
+        pass
+    with held(tmp_path / "data"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_data_folder_that_is_a_file_is_refused_in_one_line(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("mine")
+    assert main(["--data", str(tmp_path / name)], {}) == 3
+    said = capsys.readouterr().err
+    assert "--data names a folder" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# Credentials and environments
+
+
+def test_credentials_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path):
+    first, second = credentials_in(tmp_path), credentials_in(tmp_path)
+    assert first == second
+    assert len(first.api_key) == 40
+    assert first.password not in repr(first)
+    for name in ("credentials", "api-key"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "api-key").read_text().strip() == first.api_key
+
+
+def test_credentials_that_are_none_are_refused_and_not_replaced(tmp_path: Path):
+    (tmp_path / "credentials").write_text("mine")
+    with pytest.raises(ConfigError):
+        credentials_in(tmp_path)
+    assert (tmp_path / "credentials").read_text() == "mine"
+
+
+def test_label_studio_gets_none_of_our_variables_and_may_call_this_machine(tmp_path: Path):
+    ours = {
+        "PORT": "1",
+        "HOST": "h",
+        "LOG_LEVEL": "x",
+        "LABEL_STUDIO_API_KEY": "k",
+        "BASIC_AUTH_PASS": "p",
+        "PATH": "p",
+    }
+    given = label_studio_environment(ours, options(tmp_path), credentials_in(tmp_path))
+    assert not {"PORT", "HOST", "LOG_LEVEL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_PASS"} & given.keys()
+    assert given["PATH"] == "p"
+    assert given["LABEL_STUDIO_ML_BLOCK_LOCAL_IP"] == given["LABEL_STUDIO_SSRF_PROTECTION_ENABLED"] == "false"
+
+
+def test_children_are_told_their_own_places_whatever_the_shell_says(tmp_path: Path):
+    chosen, user = options(tmp_path), credentials_in(tmp_path)
+    shell = {
+        "LOOP_STORE_URL": "sqlite:///other",
+        "MODEL_DIR": "other",
+        "LOOP_HOME": "other",
+        "LABEL_STUDIO_URL": "http://o",
+    }
+    commands, backend = loop_environment(shell, chosen, user), backend_environment(shell, chosen)
+    assert not {"LOOP_STORE_URL", "MODEL_DIR", "LOOP_HOME"} & commands.keys()
+    assert commands["LABEL_STUDIO_URL"] == chosen.url
+    assert backend["LOOP_STORE_URL"] == f"sqlite:///{tmp_path}/project/loop.db"
+    odd = options(tmp_path / "50% sure?")
+    assert make_url(backend_environment({}, odd)["LOOP_STORE_URL"]).database == str(odd.project / "loop.db")
+    assert backend["PORT"] == str(chosen.backend_port)
+    assert "LABEL_STUDIO_API_KEY" not in backend
+
+
+# Children
+
+
+def test_a_child_writes_to_its_log_and_ends_with_its_parent(tmp_path: Path):
+    household = Household(tmp_path)
+    child = household.start("sleeper", SLEEPER, os.environ)
+    wait_for(child.log, "up")
+    household.stop()
+    assert not child.is_alive
+    assert child.process.returncode == -signal.SIGTERM
+
+
+def test_a_child_that_ignores_the_signal_is_killed_after_a_time(tmp_path: Path):
+    household = Household(tmp_path)
+    child = household.start("stubborn", STUBBORN, os.environ)
+    wait_for(child.log, "up")
+    household.stop(grace=lambda: 0.2)
+    assert child.process.returncode == -signal.SIGKILL
+
+
+def test_what_a_child_started_goes_with_it(tmp_path: Path):
+    household = Household(tmp_path)
+    child = household.start("parent", PARENT, os.environ)
+    grandchild = int(wait_for(child.log, "\n"))
+    household.stop()
+    assert wait_until_gone(grandchild)
+
+
+def test_what_a_child_left_behind_when_it_died_goes_too(tmp_path: Path):
+    household = Household(tmp_path)
+    child = household.start("parent", PARENT, os.environ)
+    grandchild = int(wait_for(child.log, "\n"))
+    child.process.kill()
+    child.process.wait()
+    with pytest.raises(ChildError, match="SIGKILL"):
+        household.check()
+    household.stop()
+    assert wait_until_gone(grandchild)
+
+
+def test_a_child_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path):
+    household = Household(tmp_path)
+    dying = [sys.executable, "-c", "print('before'); raise SystemExit('the reason')"]
+    household.start("dying", dying, os.environ)
+    with pytest.raises(ChildError) as died:
+        household.wait_until(lambda: False, "it answers", 20)
+    household.stop()
+    assert "dying" in str(died.value)
+    assert "exit code 1" in str(died.value)
+    assert "the reason" in str(died.value)
+
+
+def test_a_command_is_run_to_its_end_and_fails_with_its_log(tmp_path: Path):
+    household = Household(tmp_path)
+    heard: list[str] = []
+    for word in ("one", "two"):
+        household.run("good", [sys.executable, "-c", f"print({word!r})"], os.environ, hear=heard.append)
+    assert heard == tail(tmp_path / "good.log").splitlines() == ["one", "two"]
+    assert household.run("eight", [sys.executable, "-c", "import sys; sys.exit(8)"], os.environ, good=(0, 8)) == 8
+    with pytest.raises(ChildError, match="exit code 4"):
+        household.run("bad", [sys.executable, "-c", "import sys; sys.exit(4)"], os.environ)
+    household.check()
+    household.stop()
+
+
+def test_a_command_is_given_up_when_a_server_dies_meanwhile(tmp_path: Path):
+    household = Household(tmp_path)
+    household.start("server", [sys.executable, "-c", "import time; time.sleep(0.3)"], os.environ)
+    with pytest.raises(ChildError, match="server keeps running"):
+        household.run("long", SLEEPER, os.environ)
+    household.stop()
+
+
+def test_waiting_ends_when_the_time_is_up(tmp_path: Path):
+    with pytest.raises(RuleError, match="the sun rises within 0 s"):
+        Household(tmp_path).wait_until(lambda: False, "the sun rises", 0.1)
+
+
+def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
+    script = (
+        "import os, sys, time\nfrom pathlib import Path\nfrom loop.up.children import Household\n"
+        f"child = Household(Path({str(tmp_path)!r})).start('sleeper', {SLEEPER!r}, os.environ)\n"
+        "print(child.process.pid, flush=True)\ntime.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    wait_for(tmp_path / "sleeper.log", "up")
+    parent.kill()
+    parent.wait()
+    assert wait_until_gone(pid)
+
+
+def test_the_credentials_file_is_json(tmp_path: Path):
+    made = credentials_in(tmp_path)
+    assert json.loads((tmp_path / "credentials").read_text())["password"] == made.password
+
+
+def test_what_a_command_would_have_a_person_do_next_is_not_passed_on(tmp_path: Path):
+    said: list[str] = []
+    up = Up(options(tmp_path), credentials_in(tmp_path), Household(tmp_path / "logs"), {}, said.append)
+    up._command = lambda *words: [sys.executable, "-c", "print('epoch 1'); print(); print('Next: loop promote')"]  # type: ignore[method-assign]
+    up.loop("retrain", hear=up._pass_on)
+    assert [line.split("] ")[1].strip() for line in said] == ["epoch 1"]
+
+
+# The ready project
+
+
+def test_the_ready_project_is_made_once_and_follows_the_ports_without_losing_edits(tmp_path: Path):
+    first, second = options(tmp_path), options(tmp_path)
+    assert make_project(first)
+    config = first.project / "loop.toml"
+    config.write_text(with_values(config.read_text(), {"service.retrain_after": 7}) + "# mine\n")
+    (first.project / "labeling_functions.py").write_text("# mine too\n")
+    assert not make_project(second)
+    settings = Settings.load(second.project, {})
+    assert (settings.label_studio.url, settings.backend.port) == (second.url, second.backend_port)
+    assert settings.service.retrain_after == 7
+    assert config.read_text().endswith("# mine\n")
+    assert (first.project / "labeling_functions.py").read_text() == "# mine too\n"
+    assert not has_model(second)
+
+
+def test_the_ready_projects_own_functions_vote_on_its_own_tasks(tmp_path: Path):
+    chosen = options(tmp_path)
+    make_project(chosen)
+    settings = Settings.load(chosen.project, {})
+    store = open_store(settings.store_url)
+    with store.read() as session:
+        project = project_by_name(session, settings.project_name)
+    import_file(store, project, EXAMPLE / "tasks.jsonl", "pool")
+    assert settings.weak_functions is not None
+    done = label_weakly(store, project, settings.weak_functions)
+    store.close()
+    assert done.voted > 100
+    assert done.failures == {}
+
+
+def test_an_interrupted_first_run_can_be_made_again(tmp_path: Path):
+    chosen = options(tmp_path)
+    make_project(chosen)
+    (chosen.project / "loop.toml").unlink()
+    assert make_project(chosen)

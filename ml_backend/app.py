@@ -17,7 +17,7 @@ from ml_backend.payload import read_body, read_json, read_project_id
 from ml_backend.predict import find_project
 from ml_backend.predict_route import answer_predict, refusal
 from ml_backend.refusals import UnknownProjectError, error_body
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 from ner.errors import InputError, RuleError
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _ACTION_CHARS = 100
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: ServerSettings) -> Flask:
     """The WSGI app. Its threads start with `app.extensions["ml_backend"].start()`, or with the first request."""
     app = Flask("ml_backend", static_folder=None)
     backend = Backend(settings)

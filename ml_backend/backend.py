@@ -13,13 +13,13 @@ from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
 from ml_backend.metrics import Metrics
 from ml_backend.payload import Limits
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 
 
 class Backend:
     """The parts behind the routes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.auth = BasicAuth(settings.user, settings.password)
         self.limits = Limits(settings.max_tasks, settings.max_text_chars)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ml_backend.settings import Settings
+    from ml_backend.settings import ServerSettings
 
 
 def prepare(environ: MutableMapping[str, str]) -> None:
@@ -17,7 +17,7 @@ def prepare(environ: MutableMapping[str, str]) -> None:
     environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def make_app(settings: Settings, environ: MutableMapping[str, str]) -> Flask:
+def make_app(settings: ServerSettings, environ: MutableMapping[str, str]) -> Flask:
     """`app.create_app`, with the libraries prepared before it is imported."""
     prepare(environ)
     app: Flask = importlib.import_module("ml_backend.app").create_app(settings)

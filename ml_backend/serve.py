@@ -23,7 +23,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from ml_backend.libraries import make_app
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError, RuleError
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def main() -> int:
     for number in _ENDING:  # gunicorn's own handlers come later
         signal.signal(number, _leave)
     try:
-        settings = Settings.from_environ(os.environ)
+        settings = ServerSettings.from_environ(os.environ)
         listener = listen(settings)
     except RuleError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the edge prints
@@ -67,7 +67,7 @@ def _leave(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _set_up_logging(settings: Settings) -> None:
+def _set_up_logging(settings: ServerSettings) -> None:
     """Lines on standard error. The attributes left out are those that logging's documentation names as costly."""
     logging.basicConfig(level=settings.logging_level, format=_LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -94,7 +94,7 @@ def _metrics_folder(workers: int) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: ServerSettings) -> socket.socket:
     """The socket that the workers share; raises ConfigError for a port that is taken or an address that is not ours."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -125,7 +125,7 @@ class _Logger(Logger):  # type: ignore[misc]
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: ServerSettings, listener: socket.socket) -> None:
         self._settings, self._listener = settings, listener
         super().__init__()
 
@@ -154,7 +154,7 @@ class _Arbiter(arbiter.Arbiter):  # type: ignore[misc]
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-def options(settings: Settings, listener: int) -> dict[str, Any]:
+def options(settings: ServerSettings, listener: int) -> dict[str, Any]:
     """gunicorn's settings; `listener` is the file number of the listening socket."""
     return {
         "bind": [f"fd://{listener}"],

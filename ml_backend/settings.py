@@ -17,7 +17,7 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """How one backend runs.
 
     store_url: the loop's store (a SQLAlchemy URL). model_dir: what models' paths in the store are relative to.
@@ -57,7 +57,7 @@ class Settings:
         return logging.getLevelNamesMapping()[self.log_level]
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+    def from_environ(cls, environ: Mapping[str, str]) -> ServerSettings:
         """Read the environment; unset or empty variables keep their default. Raises ConfigError, naming the variable.
 
         Without WORKERS there is one: its threads share the models, and the runtime works outside the interpreter lock.

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ml_backend.libraries import make_app
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -14,4 +14,4 @@ if TYPE_CHECKING:
 
 def application() -> Flask:
     """The app as the environment says. Raises ConfigError."""
-    return make_app(Settings.from_environ(os.environ), os.environ)
+    return make_app(ServerSettings.from_environ(os.environ), os.environ)

@@ -14,7 +14,7 @@ MAX_TEXT_CHARS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class LabelledText:
     """One text and the entities in it; `group` ties together texts that belong to one source (a thread, a ticket)."""
 
     id: str

@@ -21,7 +21,7 @@ _WANTED = 'The config needs <Labels> over a <Text> that shows a data field, e.g.
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class NotLearned:
     """Something that cannot be learned from: the rule's name, and the thing itself as it came (JSON)."""
 
     reason: str
@@ -41,7 +41,7 @@ class LabelConfig:
     data_field: str
     object_type: str
     labels: tuple[str, ...]
-    set_aside: tuple[SetAside, ...] = ()
+    set_aside: tuple[NotLearned, ...] = ()
 
     @classmethod
     def parse(cls, xml: str) -> LabelConfig:
@@ -128,12 +128,12 @@ def _labels_of(control: _Element) -> tuple[str, ...]:
     return LabelSet(tuple(names)).types
 
 
-def _set_aside(control: _Element, objects: dict[str, _Element]) -> SetAside:
+def _set_aside(control: _Element, objects: dict[str, _Element]) -> NotLearned:
     shown = {objects[target].tag for target in control.targets if target in objects}
     spans_elsewhere = control.tag == "labels" and shown & _UNSUPPORTED_OBJECTS
     reason = UNSUPPORTED_OBJECT if control.tag in _UNSUPPORTED_CONTROLS or spans_elsewhere else OTHER_CONTROL
     payload = {"tag": _local_as_written(control.node), "name": control.name, "toName": ",".join(control.targets)}
-    return SetAside(reason, payload)
+    return NotLearned(reason, payload)
 
 
 def _no_labels_over_text(controls: list[_Element], objects: dict[str, _Element]) -> InputError:

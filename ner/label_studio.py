@@ -12,7 +12,7 @@ from typing import Any
 
 from ner.documents import check_text
 from ner.errors import InputError
-from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, SetAside
+from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "TEXT_REFUSED",
     "UNSUPPORTED_OBJECT",
     "LabelConfig",
+    "NotLearned",
     "ReadResult",
-    "SetAside",
     "clip_score",
     "read_result",
     "task_text",
@@ -68,7 +68,7 @@ class ReadResult:
     """
 
     spans: tuple[Span, ...]
-    set_aside: tuple[SetAside, ...] = ()
+    set_aside: tuple[NotLearned, ...] = ()
     trimmed: tuple[Span, ...] = ()
 
 
@@ -102,20 +102,20 @@ def read_result(
     """
     refusal = _text_refusal(text)
     if refusal is not None:
-        return ReadResult((), (SetAside(TEXT_REFUSED, {"rule": refusal, "result": result}),))
+        return ReadResult((), (NotLearned(TEXT_REFUSED, {"rule": refusal, "result": result}),))
     if not isinstance(result, list):
-        return ReadResult((), (SetAside(NOT_A_SPAN, result),))
+        return ReadResult((), (NotLearned(NOT_A_SPAN, result),))
     read: list[tuple[Span, Any]] = []
-    aside: list[SetAside] = []
+    aside: list[NotLearned] = []
     trimmed: list[Span] = []
     for region in result:
         drawn = _read_region(region, text, config, label_map or _NO_MAP)
         if isinstance(drawn, str):
-            aside.append(SetAside(drawn, region))
+            aside.append(NotLearned(drawn, region))
             continue
         start, end = trim_whitespace(text, drawn.start, drawn.end)
         if start == end:
-            aside.append(SetAside(INVERTED, region))
+            aside.append(NotLearned(INVERTED, region))
             continue
         if (start, end) != (drawn.start, drawn.end):
             trimmed.append(drawn)
@@ -207,9 +207,9 @@ def _is_offset(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _overlapping(dropped: Iterable[Span], read: list[tuple[Span, Any]]) -> Iterable[SetAside]:
+def _overlapping(dropped: Iterable[Span], read: list[tuple[Span, Any]]) -> Iterable[NotLearned]:
     """Each dropped span with the region it came from; of two regions drawn alike, the later one."""
     regions: dict[Span, list[Any]] = {}
     for span, region in read:
         regions.setdefault(span, []).append(region)
-    return [SetAside(OVERLAPS, regions[span].pop()) for span in dropped]
+    return [NotLearned(OVERLAPS, regions[span].pop()) for span in dropped]

@@ -26,7 +26,7 @@ CHUNK = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Spread = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]
-Check = Callable[[], object]
+StopCheck = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Tagger:
         """The model version."""
         return self._bundle.manifest.version
 
-    def tag(self, text: str, check: Check | None = None) -> Tagging:
+    def tag(self, text: str, check: StopCheck | None = None) -> Tagging:
         """The spans of a text of any length; none, with confidence 1.0, for a blank one.
 
         Raises InputError for a text that `documents.check_text` refuses for another reason than being blank.
@@ -68,7 +68,7 @@ class Tagger:
         return self._tag(text, self._spread, check)
 
     def tag_many(
-        self, texts: Iterable[str], progress: Callable[[int], object] | None = None, check: Check | None = None
+        self, texts: Iterable[str], progress: Callable[[int], object] | None = None, check: StopCheck | None = None
     ) -> list[Tagging]:
         """A tagging for each text, in order; `progress` is called with the number done, every CHUNK texts.
 
@@ -95,7 +95,7 @@ class Tagger:
     def _spread(self, call: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         return map(call, items) if self._pool is None else self._pool.map(call, items)
 
-    def _tag(self, text: str, spread: Spread[Window, Logits], check: Check | None) -> Tagging:
+    def _tag(self, text: str, spread: Spread[Window, Logits], check: StopCheck | None) -> Tagging:
         log_probs, offsets = self._log_probs(text, spread, check)
         probs = np.exp(log_probs)
         costs = joint_costs(text, offsets, self._bundle.manifest.break_costs)
@@ -103,7 +103,7 @@ class Tagger:
         return Tagging(tags_to_spans(tags, offsets, self.labels, probs), self._confidence(probs), self.version)
 
     def _log_probs(
-        self, text: str, spread: Spread[Window, Logits], check: Check | None = None
+        self, text: str, spread: Spread[Window, Logits], check: StopCheck | None = None
     ) -> tuple[FloatArray, IntArray]:
         """(n, t) and (n, 2) of the tokens that carry text."""
         if isinstance(text, str) and (not text or text.isspace()):
@@ -120,7 +120,7 @@ class Tagger:
             return log_probs, tokens.offsets
         return log_probs[tokens.tagged], tokens.offsets[tokens.tagged]
 
-    def _window_logits(self, ids: list[int], check: Check | None) -> Logits:
+    def _window_logits(self, ids: list[int], check: StopCheck | None) -> Logits:
         """(n, t) for the n ids, without the rows of the special tokens around them."""
         if check is not None:
             check()

@@ -23,7 +23,7 @@ from store.columns import utc_now
 from store.projects import lock_project
 from store.schema import POOL, Document, Project, Split
 from store.session import Transaction
-from store.splits import TRAINED_ON, Keys, Placed, place
+from store.splits import TRAINED_ON, Keys, PlacedDocument, place
 
 _KEY_CHARS = 500
 
@@ -221,7 +221,7 @@ def _stored(project_id: int, splits: Collection[str] | None) -> Select[*tuple[An
 
 
 def insert_documents(
-    tx: Transaction, project_id: int, items: Sequence[tuple[NewDocument, str, Keys, Placed]]
+    tx: Transaction, project_id: int, items: Sequence[tuple[NewDocument, str, Keys, PlacedDocument]]
 ) -> list[int]:
     """Rows for documents whose external ids (all different) and places are settled; gives their ids in order."""
     now = utc_now()
@@ -285,7 +285,9 @@ def _first_of_each(keyed: Iterable[_Keyed], known: Mapping[str, str]) -> list[_K
     return new
 
 
-def _insert(tx: Transaction, project: Project, new: Sequence[_Keyed], placed: Sequence[Placed]) -> dict[str, int]:
+def _insert(
+    tx: Transaction, project: Project, new: Sequence[_Keyed], placed: Sequence[PlacedDocument]
+) -> dict[str, int]:
     items = [(item.source, item.external_id, item.keys, at) for item, at in zip(new, placed, strict=True)]
     ids = insert_documents(tx, project.id, items)
     return {item.external_id: key for item, key in zip(new, ids, strict=True)}

@@ -30,7 +30,7 @@ AlphaOf = Callable[[str, float, int, int], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class HoldoutTerms:
     """`alpha`: the chance of at least one false promotion over the `looks` of an epoch; `schedule` parts it."""
 
     alpha: float
@@ -38,10 +38,10 @@ class Terms:
     schedule: str
 
 
-def terms_of(session: Session, project_id: int, epoch: int, default: Terms) -> Terms:
+def terms_of(session: Session, project_id: int, epoch: int, default: HoldoutTerms) -> HoldoutTerms:
     """The terms of an epoch; `default` as long as nobody has looked at it."""
     row = session.get(HoldoutEpoch, (project_id, epoch))
-    return default if row is None else Terms(row.alpha, row.looks, row.schedule)
+    return default if row is None else HoldoutTerms(row.alpha, row.looks, row.schedule)
 
 
 def looks_of(session: Session, project_id: int, epoch: int) -> list[HoldoutLook]:
@@ -63,7 +63,7 @@ def spend_look(
     version: str,
     fingerprint: str,
     *,
-    default: Terms,
+    default: HoldoutTerms,
     alpha_of: AlphaOf,
     purpose: str = PROMOTE,
 ) -> HoldoutLook:
@@ -115,7 +115,7 @@ def retire_epoch(tx: Transaction, project_id: int, epoch: int, retirement: Mappi
     tx.session.flush()
 
 
-def _open(tx: Transaction, project_id: int, epoch: int, default: Terms) -> Terms:
+def _open(tx: Transaction, project_id: int, epoch: int, default: HoldoutTerms) -> HoldoutTerms:
     if tx.session.get(HoldoutEpoch, (project_id, epoch)) is None:
         row = HoldoutEpoch(
             project_id=project_id,

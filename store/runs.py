@@ -52,7 +52,7 @@ class Interrupted:
 
 
 @dataclass(slots=True)
-class Tracked:
+class TrackedRun:
     """A run at work; what is put in `counts` is stored when it ends well."""
 
     id: int
@@ -75,10 +75,10 @@ class Tracked:
 
 
 @contextmanager
-def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False) -> Iterator[Tracked]:
+def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False) -> Iterator[TrackedRun]:
     """Begin a run, and store how it ended: done, failed with the error, or interrupted by Ctrl-C or exit."""
     with store.transaction() as tx:
-        run = Tracked(begin_run(tx, project_id, kind, exclusive=exclusive).id, store)
+        run = TrackedRun(begin_run(tx, project_id, kind, exclusive=exclusive).id, store)
         tx.commit()
     try:
         yield run

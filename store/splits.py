@@ -26,7 +26,7 @@ TRAINED_ON = "kept out of the holdout: a model was trained on this text or group
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedDocument:
     """Where a new document goes, why, and in which epoch of the holdout (0: none)."""
 
     split: str
@@ -53,7 +53,7 @@ def epoch_salt(salt: str, epoch: int) -> str:
     return salt if epoch <= 1 else f"{salt}/{epoch}"
 
 
-def place(session: Session, project: Project, documents: Sequence[Keys], split: str = POOL) -> list[Placed]:
+def place(session: Session, project: Project, documents: Sequence[Keys], split: str = POOL) -> list[PlacedDocument]:
     """Where new documents go, in their order. `split` train and holdout are granted as asked, pool is drawn.
 
     No document whose text or group a model was trained on enters the holdout, asked for or drawn.
@@ -61,12 +61,12 @@ def place(session: Session, project: Project, documents: Sequence[Keys], split: 
     if split not in SPLITS:
         raise RefusedError("a split is one of pool, train, holdout", value=split, next_step="Use one of the three.")
     if split == TRAIN or not documents:
-        return [Placed(TRAIN, ASKED)] * len(documents)
+        return [PlacedDocument(TRAIN, ASKED)] * len(documents)
     epoch = current_epoch(session, project.id)
     trained = trained_keys(session, project.id, documents)
-    held = Placed(HOLDOUT, ASKED, epoch)
+    held = PlacedDocument(HOLDOUT, ASKED, epoch)
     if split == HOLDOUT:
-        return [Placed(TRAIN, TRAINED_ON) if _known(keys, trained) else held for keys in documents]
+        return [PlacedDocument(TRAIN, TRAINED_ON) if _known(keys, trained) else held for keys in documents]
     groups = _group_splits(session, project.id, {keys.group_key for keys in documents})
     return [_draw(project, keys, groups, trained, epoch) for keys in documents]
 
@@ -140,13 +140,13 @@ def _known(keys: Keys, trained: Collection[str]) -> bool:
     return keys.group_key in trained or keys.content_hash in trained
 
 
-def _draw(project: Project, keys: Keys, groups: dict[str, str], trained: Collection[str], epoch: int) -> Placed:
+def _draw(project: Project, keys: Keys, groups: dict[str, str], trained: Collection[str], epoch: int) -> PlacedDocument:
     follows = groups.get(keys.group_key)
     salt = epoch_salt(project.salt, epoch)
     held = follows == HOLDOUT if follows else draws_holdout(salt, keys.group_key, project.holdout_share)
     if held and _known(keys, trained):
-        return Placed(POOL, TRAINED_ON)
-    return Placed(HOLDOUT if held else POOL, FOLLOWED if follows else DRAWN, epoch if held else 0)
+        return PlacedDocument(POOL, TRAINED_ON)
+    return PlacedDocument(HOLDOUT if held else POOL, FOLLOWED if follows else DRAWN, epoch if held else 0)
 
 
 def _group_splits(session: Session, project_id: int, group_keys: set[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from store.documents import NewDocument, check_key, insert_documents, keys_of
 from store.projects import lock_project
 from store.schema import AnnotationVersion, Document, Project, SetAside, Split
 from store.session import Transaction
-from store.splits import Keys, Placed, place
+from store.splits import Keys, PlacedDocument, place
 
 _SUFFIX = re.compile("#[0-9a-f]{12}$")  # what `_free_names` gives to a name that is taken
 REPLACED = "takes the place of a document whose text was edited"
@@ -169,7 +169,7 @@ def _replace(tx: Transaction, edited: Sequence[_Match]) -> dict[int, int]:
         return {}
     splits = select(Split.document_id, Split.split, Split.epoch)
     places = {
-        document: Placed(split, REPLACED, epoch)
+        document: PlacedDocument(split, REPLACED, epoch)
         for document, split, epoch in select_in(tx.session, splits, Split.document_id, [row.id for row in rows])
     }
     names = [row.external_id for row in rows]

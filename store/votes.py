@@ -18,7 +18,7 @@ from store.session import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class StoredVote:
     """`source` votes that `span` is an entity of the document."""
 
     document_id: int
@@ -27,7 +27,7 @@ class Vote:
     function_digest: str
 
 
-def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collection[Vote]]) -> int:
+def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collection[StoredVote]]) -> int:
     """Let each source's votes be exactly these (none: it abstains everywhere); gives how many were stored.
 
     Sources that are not named keep theirs. Raises RefusedError for a vote under another source's name.
@@ -60,7 +60,7 @@ def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collecti
     return len(rows)
 
 
-def votes(session: Session, project_id: int, source: str | None = None) -> list[Vote]:
+def votes(session: Session, project_id: int, source: str | None = None) -> list[StoredVote]:
     """All votes on live documents, by document, position and source; of one source where given."""
     vote = WeakVote
     query = (
@@ -72,6 +72,6 @@ def votes(session: Session, project_id: int, source: str | None = None) -> list[
     if source is not None:
         query = query.where(vote.source == source)
     return [
-        Vote(document, name, Span(start, end, label), digest)
+        StoredVote(document, name, Span(start, end, label), digest)
         for document, name, start, end, label, digest in session.execute(query)
     ]

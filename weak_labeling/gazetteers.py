@@ -12,7 +12,7 @@ from typing import Literal
 from ner.errors import InputError
 from ner.spans import Span
 
-Case = Literal["ignore", "exact"]
+LetterCase = Literal["ignore", "exact"]
 
 # A token is a run of word characters with their combining marks, or one other character ("C", "+", "+").
 _TOKEN = re.compile(r"\w[\w\u0300-\u036f]*|[^\w\s]")
@@ -29,7 +29,7 @@ class Gazetteer:
     decomposed accents are the same. A trie over tokens: building is linear in the list, finding in the text.
     """
 
-    def __init__(self, terms: Iterable[str], label: str, *, case: Case = "ignore") -> None:
+    def __init__(self, terms: Iterable[str], label: str, *, case: LetterCase = "ignore") -> None:
         """Raises InputError for a term without any character that shows."""
         self.label = label
         self.case = case

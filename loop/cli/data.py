@@ -13,7 +13,7 @@ from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
 
 
-class Split(StrEnum):
+class SplitName(StrEnum):
     """Where a document stands."""
 
     POOL = "pool"
@@ -49,9 +49,9 @@ def import_files(
     invocation: Invocation,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to import.")],
     split: Annotated[
-        Split,
+        SplitName,
         typer.Option(help="pool: a share of it, drawn at random by `doc`, is the holdout. train, holdout: all of it."),
-    ] = Split.POOL,
+    ] = SplitName.POOL,
     file_format: Annotated[
         InputFormat, typer.Option("--format", help="JSON Lines, Label Studio's JSON export, or two-column CoNLL.")
     ] = InputFormat.AUTO,
@@ -117,7 +117,7 @@ def export_data(
     file_format: Annotated[
         OutputFormat, typer.Option("--format", help="datasets: tokens, ner_tags (IOB2), text and spans.")
     ] = OutputFormat.JSONL,
-    split: Annotated[list[Split] | None, typer.Option(help="Only these splits; may be given twice.")] = None,
+    split: Annotated[list[SplitName] | None, typer.Option(help="Only these splits; may be given twice.")] = None,
 ) -> int | None:
     """Write the texts and their gold. JSON Lines hold the unlabelled ones too, without `spans`.
 

@@ -12,14 +12,14 @@ from rich.table import Table
 from loop.console import bar, styled, table
 from loop.promotion.holdout import Sight
 from loop.report.history import DECISIONS
-from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, Status
+from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
 _STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
 
 
-def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType]:
+def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[RenderableType]:
     """What to print, from the top down; `now` (aware) is what ages are counted from."""
     now = now or datetime.now(UTC)
     yield styled(f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}")
@@ -35,7 +35,7 @@ def view(status: Status, now: datetime | None = None) -> Iterator[RenderableType
         yield _models(status, now)
 
 
-def _facts(status: Status, now: datetime) -> Table:
+def _facts(status: ProjectStatus, now: datetime) -> Table:
     counts = status.counts
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(no_wrap=True)
@@ -69,7 +69,7 @@ def _holdout(sight: Sight) -> str:
     return f"{gold}; {left}; {seen}; {wanted}"
 
 
-def _types(status: Status) -> Table:
+def _types(status: ProjectStatus) -> Table:
     """One row for each type: its F1 on the holdout, and its labels against the minimum."""
     scores = {score.entity_type: score for score in (status.model.scores if status.model else ()) if score.support}
     rows = [_type_row(label, scores.get(label.label)) for label in status.labels]
@@ -84,7 +84,7 @@ def _type_row(label: LabelStatus, score: TypeScore | None) -> tuple[object, ...]
     return (label.label, *figures, label.spans, flag, label.holdout_spans)
 
 
-def _models(status: Status, now: datetime) -> Table:
+def _models(status: ProjectStatus, now: datetime) -> Table:
     """The latest versions, newest first, and what became of each."""
     rows = [
         (one.version, _STATES.get(one.state, one.state), one.f1, _age(one.trained_at, now)) for one in status.latest
@@ -96,7 +96,7 @@ def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:
     return (name, score.f1, score.precision, score.recall, score.support, "", "", "")
 
 
-def _troubles(status: Status, now: datetime) -> Iterator[RenderableType]:
+def _troubles(status: ProjectStatus, now: datetime) -> Iterator[RenderableType]:
     counts = status.counts
     if counts.disagreements:
         yield styled(f"[yellow]![/] {counts.disagreements:,} texts on which annotators disagree.")

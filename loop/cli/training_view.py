@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from loop import console
-from loop.training.progress import Epoch, Step
+from loop.training.progress import Epoch, TrainingStep
 
 
 class TrainingView:
@@ -48,7 +48,7 @@ class TrainingView:
         """Above the bar."""
         self._say(escape(message))
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """The bar moves."""
         if self._task is not None:
             note = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}  {_clock(step.seconds_left)} left"

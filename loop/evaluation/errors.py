@@ -21,7 +21,7 @@ _CUT = " … "
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedText:
     """One document: its name, its text, gold and predicted spans. Spans of one side do not overlap."""
 
     name: str
@@ -118,7 +118,7 @@ class Example:
 class ErrorAnalysis:
     """All pairings, by document in the order given."""
 
-    documents: tuple[Judged, ...]
+    documents: tuple[JudgedText, ...]
     pairings: tuple[tuple[Pairing, ...], ...]
 
     def count(self) -> Counter[tuple[str, str | None, str | None]]:
@@ -126,7 +126,7 @@ class ErrorAnalysis:
         return Counter(pairing.confusion for row in self.pairings for pairing in row)
 
 
-def analyse(documents: Iterable[Judged]) -> ErrorAnalysis:
+def analyse(documents: Iterable[JudgedText]) -> ErrorAnalysis:
     """Pair the spans of every document."""
     known = tuple(documents)
     return ErrorAnalysis(known, tuple(pair(item.gold, item.predicted) for item in known))
@@ -256,7 +256,7 @@ def _in_turn(queues: Sequence[Sequence[list[tuple[int, Pairing]]]], most: int) -
     return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)][:most]
 
 
-def _example(document: Judged, pairing: Pairing, times: int, window: int) -> Example:
+def _example(document: JudgedText, pairing: Pairing, times: int, window: int) -> Example:
     return Example(
         pairing.kind, document.name, pairing.gold, pairing.predicted, _pieces(document.text, pairing, window), times
     )

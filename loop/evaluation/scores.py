@@ -36,7 +36,7 @@ class Tags(Protocol):
     def spans(self) -> tuple[Span, ...]: ...
 
 
-class Tagging(Protocol):
+class LabelledTagger(Protocol):
     """`ner.tagger.Tagger`, as far as it is needed here."""
 
     @property
@@ -99,7 +99,7 @@ class Scores:
         return {name: {key: getattr(row, key) for key in PRF.__slots__} for name, row in rows.items()}
 
 
-def evaluate_bundle(tagger: Tagging, documents: Sequence[Labelled]) -> Scores:
+def evaluate_bundle(tagger: LabelledTagger, documents: Sequence[Labelled]) -> Scores:
     """The scores of a tagger, as it serves, on labelled documents.
 
     Of overlapping gold spans the longest counts, as in training (`ner.spans.drop_overlaps`).

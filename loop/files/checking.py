@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from loop.files.records import Record, Vote
+from loop.files.records import Record, RecordedVote
 from ner.documents import check_text
 from ner.errors import ConfigError, InputError
 from ner.spans import Span, check_span
@@ -64,7 +64,7 @@ def check_record(record: Record, rule: LabelRule) -> Record:
             check_key(key, what)
     spans = None if record.spans is None else _checked_spans(record.spans, record.text, rule)
     votes = tuple(
-        Vote(replace(vote.span, label=label), vote.source)
+        RecordedVote(replace(vote.span, label=label), vote.source)
         for vote in record.votes
         if (label := _checked_label(vote.span, record.text, rule)) is not None
     )

@@ -21,14 +21,14 @@ from loop.files.records import Annotation, Problem, Record
 from loop.files.sniffing import AUTO, detect_format, open_input, read_records
 from ner.documents import content_hash
 from ner.errors import InputError
-from ner.label_studio import OVERLAPS, LabelConfig, SetAside, read_result, to_result
+from ner.label_studio import OVERLAPS, LabelConfig, NotLearned, read_result, to_result
 from ner.spans import Span, drop_overlaps
 from store.annotations import FILE, NewAnnotation, NewSetAside, append_annotations, save_set_aside
 from store.documents import AddedCounts, NewDocument, add_documents, names_by_text, revive_documents, texts_by_name
 from store.schema import Project
 from store.session import Store, Transaction
 from store.tasks import without_suffix
-from store.votes import Vote, replace_votes, votes
+from store.votes import StoredVote, replace_votes, votes
 
 
 def settle_names(session: Session, project_id: int, batch: Sequence[Record | Problem]) -> list[Record | Problem]:
@@ -171,7 +171,7 @@ class _Import:
     counts: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    votes: dict[str, list[Vote]] = field(default_factory=dict)
+    votes: dict[str, list[StoredVote]] = field(default_factory=dict)
 
     def checked(self, records: Iterable[Record | Problem]) -> Iterator[Record | Problem]:
         """The records that obey the rules, in the project's labels; the others as Problems."""
@@ -250,7 +250,7 @@ class _Import:
     def _gold(self, spans: tuple[Span, ...], text: str) -> NewAnnotation:
         """All spans as they came; of overlapping ones the longest is learned from, the others are set aside."""
         kept, dropped = drop_overlaps(spans)
-        aside = [SetAside(OVERLAPS, region) for region in to_result(dropped, text, self.config)]
+        aside = [NotLearned(OVERLAPS, region) for region in to_result(dropped, text, self.config)]
         result = to_result(spans, text, self.config)
         return NewAnnotation(FILE, GOLD, result, kept, ground_truth=True, set_aside=aside)
 
@@ -286,9 +286,11 @@ class _Import:
     def _gather_votes(self, stored: Iterable[tuple[int, Record]]) -> None:
         for document, record in stored:
             for vote in record.votes:
-                self.votes.setdefault(vote.source, []).append(Vote(document, vote.source, vote.span, VOTED_ELSEWHERE))
+                self.votes.setdefault(vote.source, []).append(
+                    StoredVote(document, vote.source, vote.span, VOTED_ELSEWHERE)
+                )
 
-    def _merged_votes(self, tx: Transaction) -> dict[str, list[Vote]]:
+    def _merged_votes(self, tx: Transaction) -> dict[str, list[StoredVote]]:
         """The sources' votes on other documents stay; those on this file's documents are replaced."""
         merged = {}
         for source, new in self.votes.items():

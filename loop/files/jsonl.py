@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from loop.files.records import Naming, Problem, Record, Vote, check_name, check_storable, numbered_lines
+from loop.files.records import Naming, Problem, Record, RecordedVote, check_name, check_storable, numbered_lines
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
 from ner.spans import Span
@@ -102,9 +102,11 @@ def _meta(value: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _votes(value: Any) -> tuple[Vote, ...]:
+def _votes(value: Any) -> tuple[RecordedVote, ...]:
     spans = read_spans(value, "weak")
-    return tuple(Vote(span, check_name(item.get("source"), "source")) for span, item in zip(spans, value, strict=True))
+    return tuple(
+        RecordedVote(span, check_name(item.get("source"), "source")) for span, item in zip(spans, value, strict=True)
+    )
 
 
 def _span(item: Any, key: str) -> Span:

@@ -13,7 +13,7 @@ from loop.files.checking import LabelRule, check_record
 from loop.files.importing import RejectedFileError
 from loop.files.jsonl import read_jsonl
 from loop.files.records import Problem, Record
-from ner.documents import Document, check_text
+from ner.documents import LabelledText, check_text
 from ner.errors import InputError
 from ner.spans import Span
 from ner.tagger import Tagger
@@ -49,14 +49,14 @@ def read_texts(stream: BinaryIO, name: str) -> list[tuple[str, str]]:
     return _all_or_none(read_jsonl(stream, None, texts_only=True), check, name)
 
 
-def read_labelled(stream: BinaryIO, name: str, rule: LabelRule) -> list[Document]:
+def read_labelled(stream: BinaryIO, name: str, rule: LabelRule) -> list[LabelledText]:
     """The labelled records of a stream, in the project's labels; RejectedFileError for bad or unlabelled ones."""
 
-    def check(record: Record) -> Document:
+    def check(record: Record) -> LabelledText:
         checked = check_record(record, rule)
         if checked.spans is None:
             raise InputError("a record to score by is labelled", value="no `spans`", next_step="Give it, [] for none.")
-        return Document(checked.external_id or record.where, checked.text, checked.spans, checked.group)
+        return LabelledText(checked.external_id or record.where, checked.text, checked.spans, checked.group)
 
     return _all_or_none(read_jsonl(stream, Path(name).stem), check, name)
 

@@ -17,7 +17,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
-class Vote:
+class RecordedVote:
     """A weak vote that came with a record: `source` says the span lies there."""
 
     span: Span
@@ -54,7 +54,7 @@ class Record:
     spans: tuple[Span, ...] | None = None
     group: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-    votes: tuple[Vote, ...] = ()
+    votes: tuple[RecordedVote, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     fallback_id: str | None = None
 

@@ -26,7 +26,7 @@ class JudgingError(RuleError):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ServedAnswers:
     """What a model says of each text, in order, and what it takes; speed is None where nothing was timed."""
 
     spans: tuple[tuple[Span, ...], ...]
@@ -37,7 +37,7 @@ class Judged:
 
 def judge_bundle(
     folder: Path, labels: Sequence[str] | None, texts: Sequence[str], *, threads: int = 1, timed: int = 0
-) -> Judged:
+) -> ServedAnswers:
     """Ask the model in `folder`; the first `timed` texts are timed. labels: that it has to have; None for its own.
 
     Raises BundleError for a folder that is refused or crashes the process, JudgingError where the process was ended or
@@ -49,7 +49,7 @@ def judge_bundle(
     if "refused" in answer:
         refused = answer["refused"]
         raise BundleError(refused["rule"], value=refused["value"], next_step=refused["next_step"])
-    return Judged(
+    return ServedAnswers(
         tuple(tuple(Span(*span) for span in spans) for spans in answer["spans"]),
         Speed(**answer["speed"]) if answer["speed"] else None,
         answer["memory_mb"],

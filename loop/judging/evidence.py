@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loop.evaluation.robustness import Perturbed, robustness
-from loop.judging.ask import Judged, JudgingError, judge_bundle
+from loop.judging.ask import JudgingError, ServedAnswers, judge_bundle
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import (
     WEAK_VOTE,
@@ -215,7 +215,7 @@ def _check_tokenizer(folder: Path, reference: Reference) -> None:
         )
 
 
-def _agreement(judged: Judged, reference: Reference, version: str) -> Agreement | None:
+def _agreement(judged: ServedAnswers, reference: Reference, version: str) -> Agreement | None:
     if reference.error:
         return None
     found = check_agreement([bare(s) for s in judged.spans], [bare(s) for s in reference.spans])
@@ -231,7 +231,7 @@ def _agreement(judged: Judged, reference: Reference, version: str) -> Agreement 
 
 def _documents(
     documents: Sequence[tuple[GoldDocument, Spans]],
-    judged: Judged,
+    judged: ServedAnswers,
     said: Sequence[Spans] | None,
     reference: Reference,
 ) -> tuple[HeldOutDocument, ...]:
@@ -250,7 +250,7 @@ def _documents(
     )
 
 
-def _efficiency(judged: Judged, reference: Reference) -> Efficiency:
+def _efficiency(judged: ServedAnswers, reference: Reference) -> Efficiency:
     # The file's own figure is that of the process that held nothing else.
     speeds = (*reference.speeds, *([judged.speed] if judged.speed else []))
     return Efficiency(

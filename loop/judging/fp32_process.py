@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from loop.judging.measured import Speed
-from loop.judging.reference import Reference, Request
+from loop.judging.reference import Reference, ReferenceRequest
 from loop.judging.speeds import Runtime, measure_speeds
 from loop.settings.training import TrainSettings
 from loop.training import lora
@@ -58,12 +58,12 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     asked = json.load(sys.stdin)
-    request = Request(**{**asked, "texts": tuple(asked["texts"]), "timed": tuple(asked["timed"])})
+    request = ReferenceRequest(**{**asked, "texts": tuple(asked["texts"]), "timed": tuple(asked["timed"])})
     with answer:
         json.dump(make_reference(request).as_json(), answer)
 
 
-def make_reference(request: Request) -> Reference:
+def make_reference(request: ReferenceRequest) -> Reference:
     """The reference, or one with an `error` where a rule is broken; other exceptions are not caught."""
     tokenizer_sha256 = None
     try:

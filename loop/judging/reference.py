@@ -30,7 +30,7 @@ _ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReferenceRequest:
     """What the process is asked for.
 
     bundle: the candidate's folder. encoder: the name or folder of its base. texts: to be tagged; timed: to be timed.
@@ -96,7 +96,7 @@ def measure_reference(
     try:
         with tempfile.TemporaryDirectory(prefix="reference-", ignore_cleanup_errors=True) as workspace:
             # Absolute: the process stands in the same folder, but a bundle may be named from anywhere.
-            request = Request(str(bundle.absolute()), encoder, tuple(texts), timed, workspace, threads, seed)
+            request = ReferenceRequest(str(bundle.absolute()), encoder, tuple(texts), timed, workspace, threads, seed)
             return _answer(_run(request, timeout), len(texts))
     except subprocess.TimeoutExpired:
         return Reference(error=f"The FP32 reference was not there after {timeout:g} seconds, and was given up.")
@@ -104,7 +104,7 @@ def measure_reference(
         return Reference(error=f"The FP32 reference could not be started: {error}.")
 
 
-def _run(request: Request, timeout: float) -> subprocess.CompletedProcess[bytes]:
+def _run(request: ReferenceRequest, timeout: float) -> subprocess.CompletedProcess[bytes]:
     """The process, ended: whatever is raised here, it is gone (`subprocess.run` would not wait after Ctrl-C)."""
     # -P: modules of the folder one stands in are not ours, as for the `loop` command.
     words = [sys.executable, "-P", "-m", MODULE]

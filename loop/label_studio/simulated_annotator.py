@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
-from ner.documents import Document, content_hash
+from ner.documents import LabelledText, content_hash
 from ner.errors import InputError
 from ner.label_studio import LabelConfig, task_text, to_result
 from ner.spans import Span, overlap
@@ -53,9 +53,9 @@ class Simulated:
 class GoldBook:
     """The true spans of texts, looked up by the exact text, else by the id that a task's data or meta carries."""
 
-    def __init__(self, documents: Iterable[Document]) -> None:
+    def __init__(self, documents: Iterable[LabelledText]) -> None:
         self._by_text: dict[str, tuple[Span, ...]] = {}
-        self._by_id: dict[str, Document] = {}
+        self._by_id: dict[str, LabelledText] = {}
         for document in documents:
             self._by_text[content_hash(document.text)] = document.spans
             self._by_id[document.id] = document

@@ -21,7 +21,7 @@ _PAYLOAD = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ComparedText:
     """One record: what a system, or a person, says of the text `id`. text and doc are None where the file has none."""
 
     where: str
@@ -64,9 +64,9 @@ def read_sides(candidate: Path, incumbent: Path, gold: Path) -> Sides:
     return Sides(flat[0], tuple(flat[1:]), tuple(_documents(everyone)), tuple(notes))
 
 
-def read_judged(path: Path) -> dict[str, Judged]:
+def read_judged(path: Path) -> dict[str, ComparedText]:
     """The records of a JSON Lines file by their id; RejectedFileError names the first that break a rule."""
-    records: dict[str, Judged] = {}
+    records: dict[str, ComparedText] = {}
     problems: list[Problem] = []
     with open_input(path) as stream:
         for number, line in numbered_lines(stream):
@@ -87,7 +87,7 @@ def read_judged(path: Path) -> dict[str, Judged]:
     return records
 
 
-def _judged(line: str | InputError, where: str) -> Judged:
+def _judged(line: str | InputError, where: str) -> ComparedText:
     if isinstance(line, InputError):
         raise line
     value = parse_json(line)
@@ -101,7 +101,7 @@ def _judged(line: str | InputError, where: str) -> Judged:
     spans = read_spans(value["spans"])
     for span in spans:
         check_span(span, MAX_TEXT_CHARS if text is None else len(text))
-    return Judged(
+    return ComparedText(
         where, check_name(value.get("id"), "id"), spans, text, None if doc is None else check_name(doc, "doc")
     )
 
@@ -124,7 +124,7 @@ def _unknown_ids(name: str, side: Iterable[str], truth: Iterable[str]) -> Iterat
         yield f"{name} has {len(unknown):,} records that are not in the gold, and are left out: {some(unknown)}"
 
 
-def _check_texts(name: str, records: Sequence[Judged], truth: Mapping[str, Judged]) -> None:
+def _check_texts(name: str, records: Sequence[ComparedText], truth: Mapping[str, ComparedText]) -> None:
     """Offsets mean the same only in the same text; where only the gold has it, they have to lie within it."""
     for record in records:
         text = truth[record.id].text
@@ -140,7 +140,7 @@ def _check_texts(name: str, records: Sequence[Judged], truth: Mapping[str, Judge
             _check_within(name, record, span, text)
 
 
-def _check_within(name: str, record: Judged, span: Span, text: str) -> None:
+def _check_within(name: str, record: ComparedText, span: Span, text: str) -> None:
     try:
         check_span(span, len(text))
     except InputError as error:
@@ -149,7 +149,7 @@ def _check_within(name: str, record: Judged, span: Span, text: str) -> None:
         ) from error
 
 
-def _documents(everyone: Sequence[Sequence[Judged]]) -> Iterator[tuple[str, str]]:
+def _documents(everyone: Sequence[Sequence[ComparedText]]) -> Iterator[tuple[str, str]]:
     for records in zip(*everyone, strict=True):
         named = sorted({record.doc for record in records if record.doc is not None})
         if len(named) > 1:
@@ -161,7 +161,7 @@ def _documents(everyone: Sequence[Sequence[Judged]]) -> Iterator[tuple[str, str]
         yield ("doc", named[0]) if named else ("id", records[0].id)
 
 
-def _without_overlaps(name: str, records: Sequence[Judged]) -> tuple[list[tuple[Span, ...]], list[str]]:
+def _without_overlaps(name: str, records: Sequence[ComparedText]) -> tuple[list[tuple[Span, ...]], list[str]]:
     kept, touched, dropped = [], [], 0
     for record in records:
         flat, overlapping = drop_overlaps(record.spans)

@@ -11,7 +11,7 @@ from loop.promotion.attempt import Look
 from loop.promotion.holdout import held_out_gold, look_at
 from loop.promotion.record import type_scores
 from loop.settings.promotion import PromotionSettings
-from ner.documents import Document, content_hash
+from ner.documents import LabelledText, content_hash
 from ner.errors import InputError
 from ner.tagger import Tagger
 from store.gold import GoldDocument, fingerprint, held_out
@@ -61,7 +61,7 @@ def evaluate_on_holdout(
     look = _spend(store, project, tagger.version, documents, promotion or PromotionSettings())
     known = set(tagger.labels.types)
     kept = [
-        Document(item.external_id, item.text, tuple(span for span in item.spans if span.label in known))
+        LabelledText(item.external_id, item.text, tuple(span for span in item.spans if span.label in known))
         for item in documents
     ]
     done = Evaluated(tagger.version, HOLDOUT, evaluate_bundle(tagger, kept), look)
@@ -75,7 +75,7 @@ def evaluate_on_documents(
     store: Store,
     project: Project,
     tagger: Tagger,
-    documents: Sequence[Document],
+    documents: Sequence[LabelledText],
     name: str,
     promotion: PromotionSettings | None = None,
 ) -> Evaluated:

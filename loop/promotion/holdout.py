@@ -13,7 +13,7 @@ from loop.promotion.attempt import Look, Rotation
 from loop.settings.promotion import PromotionSettings
 from ner.spans import Span, drop_overlaps
 from store.gold import GoldDocument, fingerprint, gold
-from store.holdout import EVALUATE, PROMOTE, Terms, count_looks, not_blind, rotate, spend_look, terms_of
+from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of
 from store.registry import DEFER, promotions
 from store.schema import HOLDOUT, POOL, HoldoutLook, Project
 from store.session import Store, Transaction
@@ -47,9 +47,9 @@ class Sight:
     estimated: bool = False
 
 
-def terms(settings: PromotionSettings) -> Terms:
+def terms(settings: PromotionSettings) -> HoldoutTerms:
     """The terms that a holdout gets at its first look."""
-    return Terms(settings.alpha, settings.looks, settings.spending)
+    return HoldoutTerms(settings.alpha, settings.looks, settings.spending)
 
 
 def held_out_gold(session: Session, project: Project) -> list[GoldDocument]:
@@ -201,7 +201,7 @@ def _last_error(session: Session, project: Project, epoch: int) -> tuple[float, 
     return alone[0]["standard_error_alone"] * math.sqrt(2 * _DIFFERING), alone[0]["documents"], True
 
 
-def _look(epoch: int, number: int, used: int, agreed: Terms, row: HoldoutLook | None = None) -> Look:
+def _look(epoch: int, number: int, used: int, agreed: HoldoutTerms, row: HoldoutLook | None = None) -> Look:
     alpha = row.alpha if row else alpha_of(agreed.schedule, agreed.alpha, agreed.looks, number)
     used = min(used, agreed.looks)
     spent = spent_after(agreed.schedule, agreed.alpha, agreed.looks, used)

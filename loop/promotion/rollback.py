@@ -145,7 +145,7 @@ def _places(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
 NOT_LINKED = "the project is not linked to Label Studio"
 
 
-class Placed(Protocol):
+class LinkedFolder(Protocol):
     """What is needed of the settings."""
 
     @property
@@ -181,7 +181,7 @@ class RolledBack:
 
 def rollback(
     store: Store,
-    settings: Placed,
+    settings: LinkedFolder,
     project: Project,
     *,
     who: str,
@@ -209,7 +209,7 @@ def rollback(
 
 
 def _move(
-    store: Store, settings: Placed, project: Project, *, who: str, reason: str, to: str | None
+    store: Store, settings: LinkedFolder, project: Project, *, who: str, reason: str, to: str | None
 ) -> tuple[Promotion, tuple[str, ...], Bundle]:
     with store.transaction() as tx:
         done = _standing(tx, project, to)

@@ -11,13 +11,13 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class GateStatus:
     """The status of a gate, as a cell: shown by a sign and a word, never by colour alone."""
 
     word: str
 
 
-Cell = str | Status
+Cell = str | GateStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Quotation:
     """An example of an error: what it is, where, and the pieces of its text."""
 
     what: str
@@ -75,7 +75,7 @@ class Cases:
     """Examples of one kind of error."""
 
     caption: str
-    cases: tuple[Case, ...]
+    cases: tuple[Quotation, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from loop.promotion.attempt import PASS
-from loop.report.blocks import Block, Command, Facts, Items, Section, Status, Table, Words, some
+from loop.report.blocks import Block, Command, Facts, GateStatus, Items, Section, Table, Words, some
 from loop.report.next_steps import recommended
 from loop.report.wording import NOTHING, chance, duration, moment, number_of, share, size, value, whole
 
@@ -26,7 +26,7 @@ def gates(report: dict[str, Any]) -> Section:
     if len(shown) > MOST_ROWS:  # then what did not pass stands first
         shown = sorted(shown, key=lambda gate: gate["status"] == PASS)
     shown, note = some(shown, MOST_ROWS, "gates")
-    rows = tuple((g["name"], g["target"], g["value"], Status(g["status"]), g["note"]) for g in shown)
+    rows = tuple((g["name"], g["target"], g["value"], GateStatus(g["status"]), g["note"]) for g in shown)
     columns = ("gate", "target", "value", "status", "note")
     blocks: list[Block] = [
         Table("Every gate with its target, its value and its status", columns, rows, frozenset({1, 2, 3, 4}), note=note)
@@ -35,7 +35,8 @@ def gates(report: dict[str, Any]) -> Section:
     ]
     if report["contract"]:
         checks = tuple(
-            (c["name"], c["expected"], c["found"], Status(PASS if c["holds"] else "fail")) for c in report["contract"]
+            (c["name"], c["expected"], c["found"], GateStatus(PASS if c["holds"] else "fail"))
+            for c in report["contract"]
         )
         caption = "What the file has to be before it is judged"
         blocks.append(Table(caption, ("check", "expected", "found", "status"), checks, frozenset({1, 2, 3})))
@@ -201,7 +202,9 @@ def _type_counts(found: dict[str, Any]) -> Table:
             whole(row["labels"]),
             whole(row["trained"]),
             whole(row["holdout"]),
-            Status("short of minimum" if row["short_of_minimum"] else "below recommended" if _below(row) else "enough"),
+            GateStatus(
+                "short of minimum" if row["short_of_minimum"] else "below recommended" if _below(row) else "enough"
+            ),
             whole(row["short_of_minimum"] or row["short_of_recommended"]) if _below(row) else "",
         )
         for row in shown

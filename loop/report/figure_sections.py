@@ -6,7 +6,7 @@ from typing import Any
 
 from loop.evaluation.errors import BOUNDARY, ERRORS, MISSED, SPURIOUS, TYPE
 from loop.judging.measured import WEAK_VOTE
-from loop.report.blocks import Block, Case, Cases, Facts, Picture, Section, Status, Table, Words, some
+from loop.report.blocks import Block, Cases, Facts, GateStatus, Picture, Quotation, Section, Table, Words, some
 from loop.report.decision_sections import MOST_ROWS
 from loop.report.history import decided
 from loop.report.next_steps import unseen_changes
@@ -167,12 +167,12 @@ def _scores(report: dict[str, Any], found: dict[str, Any]) -> Table:
     return Table(caption, columns, rows, words, strong, groups, note)
 
 
-def _score_row(row: dict[str, Any], compared: bool, judged: bool) -> tuple[str | Status, ...]:
-    cells: list[str | Status] = [row["name"], whole(row["support"])]
+def _score_row(row: dict[str, Any], compared: bool, judged: bool) -> tuple[str | GateStatus, ...]:
+    cells: list[str | GateStatus] = [row["name"], whole(row["support"])]
     if compared:
         cells += [points(row["delta"]), interval(row["low"], row["high"])]
     if judged:
-        cells.append(Status(row["status"]) if row["status"] else "")
+        cells.append(GateStatus(row["status"]) if row["status"] else "")
     cells += _fpr(row["candidate"])
     return (*cells, *_fpr(row["incumbent"])) if compared else tuple(cells)
 
@@ -263,7 +263,7 @@ def _examples(found: dict[str, Any]) -> tuple[Block, ...]:
 _COUNTED = {BOUNDARY: "boundary", TYPE: "mistyped", MISSED: "missed", SPURIOUS: "spurious"}
 
 
-def _case(one: dict[str, Any]) -> Case:
+def _case(one: dict[str, Any]) -> Quotation:
     gold, said = (side and side["label"] for side in (one["gold"], one["predicted"]))
     what = {
         BOUNDARY: f"{gold}",
@@ -272,7 +272,7 @@ def _case(one: dict[str, Any]) -> Case:
         SPURIOUS: f"{said}",
     }[one["kind"]]
     times = f", {one['times']} times" if one["times"] > 1 else ""
-    return Case(f"{what}{times}", shortened(one["document"], _SHOWN_NAME), one["pieces"])
+    return Quotation(f"{what}{times}", shortened(one["document"], _SHOWN_NAME), one["pieces"])
 
 
 def _speeds(found: dict[str, Any]) -> Table:

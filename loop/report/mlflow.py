@@ -30,7 +30,7 @@ _BATCH = 1_000  # metrics that a server takes at once
 _SQLITE = "sqlite:///"
 
 
-class Tracked(Protocol):
+class MlflowServer(Protocol):
     """What is needed of the settings; an empty experiment is the project's name."""
 
     @property
@@ -50,7 +50,7 @@ def require_mlflow() -> None:
         )
 
 
-def log_attempt(settings: Tracked, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> str | None:
+def log_attempt(settings: MlflowServer, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> str | None:
     """Log parameters, metrics, tags, the report's files and the bundle. None when done, else a sentence saying why not.
 
     A SQLite tracking URI keeps the artefacts of a new experiment beside the database, in `mlartifacts`.
@@ -102,7 +102,7 @@ def tags(attempt: Attempt) -> dict[str, str]:
     return {name: value[:_LONGEST] for name, value in found.items() if value}
 
 
-def _log(settings: Tracked, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> None:
+def _log(settings: MlflowServer, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> None:
     os.environ.update(SILENT)
     for name, value in HASTY.items():
         os.environ.setdefault(name, value)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from loop.report.blocks import Block, Cases, Command, Facts, Items, Picture, Status, Table, Words
+from loop.report.blocks import Block, Cases, Command, Facts, GateStatus, Items, Picture, Table, Words
 from loop.report.page import page_of
 from loop.report.plots import Plot, confusion, differences, f1_over_promotions, robustness
 from loop.report.wording import visible
@@ -69,7 +69,7 @@ def _environment() -> Environment:
     )
     made.filters["sign"] = lambda status: _SIGNS.get(status.word, ("none", "·"))
     made.filters["svg"] = Markup
-    made.tests["status"] = lambda cell: isinstance(cell, Status)
+    made.tests["status"] = lambda cell: isinstance(cell, GateStatus)
     made.filters["kind"] = lambda block: _KINDS[type(block)]
     return made
 

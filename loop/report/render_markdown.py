@@ -6,7 +6,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from loop.report.blocks import Block, Case, Cases, Cell, Command, Facts, Items, Page, Picture, Status, Table, Words
+from loop.report.blocks import (
+    Block,
+    Cases,
+    Cell,
+    Command,
+    Facts,
+    GateStatus,
+    Items,
+    Page,
+    Picture,
+    Quotation,
+    Table,
+    Words,
+)
 from loop.report.page import page_of
 from loop.report.wording import shortened, visible
 
@@ -102,10 +115,10 @@ def _padded(row: Sequence[str], widths: Sequence[int], left: Iterable[int]) -> l
 
 
 def _cell(content: Cell) -> str:
-    return escaped(content.word if isinstance(content, Status) else content)
+    return escaped(content.word if isinstance(content, GateStatus) else content)
 
 
-def _case(case: Case) -> str:
+def _case(case: Quotation) -> str:
     return f"- **{escaped(case.what)}** ({escaped(case.document)}): {_marked(case.pieces)}"
 
 

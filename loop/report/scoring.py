@@ -8,7 +8,7 @@ from typing import Any
 
 from loop.evaluation.errors import (
     ErrorAnalysis,
-    Judged,
+    JudgedText,
     analyse,
     confusion_matrix,
     confusions,
@@ -70,7 +70,7 @@ def scores_of(attempt: Attempt, side: Side) -> Scores | None:
 def errors(attempt: Attempt, *, quoting: bool = True) -> dict[str, Any]:
     """The candidate's errors: per type, the confusion matrix, the costliest confusions, and examples if `quoting`."""
     analysis = analyse(
-        Judged(document.name, document.text, _plain(document.gold), _plain(document.candidate))
+        JudgedText(document.name, document.text, _plain(document.gold), _plain(document.candidate))
         for document in attempt.documents
     )
     found = confusions(analysis)

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 WHO = "loop run"
 # How the store writes down a training that would fail again on the same gold.
 _IN_THE_GOLD = tuple(f"{kind.__name__}: " for kind in (TrainingError, ParityError))
-Counts = Mapping[str, Any]
+StepCounts = Mapping[str, Any]
 
 
 class Skip(Exception):  # noqa: N818 (it is no error)
@@ -70,7 +70,7 @@ class Cycle:
             return [] if linked is None else [hint.id for hint in pending_hints(session, linked)]
 
 
-def pull_step(cycle: Cycle) -> Counts:
+def pull_step(cycle: Cycle) -> StepCounts:
     """Bring what changed; hints that came before it began are done with."""
     hints = cycle.hints()
     cycle.hints_seen = max(hints, default=cycle.hints_seen)
@@ -82,7 +82,7 @@ def pull_step(cycle: Cycle) -> Counts:
     return asdict(counts) | {"changed": counts.changed}
 
 
-def label_step(cycle: Cycle) -> Counts:
+def label_step(cycle: Cycle) -> StepCounts:
     """Let the labelling functions vote, when a first model is to be trained from them."""
     functions = cycle.settings.weak_functions
     if functions is None:
@@ -95,7 +95,7 @@ def label_step(cycle: Cycle) -> Counts:
     return {"documents": done.documents, "voted": done.voted, "failures": sum(done.failures.values())}
 
 
-def retrain_step(cycle: Cycle) -> Counts:
+def retrain_step(cycle: Cycle) -> StepCounts:
     """Train when enough gold is new since the last training or the labels changed, or once from weak votes alone."""
     last = _last_attempt(cycle)
     fresh = _fresh_gold(cycle, last)
@@ -110,7 +110,7 @@ def retrain_step(cycle: Cycle) -> Counts:
     return {name: getattr(done, name) for name in names}
 
 
-def promote_step(cycle: Cycle) -> Counts:
+def promote_step(cycle: Cycle) -> StepCounts:
     """Judge a candidate against the model in service on the holdout, and let it serve if it passes every gate."""
     project = cycle.project()
     with cycle.store.read() as session:
@@ -132,7 +132,7 @@ def promote_step(cycle: Cycle) -> Counts:
     }
 
 
-def publish_step(cycle: Cycle) -> Counts:
+def publish_step(cycle: Cycle) -> StepCounts:
     """Send predictions when another model is in service, or when tasks are open that have none of it."""
     project = cycle.project()
     version = project.promoted_version
@@ -148,7 +148,7 @@ def publish_step(cycle: Cycle) -> Counts:
     return asdict(publish(cycle.store, cycle.client, project, cycle.tagger))
 
 
-STEPS: tuple[tuple[str, Callable[[Cycle], Counts]], ...] = (
+STEPS: tuple[tuple[str, Callable[[Cycle], StepCounts]], ...] = (
     ("pull", pull_step),
     ("label", label_step),
     ("retrain", retrain_step),

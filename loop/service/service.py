@@ -30,7 +30,7 @@ _LONGEST_PAUSE = 900.0
 _LONGEST_PAUSE_FOR_SERVER = 60.0
 _HINT_POLL = 1.0
 
-Step = tuple[str, Callable[[Cycle], Mapping[str, Any]]]
+CycleStep = tuple[str, Callable[[Cycle], Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Service:
     def __init__(
         self,
         cycle: Cycle,
-        steps: Sequence[Step] = STEPS,
+        steps: Sequence[CycleStep] = STEPS,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,

@@ -88,7 +88,7 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class ProjectStatus:
     """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first.
 
     `removed_labels` counts gold spans of types that are no longer in the label config: they are not learned from.
@@ -110,7 +110,9 @@ class Status:
     holdout: Sight
 
 
-def project_status(store: Store, project_id: int, minimum: int, promotion: PromotionSettings | None = None) -> Status:
+def project_status(
+    store: Store, project_id: int, minimum: int, promotion: PromotionSettings | None = None
+) -> ProjectStatus:
     """The status of a project, from one snapshot; `minimum` labels of a type are enough."""
     with store.read() as session:
         project = project_by_id(session, project_id)
@@ -119,7 +121,7 @@ def project_status(store: Store, project_id: int, minimum: int, promotion: Promo
         pull = last_run(session, project_id, "pull")
         trained = models(session, project_id)
         where = f"{project.ls_url}/projects/{project.ls_project_id}" if project.ls_project_id is not None else None
-        return Status(
+        return ProjectStatus(
             project=project.name,
             label_studio=where,
             model=_model(session, promoted(session, project_id), decisions),
@@ -196,7 +198,7 @@ def _run(run: Run) -> RunStatus:
     return RunStatus(run.kind, run.state, run.started_at, run.finished_at, run.error)
 
 
-def as_json(status: Status) -> dict[str, Any]:
+def as_json(status: ProjectStatus) -> dict[str, Any]:
     """The status as plain values; F1 per entity type stands under `model.f1`."""
     from loop.console import plain
 

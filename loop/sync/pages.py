@@ -32,7 +32,7 @@ _SERVER_FAILED = 500
 
 
 @dataclass(frozen=True)
-class Page:
+class OrderedPage:
     """Tasks as listed, the ids of those that the server cannot serve, and the moment before which all were read."""
 
     tasks: tuple[Json, ...]
@@ -55,7 +55,7 @@ class TaskReader:
     page_size: int = 100
     sleep: Callable[[float], None] = time.sleep
 
-    def since(self, moment: datetime, *, strictly: bool = False) -> Iterator[Page]:
+    def since(self, moment: datetime, *, strictly: bool = False) -> Iterator[OrderedPage]:
         """All tasks updated at `moment` or later (`strictly`: later), oldest first.
 
         A task may come twice: when it is updated meanwhile, or shares its moment with others. Raises LabelStudioError.
@@ -72,7 +72,7 @@ class TaskReader:
                 yield from self._at(moment)
             moment = page.read_until
 
-    def read(self, query: TaskQuery) -> Page | None:
+    def read(self, query: TaskQuery) -> OrderedPage | None:
         """The first page of a query, None when it is empty.
 
         A page that fails as a whole is read in pieces, around the tasks that break it: one lone surrogate in a task
@@ -92,7 +92,7 @@ class TaskReader:
         if not stamps:
             return None
         last = stamps[-1]
-        return Page(tasks, tuple(unservable), parse_time(last["updated_at"]), int(last["id"]))
+        return OrderedPage(tasks, tuple(unservable), parse_time(last["updated_at"]), int(last["id"]))
 
     def again(self, ids: Sequence[int]) -> tuple[list[Json], list[int]]:
         """(tasks, ids that cannot be served) of those that the server could not serve before, each tried once more."""
@@ -102,7 +102,7 @@ class TaskReader:
             found, unservable = found + more, unservable + also
         return found, unservable
 
-    def _at(self, moment: datetime) -> Iterator[Page]:
+    def _at(self, moment: datetime) -> Iterator[OrderedPage]:
         """All tasks updated at exactly `moment`, by id."""
         after = 0
         while True:
@@ -137,7 +137,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Start:
+class PullStart:
     """Read what was updated at `since` or later (`strictly`: later)."""
 
     since: datetime
@@ -170,13 +170,13 @@ class Watermark:
         }
 
 
-def start_from(watermark: Watermark | None) -> Start:
+def start_from(watermark: Watermark | None) -> PullStart:
     """Where to begin."""
     if watermark is None:
-        return Start(_BEGINNING)
+        return PullStart(_BEGINNING)
     if watermark.settled:
-        return Start(watermark.moment, strictly=True)
-    return Start(watermark.moment - OVERLAP)
+        return PullStart(watermark.moment, strictly=True)
+    return PullStart(watermark.moment - OVERLAP)
 
 
 def advanced(before: Watermark | None, moment: datetime, *, began_at: datetime, ended_at: datetime) -> Watermark:
@@ -191,35 +191,37 @@ _LAST_ID = 2**53
 
 
 @dataclass(frozen=True)
-class Difference:
+class TaskIdDifference:
     """Ids that we know and the server does not (`gone`), and the other way round (`unseen`)."""
 
     gone: frozenset[int] = frozenset()
     unseen: frozenset[int] = frozenset()
 
-    def __or__(self, other: Difference) -> Difference:
-        return Difference(self.gone | other.gone, self.unseen | other.unseen)
+    def __or__(self, other: TaskIdDifference) -> TaskIdDifference:
+        return TaskIdDifference(self.gone | other.gone, self.unseen | other.unseen)
 
 
-def compare_ids(client: LabelStudioClient, project_id: int, known: Iterable[int], *, total: int) -> Difference:
+def compare_ids(client: LabelStudioClient, project_id: int, known: Iterable[int], *, total: int) -> TaskIdDifference:
     """How the server's tasks, `total` in all, differ from `known` ids; nothing is listed when the numbers agree."""
     ids = sorted(set(known))
-    return Difference() if total == len(ids) else compare_all_ids(client, project_id, ids)
+    return TaskIdDifference() if total == len(ids) else compare_all_ids(client, project_id, ids)
 
 
-def compare_all_ids(client: LabelStudioClient, project_id: int, known: Iterable[int]) -> Difference:
+def compare_all_ids(client: LabelStudioClient, project_id: int, known: Iterable[int]) -> TaskIdDifference:
     """As `compare_ids`, whatever the numbers say, in every range whose own number differs."""
     return _compare(client, project_id, sorted(set(known)), 0, _LAST_ID)
 
 
-def _compare(client: LabelStudioClient, project_id: int, known: Sequence[int], first: int, last: int) -> Difference:
+def _compare(
+    client: LabelStudioClient, project_id: int, known: Sequence[int], first: int, last: int
+) -> TaskIdDifference:
     """Within ids `first..last`: halved where the counts differ, until a part is short enough to be listed."""
     if len(known) <= _LISTED_AT_ONCE:
         there, here = frozenset(client.task_ids(project_id, first, last)), frozenset(known)
-        return Difference(gone=here - there, unseen=there - here)
+        return TaskIdDifference(gone=here - there, unseen=there - here)
     middle = len(known) // 2
     border = known[middle]
-    found = Difference()
+    found = TaskIdDifference()
     for part, low, high in ((known[:middle], first, border - 1), (known[middle:], border, last)):
         if client.count_tasks(project_id, low, high) != len(part):
             found |= _compare(client, project_id, part, low, high)

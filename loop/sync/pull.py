@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from loop.label_studio.client import Json, LabelStudioClient, TaskQuery
-from loop.sync.pages import Difference, TaskReader, Watermark, advanced, compare_all_ids, compare_ids, start_from
+from loop.sync.pages import TaskIdDifference, TaskReader, Watermark, advanced, compare_all_ids, compare_ids, start_from
 from loop.sync.tasks import (
     MALFORMED_ANNOTATION,
     ReadTask,
@@ -270,7 +270,7 @@ class _Pull:
                     self._store_page(tx, page.tasks, page.unservable)
                     tx.commit()
 
-    def _difference(self, all_ids: bool) -> Difference:
+    def _difference(self, all_ids: bool) -> TaskIdDifference:
         """Tasks that are no documents, but were set aside, are known too; gone, they come as such."""
         with self.store.read() as session:
             known = live_task_ids(session, self.project_id)
@@ -282,7 +282,7 @@ class _Pull:
         else:
             total = self.client.task_number(self.ls_project_id)
             found = compare_ids(self.client, self.ls_project_id, known | there, total=total)
-        return found | Difference(gone=frozenset(nameless - there))
+        return found | TaskIdDifference(gone=frozenset(nameless - there))
 
 
 def linked_project_id(project: Project, client: LabelStudioClient) -> int:

@@ -18,7 +18,7 @@ from loop.files.label_studio_json import as_id, as_moment, as_seconds
 from loop.label_studio.client import LabelStudioError
 from ner.documents import check_text
 from ner.errors import InputError
-from ner.label_config import LabelConfig, SetAside
+from ner.label_config import LabelConfig, NotLearned
 from ner.label_studio import TEXT_REFUSED, read_result, task_text
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside
 from store.documents import NewDocument, read_key
@@ -35,7 +35,7 @@ class ReadTask:
     task_id: int
     document: NewDocument
     annotations: tuple[NewAnnotation, ...]
-    malformed: tuple[SetAside, ...]
+    malformed: tuple[NotLearned, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def read_task(task: Mapping[str, Any], config: LabelConfig) -> ReadTask | Refuse
         task_id,
         _document(task, text, config),
         tuple(_annotation(entry, text, config) for entry in good),
-        tuple(SetAside(MALFORMED_ANNOTATION, entry) for entry in bad),
+        tuple(NotLearned(MALFORMED_ANNOTATION, entry) for entry in bad),
     )
 
 
@@ -86,7 +86,7 @@ def task_ids(references: Iterable[str]) -> set[int]:
 
 def as_stale(annotation: NewAnnotation) -> NewAnnotation:
     """An annotation made on an earlier text of its task: kept, but its offsets count in another text."""
-    aside = SetAside(TEXT_CHANGED, {"result": [dict(region) for region in annotation.result]})
+    aside = NotLearned(TEXT_CHANGED, {"result": [dict(region) for region in annotation.result]})
     return replace(annotation, spans=None, set_aside=(aside,))
 
 

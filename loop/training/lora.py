@@ -105,7 +105,7 @@ ENCODER_SHA256 = "encoder_sha256"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class WarmStart:
     """Where a training starts: at `adapter` of the model `parent`, or, both None, at the base; `notice` says why."""
 
     parent: str | None = None
@@ -115,19 +115,19 @@ class Start:
 
 def find_start(
     promoted: Model | None, model_dir: Path, base: BaseModel, labels: LabelSet, settings: TrainSettings
-) -> Start:
+) -> WarmStart:
     """The promoted model's adapter, its hashes verified, if encoder, labels and the adapter's shape are the same."""
     if promoted is None:
-        return Start()
+        return WarmStart()
     folder = model_dir / promoted.path
     try:
         manifest = load_bundle(folder).manifest
     except BundleError as error:
-        return Start(notice=f"training starts from the base: {promoted.version} cannot be loaded ({error})")
+        return WarmStart(notice=f"training starts from the base: {promoted.version} cannot be loaded ({error})")
     obstacle = _obstacle(manifest, base, labels, settings)
     if obstacle:
-        return Start(notice=f"training starts from the base, not from {promoted.version}: {obstacle}")
-    return Start(promoted.version, folder / ADAPTER)
+        return WarmStart(notice=f"training starts from the base, not from {promoted.version}: {obstacle}")
+    return WarmStart(promoted.version, folder / ADAPTER)
 
 
 def _obstacle(manifest: Manifest, base: BaseModel, labels: LabelSet, settings: TrainSettings) -> str | None:

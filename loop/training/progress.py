@@ -42,7 +42,7 @@ BEAT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrainingStep:
     """One optimiser step done: `step` of `steps` (from 1), its loss, and the estimated seconds to the end."""
 
     epoch: int
@@ -74,7 +74,7 @@ class Progress(Protocol):
     def notice(self, message: str) -> None:
         """Something that people should know."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """After every optimiser step."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -90,7 +90,7 @@ class Silence:
     def notice(self, message: str) -> None:
         """Ignored."""
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """Ignored."""
 
     def epoch(self, epoch: Epoch) -> None:
@@ -119,7 +119,7 @@ class Teller:
         self.notices.append(message)
         self._progress.notice(message)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """Passed on."""
         if self._clock() - self._beaten >= BEAT_SECONDS:
             self._beat()

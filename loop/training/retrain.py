@@ -27,7 +27,7 @@ from loop.training.dev_split import Judge, onnx_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.export import Parity, export_bundle
 from loop.training.lock import project_lock
-from loop.training.lora import ENCODER_SHA256, Start, find_start
+from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
 from loop.training.progress import Progress, Silence, Teller, TrainingError
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.trainer import Outcome, check_finds, make_plan, reproducible, train
@@ -56,7 +56,7 @@ class Prepared:
     dataset: Dataset
     labels: LabelSet
     base: BaseModel
-    start: Start
+    start: WarmStart
     texts: tuple[EncodedText, ...]
     windows: tuple[FramedWindow, ...]
     judge: Judge

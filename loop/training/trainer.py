@@ -18,7 +18,7 @@ from loop.settings.training import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
 from loop.training.dev_split import Judge, Judgement, torch_reader
 from loop.training.lora import trainable
-from loop.training.progress import Epoch, Progress, Step, TrainingError
+from loop.training.progress import Epoch, Progress, TrainingError, TrainingStep
 
 _CLIP = 1.0
 _SMALLEST_BATCH = 4
@@ -177,7 +177,7 @@ class _Trainer:
                 losses.append(loss)
                 steps = self._plan.steps
                 left = self.seconds / self.done * (steps - self.done)
-                progress.step(Step(epoch, self._plan.epochs, self.done, steps, loss, left))
+                progress.step(TrainingStep(epoch, self._plan.epochs, self.done, steps, loss, left))
         return float(np.mean(losses))
 
     @contextmanager

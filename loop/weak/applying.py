@@ -13,10 +13,9 @@ from store.documents import stored_documents
 from store.gold import LEARNED_FROM, GoldDocument, held_out
 from store.schema import Project
 from store.session import Store
-from store.votes import Vote, replace_votes, votes
+from store.votes import StoredVote, replace_votes, votes
 from weak_labeling.apply import apply_functions
-from weak_labeling.functions import Vote as WeakVote
-from weak_labeling.functions import load_functions
+from weak_labeling.functions import Vote, load_functions
 from weak_labeling.majority import majority_vote
 
 
@@ -40,10 +39,10 @@ def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
     with store.read() as session:
         held = held_out(session, project.id)
         documents = [item for item in stored_documents(session, project.id, LEARNED_FROM) if item not in held]
-        cast: dict[int, list[WeakVote]] = {}
+        cast: dict[int, list[Vote]] = {}
         for vote in votes(session, project.id):
             if vote.span.label in project.labels:
-                cast.setdefault(vote.document_id, []).append(WeakVote(vote.span, vote.source))
+                cast.setdefault(vote.document_id, []).append(Vote(vote.span, vote.source))
     return [
         WeakDocument(item.document_id, item.text, item.group_key, majority_vote(cast[item.document_id], item.text))
         for item in documents
@@ -58,11 +57,11 @@ def vote_on(
 
     The functions of the file vote anew, without their votes being kept, and so do imported votes that the store has.
     """
-    cast: dict[int, list[WeakVote]] = {item.document_id: [] for item in documents}
+    cast: dict[int, list[Vote]] = {item.document_id: [] for item in documents}
     with store.read() as session:
         for vote in votes(session, project.id):
             if vote.document_id in cast and vote.span.label in project.labels:
-                cast[vote.document_id].append(WeakVote(vote.span, vote.source))
+                cast[vote.document_id].append(Vote(vote.span, vote.source))
     if functions_file is not None:
         texts = [(item.document_id, item.text) for item in documents]
         applied = apply_functions(load_functions(functions_file), texts, project.labels)
@@ -83,10 +82,10 @@ def label_weakly(store: Store, project: Project, functions_file: Path, imported:
     texts = [(document.document_id, document.text) for document in documents]
     applied = apply_functions(functions, texts, project.labels)
     digests = {function.name: function.digest for function in functions}
-    cast: dict[str, list[Vote]] = {name: [] for name in digests}
+    cast: dict[str, list[StoredVote]] = {name: [] for name in digests}
     for document, given in applied.votes.items():
         for vote in given:
-            cast[vote.source].append(Vote(document, vote.source, vote.span, digests[vote.source]))
+            cast[vote.source].append(StoredVote(document, vote.source, vote.span, digests[vote.source]))
     with store.transaction() as tx:
         known = {vote.source for vote in votes(tx.session, project.id) if vote.function_digest != imported}
         replace_votes(tx, project.id, {**dict.fromkeys(known, ()), **cast})

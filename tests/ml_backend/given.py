@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 from store.documents import NewDocument
 from store.projects import create_project, link
 from store.registry import finish_model, promote, rollback, start_model
@@ -40,9 +40,9 @@ class Home:
     ls_project_id: int = 7
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ServerSettings:
         """Settings of a backend on this store that polls often."""
-        return Settings(self.store_url, self.model_dir, poll_seconds=0.05)
+        return ServerSettings(self.store_url, self.model_dir, poll_seconds=0.05)
 
     @property
     def store_url(self) -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from ml_backend.libraries import prepare
 from ml_backend.serve import listen, options
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 from ml_backend.wsgi import application
 from ner.errors import ConfigError
 from tests.ml_backend.given import Home, RunningBackend, request_body, running, until
@@ -170,7 +170,7 @@ class Booting:
 
 
 def test_a_worker_says_that_it_is_alive_before_each_model_and_loads_none_once_told_to_end() -> None:
-    initialise = options(Settings("sqlite://", Path()), 3)["post_worker_init"]
+    initialise = options(ServerSettings("sqlite://", Path()), 3)["post_worker_init"]
     interval = sys.getswitchinterval()
     try:
         loading, ending = Booting(), Booting(alive=False)
@@ -203,11 +203,11 @@ def test_a_wrong_setting_is_an_error_that_names_it(served: Home) -> None:
 
 def test_an_address_of_another_machine_is_refused(served: Home) -> None:
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
-        listen(Settings(served.store_url, served.model_dir, host="192.0.2.1"))
+        listen(ServerSettings(served.store_url, served.model_dir, host="192.0.2.1"))
 
 
 def test_a_connection_made_before_the_workers_are_ready_is_not_slowed_down(served: Home) -> None:
-    listener = listen(Settings(served.store_url, served.model_dir, port=0))
+    listener = listen(ServerSettings(served.store_url, served.model_dir, port=0))
     with listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.settings import Settings
+from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError
 
 STORE = {"LOOP_STORE_URL": "sqlite:////tmp/loop.db"}
 
 
 def test_everything_but_the_store_has_a_default() -> None:
-    settings = Settings.from_environ(STORE)
+    settings = ServerSettings.from_environ(STORE)
     assert (settings.port, settings.workers, settings.threads) == (9090, 1, 4)
     assert settings.model_dir == Path("models")
     assert settings.max_tasks == 10_000
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    assert Settings.from_environ({**STORE, "PORT": "", "LOG_LEVEL": "", "WORKERS": " "}).port == 9090
+    assert ServerSettings.from_environ({**STORE, "PORT": "", "LOG_LEVEL": "", "WORKERS": " "}).port == 9090
 
 
 def test_each_variable_is_read() -> None:
@@ -41,7 +41,7 @@ def test_each_variable_is_read() -> None:
         "ANSWER_SECONDS": "7.5",
         "POLL_SECONDS": "0.5",
     }
-    assert Settings.from_environ(environ) == Settings(
+    assert ServerSettings.from_environ(environ) == ServerSettings(
         store_url=STORE["LOOP_STORE_URL"],
         model_dir=Path("/models"),
         user="user",
@@ -74,20 +74,20 @@ def test_each_variable_is_read() -> None:
 )
 def test_a_wrong_value_is_refused_with_its_variable_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name) as refused:
-        Settings.from_environ({**STORE, name: value})
+        ServerSettings.from_environ({**STORE, name: value})
     assert value in str(refused.value)
 
 
 def test_a_store_must_be_named() -> None:
     with pytest.raises(ConfigError, match="LOOP_STORE_URL"):
-        Settings.from_environ({})
+        ServerSettings.from_environ({})
 
 
 @pytest.mark.parametrize("given", ["BASIC_AUTH_USER", "BASIC_AUTH_PASS"])
 def test_half_of_basic_auth_is_refused_rather_than_left_open(given: str) -> None:
     with pytest.raises(ConfigError, match="basic auth"):
-        Settings.from_environ({**STORE, given: "x"})
+        ServerSettings.from_environ({**STORE, given: "x"})
 
 
 def test_no_repr_shows_the_password() -> None:
-    assert "hunter2" not in repr(Settings("sqlite:///x", Path(), user="u", password="hunter2"))
+    assert "hunter2" not in repr(ServerSettings("sqlite:///x", Path(), user="u", password="hunter2"))

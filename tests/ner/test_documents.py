@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from ner.documents import MAX_TEXT_CHARS, Document, check_text, content_hash
+from ner.documents import MAX_TEXT_CHARS, LabelledText, check_text, content_hash
 from ner.errors import InputError
 
 
@@ -40,5 +40,5 @@ def test_any_string_has_a_hash() -> None:
 
 
 def test_a_document_is_drawn_by_its_group_else_by_its_content() -> None:
-    assert Document("1", "text", group="thread-7").group_key == "thread-7"
-    assert Document("1", "text").group_key == content_hash("text") == Document("2", "text", group="").group_key
+    assert LabelledText("1", "text", group="thread-7").group_key == "thread-7"
+    assert LabelledText("1", "text").group_key == content_hash("text") == LabelledText("2", "text", group="").group_key

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ner.errors import InputError
-from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, SetAside
+from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
 
 PLAIN = """
 <View>
@@ -51,9 +51,9 @@ def test_of_several_labels_controls_the_first_over_a_text_is_learned_and_the_oth
     config = LabelConfig.parse(xml)
     assert (config.from_name, config.labels) == ("first", ("A",))
     assert config.set_aside == (
-        SetAside(OTHER_CONTROL, {"tag": "Labels", "name": "sound", "toName": "audio"}),
-        SetAside(OTHER_CONTROL, {"tag": "Labels", "name": "second", "toName": "t"}),
-        SetAside(OTHER_CONTROL, {"tag": "Choices", "name": "mood", "toName": "t"}),
+        NotLearned(OTHER_CONTROL, {"tag": "Labels", "name": "sound", "toName": "audio"}),
+        NotLearned(OTHER_CONTROL, {"tag": "Labels", "name": "second", "toName": "t"}),
+        NotLearned(OTHER_CONTROL, {"tag": "Choices", "name": "mood", "toName": "t"}),
     )
 
 

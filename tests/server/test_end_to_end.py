@@ -24,7 +24,7 @@ from loop.settings.settings import Settings
 from loop.settings.template import config_of_labels, scaffold
 from loop.sync.connect import link_project
 from loop.sync.pull import pull
-from ner.documents import Document
+from ner.documents import LabelledText
 from store.documents import open_documents, stored_documents
 from store.predictions import predictions, ranks
 from store.projects import project_by_name
@@ -56,8 +56,8 @@ office = labeling_function(name="office")(regex(r"\bOutlook\b", "SOFTWARE"))
 
 
 @pytest.fixture(scope="module")
-def gold() -> list[Document]:
-    return [Document(f"d{n}", text, spans) for n, (text, spans) in enumerate(tiny.corpus(TASKS))]
+def gold() -> list[LabelledText]:
+    return [LabelledText(f"d{n}", text, spans) for n, (text, spans) in enumerate(tiny.corpus(TASKS))]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def store(settings: Settings) -> Iterator[Store]:
 
 
 @pytest.fixture
-def cycle(store: Store, settings: Settings, client: LabelStudioClient, gold: list[Document]) -> Cycle:
+def cycle(store: Store, settings: Settings, client: LabelStudioClient, gold: list[LabelledText]) -> Cycle:
     with store.read() as session:
         project_id = project_by_name(session, NAME).id
     linked = link_project(store, client, project_id)
@@ -111,7 +111,7 @@ def annotation_states(cycle: Cycle) -> list[tuple[str, int, bool]]:
 
 @pytest.mark.training
 @pytest.mark.timeout(1800)  # 170 annotations at 1 to 10 a second
-def test_the_loop_closes(cycle: Cycle, gold: list[Document], label_studio: RealLabelStudio) -> None:
+def test_the_loop_closes(cycle: Cycle, gold: list[LabelledText], label_studio: RealLabelStudio) -> None:
     first = _cold_start(cycle)
     ids = _annotate(cycle, gold, SUBMITTED)
     second = _learns(cycle, first, ids)
@@ -132,7 +132,7 @@ def _cold_start(cycle: Cycle) -> str:
     return version
 
 
-def _annotate(cycle: Cycle, gold: list[Document], count: int) -> list[str]:
+def _annotate(cycle: Cycle, gold: list[LabelledText], count: int) -> list[str]:
     """The simulated annotator takes what the queue offers; the ids of its annotations."""
     submitted: list[str] = []
 
@@ -202,7 +202,7 @@ def _is_seen_by_the_sdk(sdk: LabelStudio, project_id: int, version: str) -> None
         assert config.validate_prediction(fields, return_errors=True) == []
 
 
-def _survives_a_restart(cycle: Cycle, gold: list[Document], label_studio: RealLabelStudio, ids: list[str]) -> None:
+def _survives_a_restart(cycle: Cycle, gold: list[LabelledText], label_studio: RealLabelStudio, ids: list[str]) -> None:
     """The server goes down between two pages of a pull, and comes back: nothing is lost, nothing doubled."""
     ids = ids + _annotate(cycle, gold, MORE)
     try:

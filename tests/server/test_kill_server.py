@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from loop.label_studio.client import LabelStudioClient
 from loop.service import cycle as steps
-from loop.service.cycle import STEPS, Counts, Cycle, LoggedTraining
+from loop.service.cycle import STEPS, Cycle, LoggedTraining, StepCounts
 from loop.service.service import Service
 from loop.settings.settings import Settings
 from loop.settings.template import config_of_labels, scaffold
@@ -87,10 +87,10 @@ class Diary:
             spent[phase] = spent.get(phase, 0.0) + end - begin
         return spent
 
-    def step(self, name: str, step: Callable[[Cycle], Counts]) -> tuple[str, Callable[[Cycle], Counts]]:
+    def step(self, name: str, step: Callable[[Cycle], StepCounts]) -> tuple[str, Callable[[Cycle], StepCounts]]:
         """The step, which writes down that it begins."""
 
-        def noted(cycle: Cycle) -> Counts:
+        def noted(cycle: Cycle) -> StepCounts:
             self.note(_BY_STEP.get(name, name))
             return step(cycle)
 

@@ -11,7 +11,7 @@ from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
 from store.documents import StoredDocument, stored_documents
-from store.holdout import Terms, rotate, spend_look
+from store.holdout import HoldoutTerms, rotate, spend_look
 from store.predictions import predictions
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
@@ -213,7 +213,7 @@ def test_a_next_holdout_loses_its_pre_labels_and_what_is_retired_gets_some(linke
     publish(linked.store, linked.client, linked.project, tagger)
     first = {document.ls_task_id for document in held_out(linked)}
     with linked.store.transaction() as tx:
-        terms = Terms(0.05, 1, "even")
+        terms = HoldoutTerms(0.05, 1, "even")
         gold = "0" * 64
         spend_look(tx, linked.project.id, 1, tagger.version, gold, default=terms, alpha_of=lambda *_: 0.05)
         done = rotate(tx, linked.project.id)

@@ -11,7 +11,7 @@ from store.columns import utc_now
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
 from store.gold import count_fresh_gold
-from store.holdout import Rotated, Terms, count_looks, looks_of, not_blind, rotate, spend_look, terms_of
+from store.holdout import HoldoutTerms, Rotated, count_looks, looks_of, not_blind, rotate, spend_look, terms_of
 from store.predictions import NewPrediction, misplaced_predictions, save_predictions
 from store.registry import TrainedOn
 from store.schema import HOLDOUT, POOL, TRAIN, HoldoutEpoch, Project
@@ -19,7 +19,7 @@ from store.session import Store
 from store.splits import current_epoch, draws_holdout, epoch_salt, split_sizes
 from tests.store import given
 
-TERMS = Terms(0.05, 2, "even")
+TERMS = HoldoutTerms(0.05, 2, "even")
 GOLD = "a" * 64
 MORE_GOLD = "b" * 64
 
@@ -29,7 +29,7 @@ def part(schedule: str, total: float, looks: int, number: int) -> float:
     return total / looks
 
 
-def look(store: Store, project: Project, version: str, gold: str = GOLD, terms: Terms = TERMS) -> int:
+def look(store: Store, project: Project, version: str, gold: str = GOLD, terms: HoldoutTerms = TERMS) -> int:
     """The number of the committed look."""
     with store.transaction() as tx:
         epoch = current_epoch(tx.session, project.id)
@@ -62,7 +62,7 @@ def test_each_model_on_each_state_of_the_gold_is_one_look(store: Store, project:
 
 def test_the_terms_are_those_of_the_first_look(store: Store, project: Project) -> None:
     look(store, project, given.candidate(store, project.id))
-    later = Terms(0.5, 100, "decreasing")
+    later = HoldoutTerms(0.5, 100, "decreasing")
     look(store, project, given.candidate(store, project.id), terms=later)
     with store.read() as session:
         assert terms_of(session, project.id, 1, later) == TERMS

@@ -11,7 +11,7 @@ from store.projects import link
 from store.runs import KEPT, add_hint, handle_hints, pending_hints
 from store.schema import Hint, Project
 from store.session import Store
-from store.votes import Vote, replace_votes, votes
+from store.votes import StoredVote, replace_votes, votes
 from tests.store import given
 
 SPAN = Span(0, 5, "SOFTWARE")
@@ -116,9 +116,9 @@ def test_a_hint_about_an_id_that_two_servers_use_is_kept(store: Store, project: 
 
 def test_votes_of_a_source_are_replaced_whole_and_those_of_others_stay(store: Store, project: Project) -> None:
     one, two = given.documents(store, project.id, ["Gnome on Fedora", "Debian"])
-    first = Vote(one, "gazetteer", SPAN, "digest-1")
-    regex = Vote(one, "regex", Span(9, 15, "OS"), "digest-2")
-    changed = Vote(two, "gazetteer", Span(0, 6, "OS"), "digest-3")
+    first = StoredVote(one, "gazetteer", SPAN, "digest-1")
+    regex = StoredVote(one, "regex", Span(9, 15, "OS"), "digest-2")
+    changed = StoredVote(two, "gazetteer", Span(0, 6, "OS"), "digest-3")
     with store.transaction() as tx:
         assert replace_votes(tx, project.id, {"gazetteer": [first, first], "regex": [regex]}) == 2
         assert votes(tx.session, project.id) == [first, regex]
@@ -132,7 +132,7 @@ def test_votes_of_a_source_are_replaced_whole_and_those_of_others_stay(store: St
 def test_votes_of_other_projects_stay(store: Store, project: Project) -> None:
     other = given.project(store, "Other")
     (key,) = given.documents(store, other.id, ["Gnome"])
-    vote = Vote(key, "gazetteer", SPAN, "digest")
+    vote = StoredVote(key, "gazetteer", SPAN, "digest")
     with store.transaction() as tx:
         replace_votes(tx, other.id, {"gazetteer": [vote]})
         replace_votes(tx, project.id, {"gazetteer": []})
@@ -143,4 +143,4 @@ def test_votes_of_other_projects_stay(store: Store, project: Project) -> None:
 def test_a_vote_is_stored_under_the_source_it_is_given_for(store: Store, project: Project) -> None:
     (key,) = given.documents(store, project.id, ["Gnome"])
     with pytest.raises(StoreError, match="source"), store.transaction() as tx:
-        replace_votes(tx, project.id, {"regex": [Vote(key, "gazetteer", SPAN, "digest")]})
+        replace_votes(tx, project.id, {"regex": [StoredVote(key, "gazetteer", SPAN, "digest")]})

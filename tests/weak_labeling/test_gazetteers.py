@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ner.errors import InputError
 from ner.spans import Span
-from weak_labeling.gazetteers import Case, Gazetteer, load_terms
+from weak_labeling.gazetteers import Gazetteer, LetterCase, load_terms
 
 
-def found(terms: list[str], text: str, case: Case = "ignore") -> list[str]:
+def found(terms: list[str], text: str, case: LetterCase = "ignore") -> list[str]:
     return [text[span.start : span.end] for span in Gazetteer(terms, "A", case=case)(text)]
 
 
@@ -45,7 +45,7 @@ def test_a_longer_term_that_fails_late_falls_back_to_the_shorter_one() -> None:
     ("case", "text", "expected"),
     [("ignore", "word WORD Word", ["word", "WORD", "Word"]), ("exact", "word WORD Word", ["Word"])],
 )
-def test_case_counts_only_if_asked_for(case: Case, text: str, expected: list[str]) -> None:
+def test_case_counts_only_if_asked_for(case: LetterCase, text: str, expected: list[str]) -> None:
     assert found(["Word"], text, case) == expected
 
 

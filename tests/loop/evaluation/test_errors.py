@@ -14,7 +14,7 @@ from loop.evaluation.errors import (
     SPURIOUS,
     TYPE,
     ErrorAnalysis,
-    Judged,
+    JudgedText,
     analyse,
     confusion_matrix,
     confusions,
@@ -40,7 +40,7 @@ def spans(length: int = 40) -> st.SearchStrategy[tuple[Span, ...]]:
     return st.lists(one, max_size=8).map(lambda found: drop_overlaps(found)[0])
 
 
-documents = st.lists(st.builds(Judged, st.just("d"), st.just(TEXT), spans(), spans()), max_size=4)
+documents = st.lists(st.builds(JudgedText, st.just("d"), st.just(TEXT), spans(), spans()), max_size=4)
 
 
 def kinds(gold: list[Span], predicted: list[Span]) -> list[str]:
@@ -77,14 +77,14 @@ def test_where_both_share_as_much_the_one_of_the_same_type_answers_it():
 
 
 @given(documents)
-def test_each_span_of_either_side_is_in_one_pairing(given: list[Judged]):
+def test_each_span_of_either_side_is_in_one_pairing(given: list[JudgedText]):
     for document, row in zip(given, analyse(given).pairings, strict=True):
         assert sorted(one.gold for one in row if one.gold) == sorted(document.gold)
         assert sorted(one.predicted for one in row if one.predicted) == sorted(document.predicted)
 
 
 @given(documents)
-def test_counts_add_up_to_the_gold_and_to_the_predicted_spans_of_each_type(given: list[Judged]):
+def test_counts_add_up_to_the_gold_and_to_the_predicted_spans_of_each_type(given: list[JudgedText]):
     rows = per_type(analyse(given), TYPES)
     for row in rows:
         gold = sum(span.label == row.type for one in given for span in one.gold)
@@ -94,13 +94,13 @@ def test_counts_add_up_to_the_gold_and_to_the_predicted_spans_of_each_type(given
 
 
 @given(documents)
-def test_what_is_right_is_what_the_evaluation_calls_right(given: list[Judged]):
+def test_what_is_right_is_what_the_evaluation_calls_right(given: list[JudgedText]):
     counts = count([one.gold for one in given], [one.predicted for one in given], LabelSet(TYPES))
     assert [row.right for row in per_type(analyse(given), TYPES)] == counts.true_positives.sum(axis=0).tolist()
 
 
 @given(documents)
-def test_rows_of_the_matrix_are_gold_and_its_columns_are_predictions(given: list[Judged]):
+def test_rows_of_the_matrix_are_gold_and_its_columns_are_predictions(given: list[JudgedText]):
     table = confusion_matrix(analyse(given), TYPES)
     for index, name in enumerate(TYPES):
         assert sum(table[index]) == sum(span.label == name for one in given for span in one.gold)
@@ -109,7 +109,7 @@ def test_rows_of_the_matrix_are_gold_and_its_columns_are_predictions(given: list
 
 
 @given(documents)
-def test_costs_are_what_micro_f1_would_gain(given: list[Judged]):
+def test_costs_are_what_micro_f1_would_gain(given: list[JudgedText]):
     """Mended one confusion at a time: the rule is checked by mending the counts, not by the formula."""
     analysis = analyse(given)
     counts = analysis.count()
@@ -126,7 +126,7 @@ def test_costs_are_what_micro_f1_would_gain(given: list[Judged]):
 def test_confusions_are_ordered_by_what_they_cost():
     text = "x" * 30
     given = [
-        Judged("d", text, (Span(0, 2, "A"), Span(4, 6, "A"), Span(8, 10, "B")), (Span(0, 2, "B"), Span(4, 6, "B"))),
+        JudgedText("d", text, (Span(0, 2, "A"), Span(4, 6, "A"), Span(8, 10, "B")), (Span(0, 2, "B"), Span(4, 6, "B"))),
     ]
     first, second = confusions(analyse(given))
     assert (first.kind, first.gold, first.predicted, first.count) == (TYPE, "A", "B", 2)
@@ -134,7 +134,7 @@ def test_confusions_are_ordered_by_what_they_cost():
 
 
 @given(documents)
-def test_examples_show_both_spans_as_they_stand_in_the_text(given: list[Judged]):
+def test_examples_show_both_spans_as_they_stand_in_the_text(given: list[JudgedText]):
     for one in examples(analyse(given), 3):
         for side, name in ((one.gold, "gold"), (one.predicted, "predicted")):
             shown = "".join(piece.text for piece in one.pieces if getattr(piece, name))
@@ -142,7 +142,7 @@ def test_examples_show_both_spans_as_they_stand_in_the_text(given: list[Judged])
 
 
 @given(documents, st.integers(0, 5))
-def test_no_more_examples_of_a_kind_are_shown_than_asked_for_and_none_twice(given: list[Judged], each: int):
+def test_no_more_examples_of_a_kind_are_shown_than_asked_for_and_none_twice(given: list[JudgedText], each: int):
     shown = examples(analyse(given), each)
     for kind in ERRORS:
         assert sum(one.kind == kind for one in shown) <= each
@@ -151,7 +151,7 @@ def test_no_more_examples_of_a_kind_are_shown_than_asked_for_and_none_twice(give
 
 def errors_of(*labels: str) -> ErrorAnalysis:
     """One missed span of each label, in texts that differ."""
-    return analyse(Judged(f"d{n}", f"{n}{n} word", (Span(0, 2, label),), ()) for n, label in enumerate(labels))
+    return analyse(JudgedText(f"d{n}", f"{n}{n} word", (Span(0, 2, label),), ()) for n, label in enumerate(labels))
 
 
 def test_the_most_frequent_confusion_is_shown_first_and_each_once_before_one_twice():
@@ -160,20 +160,20 @@ def test_the_most_frequent_confusion_is_shown_first_and_each_once_before_one_twi
 
 
 def test_the_same_words_confused_in_the_same_way_are_shown_once_with_their_number():
-    given = [Judged(f"d{n}", "Excel fails", (Span(0, 5, "A"),), ()) for n in range(3)]
+    given = [JudgedText(f"d{n}", "Excel fails", (Span(0, 5, "A"),), ()) for n in range(3)]
     (only,) = examples(analyse(given), 8)
     assert (only.document, only.times) == ("d0", 3)
 
 
 def test_of_one_confusion_what_befell_the_same_words_most_often_is_shown_first():
     words = ("Word", "Excel", "Excel")
-    given = [Judged(f"d{n}", f"{word} fails", (Span(0, len(word), "A"),), ()) for n, word in enumerate(words)]
+    given = [JudgedText(f"d{n}", f"{word} fails", (Span(0, len(word), "A"),), ()) for n, word in enumerate(words)]
     assert [one.times for one in examples(analyse(given), 8)] == [2, 1]
 
 
 def test_a_long_text_and_a_long_span_are_cut_and_the_cut_is_shown():
     text = f"{'a ' * 500}{'x' * 10_000}{' b' * 500}"
-    (shown,) = examples(analyse([Judged("d", text, (Span(1000, 11_000, "A"),), ())]), 1)
+    (shown,) = examples(analyse([JudgedText("d", text, (Span(1000, 11_000, "A"),), ())]), 1)
     written = "".join(piece.text for piece in shown.pieces)
     assert len(written) < 400
     assert written.startswith("… ")

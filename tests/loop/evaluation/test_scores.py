@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loop.evaluation.scores import PRF, evaluate_bundle, score
 from ner.bundle import load_bundle
-from ner.documents import Document
+from ner.documents import LabelledText
 from ner.errors import InputError
 from ner.labels import LabelSet
 from ner.spans import Span
@@ -121,7 +121,7 @@ def test_a_label_outside_the_label_set_is_refused_by_name() -> None:
 def test_of_overlapping_gold_the_longest_span_counts_when_a_bundle_is_evaluated(tmp_path: Path) -> None:
     tagger = Tagger(load_bundle(tiny_bundle(tmp_path / "tiny", LABELS.types, {"xp": "OS"})))
     short, long = Span(0, 2, "OS"), Span(0, 6, "OS")
-    documents = [Document("a", "XP SP3", (short,)), Document("b", "XP SP3", (short, long))]
+    documents = [LabelledText("a", "XP SP3", (short,)), LabelledText("b", "XP SP3", (short, long))]
     assert evaluate_bundle(tagger, documents).micro == PRF(1 / 2, 1 / 2, 1 / 2, 2, 1, 2)
 
 

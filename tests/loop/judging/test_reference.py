@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from loop.judging.fp32_process import InTorch, Rebuilt, make_reference, rebuild, recorded_settings
 from loop.judging.fp32_process import tag as tag_in_fp32
-from loop.judging.reference import Reference, Request, from_json, measure_reference
+from loop.judging.reference import Reference, ReferenceRequest, from_json, measure_reference
 from loop.judging.speeds import CALL, LEAST_ROUNDS, Runtime, measure_speeds
 from loop.training import lora
 from loop.training.encoder import load_base
@@ -68,8 +68,8 @@ def rebuilt(candidate: Candidate, bundle: Bundle, tmp_path: Path) -> Rebuilt:
     return rebuild(bundle, base, recorded_settings(bundle.manifest), tmp_path)
 
 
-def request(candidate: Candidate, workspace: Path, **changed: Any) -> Request:
-    asked = Request(str(candidate.path), str(candidate.encoder), TEXTS, (), str(workspace), threads=1, seed=1)
+def request(candidate: Candidate, workspace: Path, **changed: Any) -> ReferenceRequest:
+    asked = ReferenceRequest(str(candidate.path), str(candidate.encoder), TEXTS, (), str(workspace), threads=1, seed=1)
     return replace(asked, **changed)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loop.label_studio.simulated_annotator import GoldBook, Habits, blunder, simulate
-from ner.documents import Document
+from ner.documents import LabelledText
 from ner.errors import InputError
 from ner.spans import Span, drop_overlaps
 from tests.fakes import FakeLabelStudio
@@ -20,7 +20,9 @@ CONFIG = (
     '<Text name="text" value="$text"/></View>'
 )
 TEXTS = [f"Excel {n} crashed on Windows" for n in range(10)]
-GOLD = GoldBook(Document(str(n), text, (Span(0, 7, "SOFTWARE"), Span(19, 26, "OS"))) for n, text in enumerate(TEXTS))
+GOLD = GoldBook(
+    LabelledText(str(n), text, (Span(0, 7, "SOFTWARE"), Span(19, 26, "OS"))) for n, text in enumerate(TEXTS)
+)
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_the_same_seed_makes_the_same_mistakes_and_another_seed_others() -> None
 
 def test_half_of_the_spans_are_got_wrong_at_an_error_rate_of_a_half() -> None:
     texts = [f"{n} Excel" for n in range(1000, 2000)]
-    gold = GoldBook(Document(str(n), text, (Span(5, 10, "SOFTWARE"),)) for n, text in enumerate(texts))
+    gold = GoldBook(LabelledText(str(n), text, (Span(5, 10, "SOFTWARE"),)) for n, text in enumerate(texts))
     done = simulate([FakeLabelStudio(CONFIG, texts)], 1, gold, count=1000, habits=Habits(error_rate=0.5))
     assert 450 <= sum(done.mistakes.values()) <= 550
     assert min(done.mistakes.values()) > 50

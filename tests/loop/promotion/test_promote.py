@@ -21,7 +21,7 @@ from loop.promotion.holdout import Sight, sight, still_deferred
 from loop.promotion.promote import RefusedCandidateError, promote_candidate
 from loop.settings.promotion import GateSettings
 from ner.bundle import load_bundle
-from ner.documents import Document
+from ner.documents import LabelledText
 from ner.errors import BundleError
 from ner.spans import Span
 from ner.tagger import Tagger
@@ -499,9 +499,9 @@ def test_scores_on_a_file_with_held_out_texts_are_a_look_too(store: Store, desk:
     version = candidate(store, desk, placed, TWO)
     with store.read() as session:
         tagger = Tagger(load_bundle(placed.model_dir / registry.model(session, version).path))
-    elsewhere = [Document("1", "ubuntu elsewhere", (Span(0, 6, "OS"),))]
+    elsewhere = [LabelledText("1", "ubuntu elsewhere", (Span(0, 6, "OS"),))]
     assert evaluate_on_documents(store, desk, tagger, elsewhere, "file", placed.promotion).look is None
-    held = [*elsewhere, Document("2", GOLD[0][0], GOLD[0][1])]
+    held = [*elsewhere, LabelledText("2", GOLD[0][0], GOLD[0][1])]
     look = evaluate_on_documents(store, desk, tagger, held, "file", placed.promotion).look
     assert look is not None
     assert look.number == 1

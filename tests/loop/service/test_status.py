@@ -12,7 +12,7 @@ from sqlalchemy import update
 from loop.cli.status_view import view
 from loop.console import stdout
 from loop.files.importing import import_file
-from loop.service.status import Status, project_status
+from loop.service.status import ProjectStatus, project_status
 from loop.settings.template import config_of_labels
 from store.projects import create_project, set_label_config
 from store.registry import TypeScore, fail_model, finish_model, promote, reject, save_scores, start_model
@@ -36,11 +36,11 @@ def project(store: Store) -> Project:
     return made
 
 
-def status(store: Store, project: Project) -> Status:
+def status(store: Store, project: Project) -> ProjectStatus:
     return project_status(store, project.id, 50)
 
 
-def shown(found: Status, capsys: pytest.CaptureFixture[str], later: timedelta = timedelta(0)) -> str:
+def shown(found: ProjectStatus, capsys: pytest.CaptureFixture[str], later: timedelta = timedelta(0)) -> str:
     for item in view(found, datetime.now(UTC) + later):
         stdout().print(item)
     return capsys.readouterr().out

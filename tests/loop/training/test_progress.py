@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from loop.training.progress import BEAT_SECONDS, Epoch, Silence, Step, Teller
+from loop.training.progress import BEAT_SECONDS, Epoch, Silence, Teller, TrainingStep
 
 
 def test_a_long_epoch_is_heard_of_once_a_minute_and_its_end_at_once() -> None:
@@ -9,7 +9,7 @@ def test_a_long_epoch_is_heard_of_once_a_minute_and_its_end_at_once() -> None:
     teller.beat = lambda: beats.append(now[0])
     for _ in range(10):
         now[0] += BEAT_SECONDS / 4
-        teller.step(Step(1, 1, 1, 10, 0.5, 1.0))
+        teller.step(TrainingStep(1, 1, 1, 10, 0.5, 1.0))
     assert beats == [BEAT_SECONDS, 2 * BEAT_SECONDS]
     teller.epoch(Epoch(1, 1, 0.5, 0.5, 0.5, True))
     assert beats[2:] == [2.5 * BEAT_SECONDS]

@@ -21,7 +21,7 @@ from loop.training import export, lora
 from loop.training import retrain as retraining
 from loop.training.dataset import WeakDocument
 from loop.training.lock import project_lock
-from loop.training.progress import Epoch, ParityError, ProjectHeldError, Silence, Step, TrainingError
+from loop.training.progress import Epoch, ParityError, ProjectHeldError, Silence, TrainingError, TrainingStep
 from loop.training.retrain import RetrainResult, retrain
 from ner.bundle import load_bundle
 from ner.labels import LabelSet
@@ -92,7 +92,7 @@ class Breaking(Silence):
         if name == self._at:
             self._then()
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         if self._at == "step" and step.step == 3:
             self._then()
 
@@ -153,7 +153,7 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
     losses: list[float] = []
 
     class Listening(Silence):
-        def step(self, step: Step) -> None:
+        def step(self, step: TrainingStep) -> None:
             losses.append(step.loss)
 
     second = retrain(store, changed(placed, warm_epochs=1), desk, progress=Listening())
@@ -399,14 +399,14 @@ def test_progress_hears_of_every_step_and_epoch_in_order(store: Store, desk: Pro
         def stage(self, name: str) -> None:
             heard.append(name)
 
-        def step(self, step: Step) -> None:
+        def step(self, step: TrainingStep) -> None:
             heard.append(step)
 
         def epoch(self, epoch: Epoch) -> None:
             heard.append(epoch)
 
     result = retrain(store, changed(placed, epochs=2, min_steps=100, patience=9), desk, progress=Listening())
-    steps = [item for item in heard if isinstance(item, Step)]
+    steps = [item for item in heard if isinstance(item, TrainingStep)]
     epochs = [item for item in heard if isinstance(item, Epoch)]
     assert [item for item in heard if isinstance(item, str)] == ["preparing", "training", "exporting", "checking"]
     assert [step.step for step in steps] == list(range(1, steps[0].steps + 1))

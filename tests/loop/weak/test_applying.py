@@ -15,7 +15,7 @@ from store.documents import NewDocument, add_documents
 from store.projects import create_project, set_label_config
 from store.schema import Project
 from store.session import Store, open_store
-from store.votes import Vote, replace_votes, votes
+from store.votes import StoredVote, replace_votes, votes
 
 HEAD = "from ner.spans import Span\nfrom weak_labeling.functions import labeling_function\n"
 FUNCTION = (
@@ -69,7 +69,7 @@ def test_votes_of_functions_that_are_gone_go_and_votes_that_came_with_records_st
     store: Store, project: Project, tmp_path: Path
 ):
     with store.transaction() as tx:
-        replace_votes(tx, project.id, {"file": [Vote(2, "file", Span(4, 11, "OS"), "import")]})
+        replace_votes(tx, project.id, {"file": [StoredVote(2, "file", Span(4, 11, "OS"), "import")]})
         tx.commit()
     label_weakly(store, project, functions(tmp_path / "f.py", ("excel", "Excel", "SOFTWARE"), ("w", "Windows", "OS")))
     label_weakly(store, project, functions(tmp_path / "f.py", ("w", "Windows", "OS")))

@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loop.evaluation.robustness import Perturbed
+    from loop.evaluation.scores import Scores
     from loop.evaluation.significance import Comparison
     from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument
 
 PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
 PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"
-SIGNIFICANCE, ABSOLUTE, FILE = "significance", "absolute", "file"
+SIGNIFICANCE, NON_INFERIORITY = "significance", "non-inferiority"
+QUALITY, COST, FILE = "quality", "cost", "file"
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One gate, judged.
+    """A gate and its verdict.
 
-    kind: "significance", "non-inferiority", "absolute" or "file". target and value are written out, with their units.
-    status: FAIL stands in the way of a promotion, and so does NOT_MEASURED, which is a target that nothing was measured
-    for; INSUFFICIENT (too little gold to say) does not, but is no pass either: it is a risk. note: what would help.
+    kind: SIGNIFICANCE, NON_INFERIORITY, QUALITY (a target for F1, precision or recall), COST (a target for time, size
+    or memory) or FILE. target and value are sentences for people, with units. status: FAIL and NOT_MEASURED (a target
+    for which nothing was measured) block a promotion. INSUFFICIENT (too little gold to tell) does not block it, but is
+    no pass: it is a risk. note: what would help. entity_type: the type that the gate judges, None for the whole model.
     """
 
     name: str
@@ -35,10 +38,11 @@ class Gate:
     value: str
     status: str
     note: str = ""
+    entity_type: str | None = None
 
     @property
     def blocks(self) -> bool:
-        """Whether it stands in the way."""
+        """Whether the gate stands in the way of a promotion."""
         return self.status in (FAIL, NOT_MEASURED)
 
 
@@ -85,6 +89,8 @@ class Attempt:
     version: the candidate's. incumbent: the version in service, None for a first model. against: what the candidate was
     compared with: the incumbent's version, WEAK_VOTE, or None. command: the one that was given. judged_seconds:
     how long the judging took. because: why it was forced. documents: empty where nothing was looked at.
+    candidate_scores, incumbent_scores: of both sides on `documents`, by which the gates decided; None where a side was
+    not scored.
     """
 
     project: str
@@ -98,6 +104,8 @@ class Attempt:
     types: tuple[str, ...]
     documents: tuple[HeldOutDocument, ...] = ()
     against: str | None = None
+    candidate_scores: Scores | None = None
+    incumbent_scores: Scores | None = None
     comparison: Comparison | None = None
     gates: tuple[Gate, ...] = ()
     contract: tuple[ContractCheck, ...] = ()

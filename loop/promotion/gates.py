@@ -19,10 +19,21 @@ from statistics import NormalDist
 from loop.evaluation.scores import PRF, Scores
 from loop.evaluation.significance import Comparison, Difference
 from loop.judging.measured import INT8_SPEED, LEAST_AGREEMENT, Agreement, ContractCheck, Efficiency, agrees
-from loop.promotion.attempt import ABSOLUTE, FAIL, FILE, INSUFFICIENT, NOT_MEASURED, PASS, SIGNIFICANCE, Gate, Look
+from loop.promotion.attempt import (
+    COST,
+    FAIL,
+    FILE,
+    INSUFFICIENT,
+    NON_INFERIORITY,
+    NOT_MEASURED,
+    PASS,
+    QUALITY,
+    SIGNIFICANCE,
+    Gate,
+    Look,
+)
 from loop.settings.promotion import SHARES, GateSettings
 
-NON_INFERIORITY = "non-inferiority"
 _POWER = 0.8
 
 
@@ -89,6 +100,7 @@ def type_gate(difference: Difference, delta: float) -> Gate:
         value,
         verdict.status,
         verdict.note,
+        difference.name,
     )
 
 
@@ -151,7 +163,7 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
             f"({100 * row.delta:+.1f} points, {row.confidence:.0%} interval {100 * row.low:+.1f} to "
             f"{100 * row.high:+.1f}, p = {_p(row.p_value)})."
         )
-    if comparison is None and not any(map(judges_quality, gates)):
+    if comparison is None and not any(gate.kind == QUALITY for gate in gates):
         measured = f"{measured} {_no_target(scores)}"
         if not blocking:
             return measured
@@ -164,11 +176,6 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
 
 def _named(gates: Sequence[Gate]) -> str:
     return ", ".join(gate.name for gate in gates)
-
-
-def judges_quality(gate: Gate) -> bool:
-    """Whether it is a target for F1, precision or recall: those for the file and its costs say nothing of quality."""
-    return gate.kind == ABSOLUTE and gate.name.rpartition(": ")[2] in SHARES
 
 
 def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) -> Iterator[Gate]:
@@ -184,23 +191,21 @@ def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) 
 def _quality_gates(scores: Scores, targets: GateSettings) -> Iterator[Gate]:
     for name in SHARES:
         if target := getattr(targets, name):
-            yield _share_gate("micro", name, target, scores.micro)
+            yield _quality_gate(None, name, target, scores.micro)
     for label, wanted in targets.types.items():
         row = scores.per_type.get(label)
         for name, target in wanted.items():
-            if row is None:
-                told = f"at least {target:.3f}"
-                yield Gate(f"{label}: {name}", ABSOLUTE, told, "-", NOT_MEASURED, "no such entity type")
-            else:
-                yield _share_gate(label, name, target, row)
+            yield _quality_gate(label, name, target, row)
 
 
-def _share_gate(label: str, name: str, target: float, row: PRF) -> Gate:
+def _quality_gate(label: str | None, name: str, target: float, row: PRF | None) -> Gate:
+    """label: the entity type, None for micro. row: None where the project has no such type."""
+    title, told = f"{label or 'micro'}: {name}", f"at least {target:.3f}"
+    if row is None or not row.support:
+        note = "no such entity type" if row is None else "no gold in the holdout"
+        return Gate(title, QUALITY, told, "-", NOT_MEASURED, note, label)
     value = float(getattr(row, name))
-    if not row.support:
-        return Gate(f"{label}: {name}", ABSOLUTE, f"at least {target:.3f}", "-", NOT_MEASURED, "no gold in the holdout")
-    status = PASS if value >= target else FAIL
-    return Gate(f"{label}: {name}", ABSOLUTE, f"at least {target:.3f}", f"{value:.3f}", status)
+    return Gate(title, QUALITY, told, f"{value:.3f}", PASS if value >= target else FAIL, "", label)
 
 
 def _cost_gates(efficiency: Efficiency | None, targets: GateSettings) -> Iterator[Gate]:
@@ -218,10 +223,10 @@ def _bound(name: str, target: float, value: float | None, unit: str, *, at_least
         return
     told = f"at {'least' if at_least else 'most'} {target:g} {unit}"
     if value is None:
-        yield Gate(name, ABSOLUTE, told, "-", NOT_MEASURED, "set promotion.timed above 0")
+        yield Gate(name, COST, told, "-", NOT_MEASURED, "set promotion.timed above 0")
         return
     passes = value >= target if at_least else value <= target
-    yield Gate(name, ABSOLUTE, told, f"{value:,.1f} {unit}", PASS if passes else FAIL)
+    yield Gate(name, COST, told, f"{value:,.1f} {unit}", PASS if passes else FAIL)
 
 
 def _why_not(row: Difference, alpha: float, what: str) -> str:

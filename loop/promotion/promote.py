@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loop.evaluation.robustness import Perturbed
-from loop.evaluation.scores import Scores, score
+from loop.evaluation.scores import score
 from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.measured import ContractCheck
@@ -90,12 +90,10 @@ class RefusedCandidateError(WrongFileError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromotionResult:
-    """One attempt, the figures kept with it, and both tables of scores (None where nothing was looked at)."""
+    """One attempt, and the figures that the store keeps with its decision."""
 
     attempt: Attempt
     figures: Mapping[str, Any]
-    candidate: Scores | None = None
-    incumbent: Scores | None = None
 
     @property
     def promoted(self) -> bool:
@@ -287,6 +285,8 @@ class _Promotion:
             reason=told,
             documents=measured.documents,
             against=against,
+            candidate_scores=new,
+            incumbent_scores=old,
             comparison=comparison,
             gates=gates,
             contract=measured.contract,
@@ -304,7 +304,7 @@ class _Promotion:
         if comparison is None and documents:
             figures |= {"standard_error_alone": error_alone(measured.documents, new, settings)}
         record(self.store, self.project, done, incumbent, known, figures)
-        return PromotionResult(done, figures, new, old)
+        return PromotionResult(done, figures)
 
     def _robustness(self, chosen: Model, measured: Measured) -> tuple[Perturbed, ...]:
         self.stages("perturbing texts")

@@ -5,7 +5,7 @@ what was not measured is null. Keys are only ever added within a format.
 
     format, kind ("attempt"), at, project, version, incumbent, outcome, who, reason, because
     verdict      headline; sentences (two)
-    gates        name, kind, target, value, status, note
+    gates        name, kind, target, value, status, note, entity_type (null: the whole model)
     contract     name, expected, found, holds
     metadata     candidate, incumbent (see `loop.report.metadata`), command, retraining, judged_seconds, machine
     data         splits, types, minimum, recommended, trained, annotators, ... (see `loop.report.data`)

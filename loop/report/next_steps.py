@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS
-from loop.promotion.attempt import DEFERRED, FAIL, FILE, INSUFFICIENT, NOT_MEASURED, REFUSED, SIGNIFICANCE
-from loop.promotion.gates import NON_INFERIORITY
+from loop.promotion.attempt import (
+    DEFERRED,
+    FAIL,
+    FILE,
+    INSUFFICIENT,
+    NON_INFERIORITY,
+    NOT_MEASURED,
+    REFUSED,
+    SIGNIFICANCE,
+)
 from loop.report.limits import Entry, entry, is_type
 from loop.report.verdict import no_target
 from loop.report.wording import listed, number_of, points, score, size, whole
@@ -16,7 +24,6 @@ _NOTICEABLE = 0.01  # F1 that INT8 costs, or that a type lost
 _FRAGILE = 0.05  # F1 that a perturbation costs
 _WEAKEST, _COSTLIEST = 5, 3
 _FEW_LOOKS = 2
-_NOT_WORSE = " is not worse"
 
 
 def next_steps(report: dict[str, Any]) -> list[Entry]:
@@ -79,7 +86,7 @@ def _way_past(report: dict[str, Any], gate: dict[str, Any]) -> str:
     if gate["kind"] == FILE:
         return f"{name} failed, with {value}{note}: export again before anything else."
     if gate["kind"] == NON_INFERIORITY:
-        kind = name.removesuffix(_NOT_WORSE)
+        kind = gate["entity_type"]
         return f"{kind} blocked, with {value}{note}: {_errors_of(report, kind)}."
     if gate["kind"] == SIGNIFICANCE:
         return f"{name} blocked, with {value}{note}: {_larger(report)}"
@@ -113,7 +120,7 @@ def _open(report: dict[str, Any]) -> Iterator[Entry]:
     supports = {row["name"]: row["support"] for row in report["results"]["rows"]}
     told = []
     for gate in gates[:_WEAKEST]:
-        kind = gate["name"].removesuffix(_NOT_WORSE)
+        kind = gate["entity_type"]
         there = f"{whole(supports[kind])} there; " if kind in supports else ""
         told.append(f"{kind} ({there}{gate['note'] or 'too little gold'})")
     more = f"; and {len(gates) - _WEAKEST:,} more" if len(gates) > _WEAKEST else ""

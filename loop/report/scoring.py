@@ -18,8 +18,7 @@ from loop.evaluation.errors import (
 from loop.evaluation.scores import PRF, Scores, score
 from loop.evaluation.significance import Difference
 from loop.judging.measured import HeldOutDocument
-from loop.promotion.attempt import Attempt, Gate
-from loop.promotion.gates import NON_INFERIORITY
+from loop.promotion.attempt import NON_INFERIORITY, Attempt, Gate
 from ner.labels import LabelSet
 from ner.spans import Span
 
@@ -34,7 +33,7 @@ def results(attempt: Attempt, delta: float) -> dict[str, Any]:
     new, old = scores_of(attempt, _candidate), scores_of(attempt, _incumbent)
     comparison = attempt.comparison
     differences = {one.name: one for one in (comparison.micro, *comparison.per_type)} if comparison else {}
-    statuses = {gate.name: gate for gate in attempt.gates if gate.kind == NON_INFERIORITY}
+    statuses = {gate.entity_type or "": gate for gate in attempt.gates if gate.kind == NON_INFERIORITY}
     rows = [_row(name, new, old, differences, statuses) for name in (*attempt.types, MICRO, MACRO)] if new else []
     return {
         "documents": len(attempt.documents),
@@ -118,7 +117,7 @@ def _row(
 ) -> dict[str, Any]:
     mine, theirs = _of(new, name), _of(old, name) if old else None
     found = differences.get(name)
-    gate = gates.get(f"{name} is not worse")
+    gate = gates.get(name)
     return {
         "name": name,
         "support": mine.support,

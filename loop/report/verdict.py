@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from loop.judging.measured import WEAK_VOTE
-from loop.promotion.attempt import DEFERRED, FAIL, FORCED, INSUFFICIENT, NOT_MEASURED, PROMOTED, REFUSED, REJECTED, Gate
-from loop.promotion.gates import judges_quality
+from loop.promotion.attempt import (
+    DEFERRED,
+    FAIL,
+    FORCED,
+    INSUFFICIENT,
+    NON_INFERIORITY,
+    NOT_MEASURED,
+    PROMOTED,
+    QUALITY,
+    REFUSED,
+    REJECTED,
+)
 from loop.report.wording import chance, documents_of, interval, listed, number_of, score, share, size
 
 HEADLINES = {
@@ -47,7 +57,7 @@ def no_target(report: dict[str, Any]) -> str | None:
     micro = next((row for row in report["results"]["rows"] if row["name"] == "micro"), None)
     if micro is None or report["results"]["against"] is not None:
         return None
-    if any(judges_quality(Gate(**gate)) for gate in report["gates"]):
+    if any(gate["kind"] == QUALITY for gate in report["gates"]):
         return None
     if not micro["support"]:
         return "No target for quality is set."
@@ -114,7 +124,12 @@ def _equals(p: float) -> str:
 
 
 def _named(report: dict[str, Any], *statuses: str) -> list[str]:
-    return [gate["name"].removesuffix(" is not worse") for gate in report["gates"] if gate["status"] in statuses]
+    return [_short(gate) for gate in report["gates"] if gate["status"] in statuses]
+
+
+def _short(gate: dict[str, Any]) -> str:
+    """The entity type of a gate of non-inferiority, the name of another gate."""
+    return str(gate["entity_type"] if gate["kind"] == NON_INFERIORITY else gate["name"])
 
 
 def _entities(count: int) -> str:

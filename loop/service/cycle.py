@@ -126,7 +126,7 @@ def promote_step(cycle: Cycle) -> StepCounts:
         "promoted": done.promoted,
         "outcome": attempt.outcome,
         "previous": attempt.incumbent,
-        "micro_f1": done.result.candidate.micro.f1 if done.result.candidate else None,
+        "micro_f1": done.attempt.candidate_scores.micro.f1 if done.attempt.candidate_scores else None,
         "reason": attempt.reason,
         "report": (done.report or {}).get("html"),
     }

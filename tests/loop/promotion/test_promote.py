@@ -172,9 +172,9 @@ def test_a_candidate_that_is_better_over_all_and_shown_to_be_worse_on_one_type_i
     promote_candidate(store, placed, uneven, who="lead")
     candidate(store, uneven, placed, {"ubuntu": "OS"})
     attempt = promote_candidate(store, placed, uneven, who="lead").attempt
-    statuses = {gate.name: gate.status for gate in attempt.gates}
+    statuses = {gate.entity_type or gate.name: gate.status for gate in attempt.gates}
     assert statuses["micro-F1 above desk-0001"] == "pass"
-    assert statuses["SOFTWARE is not worse"] == "fail"
+    assert statuses["SOFTWARE"] == "fail"
     assert attempt.outcome == "rejected"
 
 
@@ -183,7 +183,7 @@ def test_a_type_with_too_little_gold_is_a_risk_and_no_pass(store: Store, desk: P
     promote_candidate(store, placed, desk, who="lead")
     candidate(store, desk, placed, ALL)
     attempt = promote_candidate(store, placed, desk, who="lead").attempt
-    software = next(gate for gate in attempt.gates if gate.name == "SOFTWARE is not worse")
+    software = next(gate for gate in attempt.gates if gate.entity_type == "SOFTWARE")
     assert software.status == "insufficient"
     told = "the bound is met, but on too little gold to trust: 40 documents have such entities, 99 are needed"
     assert software.note == told
@@ -310,10 +310,10 @@ def test_targets_that_are_set_stand_in_the_way_of_a_first_model(store: Store, de
     candidate(store, desk, placed, TWO)
     wanting = replace(placed, gates=GateSettings(f1=0.9, types={"OS": {"recall": 0.5}}))
     attempt = promote_candidate(store, wanting, desk, who="lead").attempt
-    assert {gate.name: gate.status for gate in attempt.gates if gate.kind == "absolute"} == {
-        "micro: f1": "fail",
-        "OS: recall": "pass",
-    }
+    assert [(gate.name, gate.entity_type, gate.status) for gate in attempt.gates if gate.kind == "quality"] == [
+        ("micro: f1", None, "fail"),
+        ("OS: recall", "OS", "pass"),
+    ]
     assert attempt.outcome == "rejected"
     assert in_service(store, desk) is None
 
@@ -330,7 +330,7 @@ def test_a_target_for_which_nothing_was_measured_is_no_pass(store: Store, desk: 
     )
     attempt = promote_candidate(store, timing, desk, who="lead").attempt
     assert attempt.outcome == "promoted"
-    assert [gate.status for gate in attempt.gates if gate.kind == "absolute"] == ["pass"] * 4
+    assert [gate.status for gate in attempt.gates if gate.kind == "cost"] == ["pass"] * 4
 
 
 def test_a_first_model_may_have_to_beat_the_weak_vote(store: Store, desk: Project, placed: Placement) -> None:

@@ -176,7 +176,7 @@ def refused() -> Attempt:
 def first() -> Attempt:
     """A first model: no incumbent, no FP32 beside it, nothing timed."""
     documents = tuple(replace(item, incumbent=None, reference=None) for item in held_out(30))
-    gates = (Gate("micro: f1", "absolute", "at least 0.85", "0.871", PASS),)
+    gates = (Gate("micro: f1", "quality", "at least 0.85", "0.871", PASS),)
     return replace(
         attempt(),
         documents=documents,
@@ -210,7 +210,7 @@ def hostile() -> Attempt:
         who="<u>lead</u>|\n",
         command="loop promote <script>alert(2)</script>",
         risks=(bad,),
-        gates=(Gate(bad, "absolute", bad, bad, FAIL, bad),),
+        gates=(Gate(bad, "quality", bad, bad, FAIL, bad),),
         machine={"<b>cpu</b>": bad},
         robustness=(Perturbed(bad, 0.5, {}, 7, 0), Perturbed("$upper$", 0.2, {types[0]: 0.1}, 7, 7)),
     )
@@ -353,9 +353,9 @@ def _gates(comparison: object) -> tuple[Gate, ...]:
     micro = comparison.micro
     better = Gate("better than desk-0001", "significance", "p at most 0.005", f"p = {micro.p_value:.4f}", PASS)
     absolute = (
-        Gate("micro: f1", "absolute", "at least 0.850", f"{micro.new_f1:.3f}", PASS if micro.new_f1 > 0.85 else FAIL),
-        Gate("latency", "absolute", "at most 100 ms", "11.8 ms", PASS),
-        Gate("throughput", "absolute", "at least 100 documents/s", "142 documents/s", PASS),
+        Gate("micro: f1", "quality", "at least 0.850", f"{micro.new_f1:.3f}", PASS if micro.new_f1 > 0.85 else FAIL),
+        Gate("latency", "cost", "at most 100 ms", "11.8 ms", PASS),
+        Gate("throughput", "cost", "at least 100 documents/s", "142 documents/s", PASS),
     )
     return (
         Gate("the file is what it says", "file", "3 checks", "3 hold", PASS),

@@ -63,7 +63,7 @@ def attempt() -> Attempt:
         types=("SOFTWARE", "OS"),
         against="v1",
         comparison=compare_counts(*sides, permutations=99, resamples=99, seed=13),
-        gates=(Gate("micro-F1 above v1", SIGNIFICANCE, "", "", PASS), Gate("size (MB)", "absolute", "", "", FAIL)),
+        gates=(Gate("micro-F1 above v1", SIGNIFICANCE, "", "", PASS), Gate("size (MB)", "cost", "", "", FAIL)),
         look=Look(epoch=1, number=2, looks=10, alpha=0.005, total=0.05, spent=0.01, schedule="even"),
         efficiency=Efficiency((Speed("ONNX INT8", 4.5, 6.0, 210.0, 23.0, 100, 1),), memory_mb=120.0, bundle_mb=25.5),
         robustness=(Perturbed("typos", 0.7, {"OS": 0.6}, 3, 2),),

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from loop.promotion.attempt import DEFERRED, FAIL, INSUFFICIENT, Attempt, Gate
-from loop.promotion.gates import NON_INFERIORITY
+from loop.promotion.attempt import DEFERRED, FAIL, INSUFFICIENT, NON_INFERIORITY, Attempt, Gate
 from loop.report.content import FORMAT, plain, report_of
 from loop.report.history import decisions
 from loop.report.limits import limits
@@ -113,7 +112,7 @@ def test_scores_stand_per_type_micro_and_macro_with_their_differences(store: Sto
 
 def test_each_type_carries_the_status_of_its_own_gate(store: Store):
     gates = tuple(
-        Gate(f"{name} is not worse", NON_INFERIORITY, "", "", status)
+        Gate(f"{name} is not worse", NON_INFERIORITY, "", "", status, "", name)
         for name, status in zip(TYPES, ("pass", FAIL, INSUFFICIENT, "pass"), strict=True)
     )
     made = report(store, attempt(gates=gates))
@@ -234,7 +233,7 @@ def test_next_steps_begin_with_what_blocked_then_what_is_open(store: Store):
 
 
 def test_a_first_model_without_a_target_was_judged_by_nothing_and_it_is_said_first(store: Store):
-    speed = Gate("latency, one text", "absolute", "at most 100 ms", "12 ms", "pass")
+    speed = Gate("latency, one text", "cost", "at most 100 ms", "12 ms", "pass")
     made = report(store, replace(reported.first(), gates=(speed,), risks=("the first model",)))
     f1 = row(made, "micro")["candidate"]["f1"]
     told = f"No target for quality is set: nothing judged whether {f1:.3f} is good enough."
@@ -325,7 +324,7 @@ def test_a_holdout_that_is_large_enough_is_not_complained_of(store: Store):
 
 
 def test_risks_hold_each_open_gate_once(store: Store):
-    gate = Gate("OS is not worse", NON_INFERIORITY, "", "", INSUFFICIENT, "900 would tell")
+    gate = Gate("OS is not worse", NON_INFERIORITY, "", "", INSUFFICIENT, "900 would tell", "OS")
     told = "OS is not worse: cannot be said (900 would tell)"
     made = report(store, attempt(gates=(gate,), risks=(told,)))
     assert [one["text"] for one in made["risks"]] == [told]

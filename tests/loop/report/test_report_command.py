@@ -140,6 +140,14 @@ def test_a_folders_name_finds_that_report_and_earlier_ones_are_counted(
     assert "earlier report" not in desk.loop("report", "desk-0002-01").out
 
 
+def test_a_report_that_was_written_before_gates_knew_their_type_is_still_shown(desk: Desk, kept: dict[str, Any]):
+    older = {**kept, "gates": [{k: v for k, v in gate.items() if k != "entity_type"} for gate in kept["gates"]]}
+    keep_report(older, desk.home / "reports")
+    said = desk.loop("report")
+    assert said.code == 0
+    assert "◇ insufficient SOFTWARE is not worse" in " ".join(said.out.split())
+
+
 def test_notes_of_open_gates_and_the_steps_that_were_cut_are_said(desk: Desk, kept: dict[str, Any]):
     said = " ".join(desk.loop("report").out.split())
     assert "◇ insufficient SOFTWARE is not worse: the bound is met, but on too little gold" in said

@@ -30,7 +30,7 @@ KINDS: dict[str, Callable[[], Attempt]] = {
     name: getattr(reported, name)
     for name in ("attempt", "rejected", "forced", "spent", "deferred", "refused", "first", "hostile")
 }
-BROKEN = Gate("the last gate", "absolute", "at least 1", "0", "fail")
+BROKEN = Gate("the last gate", "cost", "at least 1", "0", "fail")
 LIMIT = 400_000  # bytes
 VOID = {"meta", "br", "img", "path", "use", "rect", "link", "input"}
 
@@ -224,7 +224,9 @@ def many_types(number: int) -> Attempt:
         HeldOutDocument(f"d{index}", "some words here", (Span(0, 4, name),), (Span(5, 10, name),), (Span(0, 4, name),))
         for index, name in enumerate(types)
     )
-    gates = tuple(Gate(f"{name} is not worse", "non-inferiority", "above -3", "+1.0", "pass") for name in types)
+    gates = tuple(
+        Gate(f"{name} is not worse", "non-inferiority", "above -3", "+1.0", "pass", "", name) for name in types
+    )
     return replace(reported.first(), types=types, documents=documents, gates=gates, against="desk-0001")
 
 

@@ -95,7 +95,7 @@ class Service:
         """
         done = 0
         try:
-            with _sigterm_as_interrupt():
+            with _interrupted_by(signal.SIGINT, signal.SIGTERM):
                 self._recover()
                 while cycles is None or done < cycles:
                     report = self.run_cycle()
@@ -176,13 +176,17 @@ def _log(report: StepReport) -> None:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as SIGINT does; only a main thread can say so."""
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Each of these signals raises KeyboardInterrupt, whatever the process inherited; only a main thread can do this.
+
+    A shell starts a job in the background with SIGINT ignored, and Python then leaves SIGINT ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

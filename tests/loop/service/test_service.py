@@ -202,10 +202,19 @@ def test_label_studio_down_for_a_while_costs_nothing(cycle: Cycle, server: FakeL
     assert reports[2].step("pull_step").counts["new"] == 8
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_and_its_handler_is_put_back(cycle: Cycle, number: signal.Signals) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["default", "ignored"])
+def inherited(request: pytest.FixtureRequest) -> Iterator[signal.Handlers]:
+    """How the process treats both signals when the service begins: a shell's background job ignores SIGINT."""
+    before = {number: signal.signal(number, request.param) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield request.param
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_whatever_was_inherited_and_the_handlers_are_put_back(
+    cycle: Cycle, inherited: signal.Handlers, number: signal.Signals
+) -> None:
     def stops(_: Cycle) -> Mapping[str, Any]:
         with tracked(cycle.store, cycle.project_id, "pull"):
             os.kill(os.getpid(), number)
@@ -213,8 +222,8 @@ def test_a_signal_ends_it_cleanly_and_its_handler_is_put_back(cycle: Cycle, numb
         return {}
 
     service, _ = service_of(cycle, works, stops)
-    assert service.run_forever() == 0
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert service.run_forever(cycles=1) == 0
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == [inherited, inherited]
     with cycle.store.read() as session:
         assert [run.state for run in session.query(Run)] == ["interrupted"]
 

@@ -138,6 +138,8 @@ def start_logging(level: str) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     for package in ("loop", "ner", "store", "weak_labeling"):
         logging.getLogger(package).setLevel(level)
+    # Each repetition of a request would be a warning; what comes of them is told by the command.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def command(app: typer.Typer, name: str, example: str) -> Callable[[Callable[..., int | None]], Callable[..., Any]]:

@@ -1,7 +1,7 @@
 """One way to speak HTTP to a Label Studio server: tokens, time limits, retries, and errors that name the rule.
 
-Plain requests rather than label-studio-sdk: the SDK parses every row into typed models, so that one malformed
-annotation fails a whole page, and every call would need its own translation of errors.
+The requests library is used rather than label-studio-sdk. The SDK parses each row into typed models, so that one
+malformed annotation fails a whole page, and each call would need its own translation of errors.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from ner.errors import ConfigError, RuleError
 
 logger = logging.getLogger(__name__)
 
-_RETRIED = frozenset({429, 502, 503, 504})
+_BUSY = 429
+_PASSING = frozenset({_BUSY, 502, 503, 504})
 _IDEMPOTENT = frozenset({"GET", "PUT", "PATCH", "DELETE"})
-_ACCESS_SECONDS = 240.0  # Label Studio's access tokens live for 300 s
-_LONGEST_PAUSE = 30.0
+_REFRESH = "/api/token/refresh/"
+_ACCESS_SECONDS = 240.0  # an access token of Label Studio lives for 300 s
+_LONGEST_PAUSE = 30
 _SHOWN_DETAIL = 400
 
 
@@ -40,39 +44,55 @@ class LabelStudioError(RuleError):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds, and how often to ask again."""
+    """Time limits and pauses in seconds. The first repetition comes at once, the later ones after growing pauses."""
 
     connect: float = 5.0
     read: float = 60.0
-    bulk_read: float = 540.0  # within the ten minutes after which other hosts take a silent run for dead
+    bulk_read: float = 540.0
     retries: int = 4
-    first_pause: float = 0.5
+    first_pause: float = 1.0
+
+
+class _SafeRetry(Retry):
+    """Repeats a request that changes nothing twice, and any request that the server cannot have acted upon.
+
+    The server did not act where no connection was made, or where it was too busy (429).
+    """
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        return status_code == _BUSY or super().is_retry(method, status_code, has_retry_after)
 
 
 class LabelStudioHttp:
     """Requests to one server under one API key; the key is in no message, no log line and no repr."""
 
-    def __init__(
-        self,
-        url: str,
-        api_key: str,
-        *,
-        patience: Patience | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, url: str, api_key: str, *, patience: Patience | None = None) -> None:
         self.url = url.rstrip("/")
         self.patience = patience or Patience()
+        self.seconds = 0.0
+        """How long this object has waited for answers, in all, pauses between repetitions included."""
+        self.announce: Callable[[], None] = lambda: None
+        """Called before each request."""
         self._api_key = api_key.strip()
-        self._sleep = sleep
         _check_key(self._api_key)
+        self._is_personal = self._api_key.count(".") == 2
+        self._access: tuple[str, float] | None = None  # an access token, and when it was fetched
         self._session = requests.Session()
         # A proxy that the environment names cannot reach this machine's own addresses.
         self._session.trust_env = not _is_loopback(self.url)
-        self._access: tuple[str, float] | None = None
-        self.seconds = 0.0
-        """How long this object has waited for answers, in all."""
-        self.announce: Callable[[], None] = lambda: None
-        """Called before each request and each repetition of one."""
+        retry = _SafeRetry(
+            self.patience.retries,
+            other=0,
+            allowed_methods=_IDEMPOTENT,
+            status_forcelist=_PASSING,
+            backoff_factor=self.patience.first_pause / 2,
+            backoff_max=_LONGEST_PAUSE,
+            retry_after_max=_LONGEST_PAUSE,
+            raise_on_status=False,
+        )
+        self._session.mount(self.url, HTTPAdapter(max_retries=retry))
+        # To fetch an access token twice does no harm.
+        self._session.mount(self.url + _REFRESH, HTTPAdapter(max_retries=retry.new(allowed_methods=None)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -87,11 +107,11 @@ class LabelStudioHttp:
             self.announce = before
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, *, bulk: bool = False) -> Any:
-        """The JSON that GET answers. `bulk` grants it the long time limit."""
+        """The JSON that GET answers. `bulk` grants the long time limit."""
         return self.request("GET", path, params=params, bulk=bulk)
 
     def post(self, path: str, body: Any, params: Mapping[str, Any] | None = None, *, bulk: bool = False) -> Any:
-        """The JSON that POST answers. Sent again only when it cannot have been acted upon."""
+        """The JSON that POST answers. The request is sent again only when the server cannot have acted upon it."""
         return self.request("POST", path, params=params, body=body, bulk=bulk)
 
     def patch(self, path: str, body: Any) -> Any:
@@ -99,50 +119,32 @@ class LabelStudioHttp:
         return self.request("PATCH", path, body=body)
 
     def delete(self, path: str) -> Any:
-        """What DELETE answers: None when it answers nothing."""
+        """What DELETE answers: None when the answer is empty."""
         return self.request("DELETE", path)
 
     def request(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None, bulk: bool = False
+    ) -> Any:
+        """The parsed answer of `method path`.
+
+        Raises LabelStudioError when no answer comes in time, or when the server refuses.
+        """
+        answer = self._send(method, path, self._authorized, params, body, bulk)
+        if answer.status_code == 401 and self._access is not None:
+            self._access = None  # the token was revoked or expired early: one new token is fetched
+            answer = self._send(method, path, self._authorized, params, body, bulk)
+        return self._parsed(method, path, answer)
+
+    def _send(
         self,
         method: str,
         path: str,
-        *,
+        auth: Any,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
         bulk: bool = False,
-    ) -> Any:
-        """The parsed answer of `method path`, asked again with growing pauses where that is safe.
-
-        Raises LabelStudioError when no answer comes in time, or one that refuses.
-        """
-        for attempt in range(self.patience.retries + 1):
-            last = attempt == self.patience.retries
-            self.announce()
-            try:
-                answer = self._send(method, path, params, body, bulk)
-            except requests.RequestException as error:
-                if last or not _safe_to_repeat(method, error):
-                    raise self._unreachable(method, path, error) from error
-                self._pause(attempt, method, path, type(error).__name__)
-                continue
-            if answer.status_code in _RETRIED and not last and (method in _IDEMPOTENT or answer.status_code == 429):
-                self._pause(attempt, method, path, str(answer.status_code), answer.headers.get("Retry-After"))
-                continue
-            return self._parsed(method, path, answer)
-        raise AssertionError("the last attempt returns or raises")
-
-    def _send(
-        self, method: str, path: str, params: Mapping[str, Any] | None, body: Any, bulk: bool
     ) -> requests.Response:
-        answer = self._send_once(method, path, params, body, bulk)
-        if answer.status_code == 401 and self._access is not None:
-            self._access = None  # revoked or expired early: fetch a new one, once
-            answer = self._send_once(method, path, params, body, bulk)
-        return answer
-
-    def _send_once(
-        self, method: str, path: str, params: Mapping[str, Any] | None, body: Any, bulk: bool
-    ) -> requests.Response:
+        self.announce()
         begin = time.monotonic()
         try:
             answer = self._session.request(
@@ -150,70 +152,48 @@ class LabelStudioHttp:
                 self.url + path,
                 params=params,
                 json=body,
-                auth=self._authorized,
+                auth=auth,
                 timeout=(self.patience.connect, self.patience.bulk_read if bulk else self.patience.read),
                 allow_redirects=False,
             )
+        except requests.RequestException as error:
+            raise self._unreachable(method, path, error) from error
         finally:
             took = time.monotonic() - begin
             self.seconds += took
         logger.debug("%s %s -> %d in %.2f s", method, path, answer.status_code, took)
         return answer
 
-    def _authorization(self) -> str:
-        """Legacy keys go as they are; personal ones (JSON Web Tokens) buy access tokens of five minutes."""
-        if self._api_key.count(".") != 2:
-            return f"Token {self._api_key}"
-        if self._access is None or time.monotonic() - self._access[1] > _ACCESS_SECONDS:
-            self._access = (self._fresh_access(), time.monotonic())
-        return f"Bearer {self._access[0]}"
-
     def _authorized(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """As `auth` of a request, so that no ~/.netrc puts another header in the place of this one."""
-        request.headers["Authorization"] = self._authorization()
+        """Sets the header. It stands as `auth` of the request, so that an entry of ~/.netrc does not replace it."""
+        scheme, token = ("Bearer", self._access_token()) if self._is_personal else ("Token", self._api_key)
+        request.headers["Authorization"] = f"{scheme} {token}"
         return request
 
-    def _fresh_access(self) -> str:
-        answer = self._session.post(
-            f"{self.url}/api/token/refresh/",
-            json={"refresh": self._api_key},
-            auth=_as_it_is,
-            timeout=(self.patience.connect, self.patience.read),
-            allow_redirects=False,
-        )
-        if answer.status_code in _RETRIED:
-            raise requests.ConnectionError(f"status {answer.status_code} while refreshing the access token")
-        body = self._parsed("POST", "/api/token/refresh/", answer)
-        if not isinstance(body, dict) or not isinstance(body.get("access"), str):
-            raise LabelStudioError(
-                f"POST {self.url}/api/token/refresh/ answers an access token",
-                value=type(body).__name__,
-                next_step="Another program may listen there: check LABEL_STUDIO_URL.",
-            )
-        return str(body["access"])
-
-    def _pause(self, attempt: int, method: str, path: str, why: str, asked: str | None = None) -> None:
-        seconds = min(self.patience.first_pause * 2**attempt, _LONGEST_PAUSE)
-        if asked and asked.isdigit():
-            seconds = min(float(asked), _LONGEST_PAUSE)
-        logger.info("%s %s: %s; asking again in %.1f s", method, path, why, seconds)
-        self._sleep(seconds)
+    def _access_token(self) -> str:
+        """A personal key (a JSON Web Token) buys access tokens, each for several requests."""
+        if self._access is None or time.monotonic() - self._access[1] > _ACCESS_SECONDS:
+            answer = self._send("POST", _REFRESH, lambda request: request, body={"refresh": self._api_key})
+            body = self._parsed("POST", _REFRESH, answer)
+            if not isinstance(body, dict) or not isinstance(body.get("access"), str):
+                rule = f"POST {self.url}{_REFRESH} answers an access token"
+                raise LabelStudioError(rule, value=type(body).__name__, next_step=_ANOTHER_PROGRAM)
+            self._access = body["access"], time.monotonic()
+        return self._access[0]
 
     def _parsed(self, method: str, path: str, answer: requests.Response) -> Any:
         where = f"{method} {self.url}{path}"
         if 300 <= answer.status_code < 400:
             raise _redirected(where, answer)
         if answer.status_code >= 400:
-            raise _refused(where, answer, personal=self._api_key.count(".") == 2)
-        if not answer.content:
-            return None
+            raise _refused(where, answer, self._is_personal)
         try:
-            return answer.json()
+            return answer.json() if answer.content else None
         except ValueError as error:
             raise LabelStudioError(
                 f"{where} answers JSON",
                 value=answer.text[:80],
-                next_step="Another program may listen there: check LABEL_STUDIO_URL.",
+                next_step=_ANOTHER_PROGRAM,
                 status=answer.status_code,
             ) from error
 
@@ -221,7 +201,7 @@ class LabelStudioHttp:
         return LabelStudioError(
             f"{method} {self.url}{path} is answered in time",
             value=f"{type(error).__name__}: {_innermost(error)}",
-            next_step="Start Label Studio, or correct LABEL_STUDIO_URL; nothing was lost, the next run picks up here.",
+            next_step="Start Label Studio, or correct LABEL_STUDIO_URL. Nothing was lost: the next run picks up here.",
         )
 
 
@@ -243,22 +223,17 @@ def _is_loopback(url: str) -> bool:
         return False
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _safe_to_repeat(method: str, error: requests.RequestException) -> bool:
-    """A request that changes nothing twice, or one that never reached the server."""
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
-        return True
-    connection_trouble = isinstance(error, (requests.ConnectionError, requests.Timeout))
-    refused = "NewConnectionError" in repr(error) or "Connection refused" in str(error)
-    return connection_trouble and (method in _IDEMPOTENT or refused)
-
-
 def _innermost(error: BaseException) -> str:
+    """The last part of a message in which each library quotes the one below it."""
     text = str(error.args[0]) if error.args else str(error)
     return text.split(": ")[-1].strip(")'\"") or type(error).__name__
+
+
+_ANOTHER_PROGRAM = "Another program may listen there: check LABEL_STUDIO_URL."
+_KEY_ADVICE = {
+    True: "The personal token may be revoked: make a new one under Account & Settings.",
+    False: "Copy it again from Account & Settings; a legacy key also needs legacy tokens enabled for the organization.",
+}
 
 
 def _redirected(where: str, answer: requests.Response) -> LabelStudioError:
@@ -271,17 +246,10 @@ def _redirected(where: str, answer: requests.Response) -> LabelStudioError:
     )
 
 
-_KEY_ADVICE = {
-    True: "The personal token may be revoked: make a new one under Account & Settings.",
-    False: "Copy it again from Account & Settings; a legacy key also needs legacy tokens enabled for the organization.",
-}
-
-
-def _refused(where: str, answer: requests.Response, *, personal: bool) -> LabelStudioError:
-    detail = _detail(answer)
+def _refused(where: str, answer: requests.Response, is_personal: bool) -> LabelStudioError:
     status = answer.status_code
     if status == 401:
-        rule, advice = f"{where} accepts LABEL_STUDIO_API_KEY", _KEY_ADVICE[personal]
+        rule, advice = f"{where} accepts LABEL_STUDIO_API_KEY", _KEY_ADVICE[is_personal]
     elif status == 403:
         rule, advice = f"{where} is allowed to this user", "Use the key of a user of that organization."
     elif status == 404:
@@ -290,11 +258,11 @@ def _refused(where: str, answer: requests.Response, *, personal: bool) -> LabelS
         rule, advice = f"{where} works", "Look into Label Studio's own log, then run this again."
     else:
         rule, advice = f"{where} accepts what is sent", "Correct what it names."
-    return LabelStudioError(rule, value=f"{status}: {detail}", next_step=advice, status=status)
+    return LabelStudioError(rule, value=f"{status}: {_detail(answer)}", next_step=advice, status=status)
 
 
 def _detail(answer: requests.Response) -> str:
-    """What the server says was wrong, without its page of HTML around it."""
+    """What the server says was wrong, without the page of HTML around it."""
     try:
         body = answer.json()
     except ValueError:

@@ -513,8 +513,7 @@ def test_the_command_warns_where_label_studio_cannot_be_reached_and_ends_well(
     assert f"loop rollback --to {first}" in said.out
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "0" * 40)
-    monkeypatch.setattr("loop.label_studio.http.Patience.retries", 0)
-    monkeypatch.setattr("loop.label_studio.http.LabelStudioHttp._pause", lambda *_: None)
+    monkeypatch.setattr("urllib3.util.Retry.sleep", lambda *_: None)
     said = desk.loop("rollback", "--to", first, "--json")
     assert (said.code, said.json["published"], said.json["exact"]) == (0, None, False)
     assert "127.0.0.1:9" in said.json["publish_problem"]

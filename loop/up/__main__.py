@@ -13,11 +13,10 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from loop import console
-from loop.up.children import Household
-from loop.up.credentials import FILE_NAME, Credentials, credentials_in
+from loop.up.children import Children
 from loop.up.options import Options, check_ports, held, read_options
-from loop.up.project import EXAMPLE, NAME
-from loop.up.sequence import Up
+from loop.up.project import CREDENTIALS, EXAMPLE, NAME, Credentials, credentials_in
+from loop.up.startup import Startup
 from ner.errors import RuleError
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,35 +31,49 @@ class Stopped(BaseException):
 
 
 def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run until a signal: 0 when it came after "ready", 128 + its number before, else the error's exit code."""
+    """Run until a signal comes. Gives 0 when it came after "ready", 128 + its number before, else the error's code."""
     options = read_options(words)
     try:
         with held(options.data):
             check_ports(options)
-            return _live(options, credentials_in(options.data), environ)
+            return _run(options, credentials_in(options.data), environ)
     except RuleError as error:
         console.stderr().print(f"[bold red]up:[/] {escape(str(error))}")
         return error.exit_code
 
 
-def _live(options: Options, user: Credentials, environ: Mapping[str, str]) -> int:
+def _run(options: Options, user: Credentials, environ: Mapping[str, str]) -> int:
     """Start everything, watch it, and end it, whatever happens on the way."""
-    household = Household(options.logs)
+    children = Children(options.logs)
     ready = False
-    _raise_on(*_ENDING)
+    _stop_on_signals(children)
     try:
-        up = Up(options, user, household, environ, _say)
-        up.reach_ready()
+        startup = Startup(options, user, children, environ, _say)
+        startup.reach_ready()
         ready = True
         console.stdout().print(ready_panel(options, user))
         for line in commands(options):
             console.stdout().print(line, highlight=False, markup=False, soft_wrap=True)
-        up.watch()
+        startup.watch()
     except Stopped as stopped:
         return 0 if ready else 128 + stopped.number
     finally:
-        _end(household)
+        _say("ending ...")
+        children.stop()
+        _say("ended")
     return 0
+
+
+def _stop_on_signals(children: Children) -> None:
+    """The first signal raises Stopped, so that the children end in order; a further signal kills them at once."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in _ENDING:
+            signal.signal(each, lambda *_: children.kill())
+        raise Stopped(number)
+
+    for each in _ENDING:
+        signal.signal(each, stop)
 
 
 def ready_panel(options: Options, user: Credentials) -> Panel:
@@ -69,7 +82,7 @@ def ready_panel(options: Options, user: Credentials) -> Panel:
         f"[bold]Label Studio[/]   {options.url}",
         f"user           {escape(user.user)}",
         f"password       {escape(user.password)}",
-        f"               kept in {escape(os.path.relpath(options.data / FILE_NAME))}, which only you can read",
+        f"               kept in {escape(os.path.relpath(options.data / CREDENTIALS))}, which only you can read",
         "",
         f"First          open the project [bold]{NAME}[/], press [bold]Label All Tasks[/],",
         "               mend the pre-labels, Submit: the least certain comes first",
@@ -87,28 +100,6 @@ def commands(options: Options) -> list[str]:
         f"  {loop} simulate-annotator {os.path.relpath(EXAMPLE / 'gold.jsonl')} --count 60 --pace 0.5",
         f"  {loop} status",
     ]
-
-
-def _raise_on(*numbers: signal.Signals) -> None:
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    for number in numbers:
-        signal.signal(number, stop)
-
-
-def _end(household: Household) -> None:
-    """End the children in order; a further signal meanwhile ends them at once."""
-    grace = [20.0]
-
-    def hurry(_number: int, _frame: FrameType | None) -> None:
-        grace[0] = 0.0
-
-    for number in _ENDING:
-        signal.signal(number, hurry)
-    _say("ending ...")
-    household.stop(lambda: grace[0])
-    _say("ended")
 
 
 def _say(line: str) -> None:

@@ -1,8 +1,7 @@
-"""Child processes that never outlive their parent: own process groups, logs in files, and an end in order.
+"""Child processes that never outlive their parent. Each has its own process group and writes to its own log file.
 
-A child is ended by SIGTERM to its whole group and, after a time, SIGKILL. Should the parent die without a word
-(`kill -9`), the kernel sends each child SIGTERM (PR_SET_PDEATHSIG, prctl(2)); what a dead child leaves behind becomes
-the parent's own child (PR_SET_CHILD_SUBREAPER) and goes with its group.
+To end a child, its whole group gets SIGTERM and, after a time, SIGKILL. If the parent is killed (`kill -9`), the
+kernel sends SIGTERM to each child (PR_SET_PDEATHSIG, prctl(2)).
 """
 
 from __future__ import annotations
@@ -14,48 +13,44 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ner.errors import RuleError
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_TAIL_LINES = 15
+Child = subprocess.Popen[bytes]
+_PR_SET_PDEATHSIG = 1
+_LINES_OF_LOG = 15
 
 
 class ChildError(RuleError):
     """A child process ended when it should not have; the message carries the end of its log."""
 
-    exit_code = 1
 
-
-@dataclass(frozen=True)
-class Child:
-    """A running process, the leader of its own group; everything it prints goes to `log`."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def is_alive(self) -> bool:
-        """True until the process has ended."""
-        return self.process.poll() is None
-
-
-class Household:
-    """The children of this process, ended in the reverse order of their start."""
+class Children:
+    """The children of this process by name. What a child prints is appended to `logs/NAME.log`."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._children: list[Child] = []
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._running: dict[str, Child] = {}
 
     def start(self, name: str, words: Sequence[str], environ: Mapping[str, str]) -> Child:
-        """Start a child that is meant to stay; its log is appended to `logs/NAME.log`."""
-        child = self._spawn(name, words, environ)
-        self._children.append(child)
+        """Start a child that is meant to stay, the leader of its own process group."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with self.log(name).open("ab") as sink:
+            child = subprocess.Popen(
+                list(words),
+                env=dict(environ),
+                cwd=self._logs.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with(os.getpid()) if sys.platform == "linux" else None,
+            )
+        self._running[name] = child
         return child
 
     def run(
@@ -65,136 +60,94 @@ class Household:
         environ: Mapping[str, str],
         *,
         hear: Callable[[str], None] = lambda _: None,
-        good: Sequence[int] = (0,),
+        allowed: Sequence[int] = (0,),
     ) -> int:
-        """Run a child to its end while the others live, `hear` each line that it logs; gives its exit code.
+        """Run a child to its end while the others live, and give its exit code; `hear` gets each line that it logs.
 
-        ChildError unless that is one of `good`.
+        Raises ChildError when the exit code is not `allowed`, or when another child ends meanwhile.
         """
-        log = _LogReader(self._logs / f"{name}.log")
+        before = self.log(name).stat().st_size if self.log(name).exists() else 0
         child = self.start(name, words, environ)
-        while child.is_alive:
-            self.check(but=child)
-            log.pass_on(hear)
-            time.sleep(0.1)
-        log.pass_on(hear)
-        self._children.remove(child)
-        if child.process.returncode not in good:
-            raise _error(child)
-        return child.process.returncode
+        with self.log(name).open("rb") as log:
+            log.seek(before)
+            is_over = False
+            while not is_over:
+                is_over = child.poll() is not None
+                for line in _whole_lines(log):
+                    hear(line)
+                self.check(but=name)
+                time.sleep(0 if is_over else 0.1)
+        ended = self._ended(name)
+        del self._running[name]
+        if child.returncode not in allowed:
+            raise ended
+        return child.returncode
 
-    def check(self, but: Child | None = None) -> None:
-        """ChildError for the first child, other than `but`, that has ended by itself."""
-        for child in self._children:
-            if child is not but and not child.is_alive:
-                raise _error(child)
+    def check(self, but: str | None = None) -> None:
+        """Raise ChildError for the first child, other than `but`, that has ended by itself."""
+        for name, child in self._running.items():
+            if name != but and child.poll() is not None:
+                raise self._ended(name)
 
     def wait_until(self, holds: Callable[[], bool], what: str, seconds: float) -> None:
-        """Poll `holds` until it is true; ChildError when a child dies, RuleError when `seconds` have passed."""
+        """Ask `holds` again and again until it is true.
+
+        Raises ChildError when a child ends meanwhile, RuleError when `seconds` have passed.
+        """
         end = time.monotonic() + seconds
         while not holds():
             self.check()
             if time.monotonic() > end:
-                raise RuleError(
-                    f"{what} within {seconds:.0f} s", value="it did not", next_step=f"Read the logs in {self._logs}."
-                )
+                advice = f"Read the logs in {self._logs}."
+                raise RuleError(f"{what} within {seconds:.0f} s", value="it did not", next_step=advice)
             time.sleep(0.25)
 
-    def stop(self, grace: Callable[[], float] = lambda: 20.0) -> None:
-        """End every child and its group: SIGTERM, youngest first, then SIGKILL for what is left after `grace()` s.
-
-        `grace` is asked again and again, so that an impatient user can shorten it.
-        """
-        for child in reversed(self._children):
-            _signal_group(child, signal.SIGTERM)
-        begin = time.monotonic()
-        while any(child.is_alive for child in self._children) and time.monotonic() < begin + grace():
+    def stop(self, seconds: float = 20.0) -> None:
+        """End every child and its group: SIGTERM, the youngest child first, then SIGKILL after `seconds`."""
+        self._signal(signal.SIGTERM)
+        end = time.monotonic() + seconds
+        while any(child.poll() is None for child in self._running.values()) and time.monotonic() < end:
             time.sleep(0.05)
-        for child in self._children:
-            _signal_group(child, signal.SIGKILL)
-            child.process.wait()
-        self._children.clear()
-        _reap_orphans()
+        self.kill()
+        for child in self._running.values():
+            child.wait()
+        self._running.clear()
 
-    def _spawn(self, name: str, words: Sequence[str], environ: Mapping[str, str]) -> Child:
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"{name}.log"
-        with log.open("ab") as sink:
-            process = subprocess.Popen(
-                list(words),
-                env=dict(environ),
-                cwd=self._logs.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent(os.getpid()),
-            )
-        return Child(name, process, log)
+    def kill(self) -> None:
+        """SIGKILL to every child and its group, also to what an ended child has left behind."""
+        self._signal(signal.SIGKILL)
 
+    def log(self, name: str) -> Path:
+        """The file that holds what the child prints."""
+        return self._logs / f"{name}.log"
 
-class _LogReader:
-    """The whole lines that are added to a log from now on."""
+    def _signal(self, number: signal.Signals) -> None:
+        for child in reversed(self._running.values()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, number)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._position = path.stat().st_size if path.is_file() else 0
-
-    def pass_on(self, hear: Callable[[str], None]) -> None:
-        """Give what is new to `hear`, line by line."""
-        with self._path.open("rb") as stream:
-            stream.seek(self._position)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                self._position += len(line)
-                hear(line.decode("utf-8", "replace").rstrip())
+    def _ended(self, name: str) -> ChildError:
+        code = self._running[name].returncode
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        with self.log(name).open(encoding="utf-8", errors="replace") as log:
+            last_lines = "".join(deque(log, maxlen=_LINES_OF_LOG))
+        advice = f"The end of {self.log(name)}:\n{last_lines}"
+        return ChildError(f"{name} keeps running or ends well", value=f"it {how}", next_step=advice)
 
 
-def tail(path: Path, lines: int = _TAIL_LINES) -> str:
-    """The last lines of a log, as text."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - 16_384))
-        return "\n".join(stream.read().decode("utf-8", "replace").splitlines()[-lines:])
+def _whole_lines(log: BinaryIO) -> Iterator[str]:
+    """The lines from here on that are complete; an incomplete line is read the next time."""
+    while (line := log.readline()).endswith(b"\n"):
+        yield line.decode("utf-8", "replace").rstrip()
+    log.seek(-len(line), os.SEEK_CUR)
 
 
-def _error(child: Child) -> ChildError:
-    code = child.process.returncode
-    ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return ChildError(
-        f"{child.name} keeps running or ends well",
-        value=f"it {ended}",
-        next_step=f"The end of {child.log}:\n{tail(child.log)}",
-    )
-
-
-def _signal_group(child: Child, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.process.pid, number)
-
-
-def _reap_orphans() -> None:
-    """Wait for grandchildren that became ours, so that none is left a zombie."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
-
-
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
+def _end_with(parent: int) -> Callable[[], None]:
     """What runs in the child before exec: ask the kernel for SIGTERM at the parent's death."""
-    if sys.platform != "linux":
-        return None
 
     def ask() -> None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the kernel knew
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # the parent died before the kernel was asked
             os._exit(1)
 
     return ask
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +46,7 @@ class Options:
 
     @property
     def logs(self) -> Path:
-        """Where every child's output goes."""
+        """Where the output of every child goes."""
         return self.data / "logs"
 
 
@@ -60,63 +59,10 @@ def read_options(words: Sequence[str]) -> Options:
     )
     parser.add_argument("--port", type=_port, default=8080, help="of Label Studio (default: 8080)")
     parser.add_argument("--backend-port", type=_port, default=9090, help="of the ML backend (default: 9090)")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("data"),
-        metavar="DIR",
-        help="everything is kept there: Label Studio's files, the store, the models, the logs (default: ./data)",
-    )
+    folder = "everything is kept there: Label Studio's files, the store, the models, the logs (default: ./data)"
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help=folder)
     read = parser.parse_args(list(words))
     return Options(read.port, read.backend_port, read.data.expanduser().resolve())
-
-
-def check_ports(options: Options) -> None:
-    """Raise ConfigError for a port that is taken: Label Studio itself would silently take the next one."""
-    if options.port == options.backend_port:
-        raise ConfigError("the two ports differ", value=options.port, next_step="Give --backend-port another one.")
-    for option, port in (("--port", options.port), ("--backend-port", options.backend_port)):
-        if not _is_free(port):
-            raise ConfigError(
-                f"the port of {option} is free",
-                value=f"{port} is in use on this machine",
-                next_step=f"Stop what listens there, or choose another: ./scripts/up {option} {port + 1}",
-            )
-
-
-@contextmanager
-def held(data: Path) -> Iterator[None]:
-    """Hold the data folder, which is made when missing; InUseError while another process does.
-
-    The lock is the kernel's and ends with the process, however it ends. ConfigError for a folder that cannot be made
-    or written to.
-    """
-    handle = _lock_file(data)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise InUseError(
-            "one `up` at a time works in a data folder",
-            value=str(data),
-            next_step="Stop the other one, or name another folder with --data.",
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock_file(data: Path) -> int:
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        return os.open(data / ".up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            "--data names a folder that can be made and written to",
-            value=f"{data} ({error.strerror})",
-            next_step="Name another with --data DIR.",
-        ) from error
 
 
 def _port(word: str) -> int:
@@ -125,11 +71,44 @@ def _port(word: str) -> int:
     return int(word)
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def check_ports(options: Options) -> None:
+    """Raise ConfigError for a port that is taken. Label Studio itself would silently take the next port."""
+    if options.port == options.backend_port:
+        raise ConfigError("the two ports differ", value=options.port, next_step="Choose another --backend-port.")
+    for option, port in (("--port", options.port), ("--backend-port", options.backend_port)):
         try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+            socket.create_server((HOST, port)).close()
+        except OSError as error:
+            raise ConfigError(
+                f"the port of {option} is free",
+                value=f"{port} is in use on this machine",
+                next_step=f"Stop what listens there, or choose another: ./scripts/up {option} {port + 1}",
+            ) from error
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Make the data folder if it is missing, and hold it.
+
+    The lock is the kernel's and ends with the process, however the process ends. Raises InUseError while another
+    process holds the folder, ConfigError for a folder that cannot be made or written to.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = (data / ".up.lock").open("a")
+    except OSError as error:
+        raise ConfigError(
+            "--data names a folder that can be made and written to",
+            value=f"{data} ({error.strerror})",
+            next_step="Choose another --data DIR.",
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(
+                "one `up` at a time works in a data folder",
+                value=str(data),
+                next_step="Stop the other `up`, or choose another folder with --data.",
+            ) from error
+        yield

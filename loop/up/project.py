@@ -1,40 +1,96 @@
-"""The ready project: made from the bundled example once, and pointed to this run's addresses each time."""
+"""What the first `up` makes in the data folder and later ones find: the user of Label Studio and the ready project."""
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
 import shutil
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from loop.settings.settings import CONFIG_NAME, Settings
 from loop.settings.template import scaffold
 from loop.settings.toml_lines import with_values
 from loop.settings.whole_files import write_whole
-from loop.up.credentials import KEY_NAME
 from loop.up.options import Options
+from ner.errors import ConfigError
 from store.projects import project_by_name
 from store.session import open_store
 
 NAME = "IT support"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "it_support"
 FUNCTIONS = "labeling_functions.py"
+CREDENTIALS, API_KEY = "credentials", "api-key"
+_USER = "annotator@loop.local"
 _RETRAIN_AFTER = 30
-# The same holdout in every copy of the example, so that what people see of it can be compared.
+# Every copy of the example has the same holdout, so that what people see of it can be compared.
 _SALT = "it-support"
 # Weak labels of a few hundred short texts are learned in half the steps of the default; the first `up` waits for them.
 _MIN_STEPS = 100
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """Log-in and API key (a legacy token of 40 hexadecimal digits)."""
+
+    user: str
+    password: str = field(repr=False)
+    api_key: str = field(repr=False)
+
+
+def credentials_in(data: Path) -> Credentials:
+    """The credentials in `data/credentials`, which are made when there are none; the key also stands in `data/api-key`.
+
+    Only their owner can read the two files. Raises ConfigError for a file of another content.
+    """
+    path = data / CREDENTIALS
+    if not path.exists():
+        made = Credentials(_USER, secrets.token_urlsafe(12), secrets.token_hex(20))
+        _write_private(path, json.dumps(asdict(made), indent=2) + "\n")
+    try:
+        found = Credentials(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path} holds user, password and api_key as JSON",
+            value=type(error).__name__,
+            next_step="Restore the file, or start anew in another folder with --data.",
+        ) from error
+    _write_private(data / API_KEY, found.api_key + "\n")
+    return found
+
+
+def _write_private(path: Path, text: str) -> None:
+    mask = os.umask(0o077)
+    try:
+        write_whole(path, text)
+    finally:
+        os.umask(mask)
+
+
 def make_project(options: Options) -> bool:
-    """True when the project was made just now. It has a copy of the labelling functions, to be changed at will."""
+    """Make the project from the bundled example, if that is not done; True when it was made just now.
+
+    The project has a copy of the labelling functions, to be changed at will. Its loop.toml gets this run's addresses,
+    so that commands typed in another shell find them.
+    """
     home = options.project
-    made = not (home / CONFIG_NAME).exists()
-    if made:
+    config = home / CONFIG_NAME
+    values: dict[str, str | int | float] = {
+        "label_studio.url": options.url,
+        "label_studio.api_key_file": f"../{API_KEY}",
+        "backend.port": options.backend_port,
+        "weak.functions": FUNCTIONS,
+    }
+    is_new = not config.exists()
+    if is_new:
         home.mkdir(parents=True, exist_ok=True)
         shutil.copytree(EXAMPLE / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
         shutil.copyfile(EXAMPLE / FUNCTIONS, home / FUNCTIONS)
         scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={}, salt=_SALT)
-    _configure(options, made)
-    return made
+        values |= {"service.retrain_after": _RETRAIN_AFTER, "train.min_steps": _MIN_STEPS}
+    write_whole(config, with_values(config.read_text("utf-8"), values))
+    return is_new
 
 
 def has_model(options: Options) -> bool:
@@ -46,20 +102,3 @@ def has_model(options: Options) -> bool:
             return project_by_name(session, settings.project_name).promoted_version is not None
     finally:
         store.close()
-
-
-def _configure(options: Options, made: bool) -> None:
-    """Write this run's addresses into loop.toml, so that commands typed in another shell find them."""
-    values: dict[str, str | int | float] = {
-        "label_studio.url": options.url,
-        "label_studio.api_key_file": f"../{KEY_NAME}",
-        "backend.port": options.backend_port,
-        "weak.functions": FUNCTIONS,
-    }
-    if made:
-        values |= {"service.retrain_after": _RETRAIN_AFTER, "train.min_steps": _MIN_STEPS}
-    path = options.project / CONFIG_NAME
-    before = path.read_text("utf-8")
-    after = with_values(before, values)
-    if after != before:
-        write_whole(path, after)

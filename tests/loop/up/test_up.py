@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,12 +21,10 @@ from loop.files.importing import import_file
 from loop.settings.settings import Settings
 from loop.settings.toml_lines import with_values
 from loop.up.__main__ import main
-from loop.up.children import ChildError, Household, tail
-from loop.up.credentials import credentials_in
-from loop.up.environments import backend_environment, label_studio_environment, loop_environment
+from loop.up.children import ChildError, Children
 from loop.up.options import InUseError, Options, check_ports, held, read_options
-from loop.up.project import EXAMPLE, has_model, make_project
-from loop.up.sequence import Up
+from loop.up.project import EXAMPLE, credentials_in, has_model, make_project
+from loop.up.startup import Startup, backend_environment, label_studio_environment, loop_environment
 from loop.weak.applying import label_weakly
 from ner.errors import ConfigError, RuleError
 from store.projects import project_by_name
@@ -190,85 +190,84 @@ def test_children_are_told_their_own_places_whatever_the_shell_says(tmp_path: Pa
 
 
 def test_a_child_writes_to_its_log_and_ends_with_its_parent(tmp_path: Path):
-    household = Household(tmp_path)
-    child = household.start("sleeper", SLEEPER, os.environ)
-    wait_for(child.log, "up")
-    household.stop()
-    assert not child.is_alive
-    assert child.process.returncode == -signal.SIGTERM
+    children = Children(tmp_path)
+    child = children.start("sleeper", SLEEPER, os.environ)
+    wait_for(children.log("sleeper"), "up")
+    children.stop()
+    assert child.returncode == -signal.SIGTERM
 
 
 def test_a_child_that_ignores_the_signal_is_killed_after_a_time(tmp_path: Path):
-    household = Household(tmp_path)
-    child = household.start("stubborn", STUBBORN, os.environ)
-    wait_for(child.log, "up")
-    household.stop(grace=lambda: 0.2)
-    assert child.process.returncode == -signal.SIGKILL
+    children = Children(tmp_path)
+    child = children.start("stubborn", STUBBORN, os.environ)
+    wait_for(children.log("stubborn"), "up")
+    children.stop(seconds=0.2)
+    assert child.returncode == -signal.SIGKILL
 
 
 def test_what_a_child_started_goes_with_it(tmp_path: Path):
-    household = Household(tmp_path)
-    child = household.start("parent", PARENT, os.environ)
-    grandchild = int(wait_for(child.log, "\n"))
-    household.stop()
+    children = Children(tmp_path)
+    children.start("parent", PARENT, os.environ)
+    grandchild = int(wait_for(children.log("parent"), "\n"))
+    children.stop()
     assert wait_until_gone(grandchild)
 
 
 def test_what_a_child_left_behind_when_it_died_goes_too(tmp_path: Path):
-    household = Household(tmp_path)
-    child = household.start("parent", PARENT, os.environ)
-    grandchild = int(wait_for(child.log, "\n"))
-    child.process.kill()
-    child.process.wait()
+    children = Children(tmp_path)
+    child = children.start("parent", PARENT, os.environ)
+    grandchild = int(wait_for(children.log("parent"), "\n"))
+    child.kill()
+    child.wait()
     with pytest.raises(ChildError, match="SIGKILL"):
-        household.check()
-    household.stop()
+        children.check()
+    children.stop()
     assert wait_until_gone(grandchild)
 
 
 def test_a_child_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path):
-    household = Household(tmp_path)
+    children = Children(tmp_path)
     dying = [sys.executable, "-c", "print('before'); raise SystemExit('the reason')"]
-    household.start("dying", dying, os.environ)
+    children.start("dying", dying, os.environ)
     with pytest.raises(ChildError) as died:
-        household.wait_until(lambda: False, "it answers", 20)
-    household.stop()
+        children.wait_until(lambda: False, "it answers", 20)
+    children.stop()
     assert "dying" in str(died.value)
     assert "exit code 1" in str(died.value)
     assert "the reason" in str(died.value)
 
 
 def test_a_command_is_run_to_its_end_and_fails_with_its_log(tmp_path: Path):
-    household = Household(tmp_path)
+    children = Children(tmp_path)
     heard: list[str] = []
     for word in ("one", "two"):
-        household.run("good", [sys.executable, "-c", f"print({word!r})"], os.environ, hear=heard.append)
-    assert heard == tail(tmp_path / "good.log").splitlines() == ["one", "two"]
-    assert household.run("eight", [sys.executable, "-c", "import sys; sys.exit(8)"], os.environ, good=(0, 8)) == 8
+        children.run("good", [sys.executable, "-c", f"print({word!r})"], os.environ, hear=heard.append)
+    assert heard == (tmp_path / "good.log").read_text().splitlines() == ["one", "two"]
+    assert children.run("eight", [sys.executable, "-c", "import sys; sys.exit(8)"], os.environ, allowed=(0, 8)) == 8
     with pytest.raises(ChildError, match="exit code 4"):
-        household.run("bad", [sys.executable, "-c", "import sys; sys.exit(4)"], os.environ)
-    household.check()
-    household.stop()
+        children.run("bad", [sys.executable, "-c", "import sys; sys.exit(4)"], os.environ)
+    children.check()
+    children.stop()
 
 
 def test_a_command_is_given_up_when_a_server_dies_meanwhile(tmp_path: Path):
-    household = Household(tmp_path)
-    household.start("server", [sys.executable, "-c", "import time; time.sleep(0.3)"], os.environ)
+    children = Children(tmp_path)
+    children.start("server", [sys.executable, "-c", "import time; time.sleep(0.3)"], os.environ)
     with pytest.raises(ChildError, match="server keeps running"):
-        household.run("long", SLEEPER, os.environ)
-    household.stop()
+        children.run("long", SLEEPER, os.environ)
+    children.stop()
 
 
 def test_waiting_ends_when_the_time_is_up(tmp_path: Path):
     with pytest.raises(RuleError, match="the sun rises within 0 s"):
-        Household(tmp_path).wait_until(lambda: False, "the sun rises", 0.1)
+        Children(tmp_path).wait_until(lambda: False, "the sun rises", 0.1)
 
 
 def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
     script = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom loop.up.children import Household\n"
-        f"child = Household(Path({str(tmp_path)!r})).start('sleeper', {SLEEPER!r}, os.environ)\n"
-        "print(child.process.pid, flush=True)\ntime.sleep(600)"
+        "import os, sys, time\nfrom pathlib import Path\nfrom loop.up.children import Children\n"
+        f"child = Children(Path({str(tmp_path)!r})).start('sleeper', {SLEEPER!r}, os.environ)\n"
+        "print(child.pid, flush=True)\ntime.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -286,10 +285,57 @@ def test_the_credentials_file_is_json(tmp_path: Path):
 
 def test_what_a_command_would_have_a_person_do_next_is_not_passed_on(tmp_path: Path):
     said: list[str] = []
-    up = Up(options(tmp_path), credentials_in(tmp_path), Household(tmp_path / "logs"), {}, said.append)
-    up._command = lambda *words: [sys.executable, "-c", "print('epoch 1'); print(); print('Next: loop promote')"]  # type: ignore[method-assign]
+    up = Startup(options(tmp_path), credentials_in(tmp_path), Children(tmp_path / "logs"), {}, said.append)
+    up.command = lambda *words: [sys.executable, "-c", "print('epoch 1'); print(); print('Next: loop promote')"]  # type: ignore[method-assign]
     up.loop("retrain", hear=up._pass_on)
     assert [line.split("] ")[1].strip() for line in said] == ["epoch 1"]
+
+
+# Signals
+
+
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["default", "ignored"])
+def inherited(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How the process treats SIGINT when `up` begins: a shell's background job ignores it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, request.param)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("inherited")
+@pytest.mark.parametrize(("step", "code"), [("reach_ready", 130), ("watch", 0)])
+def test_ctrl_c_ends_the_children_with_0_after_ready_and_130_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int
+):
+    started: list[int] = []
+
+    def press(up: Startup) -> None:
+        started.append(up.children.start("sleeper", SLEEPER, os.environ).pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+
+    monkeypatch.setattr(Startup, "reach_ready", lambda _: None)
+    monkeypatch.setattr(Startup, step, press)
+    words = ["--port", str(free_port()), "--backend-port", str(free_port()), "--data", str(tmp_path)]
+    assert main(words, {}) == code
+    assert not is_running(started[0])
+
+
+@pytest.mark.usefixtures("inherited")
+def test_a_second_ctrl_c_kills_a_child_that_will_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def press_twice(up: Startup) -> None:
+        up.children.start("stubborn", STUBBORN, os.environ)
+        wait_for(up.children.log("stubborn"), "up")
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Startup, "reach_ready", press_twice)
+    stop = Children.stop
+    monkeypatch.setattr(Children, "stop", lambda children: stop(children, seconds=600))
+    words = ["--port", str(free_port()), "--backend-port", str(free_port()), "--data", str(tmp_path)]
+    assert main(words, {}) == 130
 
 
 # The ready project

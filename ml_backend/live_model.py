@@ -22,6 +22,7 @@ from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError, RuleError
 from ner.network import Network
 from ner.tagger import Tagger
+from store.projects import project_by_id
 from store.session import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class LiveModel:
         with store.read() as session:
             now = (linked.ls_url, linked.ls_project_id, *fingerprint(session, linked.project_id, version))
             if now != self._fingerprint:
-                holdout = read_holdout(session, linked.project_id, linked.salt, version)
+                holdout = read_holdout(session, project_by_id(session, linked.project_id), version)
                 served, self._fingerprint = replace(served, holdout=holdout), now
         self._splits_version = version
         ended = time.monotonic()

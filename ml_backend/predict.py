@@ -6,17 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml_backend.holdout import keys_of, place_unseen
+from ml_backend.holdout import place_unseen
 from ml_backend.live_model import LiveModels, Served, check_labels
 from ml_backend.payload import Asked, Limits, PredictRequest, parse_config, read_tasks
-from ml_backend.projects import LinkedProject
 from ml_backend.refusals import NoModelError, TooLargeError, UnknownProjectError
 from ner.errors import BundleError
 from ner.label_config import LabelConfig
 from ner.label_studio import clip_score, to_result
 from ner.tagger import Tagger, Tagging
 from store.errors import StoreError
-from store.splits import draws_holdout
 
 _LINK = "Link the project with `loop connect`, or remove this backend from it in Label Studio."
 
@@ -84,19 +82,19 @@ def _held(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool
     held = [False if item.task_id is None else served.holdout.is_held(item.task_id) for item in asked]
     unseen = [index for index, known in enumerate(held) if known is None]
     if unseen:
-        placed = _place([asked[index] for index in unseen], served.linked, live)
+        placed = _place([asked[index] for index in unseen], served, live)
         for index, out in zip(unseen, placed, strict=True):
             held[index] = out
     return [bool(out) for out in held]
 
 
-def _place(asked: Sequence[Asked], linked: LinkedProject, live: LiveModels) -> list[bool]:
-    """Whether tasks that the store has not seen will be held out; while it is away, by the draw alone."""
+def _place(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool]:
+    """Whether tasks that are not in the store will be held out; without the store, by what was last read of it."""
     try:
         with live.store().read() as session:
-            return place_unseen(session, linked.project_id, asked)
+            return place_unseen(session, served.linked.project_id, asked)
     except StoreError:
-        return [draws_holdout(linked.salt, keys_of(item).group_key, linked.holdout_share) for item in asked]
+        return [served.holdout.will_hold(item) for item in asked]
 
 
 def _tag(tagger: Tagger, texts: list[str], deadline: float) -> list[Tagging]:

@@ -22,8 +22,6 @@ class LinkedProject:
     slug: str
     label_config: str
     labels: tuple[str, ...]
-    salt: str
-    holdout_share: float
     ls_url: str | None
     ls_project_id: int
     version: str | None
@@ -48,8 +46,6 @@ def _linked(project: Project, path: str | None) -> LinkedProject:
         slug=project.slug,
         label_config=project.label_config,
         labels=tuple(project.labels),
-        salt=project.salt,
-        holdout_share=project.holdout_share,
         ls_url=project.ls_url,
         ls_project_id=project.ls_project_id or 0,
         version=project.promoted_version,

@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ml_backend.settings import ServerSettings
 from store.documents import NewDocument
+from store.holdout import HoldoutTerms, rotate, spend_look
 from store.projects import create_project, link
 from store.registry import finish_model, promote, rollback, start_model
 from store.runs import begin_run
 from store.session import Store, open_store
+from store.splits import current_epoch
 from store.tasks import upsert_tasks
 from tests.fakes import tiny_bundle
 
@@ -82,11 +85,42 @@ class Home:
             rollback(tx, self.project_id, reason="a test", who="a test")
             tx.commit()
 
-    def pulled(self, tasks: Mapping[int, str]) -> None:
-        """Store these texts as Label Studio tasks, as a pull does."""
+    def pulled(self, tasks: Mapping[int, str], groups: Mapping[int, str] = MappingProxyType({})) -> None:
+        """Store these texts as Label Studio tasks, as a pull does; `groups` names the group of a task that has one."""
+        documents = [NewDocument(text, ls_task_id=key, group=groups.get(key)) for key, text in tasks.items()]
         with self.store.transaction() as tx:
-            upsert_tasks(tx, self.project_id, [NewDocument(text, ls_task_id=key) for key, text in tasks.items()])
+            upsert_tasks(tx, self.project_id, documents)
             tx.commit()
+
+    def rotate_holdout(self) -> int:
+        """Spend a look at the holdout, retire it and draw the next one; the number of the new holdout."""
+        version = self.model()
+        with self.store.transaction() as tx:
+            spend_look(
+                tx,
+                self.project_id,
+                current_epoch(tx.session, self.project_id),
+                version,
+                "0" * 64,
+                default=HoldoutTerms(0.05, 1, "even"),
+                alpha_of=lambda _schedule, alpha, _looks, _number: alpha,
+            )
+            done = rotate(tx, self.project_id)
+            tx.commit()
+        assert done is not None
+        return done.epoch
+
+    @contextmanager
+    def store_away(self) -> Iterator[None]:
+        """The store's file is somewhere else until the end of the block."""
+        self.store.close()
+        database, elsewhere = self.folder / "loop.db", self.folder / "elsewhere.db"
+        database.rename(elsewhere)
+        try:
+            yield
+        finally:
+            database.unlink(missing_ok=True)
+            elsewhere.rename(database)
 
     def environ(self, **more: str) -> dict[str, str]:
         """The environment of a backend on this store."""

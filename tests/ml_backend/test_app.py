@@ -124,6 +124,42 @@ def test_a_task_that_was_not_pulled_yet_is_held_out_if_it_will_be(half_held: Hom
     assert empty == held_tasks(half_held) & set(new)
 
 
+def shown_without_the_store(home: Home, client: FlaskClient, tasks: list[dict[str, Any]]) -> set[int]:
+    """The ids of those tasks that get a real pre-label from a backend that cannot reach its store."""
+    assert client.get("/health").json["projects"]["it-support"]["model_version"]
+    client.application.extensions["ml_backend"].live.store().close()
+    with home.store_away():
+        answer = client.post("/predict", json=request_body() | {"tasks": tasks})
+    return {one["id"] for one, result in zip(tasks, answer.json["results"], strict=True) if result["result"]}
+
+
+def test_after_a_rotation_and_without_the_store_unseen_tasks_are_held_out_as_the_next_pull_places_them(
+    half_held: Home, open_app: OpenApp
+) -> None:
+    """Each holdout is drawn with a salt of its own."""
+    assert half_held.rotate_holdout() == 2
+    new = {number: f"windows {number}" for number in range(100, 160)}
+    tasks = [task(text, number) for number, text in new.items()]
+    shown = shown_without_the_store(half_held, open_app(half_held, poll_seconds=3600.0), tasks)
+    half_held.pulled(new)
+    held = held_tasks(half_held) & set(new)
+    assert held
+    assert shown == set(new) - held
+
+
+def test_without_the_store_an_unseen_task_of_a_held_out_group_is_held_out(half_held: Home, open_app: OpenApp) -> None:
+    groups = {number: f"thread {number}" for number in range(100, 140)}
+    half_held.pulled({number: f"first windows {number}" for number in groups}, groups)
+    with half_held.store.transaction() as tx:
+        ids = [
+            one.document_id for one in stored_documents(tx.session, half_held.project_id) if one.ls_task_id in groups
+        ]
+        assign_split(tx, half_held.project_id, ids, HOLDOUT, "a test")
+        tx.commit()
+    tasks = [{**task("windows", 100 + number), "meta": {"doc": group}} for number, group in groups.items()]
+    assert shown_without_the_store(half_held, open_app(half_held, poll_seconds=3600.0), tasks) == set()
+
+
 def test_a_task_without_an_id_is_never_held_out(half_held: Home, open_app: OpenApp) -> None:
     body = request_body() | {"tasks": [task(text, None) for text in TEXTS.values()]}
     assert all(one["result"] for one in open_app(half_held).post("/predict", json=body).json["results"])

@@ -13,6 +13,7 @@ from ml_backend.payload import Asked, Limits, read_tasks
 from ner.label_config import LabelConfig
 from store.documents import stored_documents
 from store.predictions import NewPrediction, save_predictions
+from store.projects import project_by_id
 from store.schema import HOLDOUT
 from store.splits import assign_split
 from store.tasks import upsert_tasks
@@ -35,7 +36,7 @@ def held_tasks(home: Home) -> set[int | None]:
 
 def look(home: Home, version: str | None = None) -> Holdout:
     with home.store.read() as session:
-        return read_holdout(session, home.project_id, "salt", version)
+        return read_holdout(session, project_by_id(session, home.project_id), version)
 
 
 def test_a_stored_task_is_held_as_the_store_says(half_held: Home) -> None:

@@ -214,8 +214,8 @@ def count_fresh_gold(session: Session, project_id: int, since: datetime | None) 
 
 
 def count_unpublished(session: Session, project_id: int, version: str) -> int:
-    """How many open tasks have no prediction of that model version in the store, or one for another split."""
-    fitting = Prediction.holdout == (Split.split == HOLDOUT)
+    """How many open tasks have no confirmed prediction of that model version, or one for another split."""
+    fitting = (Prediction.holdout == (Split.split == HOLDOUT)) & Prediction.confirmed_at.is_not(None)
     published = select(Prediction.document_id).join(Split, Split.document_id == Prediction.document_id)
     published = published.where(Prediction.model == version, fitting)
     query = select(func.count()).select_from(Document).where(Document.project_id == project_id, is_open())

@@ -152,14 +152,15 @@ class Rotated:
 
 
 def not_blind(session: Session, project_id: int) -> set[int]:
-    """The ids of drawn documents whose annotations in Label Studio were begun before their pre-label was gone.
+    """The ids of documents of a later holdout that were annotated while their pre-label may have been in sight.
 
-    A document of the first holdout never had one. One that was drawn later had, until it was drawn and an empty
-    prediction was published for it: an annotation of before says what the model said.
+    A document of the first holdout never has a pre-label. A document of a later holdout was in the pool before, where
+    it had pre-labels: it is blind only from the moment on at which Label Studio was known to show an empty prediction
+    in their place. A prediction that was about to be sent and was not confirmed counts as a pre-label in sight.
     """
     version = AnnotationVersion
     cleared = (
-        select(func.min(Prediction.published_at))
+        select(func.min(Prediction.confirmed_at))
         .where(Prediction.document_id == Document.id, Prediction.holdout)
         .scalar_subquery()
     )

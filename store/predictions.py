@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, aliased
 
 from ner.spans import Span
@@ -17,7 +17,7 @@ from store.annotations import LABEL_STUDIO, is_latest
 from store.bulk import chunks, insert_rows, select_in
 from store.columns import utc_now
 from store.registry import PROMOTE, ROLLBACK, model
-from store.schema import HOLDOUT, AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
+from store.schema import AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
 from store.session import Transaction
 
 
@@ -32,7 +32,10 @@ class NewPrediction:
 
 
 def save_predictions(tx: Transaction, version: str, items: Iterable[NewPrediction]) -> int:
-    """Store a model's predictions, in place of its earlier ones for the same documents; gives the number."""
+    """Note what is about to be sent, in place of the model's earlier predictions for these documents; gives the number.
+
+    A prediction counts as one that annotators may have seen, and not as an empty one, until it is confirmed.
+    """
     name = model(tx.session, version).version
     rows = {
         item.document_id: {
@@ -42,6 +45,7 @@ def save_predictions(tx: Transaction, version: str, items: Iterable[NewPredictio
             "spans": item.spans,
             "holdout": item.holdout,
             "published_at": utc_now(),
+            "confirmed_at": None,
         }
         for item in items
     }
@@ -52,22 +56,23 @@ def save_predictions(tx: Transaction, version: str, items: Iterable[NewPredictio
     return len(rows)
 
 
+def confirm_predictions(tx: Transaction, version: str, document_ids: Iterable[int]) -> int:
+    """Note that Label Studio has the model's predictions for these documents, and shows them.
+
+    Gives how many were not confirmed before.
+    """
+    waiting = select(Prediction.document_id).where(Prediction.model == version, Prediction.confirmed_at.is_(None))
+    ids = [row[0] for row in select_in(tx.session, waiting, Prediction.document_id, set(document_ids))]
+    for chunk in chunks(ids):
+        mine = update(Prediction).where(Prediction.model == version, Prediction.document_id.in_(chunk))
+        tx.session.execute(mine.values(confirmed_at=utc_now()).execution_options(synchronize_session=False))
+    return len(ids)
+
+
 def predictions(session: Session, version: str) -> dict[int, Prediction]:
     """A model's predictions by document id."""
     query = select(Prediction).where(Prediction.model == version).order_by(Prediction.document_id)
     return {row.document_id: row for row in session.scalars(query)}
-
-
-def misplaced_predictions(session: Session, version: str) -> set[int]:
-    """The ids of live documents whose prediction by a model shows what it must not, or hides what it need not.
-
-    One that was drawn into the holdout since carries a pre-label still; one that left it carries an empty one.
-    """
-    query = select(Prediction.document_id).join(Document, Document.id == Prediction.document_id)
-    query = query.join(Split, Split.document_id == Document.id).where(Document.deleted_at.is_(None))
-    held = Split.split == HOLDOUT
-    wrong = or_(and_(held, ~Prediction.holdout), and_(~held, Prediction.holdout))
-    return set(session.scalars(query.where(Prediction.model == version, wrong)))
 
 
 def save_ranks(tx: Transaction, version: str, ordered: Sequence[tuple[int, float]]) -> int:
@@ -110,7 +115,7 @@ class BegunFromPrelabel:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a version said of a document when it was published there; a `holdout` one was published empty."""
+    """What a version said of a document from `published_at` on; a `holdout` one is known to be empty there."""
 
     version: str
     spans: tuple[Span, ...]
@@ -160,12 +165,11 @@ def begun_from_prelabels(session: Session, project_id: int) -> list[BegunFromPre
 
 
 def published_on(session: Session, document_ids: Collection[int]) -> dict[int, list[Published]]:
-    """What was published for these documents, by document id, oldest first."""
-    row = Prediction
-    query = select(row.document_id, row.model, row.spans, row.holdout, row.published_at)
+    """What was published for these documents, or may have been, by document id, oldest first."""
     found: dict[int, list[Published]] = {}
-    for document, *fields in select_in(session, query, row.document_id, set(document_ids)):
-        found.setdefault(document, []).append(Published(*fields))
+    for (row,) in select_in(session, select(Prediction), Prediction.document_id, set(document_ids)):
+        empty = row.holdout and row.confirmed_at is not None
+        found.setdefault(row.document_id, []).append(Published(row.model, row.spans, empty, row.published_at))
     return {document: sorted(items, key=lambda one: one.published_at) for document, items in found.items()}
 
 

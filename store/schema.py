@@ -299,7 +299,10 @@ class HoldoutLook(Base):
 
 
 class Prediction(Base):
-    """What a model said of a document when it was published; `holdout` ones were published empty."""
+    """What a model says of a document in Label Studio; a `holdout` prediction is published empty.
+
+    The row is stored before the prediction is sent. Until it is confirmed, Label Studio may have the prediction or not.
+    """
 
     __tablename__ = "predictions"
 
@@ -308,7 +311,10 @@ class Prediction(Base):
     score: Mapped[float]
     spans: Mapped[tuple[Span, ...]]
     holdout: Mapped[bool]
+    # When it was about to be sent: annotators may have seen it from then on.
     published_at: Mapped[datetime]
+    # When Label Studio was known to have it and to show it; None: not known yet.
+    confirmed_at: Mapped[datetime | None]
 
 
 class QueueRank(Base):

@@ -244,6 +244,15 @@ class FakeLabelStudio(LabelStudioClient):
         self.after.pop("import_predictions", lambda: None)()
         return len(kept)
 
+    def predictions(self, project_id: int, task_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+        self._called("predictions")
+        return {task_id: list(self.tasks[task_id]["predictions"]) for task_id in task_ids if task_id in self.tasks}
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        self._called("delete_prediction")
+        for task in self.tasks.values():
+            task["predictions"] = [one for one in task["predictions"] if one["id"] != prediction_id]
+
     def model_versions(self, project_id: int) -> dict[str, int]:
         self._called("model_versions")
         return dict(Counter(p["model_version"] for task in self.tasks.values() for p in task["predictions"]))

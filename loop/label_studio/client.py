@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 from loop.label_studio.http import LabelStudioError, LabelStudioHttp, Patience
@@ -178,8 +179,16 @@ class LabelStudioClient:
 
     def prediction_versions(self, project_id: int, task_ids: Sequence[int]) -> dict[int, str]:
         """The model version of every prediction of these tasks, by the prediction's id (300 tasks: 0.4 s)."""
-        predicted = (_objects(task.get("predictions")) for task in self._chunked(project_id, task_ids, _PREDICTED))
-        return {_field(one, "id", int): str(one.get("model_version")) for listed in predicted for one in listed}
+        listed = self.predictions(project_id, task_ids).values()
+        return {int(one["id"]): str(one.get("model_version")) for predicted in listed for one in predicted}
+
+    def predictions(self, project_id: int, task_ids: Sequence[int]) -> dict[int, list[Json]]:
+        """The predictions (`id`, `model_version`, `result`, `score`) of those of these tasks that are there."""
+        tasks = self._chunked(project_id, task_ids, _PREDICTED)
+        found = {int(task["id"]): _objects(task.get("predictions")) for task in tasks}
+        for one in chain.from_iterable(found.values()):
+            _field(one, "id", int)
+        return found
 
     def _chunked(self, project_id: int, task_ids: Sequence[int], include: str) -> list[Json]:
         found: list[Json] = []
@@ -249,11 +258,6 @@ class LabelStudioClient:
         """Store predictions in one call (each call recounts the whole project); the number that were created."""
         answer = self.http.post(f"/api/projects/{project_id}/import/predictions", list(predictions), bulk=True)
         return _field(answer, "created", int)
-
-    def prediction_ids(self, task_id: int, version: str) -> list[int]:
-        """The ids of a task's predictions of one model version."""
-        found = _objects(self.http.get("/api/predictions/", {"task": task_id}))
-        return [_field(one, "id", int) for one in found if one.get("model_version") == version]
 
     def delete_prediction(self, prediction_id: int) -> None:
         """Remove a prediction, if it is there; annotations that were begun from it lose their `parent_prediction`."""

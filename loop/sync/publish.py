@@ -1,118 +1,35 @@
-"""Who is asked about next: pure functions from confidences to an order, and the place of the holdout in it.
+"""Give the open tasks the predictions of the model in service, and let Label Studio show and order them by it.
 
-Label Studio serves tasks in ascending prediction score, so a score is a confidence in 0..1: low means worth labelling.
+The store notes each prediction before it is sent, and confirms it once Label Studio has it and shows it. A publish
+that was cut off in between leaves predictions of which the store does not know whether they arrived: the next publish
+asks Label Studio for them, and settles the difference.
 
-What is published for each open task, and in which order the tasks will be offered. Pure.
-
-A pool task gets its pre-label and its confidence as score. A holdout task gets an empty prediction, so that what
-annotators are shown cannot leak into what judges the model, and a score that spreads it evenly through the pool.
-
-Give the open tasks the predictions of the model in service, and let Label Studio show and order them by it.
-
-Predictions of earlier versions stay: deleting them is slow, and breaks the link from annotations to what was shown.
-Those of the version in service are deleted only where the task's text was edited since, whose words their regions no
-longer mark, and where the document was drawn into the holdout, or left it.
+Predictions of earlier versions stay: their deletion is slow, and breaks the link from annotations to what was shown.
+Of the version in service a prediction is replaced where the task's text was edited since, and where the document was
+drawn into the holdout or left the holdout.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
-from loop.label_studio.client import UNCERTAINTY, LabelStudioClient, LabelStudioError
+from loop.label_studio.client import UNCERTAINTY, Json, LabelStudioClient, LabelStudioError
 from loop.sync.pull import linked_project_id, note_deletions
+from loop.sync.queue import QueueItem, least_confident_first, plan
 from ner.errors import ConfigError
 from ner.label_config import LabelConfig
-from ner.label_studio import clip_score, to_result
-from ner.spans import Span
-from ner.tagger import Tagger, Tagging
+from ner.label_studio import clip_score, read_result, to_result
+from ner.tagger import Tagger
 from store.documents import StoredDocument, open_documents
-from store.predictions import NewPrediction, misplaced_predictions, predictions, save_predictions, save_ranks
+from store.predictions import NewPrediction, confirm_predictions, predictions, save_predictions, save_ranks
 from store.projects import project_by_id
 from store.runs import tracked
-from store.schema import HOLDOUT, Project
+from store.schema import HOLDOUT, Prediction, Project
 from store.session import Store
 from store.tasks import edited_documents
-
-
-def least_confident_first(confidences: Mapping[int, float]) -> list[int]:
-    """The keys in ascending confidence; ties by key, so that the order can be repeated.
-
-    Uncertainty sampling: Lewis and Gale, "A sequential algorithm for training text classifiers", SIGIR 1994.
-    """
-    return sorted(confidences, key=lambda key: (confidences[key], key))
-
-
-def spread(keys: Mapping[int, str], confidences: Sequence[float], salt: str) -> dict[int, float]:
-    """A score for each of `keys` (an id and its name) that puts them evenly among `confidences` when sorted.
-
-    The holdout is met in the stream at the rate at which it stands in the open tasks, whatever the model thinks of it.
-    Stratified: with h keys over m confidences, the j-th of the shuffled keys lands at a random place within ranks
-    j*m/h..(j+1)*m/h. Shuffle and places come from hashes of salt and name: the same in every run, and even in the long
-    run when keys come one at a time.
-    """
-    ladder = [0.0, *sorted(confidences), 1.0]
-    shuffled = sorted(keys, key=lambda key: _uniform(salt, "order", keys[key]))
-    return {
-        key: _score_at((j + _uniform(salt, "place", keys[key])) / len(shuffled), ladder)
-        for j, key in enumerate(shuffled)
-    }
-
-
-def _score_at(quantile: float, ladder: Sequence[float]) -> float:
-    """The score at `quantile` (0..1) of the ranks: between the two confidences that stand around that place."""
-    gaps = len(ladder) - 1
-    place = min(quantile * gaps, gaps - 1e-9)
-    below = int(place)
-    return ladder[below] + (ladder[below + 1] - ladder[below]) * (place - below)
-
-
-def _uniform(*parts: str) -> float:
-    """A number in 0..1 (1 excluded) from the SHA-256 of the parts."""
-    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-@dataclass(frozen=True, slots=True)
-class QueueItem:
-    """One open task's prediction: `score` (0..1) is its place in Label Studio's queue, `spans` what annotators see."""
-
-    document: StoredDocument
-    spans: tuple[Span, ...]
-    score: float
-    holdout: bool
-
-
-def plan(
-    pool: Sequence[tuple[StoredDocument, Tagging]],
-    holdout: Sequence[StoredDocument],
-    published: Iterable[float],
-    salt: str,
-) -> list[QueueItem]:
-    """An item for each document, first to be offered first; the holdout is not even tagged.
-
-    `published`: scores of this version's predictions on pool tasks that are still open, among which new ones fall in.
-    """
-    scores = {document.document_id: clip_score(tagging.confidence) for document, tagging in pool}
-    held = {document.document_id: document.external_id for document in holdout}
-    scores |= spread(held, [*scores.values(), *published], salt)
-    items = [QueueItem(doc, tagging.spans, scores[doc.document_id], holdout=False) for doc, tagging in pool]
-    items += [QueueItem(doc, (), scores[doc.document_id], holdout=True) for doc in holdout]
-    by_id = {item.document.document_id: item for item in items}
-    return [by_id[key] for key in least_confident_first(scores)]
-
-
-def as_prediction(item: QueueItem, config: LabelConfig, version: str) -> Mapping[str, Any]:
-    """The item as Label Studio's import takes it. Raises InputError for a label outside the config."""
-    return {
-        "task": item.document.ls_task_id,
-        "result": to_result(item.spans, item.document.text, config),
-        "score": item.score,
-        "model_version": version,
-    }
-
 
 KIND = "publish"
 _BAD_REQUEST = 400
@@ -160,10 +77,15 @@ def publish(
     project is not linked to this server or lacks a label of the model, RunHeldError while another publish is at work.
     """
     with tracked(store, project.id, KIND, exclusive=True) as run, client.http.announcing(run.beat):
+
+        def told(done: int, total: int) -> None:
+            run.beat()
+            if progress is not None:
+                progress(done, total)
+
         waited = client.http.seconds
-        work = _Publish(store, client, project, tagger, progress, run.beat)
-        counts = work.all()
-        counts = PublishCounts(**(asdict(counts) | {"server_seconds": round(client.http.seconds - waited, 3)}))
+        counts = _Publish(store, client, project, tagger, told).all()
+        counts = replace(counts, server_seconds=round(client.http.seconds - waited, 3))
         run.counts.update(asdict(counts))
     return counts
 
@@ -178,119 +100,131 @@ def still_stands(client: LabelStudioClient, project: Project, version: str, ther
     return number == there and not _to_set(client.project(ls_project_id), version if number else None)
 
 
-class _Publish:
-    """One publishing at work."""
+_Tasks = dict[int, StoredDocument]
 
-    def __init__(
-        self,
-        store: Store,
-        client: LabelStudioClient,
-        project: Project,
-        tagger: Tagger,
-        progress: Callable[[int, int], None] | None,
-        beat: Callable[[], None],
-    ) -> None:
-        self.store, self.client, self.project, self.tagger = store, client, project, tagger
-        self.version = tagger.version
-        self.progress, self.beat = progress, beat
-        self.ls_project_id = linked_project_id(project, client)
-        self.settings = client.project(self.ls_project_id)
+
+@dataclass
+class _Publish:
+    """One publishing at work. Tasks are named by Label Studio's ids."""
+
+    store: Store
+    client: LabelStudioClient
+    project: Project
+    tagger: Tagger
+    progress: Callable[[int, int], None]
+
+    def __post_init__(self) -> None:
+        self.version = self.tagger.version
+        self.ls_project_id = linked_project_id(self.project, self.client)
+        self.settings = self.client.project(self.ls_project_id)
         self.config = LabelConfig.parse(str(self.settings["label_config"]))
-        _check_labels(tagger, self.config)
+        _check_labels(self.tagger, self.config)
 
     def all(self) -> PublishCounts:
-        """Plan, send, activate, remember."""
-        documents = self._open_documents()
-        lacking = self._lacking(documents)
-        stale = self._stale(documents, lacking)
-        lacking |= stale
-        items = self._plan(documents, lacking)
+        """Find what is lacking or wrong, note what is to be sent, send it, activate the version, confirm."""
+        tasks = self._open_tasks()
+        lacking = self._lacking(tasks)
+        wrong = self._settle({task: tasks[task] for task in tasks.keys() - lacking})
+        items = self._plan(tasks, lacking | wrong)
+        self._note(NewPrediction(item.document.document_id, item.score, item.spans, item.holdout) for item in items)
         try:
-            self._take_back(stale)
-            created = self._send(items, lacking)
-            deleted = 0
+            created, deleted = self._send(items, wrong), 0
         except LabelStudioError as error:
-            if error.status != _BAD_REQUEST:
-                raise
-            deleted = note_deletions(self.store, self.client, self.project)
+            deleted = note_deletions(self.store, self.client, self.project) if error.status == _BAD_REQUEST else 0
             if not deleted:
                 raise
-            documents = self._open_documents()
-            live = {document.document_id for document in documents}
-            items = [item for item in items if item.document.document_id in live]
-            self._take_back(stale & {document.ls_task_id for document in documents})
-            created = self._send(items, lacking)
-        activated = self._activate(any_carry=created > 0 or len(lacking) < len(documents))
-        self._remember(items, documents)
-        sent = _sent(items, lacking)
+            tasks = self._open_tasks()
+            items = [item for item in items if item.document.ls_task_id in tasks]
+            created = self._send(items, wrong)
+        activated = self._activate(any_carry=created > 0 or bool(tasks.keys() - lacking))
+        self._confirm(tasks)
         return PublishCounts(
             version=self.version,
-            open=len(documents),
-            carried=len(documents) - len(sent),
-            sent=len(sent),
+            open=len(tasks),
+            carried=len(tasks) - len(items),
+            sent=len(items),
             created=created,
-            holdout=sum(item.holdout for item in sent),
+            holdout=sum(item.holdout for item in items),
             deleted=deleted,
             activated=activated,
             there=self.client.model_versions(self.ls_project_id).get(self.version, 0),
         )
 
-    def _open_documents(self) -> list[StoredDocument]:
+    def _open_tasks(self) -> _Tasks:
         with self.store.read() as session:
-            return open_documents(session, self.project.id, tasks_only=True)
+            documents = open_documents(session, self.project.id, tasks_only=True)
+        return {document.ls_task_id: document for document in documents if document.ls_task_id is not None}
 
-    def _lacking(self, documents: Sequence[StoredDocument]) -> set[int]:
-        """The task ids among the open ones that carry no prediction of this version."""
-        tasks = {document.ls_task_id for document in documents if document.ls_task_id is not None}
+    def _lacking(self, tasks: _Tasks) -> set[int]:
+        """The open tasks that carry no prediction of this version."""
         versions = self.client.model_versions(self.ls_project_id)
         if not tasks or not versions.get(self.version):
-            return tasks
-        return tasks & self.client.open_tasks_without(self.ls_project_id, self.version, versions)
+            return set(tasks)
+        return tasks.keys() & self.client.open_tasks_without(self.ls_project_id, self.version, versions)
 
-    def _stale(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> set[int]:
-        """The task ids whose prediction of this version was made of a text that has been edited since, or is misplaced.
+    def _settle(self, carrying: _Tasks) -> set[int]:
+        """The tasks whose prediction of this version has to be replaced.
 
-        An edited text is a new document, for which no prediction is remembered. A document that was drawn into the
-        holdout must lose its pre-label, and one that left it may have one.
+        Label Studio is asked for the predictions that the store does not know, or does not know to have arrived: those
+        of a publish that was cut off, and those that Label Studio got from the ML backend. What may stay is noted as
+        Label Studio has it.
         """
         with self.store.read() as session:
-            edited = edited_documents(session, self.project.id) - predictions(session, self.version).keys()
-            wrong = edited | misplaced_predictions(session, self.version)
-        stale = {doc.ls_task_id for doc in documents if doc.document_id in wrong and doc.ls_task_id is not None}
-        return stale - set(lacking)
+            known = predictions(session, self.version)
+            edited = edited_documents(session, self.project.id)
+        confirmed = {key for key, row in known.items() if row.confirmed_at is not None}
+        there = self._there([task for task, document in carrying.items() if document.document_id not in confirmed])
+        wrong, stays = set[int](), list[NewPrediction]()
+        for task, document in carrying.items():
+            row, held = known.get(document.document_id), document.split == HOLDOUT
+            if not _may_stay(held, row, there.get(task, ()), edited=document.document_id in edited):
+                wrong.add(task)
+            elif row is None or row.holdout != held:
+                stays.append(self._as_it_is_there(document, there[task][-1]))
+        self._note(stays)
+        return wrong
 
-    def _take_back(self, stale: Collection[int]) -> None:
-        """Delete what was predicted of the earlier texts. A task that is gone is refused with 400."""
-        for task_id in sorted(stale):
-            for prediction_id in self.client.prediction_ids(task_id, self.version):
-                self.client.delete_prediction(prediction_id)
+    def _there(self, tasks: Sequence[int]) -> dict[int, list[Json]]:
+        """Label Studio's predictions of this version, by task."""
+        found = self.client.predictions(self.ls_project_id, tasks) if tasks else {}
+        return {
+            task: [one for one in listed if one.get("model_version") == self.version] for task, listed in found.items()
+        }
 
-    def _plan(self, documents: Sequence[StoredDocument], lacking: Collection[int]) -> list[QueueItem]:
-        """Items for what is to be sent, and for what was sent by a run that ended before it could remember it."""
+    def _as_it_is_there(self, document: StoredDocument, prediction: Json) -> NewPrediction:
+        spans = read_result(prediction["result"], document.text, self.config).spans
+        score = clip_score(float(prediction.get("score") or 0.0))
+        return NewPrediction(document.document_id, score, spans, holdout=document.split == HOLDOUT)
+
+    def _plan(self, tasks: _Tasks, wanted: Collection[int]) -> list[QueueItem]:
+        """Items for these tasks; their scores fall in among those of the other open tasks."""
         with self.store.read() as session:
             known = predictions(session, self.version)
             salt = project_by_id(session, self.project.id).salt
-        wanted = [doc for doc in documents if doc.ls_task_id in lacking or doc.document_id not in known]
-        there = {doc.document_id for doc in documents} - {doc.document_id for doc in wanted}
-        published = [known[key].score for key in there if not known[key].holdout]
-        pool = [document for document in wanted if document.split != HOLDOUT]
-        held = [document for document in wanted if document.split == HOLDOUT]
-
-        def told(done: int) -> None:
-            self.beat()
-            if self.progress is not None:
-                self.progress(done, len(pool))
-
-        taggings = self.tagger.tag_many((document.text for document in pool), told)
+        others = [known.get(document.document_id) for task, document in tasks.items() if task not in wanted]
+        published = [row.score for row in others if row is not None and not row.holdout]
+        pool = [tasks[task] for task in tasks if task in wanted and tasks[task].split != HOLDOUT]
+        held = [tasks[task] for task in tasks if task in wanted and tasks[task].split == HOLDOUT]
+        taggings = self.tagger.tag_many(
+            (document.text for document in pool), lambda done: self.progress(done, len(pool))
+        )
         return plan(list(zip(pool, taggings, strict=True)), held, published, salt)
 
-    def _send(self, items: Sequence[QueueItem], lacking: Collection[int]) -> int:
-        sent = _sent(items, lacking)
-        if not sent:
+    def _note(self, new: Iterable[NewPrediction]) -> None:
+        """Store what is there, or may be there from now on."""
+        with self.store.transaction() as tx:
+            if save_predictions(tx, self.version, new):
+                tx.commit()
+
+    def _send(self, items: Sequence[QueueItem], wrong: Collection[int]) -> int:
+        """Delete what is wrong, and send all items in one call; gives how many predictions were created."""
+        if not items:
             return 0
-        created = self.client.import_predictions(
-            self.ls_project_id, [as_prediction(item, self.config, self.version) for item in sent]
-        )
+        replaced = [task for item in items if (task := item.document.ls_task_id) in wrong and task is not None]
+        for prediction in chain.from_iterable(self._there(replaced).values()):
+            self.client.delete_prediction(int(prediction["id"]))
+        sent = [self._as_prediction(item) for item in items]
+        created = self.client.import_predictions(self.ls_project_id, sent)
         if created != len(sent):
             raise LabelStudioError(
                 f"{self.client.url} stores every prediction that it is sent",
@@ -300,6 +234,15 @@ class _Publish:
             )
         return created
 
+    def _as_prediction(self, item: QueueItem) -> Json:
+        """The item as Label Studio's import takes it. Raises InputError for a label outside the config."""
+        return {
+            "task": item.document.ls_task_id,
+            "result": to_result(item.spans, item.document.text, self.config),
+            "score": item.score,
+            "model_version": self.version,
+        }
+
     def _activate(self, *, any_carry: bool) -> bool:
         """Show this version, and order the queue by it. A version that no prediction carries would be refused."""
         carried = any_carry or self.client.model_versions(self.ls_project_id).get(self.version)
@@ -308,21 +251,30 @@ class _Publish:
             self.client.update_project(self.ls_project_id, **missing)
         return bool(missing)
 
-    def _remember(self, items: Sequence[QueueItem], documents: Sequence[StoredDocument]) -> None:
-        """Keep what is shown, and the order of all open tasks, in one transaction."""
-        if not items:
-            return
-        new = [NewPrediction(item.document.document_id, item.score, item.spans, item.holdout) for item in items]
+    def _confirm(self, tasks: _Tasks) -> None:
+        """Note that every open task shows its prediction, and the order of all of them, in one transaction."""
+        open_documents = {document.document_id for document in tasks.values()}
         with self.store.transaction() as tx:
-            save_predictions(tx, self.version, new)
+            if not confirm_predictions(tx, self.version, open_documents):
+                return
             shown = predictions(tx.session, self.version)
-            scores = {doc.document_id: shown[doc.document_id].score for doc in documents if doc.document_id in shown}
-            save_ranks(tx, self.version, sorted(scores.items(), key=lambda pair: (pair[1], pair[0])))
+            scores = {key: row.score for key, row in shown.items() if key in open_documents}
+            save_ranks(tx, self.version, [(key, scores[key]) for key in least_confident_first(scores)])
             tx.commit()
 
 
-def _sent(items: Sequence[QueueItem], lacking: Collection[int]) -> list[QueueItem]:
-    return [item for item in items if item.document.ls_task_id in lacking]
+def _may_stay(held: bool, row: Prediction | None, there: Sequence[Json], *, edited: bool) -> bool:
+    """Whether a task's prediction is right. `there`: what Label Studio has, where the store does not know that.
+
+    A held-out text shows nothing of what a model says. Any other text shows what the model says of its present words.
+    """
+    if row is not None and row.confirmed_at is not None:
+        return row.holdout == held
+    if not there:
+        return False
+    if held:
+        return not any(one["result"] for one in there)
+    return not edited and not (row is not None and row.holdout)
 
 
 def _to_set(settings: Mapping[str, Any], version: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
 from store.documents import StoredDocument, stored_documents
-from store.holdout import HoldoutTerms, rotate, spend_look
+from store.holdout import HoldoutTerms, not_blind, rotate, spend_look
 from store.predictions import predictions
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
@@ -120,6 +120,42 @@ def test_what_was_sent_before_a_kill_is_not_sent_again(
     assert linked.client.model_versions(linked.ls_id) == {tagger.version: 6}
 
 
+def test_what_a_killed_publish_has_sent_is_taken_back_from_the_next_holdout(
+    linked: Linked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = linked.add([f"excel {n} stopped on windows" for n in range(40)])
+    pull(linked.store, linked.client, linked.project)
+    tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
+    with monkeypatch.context() as patched:
+        patched.setattr(linked.client, "update_project", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(linked.store, linked.client, linked.project, tagger)
+    _draw_the_next_holdout(linked, tagger.version)
+    second = {document.ls_task_id for document in held_out(linked)}
+    annotated, *others = [task_id for task_id in ids if task_id in second]
+    (shown,) = linked.task(annotated)["predictions"]
+    linked.client.submit_annotation(annotated, {"result": shown["result"], "parent_prediction": shown["id"]})
+    pull(linked.store, linked.client, linked.project)
+
+    publish(linked.store, linked.client, linked.project, tagger)
+    for task_id in others:
+        (shown,) = linked.task(task_id)["predictions"]
+        assert shown["result"] == []
+        linked.annotate(task_id, (0, 5, "SOFTWARE"))
+    pull(linked.store, linked.client, linked.project)
+    by_id = {document.document_id: document.ls_task_id for document in held_out(linked)}
+    with linked.store.read() as session:
+        assert [by_id[key] for key in not_blind(session, linked.project.id)] == [annotated]
+
+
+def _draw_the_next_holdout(linked: Linked, version: str) -> None:
+    with linked.store.transaction() as tx:
+        terms = HoldoutTerms(0.05, 1, "even")
+        spend_look(tx, linked.project.id, 1, version, "0" * 64, default=terms, alpha_of=lambda *_: 0.05)
+        assert rotate(tx, linked.project.id) is not None
+        tx.commit()
+
+
 def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
@@ -212,13 +248,7 @@ def test_a_next_holdout_loses_its_pre_labels_and_what_is_retired_gets_some(linke
     tagger = linked.promoted_tagger(tmp_path, WORDS, CERTAINTY)
     publish(linked.store, linked.client, linked.project, tagger)
     first = {document.ls_task_id for document in held_out(linked)}
-    with linked.store.transaction() as tx:
-        terms = HoldoutTerms(0.05, 1, "even")
-        gold = "0" * 64
-        spend_look(tx, linked.project.id, 1, tagger.version, gold, default=terms, alpha_of=lambda *_: 0.05)
-        done = rotate(tx, linked.project.id)
-        tx.commit()
-    assert done is not None
+    _draw_the_next_holdout(linked, tagger.version)
     second = {document.ls_task_id for document in held_out(linked)}
     assert first
     assert second

@@ -12,7 +12,7 @@ from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
 from store.gold import count_fresh_gold
 from store.holdout import HoldoutTerms, Rotated, count_looks, looks_of, not_blind, rotate, spend_look, terms_of
-from store.predictions import NewPrediction, misplaced_predictions, save_predictions
+from store.predictions import NewPrediction, confirm_predictions, save_predictions
 from store.registry import TrainedOn
 from store.schema import HOLDOUT, POOL, TRAIN, HoldoutEpoch, Project
 from store.session import Store
@@ -206,17 +206,20 @@ def test_what_was_labelled_with_a_pre_label_in_sight_is_no_gold_of_a_holdout_tha
     assert rotated(store, project) is not None
     with store.read() as session:
         drawn = [item.document_id for item in stored_documents(session, project.id, [HOLDOUT])]
-        assert misplaced_predictions(session, version) >= set(drawn)
-    early, between, late = drawn[:3]
+    early, between, unconfirmed, late = drawn[:4]
     labelled(store, early, before)
     labelled(store, between, utc_now())
     with store.transaction() as tx:
         save_predictions(tx, version, [NewPrediction(document, 0.5, (), holdout=True) for document in drawn])
         tx.commit()
+    labelled(store, unconfirmed, utc_now())
+    with store.transaction() as tx:
+        assert confirm_predictions(tx, version, drawn) == len(drawn)
+        assert confirm_predictions(tx, version, drawn) == 0
+        tx.commit()
     labelled(store, late, utc_now())
     with store.read() as session:
-        assert not_blind(session, project.id) == {early, between}
-        assert not misplaced_predictions(session, version) & set(drawn)
+        assert not_blind(session, project.id) == {early, between, unconfirmed}
 
 
 def labelled(store: Store, document: int, at: datetime) -> None:

@@ -6,7 +6,14 @@ from typing import Any
 
 from ner.spans import Span
 from store.annotations import FILE, LABEL_STUDIO, mark_annotation_deleted
-from store.predictions import BegunFromPrelabel, NewPrediction, begun_from_prelabels, published_on, save_predictions
+from store.predictions import (
+    BegunFromPrelabel,
+    NewPrediction,
+    begun_from_prelabels,
+    confirm_predictions,
+    published_on,
+    save_predictions,
+)
 from store.schema import Project
 from store.session import Store
 from store.tasks import mark_deleted, upsert_tasks
@@ -82,3 +89,14 @@ def test_what_was_published_comes_oldest_first(store: Store, project: Project) -
     assert found.keys() == {one}
     assert [item.version for item in found[one]] == versions[::-1]
     assert {(item.spans, item.holdout) for item in found[one]} == {((Span(*OS),), False)}
+
+
+def test_what_was_published_empty_counts_as_empty_once_it_is_confirmed(store: Store, project: Project) -> None:
+    (one,) = tasks(store, project, "Linux")
+    version = given.candidate(store, project.id)
+    with store.transaction() as tx:
+        save_predictions(tx, version, [NewPrediction(one, 0.5, (), holdout=True)])
+        assert [item.holdout for item in published_on(tx.session, [one])[one]] == [False]
+        confirm_predictions(tx, version, [one])
+        tx.session.expire_all()
+        assert [item.holdout for item in published_on(tx.session, [one])[one]] == [True]

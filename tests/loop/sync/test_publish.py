@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from loop.label_studio.client import LabelStudioError
-from loop.sync.publish import plan, publish
+from loop.label_studio.client import LabelStudioError, format_time
+from loop.sync.publish import publish
 from loop.sync.pull import pull
+from loop.sync.queue import plan
 from ner.bundle import load_bundle
 from ner.errors import ConfigError
+from ner.spans import Span
 from ner.tagger import Tagger
-from store.documents import stored_documents
+from store.columns import utc_now
+from store.documents import StoredDocument, stored_documents
+from store.gold import count_unpublished
+from store.holdout import HoldoutTerms, not_blind, rotate, spend_look
 from store.predictions import predictions, ranks
 from store.projects import create_project, link
 from store.registry import finish_model, promote, start_model
@@ -156,24 +161,38 @@ def test_predictions_that_the_server_drops_are_an_error_and_the_next_run_sends_o
     assert (counts.sent, counts.carried, counts.activated) == (4, 15, True)
 
 
-@pytest.mark.parametrize("moment", ["import_predictions", "update_project"])
-def test_a_run_that_ends_at_any_moment_is_completed_by_the_next_without_doubling(
+# What a publish does in this order; a kill comes before one of these, or when the last predictions have arrived.
+MOMENTS = ("import_predictions", "arrived", "update_project", "confirm_predictions")
+
+
+def publish_killed(store: Store, server: FakeLabelStudio, project: Project, tagger: Tagger, moment: str) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        if moment == "arrived":
+            server.after["import_predictions"] = killed
+        elif moment == "confirm_predictions":
+            patch.setattr("loop.sync.publish.confirm_predictions", killed)
+        else:
+            patch.setattr(server, moment, killed)
+        with pytest.raises(KeyboardInterrupt):
+            publish(store, server, project, tagger)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_publish_that_is_killed_at_any_moment_is_completed_by_the_next_without_doubling(
     store: Store, server: FakeLabelStudio, tmp_path: Path, moment: str
 ) -> None:
     project = made_project(store, server, holdout_share=0.3)
     tagger = promoted_tagger(store, project, tmp_path)
-
-    def killed() -> None:
-        raise KeyboardInterrupt
-
-    if moment == "import_predictions":
-        server.after[moment] = killed
-    else:
-        server.fail(moment)
-    with pytest.raises((KeyboardInterrupt, LabelStudioError)):
-        publish(store, server, project, tagger)
+    publish_killed(store, server, project, tagger, moment)
+    with store.read() as session:
+        assert count_unpublished(session, project.id, tagger.version) == 19
     counts = publish(store, server, project, tagger)
-    assert (counts.sent, counts.carried, counts.activated) == (0, 19, True)
+    assert counts.sent == (19 if moment == "import_predictions" else 0)
+    assert counts.activated is (moment != "confirm_predictions")
+    assert server.settings["model_version"] == tagger.version
     assert all(len(task["predictions"]) == 1 for task in server.tasks.values())
     with store.read() as session:
         shown, queue = predictions(session, tagger.version), ranks(session, tagger.version)
@@ -181,6 +200,105 @@ def test_a_run_that_ends_at_any_moment_is_completed_by_the_next_without_doubling
     by_task = {document.ls_task_id: shown[document.document_id].score for document in stored}
     assert by_task == {key: task["predictions"][0]["score"] for key, task in server.tasks.items()}
     assert [row.rank for row in queue] == list(range(19))
+
+
+def rotated(store: Store, project: Project, version: str) -> list[StoredDocument]:
+    """Spend the holdout and draw the next one; its documents."""
+    with store.transaction() as tx:
+        terms = HoldoutTerms(0.05, 1, "even")
+        spend_look(tx, project.id, 1, version, "0" * 64, default=terms, alpha_of=lambda *_: 0.05)
+        assert rotate(tx, project.id) is not None
+        tx.commit()
+    with store.read() as session:
+        return stored_documents(session, project.id, ["holdout"])
+
+
+def annotated_from_prelabel(server: FakeLabelStudio, task_id: int) -> None:
+    (shown,) = server.tasks[task_id]["predictions"]
+    moment = format_time(utc_now())
+    server.annotate(task_id, shown["result"], parent_prediction=shown["id"], created_at=moment)
+
+
+def sighted(store: Store, project: Project) -> set[int]:
+    with store.read() as session:
+        return not_blind(session, project.id)
+
+
+def test_what_a_killed_publish_has_shown_is_not_blind_when_its_document_is_drawn(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish_killed(store, server, project, tagger, "arrived")
+    drawn = rotated(store, project, tagger.version)[0]
+    assert drawn.ls_task_id is not None
+    annotated_from_prelabel(server, drawn.ls_task_id)
+    pull(store, server, project)
+    assert sighted(store, project) == {drawn.document_id}
+    publish(store, server, project, tagger)
+    assert sighted(store, project) == {drawn.document_id}
+
+
+def test_what_a_killed_publish_has_shown_is_taken_back_when_its_document_is_drawn(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish_killed(store, server, project, tagger, "arrived")
+    drawn = {document.ls_task_id: document.document_id for document in rotated(store, project, tagger.version)}
+    publish(store, server, project, tagger)
+    for task_id, task in server.tasks.items():
+        (shown,) = task["predictions"]
+        assert bool(shown["result"]) is (task_id not in drawn)
+    for task_id in filter(None, drawn):
+        annotated_from_prelabel(server, task_id)
+    pull(store, server, project)
+    assert sighted(store, project) == set()
+
+
+@pytest.mark.parametrize("moment", ["delete_prediction", *MOMENTS])
+def test_a_kill_while_pre_labels_are_taken_back_makes_nobody_blind_too_early(
+    store: Store, server: FakeLabelStudio, tmp_path: Path, moment: str
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish(store, server, project, tagger)
+    first, *others = rotated(store, project, tagger.version)
+    server.settings["sampling"] = "Sequential sampling"  # so that there is something to activate
+    publish_killed(store, server, project, tagger, moment)
+    assert first.ls_task_id is not None
+    server.annotate(first.ls_task_id, [], created_at=format_time(utc_now()))
+    pull(store, server, project)
+    publish(store, server, project, tagger)
+    for document in others:
+        assert document.ls_task_id is not None
+        (shown,) = server.tasks[document.ls_task_id]["predictions"]
+        assert shown["result"] == []
+        annotated_from_prelabel(server, document.ls_task_id)
+    pull(store, server, project)
+    assert sighted(store, project) == {first.document_id}
+
+
+def test_a_prediction_of_the_backend_is_kept_in_the_pool_and_replaced_in_the_holdout(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    with store.read() as session:
+        stored = stored_documents(session, project.id)
+    by_split = {document.split: document for document in stored}
+    region = {"from_name": "label", "to_name": "text", "type": "labels"}
+    region |= {"value": {"start": 0, "end": 5, "labels": ["SOFTWARE"]}}
+    answer = {"result": [region], "score": 0.25, "model_version": tagger.version}
+    server.import_predictions(1, [{"task": one.ls_task_id, **answer} for one in by_split.values()])
+    assert publish(store, server, project, tagger).sent == 18
+    with store.read() as session:
+        known = predictions(session, tagger.version)
+    kept, held = (known[by_split[split].document_id] for split in ("pool", "holdout"))
+    assert (kept.score, kept.spans, kept.holdout) == (0.25, (Span(0, 5, "SOFTWARE"),), False)
+    assert (held.spans, held.holdout) == ((), True)
+    (shown,) = server.tasks[by_split["holdout"].ls_task_id or 0]["predictions"]
+    assert shown["result"] == []
 
 
 def test_the_holdout_is_met_evenly_and_never_pre_labelled(

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.sync.publish import least_confident_first, spread
+from loop.sync.queue import least_confident_first, spread
 
 CONFIDENCES = st.lists(st.floats(0, 1, allow_nan=False), max_size=60)
 NAMES = st.sets(st.text(min_size=1, max_size=6), max_size=25).map(lambda names: dict(enumerate(sorted(names))))

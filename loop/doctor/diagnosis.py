@@ -1,64 +1,84 @@
-"""All checks of a project in order; those that hang on one that failed are left out."""
+"""All checks of a project in order. A check that depends on a failed check is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from loop.doctor.checks import Check, guarded
-from loop.doctor.local import check_machine, check_project_here, check_store
+from loop.doctor.checks import Check, run_check, skip, try_to_get
+from loop.doctor.local import (
+    check_disk,
+    check_encoder,
+    check_key_file,
+    check_label_config,
+    check_labels,
+    check_model,
+    check_runs,
+    check_store,
+)
 from loop.doctor.server import (
     check_address,
     check_backend,
     check_backend_rows,
     check_key,
+    check_legacy_tokens,
     check_project,
-    no_server,
 )
 from loop.label_studio.client import LabelStudioClient, Patience
+from loop.settings.project import current_project
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
 from store.schema import Project
+from store.session import open_store
 
-# A doctor asks once: what does not answer is a finding.
+# A doctor asks once: a server that does not answer is a finding.
 _IMPATIENT = Patience(connect=3.0, read=20.0, retries=0)
 
 
 def diagnose(settings: Settings) -> Iterator[Check]:
-    """Every check, one after the other, so that each can be shown as it is found."""
-    findings, store, project = check_store(settings)
-    try:
-        yield from findings
-        if store is not None and project is not None:
-            yield from check_project_here(settings, store, project)
-        yield from check_machine(settings)
-    finally:
-        if store is not None:
-            store.close()
+    """Every check, one after the other, so that each can be shown as soon as it is made."""
+    opened = try_to_get("store", partial(open_store, settings.store_url), partial(check_store, settings))
+    yield opened.check
+    store, project = opened.value, None
+    if store is not None:
+        known = try_to_get("project", partial(current_project, store, settings), check_labels)
+        yield known.check
+        project = known.value
+        if project is not None:
+            yield run_check("label config", check_label_config, project)
+            yield run_check("model in service", check_model, store, settings, project)
+            yield run_check("interrupted runs", check_runs, store, project)
+        store.close()
+    yield run_check("encoder", check_encoder, settings)
+    yield run_check("disk space for models", check_disk, settings.model_dir)
+    yield run_check("API key file", check_key_file, settings)
     account = account_of(settings)
-    yield from guarded("backend", lambda: check_backend(settings, account, project))
-    yield from _server(settings, project, account)
+    yield run_check("backend", check_backend, settings, account, project)
+    yield from _diagnose_server(settings, project, account)
 
 
-def _server(settings: Settings, project: Project | None, account: BackendAccount) -> Iterator[Check]:
+def _diagnose_server(settings: Settings, project: Project | None, account: BackendAccount) -> Iterator[Check]:
     url, key = settings.label_studio.url, settings.label_studio.api_key
     if url is None:
-        yield no_server("no address: set LABEL_STUDIO_URL to check it")
+        yield run_check("Label Studio", skip, "no address: set LABEL_STUDIO_URL to check it")
         return
-    reached = list(guarded("Label Studio", lambda: check_address(url)))
-    yield from reached
-    if any(check.state == "fail" for check in reached):
+    answering = run_check("Label Studio", check_address, url)
+    yield answering
+    if answering.state == "fail":
         return
     if key is None:
-        yield no_server("no API key: set LABEL_STUDIO_API_KEY to check further")
+        yield run_check("Label Studio", skip, "no API key: set LABEL_STUDIO_API_KEY to check further")
         return
     client = LabelStudioClient(url, key, patience=_IMPATIENT)
-    known = list(guarded("API key", lambda: check_key(client, key)))
-    yield from known
-    if any(check.state == "fail" for check in known) or project is None:
+    accepted = run_check("API key", check_key, client, key)
+    yield accepted
+    if accepted.state == "fail":
         return
-    yield from guarded("project there", lambda: check_project(client, project))
-    if project.ls_url == client.url:
-        yield from guarded("backend row", lambda: check_backend_rows(client, project, account))
+    yield run_check("legacy tokens", check_legacy_tokens, client, key)
+    if project is not None:
+        yield from check_project(client, project)
+        if project.ls_url == client.url:
+            yield from check_backend_rows(client, project, account)
 
 
 def account_of(settings: Settings) -> BackendAccount:

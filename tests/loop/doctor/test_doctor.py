@@ -12,7 +12,14 @@ import pytest
 from loop.doctor.checks import Check
 from loop.doctor.diagnosis import diagnose
 from loop.doctor.local import check_disk, check_encoder, check_key_file
-from loop.doctor.server import check_address, check_backend, check_backend_rows, check_key, check_project
+from loop.doctor.server import (
+    check_address,
+    check_backend,
+    check_backend_rows,
+    check_key,
+    check_legacy_tokens,
+    check_project,
+)
 from loop.label_studio.client import LabelStudioClient
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
@@ -127,7 +134,7 @@ def test_little_disk_space_warns_and_none_fails(tmp_path: Path, monkeypatch: pyt
     for free in (100, 1000, 100_000):
         usage = type("Usage", (), {"free": free * 1024 * 1024})
         monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
-        states.append(check_disk("disk", tmp_path / "not" / "there").state)
+        states.append(check_disk(tmp_path / "not" / "there").state)
     assert states == ["fail", "warn", "ok"]
 
 
@@ -147,13 +154,13 @@ def test_little_disk_space_warns_and_none_fails(tmp_path: Path, monkeypatch: pyt
 )
 def test_what_answers_at_the_address_is_told_from_label_studio(answer: Answer, state: str, finding: str):
     with ScriptedServer(answer) as server:
-        (check,) = check_address(server.url)
+        check = check_address(server.url)
     assert check.state == state
     assert finding in check.finding
 
 
 def test_an_address_where_nothing_answers_fails():
-    (check,) = check_address("http://127.0.0.1:1")
+    check = check_address("http://127.0.0.1:1")
     assert check.state == "fail"
     assert "ConnectionError" in check.finding
 
@@ -161,7 +168,7 @@ def test_an_address_where_nothing_answers_fails():
 def test_a_key_that_is_refused_is_named_by_its_kind():
     server, client = client_of(Answer(401, {"detail": "Authentication token no longer valid"}))
     with server:
-        (check,) = check_key(client, "k" * 40)
+        check = check_key(client, "k" * 40)
     assert check.state == "fail"
     assert "a legacy key that the server refuses" in check.finding
     assert "legacy tokens enabled" in check.mend
@@ -171,9 +178,8 @@ def test_a_key_that_is_refused_is_named_by_its_kind():
 def test_legacy_tokens_that_are_turned_off_are_a_warning_for_a_legacy_key(enabled: bool, state: str):
     server, client = client_of(Answer(body={"email": "a@b.c"}), Answer(body={"legacy_api_tokens_enabled": enabled}))
     with server:
-        checks = found(check_key(client, "k" * 40))
-    assert checks["API key"].finding == "legacy, of a@b.c"
-    assert checks["legacy tokens"].state == state
+        assert check_key(client, "k" * 40).finding == "legacy, of a@b.c"
+        assert check_legacy_tokens(client, "k" * 40).state == state
 
 
 # The project there
@@ -240,7 +246,7 @@ def test_a_project_that_is_nowhere_or_elsewhere_is_told_so(desk: Desk):
 
 def checked_rows(desk: Desk, rows: list[Any], hooks: list[Any], *probes: Answer) -> dict[str, Check]:
     refused = Answer(400, {"detail": "as it must be"})
-    answers = (Answer(body=rows), Answer(body=hooks), *(probes or (refused, refused)))
+    answers = (Answer(body=rows), Answer(body=hooks), Answer(body=hooks), *(probes or (refused, refused)))
     server, client = client_of(*answers)
     with server:
         return found(check_backend_rows(client, project_of(desk, server.url), ACCOUNT))
@@ -335,9 +341,8 @@ def test_a_check_that_crashes_is_a_finding_and_the_others_go_on(desk: Desk, monk
     def crash(*_: object) -> Check:
         raise ZeroDivisionError("by nought")
 
-    for name in ("check_label_config", "check_disk"):
-        monkeypatch.setattr(f"loop.doctor.local.{name}", crash)
-    monkeypatch.setattr("loop.doctor.diagnosis.check_backend", crash)
+    for name in ("check_label_config", "check_disk", "check_backend"):
+        monkeypatch.setattr(f"loop.doctor.diagnosis.{name}", crash)
     checks = found(diagnose(settings_of(desk)))
     for name in ("label config", "disk space for models", "backend"):
         assert checks[name].state == "fail"

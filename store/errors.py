@@ -52,7 +52,7 @@ class RefusedError(StoreError):
 
 
 class RunHeldError(StoreError):
-    """Another live run of this kind holds the project."""
+    """Another live run holds the project, or took it over."""
 
     exit_code = 6
 

@@ -1,20 +1,23 @@
-"""Commands at work on a project, and what became of them; a process that died is found and said to be so.
+"""Runs: the commands at work on a project, and how each of them ended. Beside them, the hints of webhooks.
 
-A run belongs to a process: its host, pid, and the process's start time, since pids are used again. On the same host it
-is dead when that process is (a zombie is dead). Nobody can look into another host, so a run there counts as dead only
-when it has not called `heartbeat` for ten minutes: a container that is started again gets another host's name, and must
-not be locked out for long. Hosts are told apart by name: two machines or containers that share one
-store need different ones. Start times are compared to two seconds, which a clock set while a run is at work may
-exceed; then a live run is taken for a dead one.
+A run belongs to one process: its host, its pid, and the start time of the process, since pids are used again. On its
+own host a run is dead when its process is gone (a zombie is gone). No process can look into another host. A run of
+another host is dead when its heartbeat is more than ten minutes old; `tracked` stores a heartbeat every minute. Hosts
+are told apart by name: two machines or containers that share a store need different names. Start times are compared to
+two seconds. A clock that is set by more than that while a run is at work makes the run look dead.
 
-Webhooks' word that something changed in Label Studio: a reason to pull sooner. A lost one costs nothing.
+An exclusive run takes the place of a dead one. A run that is only slow may lose its place that way. Such a run learns
+it from `TrackedRun.transaction`, before it changes anything.
+
+A hint is a webhook's word that something changed in Label Studio: a reason to pull sooner. A lost hint costs nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,10 +35,17 @@ from store.projects import lock_project
 from store.schema import Hint, Model, Project, Run
 from store.session import Store, Transaction
 
+logger = logging.getLogger(__name__)
+
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+# Kinds of runs that change a project's models and their folders, of which one runs at a time. A run of any other kind
+# excludes its own kind only.
+RETRAIN, PROMOTE, MEND = "retrain", "promote", "mend"
+_OF_MODELS = frozenset({RETRAIN, PROMOTE, MEND})
 TRAINING = "training"
 STALE_AFTER = timedelta(minutes=10)
-_BEAT_SECONDS = 60.0
+BEAT_SECONDS = 60.0
+HINTS_KEPT = timedelta(days=1)
 _SAME_START_SECONDS = 2.0
 
 
@@ -53,45 +63,49 @@ class Interrupted:
 
 @dataclass(slots=True)
 class TrackedRun:
-    """A run at work; what is put in `counts` is stored when it ends well."""
+    """A run at work. `replaced`: the dead runs whose place it took. `counts` is stored when the run ends well."""
 
     id: int
+    project_id: int
     store: Store
+    replaced: tuple[Interrupted, ...] = ()
     counts: dict[str, Any] = field(default_factory=dict)
-    clock: Callable[[], float] = time.monotonic
-    _beaten: float = field(init=False)
 
-    def __post_init__(self) -> None:
-        self._beaten = self.clock()
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A write transaction that holds the project's row.
 
-    def beat(self) -> None:
-        """Tell other hosts that the run is alive, once a minute however often it is called; outside transactions."""
-        if self.clock() - self._beaten < _BEAT_SECONDS:
-            return
-        self._beaten = self.clock()
+        Raises RunHeldError, before anything is written, when another process took this run for dead.
+        """
         with self.store.transaction() as tx:
-            heartbeat(tx, self.id)
-            tx.commit()
+            lock_project(tx, self.project_id)
+            _check_running(tx, self.id)
+            yield tx
 
 
 @contextmanager
 def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False) -> Iterator[TrackedRun]:
-    """Begin a run, and store how it ended: done, failed with the error, or interrupted by Ctrl-C or exit."""
+    """Begin a run, keep its heart beating, and store how it ended.
+
+    It ends done, failed with the error, or interrupted (by Ctrl-C or exit). `exclusive` raises RunHeldError while a
+    live run that excludes this kind is at work, and ends dead ones.
+    """
     with store.transaction() as tx:
-        run = TrackedRun(begin_run(tx, project_id, kind, exclusive=exclusive).id, store)
+        replaced = recover(tx, project_id, _excluded_by(kind)) if exclusive else []
+        run = begin_run(tx, project_id, kind, exclusive=exclusive)
         tx.commit()
+    at_work = TrackedRun(run.id, project_id, store, tuple(replaced))
     try:
-        yield run
+        with _beating(store, run.id):
+            yield at_work
     except BaseException as error:
         _note_failure(store, run.id, error)
         raise
-    with store.transaction() as tx:
-        finish_run(tx, run.id, run.counts)
-        tx.commit()
+    _note_end(at_work)
 
 
 def begin_run(tx: Transaction, project_id: int, kind: str, *, exclusive: bool = False) -> Run:
-    """A running run of this process; `exclusive` raises RunHeldError while another live one of its kind is at work."""
+    """A running run of this process; `exclusive` raises RunHeldError while a live run that excludes it is at work."""
     lock_project(tx, project_id)
     if exclusive:
         _check_free(tx.session, project_id, kind)
@@ -114,7 +128,7 @@ def begin_run(tx: Transaction, project_id: int, kind: str, *, exclusive: bool = 
 
 
 def heartbeat(tx: Transaction, run_id: int) -> None:
-    """Tell other hosts that the run is alive; long runs call it more often than every ten minutes."""
+    """Tell other hosts that the run is alive."""
     _running(tx, run_id).heartbeat_at = utc_now()
     tx.session.flush()
 
@@ -130,12 +144,12 @@ def fail_run(tx: Transaction, run_id: int, error: str, *, interrupted: bool = Fa
     _end_training(tx, run_id, INTERRUPTED if interrupted else FAILED, error)
 
 
-def recover(tx: Transaction, project_id: int) -> list[Interrupted]:
-    """Mark runs whose process is gone, and the models they were training, as interrupted; gives what was found."""
+def recover(tx: Transaction, project_id: int, kinds: Collection[str] | None = None) -> list[Interrupted]:
+    """Mark dead runs (of these kinds where given), and the models they were training, as interrupted; gives them."""
     lock_project(tx, project_id)
     found = []
     for run in _running_runs(tx.session, project_id):
-        if is_alive(run):
+        if is_alive(run) or (kinds is not None and run.kind not in kinds):
             continue
         error = f"process {run.pid} on {run.host} ended without a word"
         _end(tx, run.id, INTERRUPTED, error=error)
@@ -177,6 +191,44 @@ def is_alive(run: Run) -> bool:
         return True
 
 
+@contextmanager
+def _beating(store: Store, run_id: int) -> Iterator[None]:
+    """Store a heartbeat every minute, from a thread with a connection of its own, until the block ends."""
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_beat_until, args=(ended, store, run_id), name=f"heart of run {run_id}", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _beat_until(ended: threading.Event, store: Store, run_id: int) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        try:
+            with store.transaction() as tx:
+                heartbeat(tx, run_id)
+                tx.commit()
+        except RuleError as error:
+            logger.warning("the heartbeat of run %d could not be stored: %s", run_id, error)
+            if isinstance(error, RefusedError):
+                return  # another process ended the run; what is left of it learns that from `TrackedRun.transaction`
+
+
+def _note_end(run: TrackedRun) -> None:
+    """Store that a run ended well. What the run did stands, even when it was taken for dead after its last commit."""
+    with run.store.transaction() as tx:
+        try:
+            finish_run(tx, run.id, run.counts)
+        except RefusedError as error:
+            logger.warning("the end of run %d could not be noted: %s", run.id, error)
+        else:
+            tx.commit()
+
+
 def _note_failure(store: Store, run_id: int, error: BaseException) -> None:
     """Store how a run failed; when even that fails, the error that ended the run stays the one that is raised."""
     try:
@@ -188,14 +240,30 @@ def _note_failure(store: Store, run_id: int, error: BaseException) -> None:
         error.add_note(f"The store could not note it: {second}")
 
 
+def _excluded_by(kind: str) -> frozenset[str]:
+    return _OF_MODELS if kind in _OF_MODELS else frozenset({kind})
+
+
 def _check_free(session: Session, project_id: int, kind: str) -> None:
+    excluded = _excluded_by(kind)
     for run in _running_runs(session, project_id):
-        if run.kind == kind and is_alive(run):
+        if run.kind in excluded and is_alive(run):
+            what = "training or promotion" if excluded is _OF_MODELS else kind
             raise RunHeldError(
-                f"one {kind} at a time works on a project",
-                value=f"process {run.pid} on {run.host} since {run.started_at:%Y-%m-%d %H:%M:%S} UTC",
+                f"one {what} at a time works on a project",
+                value=f"{run.kind} of process {run.pid} on {run.host} since {run.started_at:%Y-%m-%d %H:%M:%S} UTC",
                 next_step="Wait for it, or end that process.",
             )
+
+
+def _check_running(tx: Transaction, run_id: int) -> None:
+    run = tx.session.get_one(Run, run_id, with_for_update=True, populate_existing=True)
+    if run.state != RUNNING:
+        raise RunHeldError(
+            "a run changes a project only while it holds the project",
+            value=f"run {run_id} no longer does: {run.error or run.state}",
+            next_step="Another process took it for dead. Wait for that process, then run the command again.",
+        )
 
 
 def _running_runs(session: Session, project_id: int) -> list[Run]:
@@ -235,9 +303,6 @@ def _end_training(tx: Transaction, run_id: int, state: str, error: str) -> tuple
     return tuple(model.version for model in models)
 
 
-KEPT = timedelta(days=1)
-
-
 def add_hint(tx: Transaction, ls_project_id: int, action: str) -> int:
     """Store a hint, whether or not one project here is linked to that id; gives the hint's id."""
     linked = list(tx.session.scalars(select(Project.id).where(Project.ls_project_id == ls_project_id)))
@@ -269,5 +334,5 @@ def handle_hints(tx: Transaction, hint_ids: Iterable[int]) -> None:
         tx.session.execute(unhandled)
     # The last one stays, so that no id is given twice: who waits for hints remembers the last id that it saw.
     newest = max(given, default=0)
-    old = delete(Hint).where(Hint.received_at < now - KEPT, Hint.id < newest)
+    old = delete(Hint).where(Hint.received_at < now - HINTS_KEPT, Hint.id < newest)
     tx.session.execute(old.execution_options(synchronize_session=False))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.store import cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,3 +24,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set LOOP_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[cluster.Cluster]:
+    """A PostgreSQL server for the session; skips with the reason where it is not installed."""
+    binaries = cluster.binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not under /usr/lib/postgresql; Debian: apt-get install postgresql")
+    with cluster.running(binaries) as server:
+        yield server

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -71,8 +70,6 @@ class LabelStudioHttp:
         self.patience = patience or Patience()
         self.seconds = 0.0
         """How long this object has waited for answers, in all, pauses between repetitions included."""
-        self.announce: Callable[[], None] = lambda: None
-        """Called before each request."""
         self._api_key = api_key.strip()
         _check_key(self._api_key)
         self._is_personal = self._api_key.count(".") == 2
@@ -96,15 +93,6 @@ class LabelStudioHttp:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
-
-    @contextmanager
-    def announcing(self, announce: Callable[[], None]) -> Iterator[None]:
-        """Call this before each request: a run tells other hosts so that it is alive, however slow the server is."""
-        before, self.announce = self.announce, announce
-        try:
-            yield
-        finally:
-            self.announce = before
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, *, bulk: bool = False) -> Any:
         """The JSON that GET answers. `bulk` grants the long time limit."""
@@ -144,7 +132,6 @@ class LabelStudioHttp:
         body: Any = None,
         bulk: bool = False,
     ) -> requests.Response:
-        self.announce()
         begin = time.monotonic()
         try:
             answer = self._session.request(

@@ -15,8 +15,9 @@ from ner.spans import Span, drop_overlaps
 from store.gold import GoldDocument, fingerprint, gold
 from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of
 from store.registry import DEFER, promotions
+from store.runs import TrackedRun
 from store.schema import HOLDOUT, POOL, HoldoutLook, Project
-from store.session import Store, Transaction
+from store.session import Transaction
 from store.splits import current_epoch, split_sizes
 
 _DIFFERING = 0.25  # of the documents, between a model and the next one: 18 to 37 % were measured
@@ -104,12 +105,12 @@ def look_at(
     return _look(epoch, row.number, used, terms_of(tx.session, project.id, epoch, terms(settings)), row)
 
 
-def renew(store: Store, project: Project, settings: PromotionSettings) -> Rotation | None:
+def renew(run: TrackedRun, project: Project, settings: PromotionSettings) -> Rotation | None:
     """Retire the holdout when it is spent, and draw another one; None when it is not, or when none can be drawn.
 
     The next one has room for as many documents as the settings ask for, and for half of those that are given up.
     """
-    with store.transaction() as tx:
+    with run.transaction() as tx:
         if not is_spent(tx.session, project, settings):
             return None
         done = rotate(tx, project.id, least=settings.least_documents)

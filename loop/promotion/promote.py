@@ -34,7 +34,7 @@ from store.columns import utc_now
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint
 from store.registry import CANDIDATE, RETIRED, models
-from store.runs import tracked
+from store.runs import PROMOTE, TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
 
@@ -59,9 +59,6 @@ def choose(known: Sequence[Model], version: str | None, *, forced: bool) -> Mode
         next_step = "Name the version." if forced else "Train one with `loop retrain`."
         raise RefusedError("a promotion needs a candidate", value="none", next_step=next_step)
     return candidates[-1]
-
-
-PROMOTE = "promote"
 
 
 class Promoting(Protocol):
@@ -119,12 +116,13 @@ def promote_candidate(
     is deferred: the candidate waits and no look is spent. BundleError and JudgingError, for what may pass,
     leave all as it was. `force_because` promotes whatever the gates say, rejected and retired models too, and is kept
     with the decision.
-    Raises RefusedError when there is no candidate, or when another model went into service meanwhile.
+    Raises RefusedError when there is no candidate, or when another model went into service meanwhile; RunHeldError
+    while a training or another promotion is at work, and when another process took this one for dead.
     """
     if force_because is not None and not force_because.strip():
         raise RefusedError("a forced promotion says why", value=force_because, next_step='Add --because "...".')
     with tracked(store, project.id, PROMOTE, exclusive=True) as run:
-        work = _Promotion(store, settings, project, who, threads, force_because, stages)
+        work = _Promotion(run, settings, project, who, threads, force_because, stages)
         result = work.run(version)
         run.counts |= {"version": result.attempt.version, "promoted": result.promoted}
     return result
@@ -135,7 +133,7 @@ class _Promotion:
 
     def __init__(
         self,
-        store: Store,
+        run: TrackedRun,
         settings: Promoting,
         project: Project,
         who: str,
@@ -143,7 +141,7 @@ class _Promotion:
         force_because: str | None,
         stages: Stages,
     ) -> None:
-        self.store, self.settings, self.project = store, settings, project
+        self.at_work, self.store, self.settings, self.project = run, run.store, settings, project
         self.who, self.threads, self.because, self.stages = who, threads, force_because, stages
         self.types = tuple(project.labels)
         self.began = time.monotonic()
@@ -156,7 +154,7 @@ class _Promotion:
         attempt = self._attempt(chosen, incumbent)
         contract = self._proven(attempt, chosen)
         if self.because is None:
-            attempt = replace(attempt, rotation=renew(self.store, self.project, self.settings.promotion))
+            attempt = replace(attempt, rotation=renew(self.at_work, self.project, self.settings.promotion))
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
             look = next_look(session, self.project, self.settings.promotion)
@@ -187,7 +185,7 @@ class _Promotion:
 
     def _refused(self, attempt: Attempt, error: WrongFileError) -> RefusedCandidateError:
         """The refusal is noted in the store; the error that is given carries the attempt, for its report."""
-        with self.store.transaction() as tx:
+        with self.at_work.transaction() as tx:
             registry.refuse(tx, self.project.id, attempt.version, reason=str(error), who=self.who)
             tx.commit()
         done = replace(attempt, outcome=REFUSED, reason=str(error), judged_seconds=self._seconds())
@@ -214,7 +212,7 @@ class _Promotion:
         with self.store.read() as session:
             waits_for = waiting_for(session, self.project, self.settings.promotion)
         figures = {"holdout": fingerprint(documents), "documents": len(documents), "waits_for": waits_for}
-        with self.store.transaction() as tx:
+        with self.at_work.transaction() as tx:
             registry.defer(tx, self.project.id, done.version, reason=told, who=self.who, figures=figures)
             tx.commit()
         return PromotionResult(done, figures)
@@ -303,7 +301,7 @@ class _Promotion:
         figures = figures_of(done, known, fingerprint(documents))
         if comparison is None and documents:
             figures |= {"standard_error_alone": error_alone(measured.documents, new, settings)}
-        record(self.store, self.project, done, incumbent, known, figures)
+        record(self.at_work, self.project, done, incumbent, known, figures)
         return PromotionResult(done, figures)
 
     def _robustness(self, chosen: Model, measured: Measured) -> tuple[Perturbed, ...]:
@@ -314,7 +312,7 @@ class _Promotion:
         """The look, spent before anything of the gold is compared; None where there is no gold, or none is left."""
         if not documents:
             return None
-        with self.store.transaction() as tx:
+        with self.at_work.transaction() as tx:
             try:
                 look = look_at(tx, self.project, chosen.version, documents, self.settings.promotion)
             except RefusedError:

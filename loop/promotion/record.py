@@ -12,8 +12,9 @@ from loop.promotion.attempt import FORCED, INSUFFICIENT, REJECTED, Attempt, Gate
 from store import registry
 from store.errors import RefusedError
 from store.registry import TypeScore, save_scores
+from store.runs import TrackedRun
 from store.schema import HOLDOUT, Model, Project
-from store.session import Store, Transaction
+from store.session import Transaction
 
 
 def type_scores(table: Scores) -> list[TypeScore]:
@@ -80,21 +81,22 @@ def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None,
 
 
 def record(
-    store: Store,
+    run: TrackedRun,
     project: Project,
     done: Attempt,
     incumbent: Model | None,
     scored: Mapping[str, Scores],
     figures: Mapping[str, Any],
 ) -> None:
-    """Scores, pointer and decision, in one transaction.
+    """Record scores, pointer and decision in one transaction, which locks the project's row before it checks anything.
 
-    Raises RefusedError, with nothing recorded, when another model than `incumbent` is in service by now.
+    Raises RefusedError, with nothing recorded, when another model than `incumbent` is in service by now; RunHeldError
+    when another process took `run` for dead.
     """
-    with store.transaction() as tx:
+    with run.transaction() as tx:
+        _check_still(tx, project, incumbent)
         for version, table in scored.items():
             save_scores(tx, version, HOLDOUT, type_scores(table), figures["holdout"])
-        _check_still(tx, project, incumbent)
         why: dict[str, Any] = {"reason": done.reason, "who": done.who, "figures": figures}
         if done.outcome == REJECTED:
             registry.reject(tx, project.id, done.version, **why)

@@ -17,10 +17,10 @@ from typing import Any
 
 from loop.label_studio.client import LabelStudioError
 from loop.service.cycle import STEPS, Cycle, Skip
-from loop.training.lock import project_lock
-from loop.training.progress import ProjectHeldError
 from loop.training.recovery import recover_project
 from ner.errors import ConfigError, RuleError
+from store.errors import RunHeldError
+from store.runs import MEND, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -146,10 +146,10 @@ class Service:
         """Mend what a process that died left behind, unless somebody is at work there now."""
         settings, project = self.cycle.settings, self.cycle.project()
         try:
-            with project_lock(settings.model_dir, project.slug):
-                for finding in recover_project(self.cycle.store, settings.model_dir, project):
+            with tracked(self.cycle.store, project.id, MEND, exclusive=True) as run:
+                for finding in recover_project(run, settings.model_dir, project):
                     logger.warning("%s", finding)
-        except ProjectHeldError as error:
+        except RunHeldError as error:
             logger.info("%s", error)
 
     def _wait(self) -> None:

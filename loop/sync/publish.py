@@ -76,15 +76,9 @@ def publish(
     Raises LabelStudioError when the server fails or stores fewer predictions than it was sent, ConfigError when the
     project is not linked to this server or lacks a label of the model, RunHeldError while another publish is at work.
     """
-    with tracked(store, project.id, KIND, exclusive=True) as run, client.http.announcing(run.beat):
-
-        def told(done: int, total: int) -> None:
-            run.beat()
-            if progress is not None:
-                progress(done, total)
-
+    with tracked(store, project.id, KIND, exclusive=True) as run:
         waited = client.http.seconds
-        counts = _Publish(store, client, project, tagger, told).all()
+        counts = _Publish(store, client, project, tagger, progress or (lambda _done, _total: None)).all()
         counts = replace(counts, server_seconds=round(client.http.seconds - waited, 3))
         run.counts.update(asdict(counts))
     return counts

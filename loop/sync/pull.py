@@ -96,7 +96,7 @@ def pull(
     (what was stored until then stays, and the next pull goes on from there), RunHeldError while another pull is at
     work, InputError for a label config that cannot be learned from.
     """
-    with tracked(store, project.id, KIND, exclusive=True) as run, client.http.announcing(run.beat):
+    with tracked(store, project.id, KIND, exclusive=True) as run:
         work = _Pull(store, client, project.id, page_size)
         counts = work.all(full)
         run.counts.update(asdict(counts), **work.remembered)

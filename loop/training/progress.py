@@ -7,7 +7,6 @@ What a training tells whoever watches it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,20 +24,11 @@ class ParityError(TrainingError):
     """The exported file does not say what the trained model says."""
 
 
-class ProjectHeldError(RuleError):
-    """Another process trains or promotes in this project."""
-
-    exit_code = 6
-
-
 Stages = Callable[[str], None]
 
 
 def silent(stage: str) -> None:
     """Nobody listens."""
-
-
-BEAT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +88,14 @@ class Silence:
 
 
 class Teller:
-    """Passes on to the caller's progress, remembers the notices, and calls `beat` once a minute and every epoch.
+    """Passes on to the caller's progress, and remembers the notices."""
 
-    An epoch may take hours; who looks on from another host takes a run without a sign of life for dead.
-    """
-
-    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._clock, self._beaten = clock, clock()
         self.notices: list[str] = []
-        self.beat: Callable[[], None] = lambda: None
 
     def stage(self, name: str) -> None:
         """Passed on."""
-        self._beat()
         self._progress.stage(name)
 
     def notice(self, message: str) -> None:
@@ -121,15 +105,8 @@ class Teller:
 
     def step(self, step: TrainingStep) -> None:
         """Passed on."""
-        if self._clock() - self._beaten >= BEAT_SECONDS:
-            self._beat()
         self._progress.step(step)
 
     def epoch(self, epoch: Epoch) -> None:
         """Passed on."""
-        self._beat()
         self._progress.epoch(epoch)
-
-    def _beat(self) -> None:
-        self._beaten = self._clock()
-        self.beat()

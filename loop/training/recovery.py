@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ner.manifest import MANIFEST
 from store.registry import CANDIDATE, FAILED, INTERRUPTED, TRAINING, fail_model, models
-from store.runs import recover
+from store.runs import TrackedRun, recover
 from store.schema import Model, Project
-from store.session import Store
 
 BUILDING = ".building-"
 SET_ASIDE = ".set-aside-"
@@ -29,28 +28,28 @@ class Finding:
         return f"{self.what}: {self.done}"
 
 
-def recover_project(store: Store, model_dir: Path, project: Project) -> list[Finding]:
-    """Make store and model folder agree. Call it with the project's lock held: then nobody else builds there.
+def recover_project(run: TrackedRun, model_dir: Path, project: Project) -> list[Finding]:
+    """Make store and model folder agree. `run` is an exclusive run of a kind that changes models: nobody else builds.
 
-    Runs whose process is gone are marked interrupted, with the models they trained; half-built folders and folders of
+    Dead runs are marked interrupted, with the models they trained; half-built folders and folders of
     models that never were finished are removed; a folder that the store knows nothing of is set aside under another
     name; a candidate without its folder is marked failed; any other model without one is named.
     """
-    with store.transaction() as tx:
-        dead = recover(tx, project.id)
+    with run.transaction() as tx:
+        dead = [*run.replaced, *recover(tx, project.id)]
         tx.commit()
     findings = [
         Finding(
-            f"run {run.run_id} ({run.kind}, process {run.pid}) was interrupted",
-            f"marked so{', with ' + ', '.join(run.models) if run.models else ''}",
+            f"run {one.run_id} ({one.kind}, process {one.pid}) was interrupted",
+            f"marked so{', with ' + ', '.join(one.models) if one.models else ''}",
         )
-        for run in dead
+        for one in dead
     ]
-    with store.read() as session:
+    with run.store.read() as session:
         known = {model.version: model for model in models(session, project.id)}
     folder = model_dir / project.slug
     findings += _clean(folder, known)
-    return findings + list(_without_folder(store, model_dir, known))
+    return findings + list(_without_folder(run, model_dir, known))
 
 
 def _clean(folder: Path, known: dict[str, Model]) -> Iterator[Finding]:
@@ -72,7 +71,7 @@ def _clean(folder: Path, known: dict[str, Model]) -> Iterator[Finding]:
             yield Finding(f"{path} is of a model that is {known[path.name].state}", "removed")
 
 
-def _without_folder(store: Store, model_dir: Path, known: dict[str, Model]) -> Iterator[Finding]:
+def _without_folder(run: TrackedRun, model_dir: Path, known: dict[str, Model]) -> Iterator[Finding]:
     for model in known.values():
         if model.state in _UNFINISHED or (model_dir / model.path).is_dir():
             continue
@@ -80,7 +79,7 @@ def _without_folder(store: Store, model_dir: Path, known: dict[str, Model]) -> I
         if model.state != CANDIDATE:
             yield Finding(what, "put it back from a backup, or roll back and train again")
             continue
-        with store.transaction() as tx:
+        with run.transaction() as tx:
             fail_model(tx, model.version, "its folder is gone")
             tx.commit()
         yield Finding(what, "marked failed")

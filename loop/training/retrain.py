@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +25,6 @@ from loop.training.dataset import Dataset, WeakDocument, development_salt, gathe
 from loop.training.dev_split import Judge, onnx_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.export import Parity, export_bundle
-from loop.training.lock import project_lock
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
 from loop.training.progress import Progress, Silence, Teller, TrainingError
 from loop.training.recovery import BUILDING, recover_project
@@ -37,7 +35,7 @@ from ner.labels import LabelSet
 from ner.network import Network
 from store.gold import training_gold
 from store.registry import CANDIDATE, WEAK, finish_model, model, promoted, save_training_items, start_model
-from store.runs import heartbeat, tracked
+from store.runs import RETRAIN, TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
 
@@ -125,7 +123,6 @@ def _check_entities(windows: tuple[FramedWindow, ...]) -> None:
         )
 
 
-RETRAIN = "retrain"
 CONFIDENCE = "minimum_margin"
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "numpy")
 
@@ -184,35 +181,34 @@ def retrain(
 
     It goes on from the model in service unless `from_scratch` or something stands against it (said in a notice). Where
     there is no gold, `weak` is trained on, from the base. Whatever ends it, store and folders stay consistent.
-    Raises ProjectHeldError while another training runs, TrainingError and ParityError (the model is then "failed"),
+    Raises RunHeldError while another training or a promotion is at work, or when another process took this training
+    for dead; TrainingError and ParityError (the model is then "failed"),
     ConfigError for the encoder; KeyboardInterrupt passes through (the model is then "interrupted").
     """
     teller = Teller(progress or Silence())
-    with project_lock(settings.model_dir, project.slug):
-        for finding in recover_project(store, settings.model_dir, project):
+    with tracked(store, project.id, RETRAIN, exclusive=True) as run:
+        for finding in recover_project(run, settings.model_dir, project):
             teller.notice(str(finding))
-        with tracked(store, project.id, RETRAIN, exclusive=True) as run:
-            teller.beat = partial(_beat, store, run.id)
-            result = _Retraining(store, settings, project, teller).run(run.id, from_scratch, weak)
-            run.counts |= {"version": result.version, "documents": result.train_documents, "dev_f1": result.dev_f1}
-            return result
+        result = _Retraining(run, settings, project, teller).run(from_scratch, weak)
+        run.counts |= {"version": result.version, "documents": result.train_documents, "dev_f1": result.dev_f1}
+    return result
 
 
 class _Retraining:
-    def __init__(self, store: Store, settings: Configured, project: Project, teller: Teller) -> None:
-        self._store = store
+    def __init__(self, run: TrackedRun, settings: Configured, project: Project, teller: Teller) -> None:
+        self._run, self._store = run, run.store
         self._settings = settings.train
         self._model_dir = settings.model_dir
         self._project = project
         self._labels = LabelSet(tuple(project.labels))
         self._teller = teller
 
-    def run(self, run_id: int, from_scratch: bool, weak: Iterable[WeakDocument]) -> RetrainResult:
+    def run(self, from_scratch: bool, weak: Iterable[WeakDocument]) -> RetrainResult:
         self._teller.stage("preparing")
         prepared = prepare(self._store, self._model_dir, self._project, self._settings, from_scratch, weak)
         for remark in prepared.remarks():
             self._teller.notice(remark)
-        row = self._enter(run_id, prepared)
+        row = self._enter(prepared)
         final = self._model_dir / row.path
         building = final.parent / f"{BUILDING}{row.version}"
         try:
@@ -226,12 +222,12 @@ class _Retraining:
             self._clear(row, building, final)
         return self._result(row, prepared, outcome, parity, scores)
 
-    def _enter(self, run_id: int, prepared: Prepared) -> Model:
-        with self._store.transaction() as tx:
+    def _enter(self, prepared: Prepared) -> Model:
+        with self._run.transaction() as tx:
             row = start_model(
                 tx,
                 self._project.id,
-                run_id=run_id,
+                run_id=self._run.id,
                 encoder=self._settings.encoder,
                 seed=self._settings.seed,
                 settings=self._recorded(prepared.base),
@@ -283,7 +279,7 @@ class _Retraining:
         )
 
     def _finish(self, row: Model, sealed: Manifest, dataset: Dataset) -> None:
-        with self._store.transaction() as tx:
+        with self._run.transaction() as tx:
             save_training_items(tx, row.version, dataset.items())
             finish_model(tx, row.version, files=sealed.files, figures={**sealed.scores, "kind": dataset.kind})
             tx.commit()
@@ -321,13 +317,6 @@ class _Retraining:
             missing_types=prepared.dataset.missing_types(self._labels),
             notices=tuple(self._teller.notices),
         )
-
-
-def _beat(store: Store, run_id: int) -> None:
-    """Tell processes on other hosts, who cannot look for this one, that it is alive."""
-    with store.transaction() as tx:
-        heartbeat(tx, run_id)
-        tx.commit()
 
 
 def libraries() -> dict[str, str]:

@@ -18,16 +18,6 @@ _TEMPLATES = {"postgresql": "migrated_database", "mariadb": "migrated_maria"}
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[cluster.Cluster]:
-    """A PostgreSQL server for the session; skips with the reason where it is not installed."""
-    binaries = cluster.binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not under /usr/lib/postgresql; Debian: apt-get install postgresql")
-    with cluster.running(binaries) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def maria() -> Iterator[mariadb.Server]:
     """A MariaDB server for the session; skips with the reason where it is not installed."""
     programs = mariadb.binaries()

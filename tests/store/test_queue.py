@@ -8,7 +8,7 @@ from store.columns import utc_now
 from store.errors import NotFoundError, StoreError
 from store.predictions import NewPrediction, predictions, ranks, save_predictions, save_ranks
 from store.projects import link
-from store.runs import KEPT, add_hint, handle_hints, pending_hints
+from store.runs import HINTS_KEPT, add_hint, handle_hints, pending_hints
 from store.schema import Hint, Project
 from store.session import Store
 from store.votes import StoredVote, replace_votes, votes
@@ -99,7 +99,7 @@ def test_hints_of_yesterday_are_forgotten_and_no_id_is_given_twice(store: Store,
     with store.transaction() as tx:
         link(tx, project.id, "http://one", 7)
         ids = [add_hint(tx, 7, "ANNOTATION_CREATED") for _ in range(3)]
-        tx.session.execute(update(Hint).values(received_at=utc_now() - 2 * KEPT))
+        tx.session.execute(update(Hint).values(received_at=utc_now() - 2 * HINTS_KEPT))
         handle_hints(tx, ids)
         assert list(tx.session.scalars(select(Hint.id))) == ids[2:]
         assert add_hint(tx, 7, "ANNOTATION_CREATED") > ids[2]

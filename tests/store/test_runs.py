@@ -3,19 +3,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 
 import psutil
 import pytest
 
 from store import runs
 from store.columns import utc_now
-from store.errors import NotFoundError, RefusedError, RunHeldError
+from store.errors import NotFoundError, RefusedError, RunHeldError, StoreBusyError, StoreOpenError
+from store.projects import project_by_id, set_overlap
 from store.registry import model
 from store.runs import begin_run, fail_run, finish_run, forget_runs, heartbeat, is_alive, last_run, recover, tracked
 from store.schema import Project, Run
-from store.session import Store
+from store.session import Store, Transaction
 from tests.store import given
 
 BEGIN = """
@@ -47,6 +50,13 @@ def change(store: Store, run_id: int, **fields: object) -> None:
         for name, value in fields.items():
             setattr(run, name, value)
         tx.commit()
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
 
 
 def found(store: Store, run_id: int) -> Run:
@@ -110,7 +120,7 @@ def test_a_run_ends_once(store: Store, project: Project) -> None:
 def test_an_exclusive_run_is_refused_beside_a_live_one_of_its_kind_and_project(store: Store, project: Project) -> None:
     other = given.project(store, "Other")
     begin(store, project)
-    with pytest.raises(RunHeldError, match=f"process {os.getpid()} on") as caught:
+    with pytest.raises(RunHeldError, match=f"retrain of process {os.getpid()} on") as caught:
         begin(store, project, exclusive=True)
     assert caught.value.exit_code == 6
     begin(store, project, "pull", exclusive=True)
@@ -216,21 +226,50 @@ def test_only_the_latest_ended_runs_of_a_frequent_kind_are_kept(store: Store, pr
         assert {run.id for run in session.query(Run)} == {*ended[3:], other, live}
 
 
-def test_a_tracked_run_beats_once_a_minute_however_often_it_is_asked_to(store: Store, project: Project) -> None:
-    def beaten(key: int) -> datetime:
-        with store.read() as session:
-            return session.get_one(Run, key).heartbeat_at
-
-    now = [0.0]
+def test_a_tracked_run_beats_by_itself_until_it_ends(
+    store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "BEAT_SECONDS", 0.01)
     with tracked(store, project.id, "pull") as run:
-        run.clock, run._beaten = (lambda: now[0]), 0.0
+        for _ in range(2):
+            change(store, run.id, heartbeat_at=given.at(0))
+            wait_for(lambda: found(store, run.id).heartbeat_at > given.at(0))
+    assert f"heart of run {run.id}" not in {thread.name for thread in threading.enumerate()}
+    assert found(store, run.id).state == "done"
+
+
+def test_a_heartbeat_that_cannot_be_stored_ends_nothing_and_the_next_one_is_tried(
+    store: Store, project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runs, "BEAT_SECONDS", 0.01)
+    real, refusals = runs.heartbeat, [StoreBusyError("busy"), StoreOpenError("gone")]
+
+    def refused(tx: Transaction, run_id: int) -> None:
+        if refusals:
+            raise refusals.pop()
+        real(tx, run_id)
+
+    monkeypatch.setattr(runs, "heartbeat", refused)
+    with tracked(store, project.id, "pull") as run:
         change(store, run.id, heartbeat_at=given.at(0))
-        now[0] = 59.0
-        run.beat()
-        assert beaten(run.id) == given.at(0)
-        now[0] = 60.0
-        run.beat()
-        assert beaten(run.id) > given.at(0)
-        change(store, run.id, heartbeat_at=given.at(0))
-        run.beat()
-        assert beaten(run.id) == given.at(0)
+        wait_for(lambda: found(store, run.id).heartbeat_at > given.at(0))
+    assert caplog.text.count("could not be stored") == 2
+
+
+def test_a_run_that_was_taken_over_changes_nothing_and_ends_without_an_error(
+    store: Store, project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    with tracked(store, project.id, "retrain", exclusive=True) as first:
+        with first.transaction() as tx:
+            set_overlap(tx, project.id, {"n": 1})
+            tx.commit()
+        change(store, first.id, host="elsewhere", heartbeat_at=utc_now() - timedelta(minutes=11))
+        with tracked(store, project.id, "promote", exclusive=True) as second:
+            assert [dead.run_id for dead in second.replaced] == [first.id]
+            with pytest.raises(RunHeldError, match=f"run {first.id} no longer does") as caught, first.transaction():
+                pytest.fail("the block was entered")
+            assert caught.value.exit_code == 6
+    assert "a run ends once" in caplog.text
+    assert (found(store, first.id).state, found(store, second.id).state) == ("interrupted", "done")
+    with store.read() as session:
+        assert project_by_id(session, project.id).ls_overlap == {"n": 1}

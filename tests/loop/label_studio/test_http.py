@@ -169,16 +169,6 @@ def test_an_empty_queue_is_none_and_a_missing_project_is_an_error() -> None:
         LabelStudioClient(server.url, LEGACY).next_task(1)
 
 
-def test_each_request_and_each_repetition_is_announced_while_somebody_listens() -> None:
-    heard: list[int] = []
-    with ScriptedServer(Answer(503, {}), Answer(503, {}), Answer(200, {}), Answer(200, {})) as server:
-        http = asking(server.url)
-        with http.announcing(lambda: heard.append(len(server.seen))):
-            http.get("/slow")
-        http.get("/later")
-    assert heard == [0]
-
-
 def test_an_entry_of_netrc_takes_no_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret\n")

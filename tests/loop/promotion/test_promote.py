@@ -32,7 +32,7 @@ from store.errors import RefusedError, RunHeldError
 from store.gold import gold
 from store.holdout import count_looks
 from store.registry import finish_model, models, promotions, scores, start_model
-from store.runs import begin_run
+from store.runs import begin_run, finish_run
 from store.schema import Project
 from store.session import Store, open_store
 from store.splits import split_sizes
@@ -92,6 +92,7 @@ def candidate(store: Store, project: Project, placed: Placement, words: Mapping[
         (placed.model_dir / model.path).parent.mkdir(parents=True, exist_ok=True)
         tiny_bundle(placed.model_dir / model.path, project.labels, words, version=model.version, **manifest)
         finish_model(tx, model.version, files={})
+        finish_run(tx, run.id)
         tx.commit()
     return model.version
 

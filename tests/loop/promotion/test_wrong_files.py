@@ -25,7 +25,7 @@ from ner.errors import BundleError
 from ner.tagger import Tagger
 from store import registry
 from store.registry import finish_model, start_model
-from store.runs import begin_run
+from store.runs import begin_run, finish_run
 from store.schema import Project
 from store.session import Store, open_store
 from tests.loop import tiny
@@ -72,6 +72,7 @@ class Desk:
             files = json.loads((folder / MANIFEST).read_text())["files"]
             damage(folder)
             finish_model(tx, made.version, files=seal(folder) if sealed else files)
+            finish_run(tx, run.id)
             tx.commit()
         return made.version
 

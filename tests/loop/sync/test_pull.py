@@ -461,32 +461,6 @@ def test_tasks_that_another_overlap_opens_are_open_here_too(
     assert not pull(store, server, project).changed
 
 
-class Announcing(FakeLabelStudio):
-    """A fake that announces its calls as the real client does its requests."""
-
-    def _called(self, name: str) -> None:
-        self.http.announce()
-        super()._called(name)
-
-
-def test_other_hosts_hear_of_a_long_pull_before_each_request(
-    store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = Announcing(CONFIG, [f"Excel number {n} crashed" for n in range(10)])
-    monkeypatch.setattr("store.runs._BEAT_SECONDS", 0.0)
-    beats: list[int] = []
-
-    def heard(tx: object, run_id: int) -> None:
-        beats.append(run_id)
-
-    monkeypatch.setattr("store.runs.heartbeat", heard)
-    server.calls.clear()
-    pull(store, server, project, page_size=2)
-    assert len(beats) == len(server.calls) > 5
-    server.project(1)
-    assert len(beats) == len(server.calls) - 1  # the pull has ended
-
-
 def test_a_project_linked_elsewhere_is_refused(store: Store, server: FakeLabelStudio, project: Project) -> None:
     server.url = "http://elsewhere"
     with pytest.raises(ConfigError, match="loop connect"):

@@ -9,7 +9,7 @@ from loop.training.recovery import recover_project
 from ner.bundle import load_bundle
 from store import registry
 from store.registry import fail_model, finish_model, models, promote, start_model
-from store.runs import begin_run
+from store.runs import MEND, begin_run, finish_run, tracked
 from store.schema import Project, Run
 from store.session import Store, open_store
 from tests.fakes import tiny_bundle
@@ -43,9 +43,10 @@ def model(store: Store, project: Project, state: str, folder: Path | None = None
             promote(tx, project.id, row.version, reason="first", who="lead")
         if state == "failed":
             fail_model(tx, row.version, "boom")
-        stored = tx.session.get(Run, run.id)
-        assert stored is not None
-        stored.pid = _NO_PROCESS if dead else stored.pid
+        if dead:
+            tx.session.get_one(Run, run.id).pid = _NO_PROCESS
+        else:
+            finish_run(tx, run.id)
         tx.commit()
     if folder is not None:
         (folder / row.path).parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,8 @@ def states(store: Store, project: Project) -> dict[str, str]:
 
 
 def said(store: Store, folder: Path, project: Project) -> list[str]:
-    return [str(finding) for finding in recover_project(store, folder, project)]
+    with tracked(store, project.id, MEND, exclusive=True) as run:
+        return [str(finding) for finding in recover_project(run, folder, project)]
 
 
 def test_nothing_is_found_where_nothing_was_left(store: Store, desk: Project, tmp_path: Path) -> None:
@@ -116,12 +118,11 @@ def test_a_candidate_without_its_folder_fails_and_a_promoted_model_without_one_i
     assert states(store, desk) == {served: "promoted", waiting: "failed"}
 
 
-def test_finished_models_and_live_runs_are_left_as_they_are(store: Store, desk: Project, tmp_path: Path) -> None:
+def test_finished_models_and_runs_are_left_as_they_are(store: Store, desk: Project, tmp_path: Path) -> None:
     served = model(store, desk, "promoted", tmp_path, dead=False)
     failed = model(store, desk, "failed", dead=False)
-    running = model(store, desk, "training", dead=False)
     assert said(store, tmp_path, desk) == []
-    assert states(store, desk) == {served: "promoted", failed: "failed", running: "training"}
+    assert states(store, desk) == {served: "promoted", failed: "failed"}
     with store.read() as session:
         found = registry.promoted(session, desk.id)
     assert found is not None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from loop.promotion.promote import promote_candidate
 from loop.training import export, lora
 from loop.training import retrain as retraining
 from loop.training.dataset import WeakDocument
-from loop.training.lock import project_lock
-from loop.training.progress import Epoch, ParityError, ProjectHeldError, Silence, TrainingError, TrainingStep
+from loop.training.progress import Epoch, ParityError, Silence, TrainingError, TrainingStep
 from loop.training.retrain import RetrainResult, retrain
 from ner.bundle import load_bundle
 from ner.labels import LabelSet
 from ner.spans import Span
 from ner.tagger import Tagger
+from store.columns import utc_now
+from store.errors import RunHeldError
 from store.gold import training_gold
 from store.registry import models, trained_on
-from store.runs import last_run
+from store.runs import last_run, recover, tracked
 from store.schema import Project
 from store.session import Store, open_store
 from tests.loop import tiny
@@ -69,9 +71,9 @@ def states(store: Store, project: Project) -> dict[str, str]:
 
 
 def folders(placed: Placement) -> list[str]:
-    """What stands in the project's model folder, the lock left out."""
+    """What stands in the project's model folder."""
     root = placed.model_dir / "desk"
-    return sorted(path.name for path in root.iterdir() if path.name != ".lock") if root.is_dir() else []
+    return sorted(path.name for path in root.iterdir()) if root.is_dir() else []
 
 
 def changed(placed: Placement, **fields: Any) -> Placement:
@@ -386,7 +388,7 @@ def test_after_kill_9_the_next_training_says_what_it_found_and_completes(
 
 
 def test_a_second_training_is_refused_while_one_runs(store: Store, desk: Project, placed: Placement) -> None:
-    with project_lock(placed.model_dir, "desk"), pytest.raises(ProjectHeldError) as refused:
+    with tracked(store, desk.id, "retrain", exclusive=True), pytest.raises(RunHeldError) as refused:
         retrain(store, placed, desk)
     assert refused.value.exit_code == 6
     assert states(store, desk) == {}
@@ -415,12 +417,22 @@ def test_progress_hears_of_every_step_and_epoch_in_order(store: Store, desk: Pro
     assert max(epoch.epoch for epoch in epochs if epoch.best) == result.best_epoch
 
 
-def test_every_epoch_tells_other_hosts_that_the_run_is_alive(store: Store, desk: Project, placed: Placement) -> None:
-    retrain(store, changed(placed, **SHORT), desk)
-    with store.read() as session:
-        run = last_run(session, desk.id, "retrain")
-    assert run is not None
-    assert run.heartbeat_at > run.started_at
+@pytest.mark.parametrize("stage", ["preparing", "checking"])
+def test_a_training_that_another_host_took_over_makes_no_candidate(
+    store: Store, desk: Project, placed: Placement, stage: str
+) -> None:
+    def taken_over() -> None:
+        with store.transaction() as tx:
+            run = last_run(tx.session, desk.id, "retrain", state="running")
+            assert run is not None
+            run.host, run.heartbeat_at = "elsewhere", utc_now() - timedelta(minutes=11)
+            recover(tx, desk.id)
+            tx.commit()
+
+    with pytest.raises(RunHeldError, match="no longer"):
+        retrain(store, changed(placed, **SHORT), desk, progress=Breaking(stage, taken_over))
+    assert set(states(store, desk).values()) <= {"interrupted"}
+    assert folders(placed) == []
 
 
 def test_a_training_prints_nothing(

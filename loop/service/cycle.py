@@ -1,6 +1,6 @@
 """The steps of one cycle: pull, label weakly, retrain, evaluate and promote, publish.
 
-Each takes the Cycle, does its part if there is a reason to, and returns counts, or raises Skip with why not.
+Each step takes the Cycle. It does its part and returns counts; where there is no reason to, it raises Skip with why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from loop.settings.settings import Settings
 from loop.sync.publish import KIND as PUBLISH
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
-from loop.training.progress import ParityError, TrainingError
+from loop.training.progress import Epoch, ParityError, Silence, TrainingError
 from loop.training.retrain import retrain
 from loop.weak.applying import label_weakly, weak_documents
 from ner.errors import BundleError
@@ -41,7 +41,7 @@ StepCounts = Mapping[str, Any]
 
 
 class Skip(Exception):  # noqa: N818 (it is no error)
-    """A step has no reason to run now; says why."""
+    """A step has no reason to run now; the message says why."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Cycle:
 
 
 def pull_step(cycle: Cycle) -> StepCounts:
-    """Bring what changed; hints that came before it began are done with."""
+    """Bring what changed in Label Studio. Hints that came before the pull began are done with."""
     hints = cycle.hints()
     cycle.hints_seen = max(hints, default=cycle.hints_seen)
     counts = pull(cycle.store, cycle.client, cycle.project())
@@ -161,8 +161,8 @@ def _logged(stage: str) -> None:
     logger.info("promote: %s", stage)
 
 
-class LoggedTraining:
-    """Hears of a training and logs its stages, epochs and notices."""
+class LoggedTraining(Silence):
+    """Logs the stages, epochs and notices of a training; its steps are too many to log."""
 
     def stage(self, name: str) -> None:
         """Something else begins."""
@@ -172,24 +172,16 @@ class LoggedTraining:
         """Something that people should know."""
         logger.warning("retrain: %s", message)
 
-    def step(self, step: object) -> None:
-        """Too many to log."""
-
-    def epoch(self, epoch: Any) -> None:
+    def epoch(self, epoch: Epoch) -> None:
         """What the development split says."""
-        logger.info(
-            "retrain: epoch %d of %d, loss %.4f, development F1 %.3f",
-            epoch.epoch,
-            epoch.epochs,
-            epoch.loss,
-            epoch.dev_f1,
-        )
+        told = (epoch.epoch, epoch.epochs, epoch.loss, epoch.dev_f1)
+        logger.info("retrain: epoch %d of %d, loss %.4f, development F1 %.3f", *told)
 
 
 def _last_attempt(cycle: Cycle) -> Model | None:
-    """The latest training that says something about its gold: that it made a model, or what is wrong with it.
+    """The latest training that says something about its gold: it made a model, or it found what is wrong with the gold.
 
-    One that was interrupted, or failed for want of disk or memory, is tried again on the same gold.
+    A training that was interrupted, or that failed for want of disk or memory, is tried again on the same gold.
     """
     with cycle.store.read() as session:
         attempts = [model for model in models(session, cycle.project_id) if _says_something(model)]
@@ -203,7 +195,10 @@ def _says_something(attempt: Model) -> bool:
 
 
 def _labels_changed(cycle: Cycle, last: Model) -> bool:
-    """Whether that model has other labels than the project now, so that it cannot serve; False where it is gone."""
+    """Whether the project's labels are no longer those of that model, so that the model cannot serve.
+
+    False where the model's folder is gone.
+    """
     try:
         manifest = read_manifest(cycle.settings.model_dir / last.path)
     except BundleError:
@@ -217,7 +212,10 @@ def _fresh_gold(cycle: Cycle, since: Model | None) -> int:
 
 
 def _is_published(cycle: Cycle, version: str) -> bool:
-    """The last publishing was of this version, each open task has a prediction, and people left both as they were."""
+    """Whether the last publishing was of this version and nothing has changed since.
+
+    Each open task still has its prediction, here and in Label Studio.
+    """
     with cycle.store.read() as session:
         last = last_run(session, cycle.project_id, PUBLISH)
         if last is None or last.counts.get("version") != version:

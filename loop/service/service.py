@@ -1,7 +1,7 @@
-"""`loop run`: one cycle after another, for as long as nobody stops it.
+"""`loop run`: one cycle after another, until a signal ends the service.
 
-A step that fails is logged and tried again later, with growing pauses; the other steps go on. Between cycles it waits
-for the poll interval, or until a webhook's hint says that something changed.
+A step that fails is logged and tried again later, with growing pauses; the other steps go on. Between cycles the
+service waits for the poll interval, or until a webhook's hint says that something changed.
 """
 
 from __future__ import annotations
@@ -61,11 +61,18 @@ class CycleReport:
 
 
 @dataclass
-class _Patience:
+class _Failures:
     """How often a step failed in a row, and when it may be tried again (seconds of the service's clock)."""
 
-    failures: int = 0
+    number: int = 0
     not_before: float = 0.0
+
+    def add(self, error: Exception, now: float) -> None:
+        """One more failure; a pause follows, twice as long as the last one up to a limit."""
+        self.number += 1
+        from_outside = isinstance(error, LabelStudioError | ConfigError)
+        longest = _LONGEST_PAUSE_FOR_SERVER if from_outside else _LONGEST_PAUSE
+        self.not_before = now + min(_FIRST_PAUSE * 2 ** (self.number - 1), longest)
 
 
 class Service:
@@ -82,16 +89,16 @@ class Service:
         self.cycle = cycle
         self.steps = steps
         self._clock, self._sleep = clock, sleep
-        self._patience = {name: _Patience() for name, _ in steps}
+        self._failures = {name: _Failures() for name, _ in steps}
 
     def run_cycle(self) -> CycleReport:
-        """Every step once, in order; what a step raises is its report, but for KeyboardInterrupt and SystemExit."""
+        """Every step once, in order. An error of a step stands in its report; KeyboardInterrupt and SystemExit pass."""
         return CycleReport(tuple(self._run_step(name, step) for name, step in self.steps))
 
     def run_forever(self, *, cycles: int | None = None, reported: Callable[[CycleReport], None] | None = None) -> int:
-        """Cycles until SIGTERM or SIGINT (or `cycles` of them); gives how many ended. Both end it cleanly.
+        """Cycles until SIGTERM or SIGINT comes (or `cycles` of them); gives how many were finished.
 
-        A step at work is interrupted: whatever it had not committed is as if it had not begun.
+        A step at work is then interrupted. What the step had not committed is as if it had not begun.
         """
         done = 0
         try:
@@ -112,38 +119,30 @@ class Service:
         return done
 
     def _run_step(self, name: str, step: Callable[[Cycle], Mapping[str, Any]]) -> StepReport:
-        begin, patience = self._clock(), self._patience[name]
-        if begin < patience.not_before:
-            wait = f"failed {patience.failures} times, tried again in {patience.not_before - begin:.0f} s"
+        begin, failures = self._clock(), self._failures[name]
+        if begin < failures.not_before:
+            wait = f"failed {failures.number} times, tried again in {failures.not_before - begin:.0f} s"
             return StepReport(name, SKIPPED, 0.0, detail=wait)
+        counts: Mapping[str, Any] = {}
+        outcome, detail = DONE, ""
         try:
             counts = step(self.cycle)
         except Skip as skip:
-            report = StepReport(name, SKIPPED, self._clock() - begin, detail=str(skip))
-        except RuleError as error:
-            report = StepReport(name, FAILED, self._clock() - begin, detail=str(error))
-            self._postpone(patience, error)
-        except Exception as error:
-            # The service outlives whatever a step meets.
-            report = StepReport(name, FAILED, self._clock() - begin, detail=f"{type(error).__name__}: {error}")
-            self._postpone(patience, error)
-            logger.exception("%s met something unexpected", name)
-        else:
-            report = StepReport(name, DONE, self._clock() - begin, counts)
-        if report.outcome != FAILED:
-            self._patience[name] = _Patience()
+            outcome, detail = SKIPPED, str(skip)
+        except Exception as error:  # the service outlives whatever a step meets
+            outcome, detail = FAILED, str(error)
+            if not isinstance(error, RuleError):
+                detail = f"{type(error).__name__}: {error}"
+                logger.exception("%s met something unexpected", name)
+            failures.add(error, self._clock())
+        if outcome != FAILED:
+            self._failures[name] = _Failures()
+        report = StepReport(name, outcome, self._clock() - begin, counts, detail)
         _log(report)
         return report
 
-    def _postpone(self, patience: _Patience, error: Exception) -> None:
-        patience.failures += 1
-        from_outside = isinstance(error, LabelStudioError | ConfigError)
-        longest = _LONGEST_PAUSE_FOR_SERVER if from_outside else _LONGEST_PAUSE
-        pause = min(_FIRST_PAUSE * 2 ** (patience.failures - 1), longest)
-        patience.not_before = self._clock() + pause
-
     def _recover(self) -> None:
-        """Mend what a process that died left behind, unless somebody is at work there now."""
+        """Mend what a process that died left behind, unless another process is at work on the project now."""
         settings, project = self.cycle.settings, self.cycle.project()
         try:
             with tracked(self.cycle.store, project.id, MEND, exclusive=True) as run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -131,14 +132,14 @@ def simulate(
     with open_input(gold) as stream:
         documents = read_labelled(stream, str(gold), LabelRule(tuple(project.labels), invocation.settings.label_map))
     clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
-    ticker = Counter(console.Ticker("annotations submitted", quiet=invocation.as_json))
+    ticker, number = console.Ticker("annotations submitted", quiet=invocation.as_json), itertools.count(1)
     done = annotate(
         clients,
         linked_project_id(project, client),
         GoldBook(documents),
         count=count,
         habits=Habits(error_rate, pace, seed),
-        submitted=ticker,
+        submitted=lambda _: ticker(next(number)),
     )
     mistakes = ", ".join(f"{number} {kind}" for kind, number in done.mistakes.items() if number) or "no mistakes"
     said = f"{done.submitted:,} annotations with {done.spans:,} spans submitted ({mistakes}), {done.skipped:,} skipped."
@@ -197,18 +198,6 @@ def serve(invocation: Invocation) -> int | None:
         "LOG_LEVEL": settings.log_level,
     }
     os.execve(sys.executable, [sys.executable, "-m", "ml_backend"], environ)
-
-
-class Counter:
-    """Counts what it is called with, and says how many."""
-
-    def __init__(self, ticker: console.Ticker) -> None:
-        self._ticker, self._done = ticker, 0
-
-    def __call__(self, _: object) -> None:
-        """One more."""
-        self._done += 1
-        self._ticker(self._done)
 
 
 def _key(path: Path) -> str:

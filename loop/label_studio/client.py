@@ -34,7 +34,6 @@ _PULLED = (
 )
 _STATES = "id,is_labeled,overlap,annotations,completed_by,was_cancelled,ground_truth,created_at,updated_at"
 _PREDICTED = "id,predictions"
-_NOT_FOUND = 404
 _IDS_IN_A_QUERY = 300  # the query stands in the URL
 _PROJECTS_ON_A_PAGE = 100
 _ALL_IDS = 1_000_000  # Label Studio sets no upper limit to a page
@@ -159,19 +158,11 @@ class LabelStudioClient:
 
     def existing(self, project_id: int, task_ids: Sequence[int]) -> set[int]:
         """Those of these ids that are tasks of the project."""
-        found: set[int] = set()
-        for begin in range(0, len(task_ids), _IDS_IN_A_QUERY):
-            ids = list(task_ids[begin : begin + _IDS_IN_A_QUERY])
-            page = self._list(project_id, TaskQuery(ids=tuple(ids)).filters, "id", len(ids), include="id")
-            found |= {int(task["id"]) for task in page.tasks}
-        return found
+        return {int(task["id"]) for task in self._tasks(project_id, task_ids, include="id")}
 
     def task_states(self, project_id: int, task_ids: Sequence[int]) -> list[Json]:
-        """Those of these tasks that are there: what decides whether they are offered, and whose annotations they have.
-
-        `is_labeled`, `overlap`, and of each annotation everything but its result.
-        """
-        return self._chunked(project_id, task_ids, _STATES)
+        """Those of these tasks that are there: `is_labeled`, `overlap`, and each annotation without its result."""
+        return self._tasks(project_id, task_ids, include=_STATES, fields="all")
 
     def update_task(self, task_id: int, **fields: Any) -> Json:
         """Change some fields of a task. `overlap` alone does not make the server derive `is_labeled` anew."""
@@ -184,25 +175,17 @@ class LabelStudioClient:
 
     def predictions(self, project_id: int, task_ids: Sequence[int]) -> dict[int, list[Json]]:
         """The predictions (`id`, `model_version`, `result`, `score`) of those of these tasks that are there."""
-        tasks = self._chunked(project_id, task_ids, _PREDICTED)
+        tasks = self._tasks(project_id, task_ids, include=_PREDICTED, fields="all")
         found = {int(task["id"]): _objects(task.get("predictions")) for task in tasks}
         for one in chain.from_iterable(found.values()):
             _field(one, "id", int)
         return found
 
-    def _chunked(self, project_id: int, task_ids: Sequence[int], include: str) -> list[Json]:
-        found: list[Json] = []
-        for begin in range(0, len(task_ids), _IDS_IN_A_QUERY):
-            ids = tuple(task_ids[begin : begin + _IDS_IN_A_QUERY])
-            page = self._list(project_id, TaskQuery(ids=ids).filters, "id", len(ids), include=include, fields="all")
-            found += page.tasks
-        return found
-
     def open_tasks_without(self, project_id: int, version: str, others: Iterable[str] = ()) -> set[int]:
         """The ids of unlabelled tasks that carry no prediction of `version`; `others`: versions that tasks carry too.
 
-        The server compares parts of names, so where another name holds this one, the whole names are compared; that
-        is an expression over all of a task's versions, which tasks without predictions have none of.
+        The server compares parts of names. Where another name contains this one, a regular expression over all of a
+        task's versions compares whole names; a task without predictions has no versions, and the first search finds it.
         """
         searches: list[tuple[str, str, Any]] = [("not_contains", "List", [version])]
         if any(version in other for other in others if other != version):
@@ -215,6 +198,15 @@ class LabelStudioClient:
             ]
             page = self._list(project_id, items, "id", _ALL_IDS, include="id", bulk=True)
             found |= {int(task["id"]) for task in page.tasks}
+        return found
+
+    def _tasks(self, project_id: int, task_ids: Sequence[int], **params: Any) -> list[Json]:
+        """Those of these tasks that are there; `params` say which fields of them."""
+        found: list[Json] = []
+        for begin in range(0, len(task_ids), _IDS_IN_A_QUERY):
+            ids = tuple(task_ids[begin : begin + _IDS_IN_A_QUERY])
+            page = self._list(project_id, TaskQuery(ids=ids).filters, "id", len(ids), **params)
+            found += page.tasks
         return found
 
     def _list(
@@ -264,7 +256,7 @@ class LabelStudioClient:
         try:
             self.http.delete(f"/api/predictions/{prediction_id}/")
         except LabelStudioError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != 404:
                 raise
 
     def model_versions(self, project_id: int) -> dict[str, int]:

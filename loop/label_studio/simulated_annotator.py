@@ -1,14 +1,14 @@
-"""An annotator played through Label Studio's own API: takes the next task, submits its gold with chosen mistakes.
+"""An annotator played through Label Studio's own API: takes the next task and submits its gold with chosen mistakes.
 
-Everything drawn (which mistake, where, how long it took) depends only on the seed, the user and the text, so that a
-run can be repeated.
+What is drawn (which mistake, where, how long it took) depends only on the seed, the user and the text. So a run can be
+repeated.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -46,7 +46,7 @@ class Simulated:
     submitted: int = 0
     skipped: int = 0
     spans: int = 0
-    mistakes: Mapping[str, int] = field(default_factory=dict)
+    mistakes: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(MISTAKES, 0))
     queue_empty: bool = False
 
 
@@ -88,62 +88,54 @@ def simulate(
     """
     habits = habits or Habits()
     config = LabelConfig.parse(clients[0].project(project_id)["label_config"])
-    tally = _Tally()
+    done = Simulated()
     waiting = list(enumerate(clients))
-    while waiting and tally.handled < count:
+    while waiting and done.submitted + done.skipped < count:
         user, client = waiting.pop(0)
         task = client.next_task(project_id)
         if task is None:
             continue
-        annotation = _answer(task, config, gold, habits, user, tally)
+        annotation, made = _answer(task, config, gold, habits, user)
         stored = client.submit_annotation(int(task["id"]), annotation)
+        done = _counted(done, annotation, made)
         if submitted is not None:
             submitted(stored)
         waiting.append((user, client))
         if habits.pace:
             sleep(habits.pace)
-    return tally.result(queue_empty=not waiting)
+    return replace(done, queue_empty=not waiting)
 
 
-@dataclass
-class _Tally:
-    submitted: int = 0
-    skipped: int = 0
-    spans: int = 0
-    mistakes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MISTAKES, 0))
-
-    @property
-    def handled(self) -> int:
-        return self.submitted + self.skipped
-
-    def result(self, *, queue_empty: bool) -> Simulated:
-        return Simulated(self.submitted, self.skipped, self.spans, dict(self.mistakes), queue_empty)
+def _counted(done: Simulated, annotation: Mapping[str, Any], made: Sequence[str]) -> Simulated:
+    if annotation["was_cancelled"]:
+        return replace(done, skipped=done.skipped + 1)
+    return replace(
+        done,
+        submitted=done.submitted + 1,
+        spans=done.spans + len(annotation["result"]),
+        mistakes={kind: number + made.count(kind) for kind, number in done.mistakes.items()},
+    )
 
 
 def _answer(
-    task: Mapping[str, Any], config: LabelConfig, gold: GoldBook, habits: Habits, user: int, tally: _Tally
-) -> dict[str, Any]:
-    """The annotation to submit for `task`, with the prediction that was shown as its parent."""
+    task: Mapping[str, Any], config: LabelConfig, gold: GoldBook, habits: Habits, user: int
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(the annotation to submit for `task`, with the prediction that was shown as its parent; the mistakes in it)."""
     text = task_text(dict(task), config)
     shown = next(iter(task.get("predictions") or ()), None)
-    draw = Random(f"{habits.seed}:{user}:{content_hash(text)}")
-    spans = gold.spans(task, text)
-    parent = shown["id"] if shown else None
-    if spans is None:
-        tally.skipped += 1
-        return {"result": [], "was_cancelled": True, "lead_time": _SECONDS_A_TASK, "parent_prediction": parent}
-    spans, made = blunder(spans, len(text), config.labels, habits.error_rate, draw)
-    tally.submitted += 1
-    tally.spans += len(spans)
-    for kind in made:
-        tally.mistakes[kind] += 1
-    seconds = (_SECONDS_A_TASK + _SECONDS_A_SPAN * len(spans)) * draw.uniform(0.5, 1.5)
-    return {
-        "result": _regions(spans, text, config, shown),
-        "was_cancelled": False,
-        "lead_time": round(seconds, 3),
-        "parent_prediction": parent,
+    answer: dict[str, Any] = {
+        "result": [],
+        "lead_time": _SECONDS_A_TASK,
+        "parent_prediction": shown["id"] if shown else None,
     }
+    spans = gold.spans(task, text)
+    if spans is None:
+        return {**answer, "was_cancelled": True}, ()
+    draw = Random(f"{habits.seed}:{user}:{content_hash(text)}")
+    spans, made = blunder(spans, len(text), config.labels, habits.error_rate, draw)
+    seconds = (_SECONDS_A_TASK + _SECONDS_A_SPAN * len(spans)) * draw.uniform(0.5, 1.5)
+    answer |= {"result": _regions(spans, text, config, shown), "lead_time": round(seconds, 3)}
+    return {**answer, "was_cancelled": False}, made
 
 
 def blunder(

@@ -41,16 +41,16 @@ def report(
         if show or latest:
             raise typer.BadParameter("--history goes with neither --open nor --latest")
         return _history(invocation, version)
-    from loop.report.catalogue import earlier_reports
-    from loop.report.files import find_report, read_report
-    from loop.report.page import page_of
+    from loop.report.files import earlier_reports, find_report, page_of, read_report
 
     files = find_report(invocation.settings.reports, version)
     found = read_report(files)
     if show:
         _open(invocation, files)
     if invocation.as_json:
-        invocation.answer(found)
+        from loop.report.report_json import plain
+
+        invocation.answer(plain(found))
         return 0
     from loop.cli.report_view import view
 
@@ -62,7 +62,7 @@ def report(
 
 def _history(invocation: Invocation, version: str | None) -> int:
     from loop.cli.report_view import history_view
-    from loop.report.catalogue import reports_on
+    from loop.report.files import reports_on
     from loop.report.history import decisions
 
     with invocation.store.read() as session:
@@ -81,7 +81,7 @@ def _history(invocation: Invocation, version: str | None) -> int:
 
 
 def _open(invocation: Invocation, files: ReportFiles) -> None:
-    """In the browser; where there is none, the page's place is said all the same."""
+    """Open the page in the browser; where there is no browser, say where the page is."""
     import webbrowser
 
     from loop import console

@@ -11,13 +11,13 @@ from rich.markup import escape
 from loop import console
 from loop.cli.gate_view import wrapped
 from loop.cli.invocation import Invocation, command, who
+from loop.report.wording import DEFAULT_REASON
 from ner.errors import ConfigError
 
 if TYPE_CHECKING:
     from loop.label_studio.client import LabelStudioClient
     from loop.promotion.rollback import Affected, RolledBack
 
-DEFAULT_REASON = "asked for on the command line"  # loop.report.rollback leaves it out of its sentences
 _SHOWN = 20
 
 

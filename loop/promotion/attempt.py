@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from loop.evaluation.robustness import Perturbed
     from loop.evaluation.scores import Scores
     from loop.evaluation.significance import Comparison
-    from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument
+    from loop.judging.measured import Agreement, ContractCheck, Efficiency, HeldOutDocument
 
 PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
 PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"
@@ -90,7 +90,7 @@ class Attempt:
     compared with: the incumbent's version, WEAK_VOTE, or None. command: the one that was given. judged_seconds:
     how long the judging took. because: why it was forced. documents: empty where nothing was looked at.
     candidate_scores, incumbent_scores: of both sides on `documents`, by which the gates decided; None where a side was
-    not scored.
+    not scored. agreement: of INT8 with FP32, None where FP32 was not run.
     """
 
     project: str
@@ -107,6 +107,7 @@ class Attempt:
     candidate_scores: Scores | None = None
     incumbent_scores: Scores | None = None
     comparison: Comparison | None = None
+    agreement: Agreement | None = None
     gates: tuple[Gate, ...] = ()
     contract: tuple[ContractCheck, ...] = ()
     look: Look | None = None

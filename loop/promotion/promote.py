@@ -286,6 +286,7 @@ class _Promotion:
             candidate_scores=new,
             incumbent_scores=old,
             comparison=comparison,
+            agreement=measured.agreement,
             gates=gates,
             contract=measured.contract,
             look=look,

@@ -1,1 +1,1 @@
-"""The report of an attempt at a promotion, or of a rollback: its content, and that content as HTML and Markdown."""
+"""The report of an attempt at a promotion, or of a rollback: facts, then sections, then HTML, Markdown and JSON."""

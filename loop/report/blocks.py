@@ -1,23 +1,41 @@
-"""What a report is made of when it is read: sections of words, facts, tables, pictures and examples.
+"""What a reader sees of a report: sections of paragraphs, facts, tables, pictures, examples and commands.
 
-Both renderers walk these, so that HTML and Markdown say the same.
+HTML and Markdown are both made of these blocks, so that they say the same in the same order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TypeVar
+
+from loop.evaluation.errors import Piece
+from loop.report.figures import Forest, HistoryLine
+
+MOST_ROWS = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class GateStatus:
-    """The status of a gate, as a cell: shown by a sign and a word, never by colour alone."""
+    """The status of a gate, as a cell. It is shown by a sign and a word, never by a colour alone."""
 
     word: str
 
 
-Cell = str | GateStatus
+@dataclass(frozen=True, slots=True)
+class Shaded:
+    """A figure on a coloured ground. part: strength of the colour, 0..1. tone: "right", "wrong" or "bar".
+
+    A bar is as long as `part` of its cell.
+    """
+
+    text: str
+    part: float
+    tone: str
+
+
+Cell = str | GateStatus | Shaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +55,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The first column names the row. words: columns of sentences rather than figures, by index.
+    """The first column names the row. words: columns of sentences and not of figures, by index.
 
-    strong: rows that are set off, by index. groups: (heading, columns under it) over the column heads, if any.
-    pictured: the plot that shows the same, if any.
+    strong: rows that are set off, by index. groups: (heading, number of columns under it), if any.
     """
 
     caption: str
@@ -50,24 +67,24 @@ class Table:
     strong: frozenset[int] = frozenset()
     groups: tuple[tuple[str, int], ...] = ()
     note: str = ""
-    pictured: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot, by its name, and the sentence under it."""
+    """A plot, the sentence under it, and the table that shows the same, if any."""
 
-    name: str
+    figure: Forest | HistoryLine
     caption: str
+    table: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Quotation:
-    """An example of an error: what it is, where, and the pieces of its text."""
+    """An example of an error: what it is, the text's name, and the pieces of the text."""
 
     what: str
     document: str
-    pieces: Sequence[dict[str, Any]]
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +97,7 @@ class Cases:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """Sentences, one under the other; numbered where their order counts."""
+    """Sentences in a list, numbered where their order counts."""
 
     caption: str
     texts: tuple[str, ...]
@@ -89,7 +106,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Something to be typed."""
+    """A command to be typed."""
 
     caption: str
     text: str
@@ -118,7 +135,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole report. tone: "good", "bad" or "open", for the sign beside the headline."""
+    """A whole report. tone: "good", "bad" or "open", for the colour of the headline."""
 
     title: str
     over: str
@@ -128,11 +145,11 @@ class Page:
     notices: tuple[str, ...]
     tiles: tuple[Tile, ...]
     sections: tuple[Section, ...]
-    foot: str = field(default="")
+    foot: str
 
 
-def some(rows: Sequence[Any], most: int, what: str) -> tuple[Sequence[Any], str]:
-    """The first `most`, and the sentence that says how many were left out, if any."""
+def some(rows: Sequence[T], what: str, most: int = MOST_ROWS) -> tuple[Sequence[T], str]:
+    """The first `most` rows, and the sentence that says how many were left out, if any."""
     if len(rows) <= most:
         return rows, ""
     return rows[:most], f"{len(rows) - most:,} more {what} are in report.json."

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from loop.report.content import FORMAT
-from loop.report.render_html import render_html
-from loop.report.render_markdown import render_markdown
+from loop.report import rollback_sections, sections
+from loop.report.blocks import Page
+from loop.report.facts import ROLLBACK, Report, RollbackReport
+from loop.report.history import PastDecision
+from loop.report.html import render_html
+from loop.report.markdown import render_markdown
+from loop.report.report_json import from_json, to_json
 from loop.settings.whole_files import write_whole
 from ner.errors import InputError
+from store import registry
 from store.errors import NotFoundError
 
 JSON, HTML, MARKDOWN = "report.json", "report.html", "report.md"
 _FOLDER = re.compile(r"(?P<version>.+)-(?P<number>\d{2,})")
 _DRAFT = ".building-"
+_LATE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,25 @@ class ReportFiles:
 
     @property
     def markdown(self) -> Path:
-        """The same, to be read in a terminal."""
+        """The same, for a terminal."""
         return self.folder / MARKDOWN
 
 
-def keep_report(report: dict[str, Any], reports: Path) -> ReportFiles:
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """A report's files, and what the name of its folder says."""
+
+    version: str
+    number: int
+    files: ReportFiles
+
+
+def page_of(report: Report) -> Page:
+    """The page of either kind of report."""
+    return rollback_sections.page(report) if isinstance(report, RollbackReport) else sections.page(report)
+
+
+def keep_report(report: Report, reports: Path) -> ReportFiles:
     """Write a report into the next folder of its version under `reports`; the folder is there whole or not at all.
 
     Raises InputError where nothing can be written.
@@ -57,89 +76,115 @@ def keep_report(report: dict[str, Any], reports: Path) -> ReportFiles:
         raise _unwritable(reports, error) from error
     try:
         draft.chmod(0o755)
-        write_report(report, draft)
-        return ReportFiles(_moved(draft, reports, report["version"]))
+        files = ReportFiles(draft)
+        write_whole(files.json, to_json(report))
+        render_again(files)
+        return ReportFiles(_moved(draft, reports, report.version))
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def write_report(report: dict[str, Any], folder: Path) -> ReportFiles:
-    """Write the three files into `folder`, each whole: JSON first, then what is made of it."""
-    files = ReportFiles(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    write_whole(files.json, json.dumps(report, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    write_whole(files.markdown, render_markdown(report))
-    write_whole(files.html, render_html(report))
-    return files
-
-
 def render_again(files: ReportFiles) -> None:
-    """Make HTML and Markdown anew from the JSON, such as with another version of this program."""
-    report = read_report(files)
-    write_whole(files.markdown, render_markdown(report))
-    write_whole(files.html, render_html(report))
+    """Make HTML and Markdown from the JSON alone, so that any version of this program makes them anew."""
+    page = page_of(read_report(files))
+    write_whole(files.markdown, render_markdown(page))
+    write_whole(files.html, render_html(page))
 
 
-def read_report(files: ReportFiles) -> dict[str, Any]:
+def read_report(files: ReportFiles) -> Report:
     """The content of a kept report; raises InputError when it cannot be read or is of another format."""
     try:
-        report = json.loads(files.json.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError("a report can be read", value=str(error), next_step=f"Look at {files.json}.") from error
-    if not isinstance(report, dict) or report.get("format") != FORMAT:
-        raise InputError(
-            f"a report has format {FORMAT}",
-            value=str(files.json),
-            next_step="Read it with the version of this program that wrote it.",
-        )
-    return report
+        return from_json(files.json.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        next_step = f"Look at {files.json}, or read it with the version of this program that wrote it."
+        raise InputError("a report can be read", value=str(error), next_step=next_step) from error
 
 
 def find_report(reports: Path, version: str | None = None) -> ReportFiles:
-    """The latest report on `version`, else the latest of all by the time it was decided; NotFoundError without one.
+    """The latest report on `version`, else the latest of all by the time of its decision; NotFoundError without one.
 
-    A folder's name in place of a version names that very report.
+    A folder's name in place of a version names this very report.
     """
-    known = [(number, files) for name, number, files in kept_reports(reports) if version in (None, name)]
-    if not known:
-        known = [(number, files) for _, number, files in kept_reports(reports) if files.folder.name == version]
-    if not known:
-        raise NotFoundError(
-            "a report is written at every attempt at a promotion, and at every rollback",
-            value=f"none on {version}" if version else f"none in {reports}",
-            next_step=f"There are reports on: {_versions(reports)}." if version else "Make one: `loop promote`.",
-        )
-    if version is not None:
-        return max(known, key=lambda one: one[0])[1]
-    return max((files for _, files in known), key=_decided)
+    known = list(kept_reports(reports))
+    named = [one for one in known if one.version == version] or [
+        one for one in known if one.files.folder.name == version
+    ]
+    if version is not None and named:
+        return max(named, key=lambda one: one.number).files
+    if known and version is None:
+        return max((one.files for one in known), key=_decided)
+    raise NotFoundError(
+        "a report is written at every attempt at a promotion, and at every rollback",
+        value=f"none on {version}" if version else f"none in {reports}",
+        next_step=f"There are reports on: {_versions(known)}." if version else "Make one: `loop promote`.",
+    )
 
 
-def _decided(files: ReportFiles) -> str:
-    """When: ISO 8601 in UTC sorts as text. What cannot be read is older than everything."""
+def kept_reports(reports: Path) -> Iterator[KeptReport]:
+    """Every report, by version and number."""
+    found = []
+    for folder in reports.iterdir() if reports.is_dir() else ():
+        match = _FOLDER.fullmatch(folder.name)
+        if match and not folder.name.startswith(".") and (folder / JSON).is_file():
+            found.append(KeptReport(match["version"], int(match["number"]), ReportFiles(folder)))
+    yield from sorted(found, key=lambda one: (one.version, one.number))
+
+
+def earlier_reports(files: ReportFiles, reports: Path) -> int:
+    """How many older reports there are on the same version."""
+    known = list(kept_reports(reports))
+    this = next((one for one in known if one.files.folder == files.folder), None)
+    return sum(one.version == this.version and one.number < this.number for one in known) if this else 0
+
+
+def reports_on(decisions: Sequence[PastDecision], reports: Path) -> list[str | None]:
+    """For each decision the name of its report's folder, None where there is none.
+
+    An attempt begins before its decision is recorded. Its report is therefore the last one that began between this
+    decision and the decision before it on the same version.
+    """
+    kept = list(_readable(reports))
+    named: list[str | None] = []
+    last: dict[str, datetime] = {}
+    for one in decisions:
+        since = last.get(one.version)
+        found = [
+            name
+            for name, report in kept
+            if report.version == one.version
+            and (report.kind == ROLLBACK) == (one.action == registry.ROLLBACK)
+            and report.at <= one.at + _LATE
+            and (since is None or report.at > since)
+        ]
+        named.append(found[-1] if found else None)
+        last[one.version] = one.at
+    return named
+
+
+def _readable(reports: Path) -> Iterator[tuple[str, Report]]:
+    """(name of the folder, report); a report that cannot be read is left out."""
+    for kept in kept_reports(reports):
+        try:
+            yield kept.files.folder.name, read_report(kept.files)
+        except InputError:
+            continue
+
+
+def _decided(files: ReportFiles) -> datetime:
+    """The time of the decision; a report that cannot be read is older than all others."""
     try:
-        return str(read_report(files).get("at", ""))
+        return read_report(files).at
     except InputError:
-        return ""
+        return datetime.min.replace(tzinfo=UTC)
 
 
-def kept_reports(reports: Path) -> Iterator[tuple[str, int, ReportFiles]]:
-    """(version, number, files) of every report."""
-    for folder in sorted(reports.iterdir()) if reports.is_dir() else ():
-        found = _FOLDER.fullmatch(folder.name)
-        if found and not folder.name.startswith(".") and (folder / JSON).is_file():
-            yield found["version"], int(found["number"]), ReportFiles(folder)
-
-
-def _versions(reports: Path) -> str:
-    return ", ".join(dict.fromkeys(version for version, _, _ in kept_reports(reports))) or "none"
+def _versions(known: Sequence[KeptReport]) -> str:
+    return ", ".join(dict.fromkeys(one.version for one in known)) or "none"
 
 
 def _moved(draft: Path, reports: Path, version: str) -> Path:
-    """Renamed to the next free number; another process may take it first."""
-    number = max((known for name, known, _ in kept_reports(reports) if name == version), default=0)
+    """Rename the draft to the next free number; another process may take a number first."""
+    number = max((one.number for one in kept_reports(reports) if one.version == version), default=0)
     while True:
         number += 1
         folder = reports / f"{version}-{number:02d}"

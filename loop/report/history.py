@@ -18,10 +18,11 @@ DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", DEFER: "put off", ROLLBACK
 
 @dataclass(frozen=True, slots=True)
 class PastDecision:
-    """One row of the history. f1: micro-F1 (0..1) of `version` as measured for the decision, else last on the holdout.
+    """One decision. f1: micro-F1 (0..1) of `version`, measured for the decision, else last measured on the holdout.
 
-    difference: to the model in service then. epoch and look: which holdout, and which look at it. because: why it was
-    forced. failed, unjudged: the gates that stood in the way, and those for which there was too little gold.
+    difference: candidate minus the model that was in service then. epoch: number of the holdout; look: number of the
+    look at this holdout. because: why the promotion was forced. failed, unjudged: names of gates that blocked, and of
+    gates for which there was too little gold.
     """
 
     at: datetime
@@ -43,7 +44,7 @@ class PastDecision:
 
     @property
     def decided(self) -> str:
-        """What was decided, in the words of `loop status`."""
+        """What was decided, in words."""
         return decided(self.action, forced=self.forced)
 
 
@@ -98,7 +99,7 @@ def _gates(figures: Mapping[str, Any], *statuses: str) -> tuple[str, ...]:
 
 
 def _last_f1(session: Session, version: str) -> float | None:
-    """On gold: an evaluation without a single gold entity says nothing."""
+    """An evaluation without a single gold entity says nothing, and is passed over."""
     rows = scores(session, version, HOLDOUT)
     return next((row.f1 for row in rows if row.entity_type == MICRO and row.support), None)
 

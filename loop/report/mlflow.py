@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from loop.evaluation.significance import Difference
 from loop.promotion.attempt import Attempt
+from loop.settings.sections import MLflowSettings
 from ner.errors import BundleError, ConfigError
 from ner.manifest import Manifest, read_manifest
 
@@ -30,16 +31,6 @@ _BATCH = 1_000  # metrics that a server takes at once
 _SQLITE = "sqlite:///"
 
 
-class MlflowServer(Protocol):
-    """What is needed of the settings; an empty experiment is the project's name."""
-
-    @property
-    def tracking_uri(self) -> str: ...
-
-    @property
-    def experiment(self) -> str: ...
-
-
 def require_mlflow() -> None:
     """Raise ConfigError where MLflow is not installed. Made to be asked before an attempt, while nothing is decided."""
     if find_spec("mlflow") is None:
@@ -50,7 +41,7 @@ def require_mlflow() -> None:
         )
 
 
-def log_attempt(settings: MlflowServer, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> str | None:
+def log_attempt(settings: MLflowSettings, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> str | None:
     """Log parameters, metrics, tags, the report's files and the bundle. None when done, else a sentence saying why not.
 
     A SQLite tracking URI keeps the artefacts of a new experiment beside the database, in `mlartifacts`.
@@ -102,7 +93,7 @@ def tags(attempt: Attempt) -> dict[str, str]:
     return {name: value[:_LONGEST] for name, value in found.items() if value}
 
 
-def _log(settings: MlflowServer, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> None:
+def _log(settings: MLflowSettings, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> None:
     os.environ.update(SILENT)
     for name, value in HASTY.items():
         os.environ.setdefault(name, value)

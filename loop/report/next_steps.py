@@ -1,11 +1,12 @@
-"""What was found and what to do next, derived from an attempt's figures: what they do not say is not written."""
+"""What was found and what to do next, derived from an attempt's figures. No step is written without a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS
+from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, Confusion
+from loop.evaluation.robustness import Perturbed
 from loop.promotion.attempt import (
     DEFERRED,
     FAIL,
@@ -15,8 +16,9 @@ from loop.promotion.attempt import (
     NOT_MEASURED,
     REFUSED,
     SIGNIFICANCE,
+    Gate,
 )
-from loop.report.limits import Entry, entry, is_type
+from loop.report.facts import AttemptReport, Entry, ProjectData, ResultRow, TypeCounts
 from loop.report.verdict import no_target
 from loop.report.wording import listed, number_of, points, score, size, whole
 
@@ -26,9 +28,9 @@ _WEAKEST, _COSTLIEST = 5, 3
 _FEW_LOOKS = 2
 
 
-def next_steps(report: dict[str, Any]) -> list[Entry]:
+def next_steps(report: AttemptReport) -> tuple[Entry, ...]:
     """What would help most: first what blocked, then what is open, what lost, labels, holdout, file, texts, looks."""
-    return [
+    return (
         *_no_target(report),
         *_blocked(report),
         *_open(report),
@@ -38,234 +40,225 @@ def next_steps(report: dict[str, Any]) -> list[Entry]:
         *_quantisation(report),
         *_robustness(report),
         *_looks(report),
+    )
+
+
+def findings(report: AttemptReport) -> tuple[Entry, ...]:
+    """The confusions that cost most, and the perturbations that moved no figure."""
+    found = [
+        Entry(
+            "confusion",
+            f"{_confused(one)} {number_of(one.count, 'time')}. Without this, micro-F1 is {size(one.cost)} higher.",
+            asdict(one),
+        )
+        for one in report.errors.costliest[:_COSTLIEST]
+        if one.cost > 0
     ]
+    names = unseen_changes(report.robustness)
+    unseen = [Entry("robustness", unseen_text(names), {"perturbations": names})] if names else []
+    return (*found, *unseen)
 
 
-def findings(report: dict[str, Any]) -> list[Entry]:
-    """The confusions that cost most, and perturbations that cannot change anything."""
-    return [*_confusions(report), *_unseen(report)]
-
-
-def unseen_changes(rows: list[dict[str, Any]]) -> list[str]:
+def unseen_changes(rows: Sequence[Perturbed]) -> list[str]:
     """Perturbations that changed texts and moved not a single figure."""
-    if not rows:
-        return []
-    base = rows[0]
     return [
-        row["name"]
+        row.name
         for row in rows[1:]
-        if row["changed"] and (row["micro_f1"], row["per_type"]) == (base["micro_f1"], base["per_type"])
+        if row.changed and (row.micro_f1, row.per_type) == (rows[0].micro_f1, rows[0].per_type)
     ]
 
 
-def _no_target(report: dict[str, Any]) -> Iterator[Entry]:
+def unseen_text(names: Sequence[str]) -> str:
+    """The sentence on `unseen_changes`."""
+    return f"No figure moved after {listed(names)}. A tokenizer that drops such differences hides them from the model."
+
+
+def recommended(data: ProjectData) -> str:
+    """`200 recommended (four times the minimum, a rule of thumb)`."""
+    return f"{whole(data.recommended)} recommended (four times the minimum, a rule of thumb)"
+
+
+def _no_target(report: AttemptReport) -> Iterator[Entry]:
     if no_target(report):
         text = (
-            'Set `[gates] f1` or `[promotion] first_model = "weak vote"` in loop.toml, so that something judges '
-            "quality."
+            'Set `[gates] f1` or `[promotion] first_model = "weak vote"` in loop.toml: then something judges quality.'
         )
-        yield entry("no target", text)
+        yield Entry("no target", text)
 
 
-def _blocked(report: dict[str, Any]) -> Iterator[Entry]:
-    if report["outcome"] in (DEFERRED, REFUSED):
-        text = "Train another candidate: this one's files are not what they have to be, and it can never serve."
-        if report["outcome"] == DEFERRED:
-            text = f"See to what it waits for, and run `loop promote` again: {report['reason']}"
-        yield entry("blocked", text)
-    for gate in report["gates"]:
-        if gate["status"] in (FAIL, NOT_MEASURED):
-            yield entry("blocked", _way_past(report, gate), gate=gate["name"], status=gate["status"])
+def _blocked(report: AttemptReport) -> Iterator[Entry]:
+    if report.outcome == REFUSED:
+        text = "Train another candidate. The files of this one are not what they have to be, and it can never serve."
+        yield Entry("blocked", text)
+    if report.outcome == DEFERRED:
+        yield Entry("blocked", f"See to what it waits for, then run `loop promote` again. {report.reason}")
+    for gate in report.gates:
+        if gate.blocks:
+            yield Entry("blocked", _way_past(report, gate), {"gate": gate.name, "status": gate.status})
 
 
-def _way_past(report: dict[str, Any], gate: dict[str, Any]) -> str:
-    """What would let a later candidate pass a gate that stood in the way."""
-    name, value, note = gate["name"], gate["value"], f" ({gate['note']})" if gate["note"] else ""
-    if gate["status"] == NOT_MEASURED:
-        return f"{name} was not measured, and so blocked{note}: measure it, or take its target out."
-    if gate["kind"] == FILE:
-        return f"{name} failed, with {value}{note}: export again before anything else."
-    if gate["kind"] == NON_INFERIORITY:
-        kind = gate["entity_type"]
-        return f"{kind} blocked, with {value}{note}: {_errors_of(report, kind)}."
-    if gate["kind"] == SIGNIFICANCE:
-        return f"{name} blocked, with {value}{note}: {_larger(report)}"
-    return f"{name} blocked: {value}, where {gate['target']} is asked{note}."
+def _way_past(report: AttemptReport, gate: Gate) -> str:
+    """What would let a later candidate pass a gate that this one did not pass."""
+    note = f" ({gate.note})" if gate.note else ""
+    if gate.status == NOT_MEASURED:
+        return f"{gate.name} was not measured, and so blocked{note}. Measure it, or take its target out."
+    if gate.kind == FILE:
+        return f"{gate.name} failed, with {gate.value}{note}. Export again before anything else."
+    if gate.kind == NON_INFERIORITY:
+        kind = gate.entity_type or gate.name
+        return f"{kind} blocked, with {gate.value}{note}. {_errors_of(report, kind)}"
+    if gate.kind == SIGNIFICANCE:
+        return f"{gate.name} blocked, with {gate.value}{note}. {_larger(report)}"
+    return f"{gate.name} blocked: {gate.value}, where {gate.target} is asked{note}."
 
 
-def _larger(report: dict[str, Any]) -> str:
-    micro = next((row for row in report["results"]["rows"] if row["name"] == "micro"), None)
-    if micro is None or micro["delta"] is None or micro["delta"] <= 0:
-        return "train a better candidate; a further look at this one would not help."
-    found = report["power"]
-    if found and found["detectable"] > micro["delta"]:
-        return f"this holdout finds {size(found['detectable'])} and more; enlarge it, or make a larger difference."
-    return "train a candidate that makes a larger difference."
+def _larger(report: AttemptReport) -> str:
+    micro, found = report.results.micro, report.power
+    if micro is None or micro.delta is None or micro.delta <= 0:
+        return "Train a better candidate: a further look at this one would not help."
+    if found and found.detectable > micro.delta:
+        return (
+            f"This holdout finds differences from {size(found.detectable)} on: enlarge it, or train a better candidate."
+        )
+    return "Train a candidate that makes a larger difference."
 
 
-def _errors_of(report: dict[str, Any], kind: str) -> str:
-    row = next((one for one in report["errors"]["per_type"] if one["type"] == kind), None)
+def _errors_of(report: AttemptReport, kind: str) -> str:
+    row = next((one for one in report.errors.per_type if one.type == kind), None)
     if row is None:
-        return "look at its errors"
-    names = (("missed", "missed"), ("boundary", "with wrong bounds"), ("mistyped", "of the wrong type"))
-    told = [f"{whole(row[key])} {words}" for key, words in (*names, ("spurious", "spurious")) if row[key]]
-    return f"look at its errors, {listed(told)}" if told else "it has no error on this holdout"
+        return "Look at its errors."
+    counts = (
+        (row.missed, "missed"),
+        (row.boundary, "with wrong bounds"),
+        (row.mistyped, "of the wrong type"),
+        (row.spurious, "spurious"),
+    )
+    told = [f"{whole(count)} {words}" for count, words in counts if count]
+    return f"Look at its errors: {listed(told)}." if told else "It has no error on this holdout."
 
 
-def _open(report: dict[str, Any]) -> Iterator[Entry]:
+def _open(report: AttemptReport) -> Iterator[Entry]:
     """All gates that could not be judged, in one step."""
-    gates = [gate for gate in report["gates"] if gate["status"] == INSUFFICIENT]
+    gates = [gate for gate in report.gates if gate.status == INSUFFICIENT]
     if not gates:
         return
-    supports = {row["name"]: row["support"] for row in report["results"]["rows"]}
     told = []
     for gate in gates[:_WEAKEST]:
-        kind = gate["entity_type"]
-        there = f"{whole(supports[kind])} there; " if kind in supports else ""
-        told.append(f"{kind} ({there}{gate['note'] or 'too little gold'})")
-    more = f"; and {len(gates) - _WEAKEST:,} more" if len(gates) > _WEAKEST else ""
-    text = f"Label held-out texts with entities of what could not be judged: {'; '.join(told)}{more}."
-    yield entry("too little gold", text, gates=[gate["name"] for gate in gates])
+        row = report.results.type(gate.entity_type)
+        there = f"{whole(row.support)} there; " if row else ""
+        told.append(f"{gate.entity_type or gate.name} ({there}{gate.note or 'too little gold'})")
+    text = f"Label held-out texts with entities of what could not be judged: {'; '.join(told)}{_more(gates)}."
+    yield Entry("too little gold", text, {"gates": [gate.name for gate in gates]})
 
 
-def _lost(report: dict[str, Any]) -> Iterator[Entry]:
+def _lost(report: AttemptReport) -> Iterator[Entry]:
     """The type that lost most, unless a gate has named it already."""
-    rows = [row for row in report["results"]["rows"] if is_type(row) and row["support"] and row["delta"] is not None]
-    worst = min(rows, key=lambda row: float(row["delta"]), default=None)
-    if worst is None or worst["delta"] > -_NOTICEABLE or worst["status"] == FAIL:
+    rows = [row for row in report.results.types if row.support and row.delta is not None]
+    worst = min(rows, key=lambda row: row.delta or 0.0, default=None)
+    if worst is None or worst.incumbent is None or (worst.delta or 0) > -_NOTICEABLE or worst.status == FAIL:
         return
     text = (
-        f"{worst['name']} lost most, {size(worst['delta'])} (from {score(worst['incumbent']['f1'])} to "
-        f"{score(worst['candidate']['f1'])} on {number_of(worst['support'], 'entity', 'entities')}): "
-        f"{_errors_of(report, worst['name'])}."
+        f"{worst.name} lost most, {size(worst.delta)} (from {score(worst.incumbent.f1)} to "
+        f"{score(worst.candidate.f1)} on {number_of(worst.support, 'entity', 'entities')}). "
+        f"{_errors_of(report, worst.name)}"
     )
-    yield entry("lost", text, type=worst["name"], delta=worst["delta"])
+    yield Entry("lost", text, {"type": worst.name, "delta": worst.delta})
 
 
-def _labels(report: dict[str, Any]) -> Iterator[Entry]:
-    """The types short of labels in one step, the farthest from the minimum first, then by F1."""
-    scores = {row["name"]: row for row in report["results"]["rows"]}
-    data = report["data"]
-    short = [row for row in data["types"] if row["short_of_recommended"]]
+def _labels(report: AttemptReport) -> Iterator[Entry]:
+    """The types that are short of labels, in one step: the farthest from the minimum first, then by F1."""
+    data, results = report.data, report.results
+
+    def urgency(counts: TypeCounts) -> tuple[int, float, int]:
+        row = results.type(counts.name)
+        return -counts.short_of_minimum, row.candidate.f1 if row else 0.0, counts.labels
+
+    short = sorted((row for row in data.types if row.short_of_recommended), key=urgency)
     if not short:
         return
-    short.sort(key=lambda row: (-row["short_of_minimum"], _f1(scores, row["name"]), row["labels"]))
-    told = [f"{row['name']} ({_shortage(row, scores.get(row['name']))})" for row in short[:_WEAKEST]]
-    more = f"; and {len(short) - _WEAKEST:,} more, which the table of data has" if len(short) > _WEAKEST else ""
+    told = [f"{one.name} ({_shortage(one, results.type(one.name))})" for one in short[:_WEAKEST]]
     text = (
-        f"Label more to learn from: {'; '.join(told)}{more}. The minimum is {whole(data['minimum'])}; "
+        f"Label more to learn from: {'; '.join(told)}{_more(short)}. The minimum is {whole(data.minimum)}; "
         f"{recommended(data)}."
     )
-    missing = {row["name"]: row["short_of_minimum"] or row["short_of_recommended"] for row in short}
-    yield entry("labels", text, missing=missing)
+    missing = {one.name: one.short_of_minimum or one.short_of_recommended for one in short}
+    yield Entry("labels", text, {"missing": missing})
 
 
-def recommended(data: dict[str, Any]) -> str:
-    """`200 recommended (four times the minimum, a rule of thumb)`."""
-    return f"{whole(data['recommended'])} recommended (four times the minimum, a rule of thumb)"
-
-
-def _shortage(row: dict[str, Any], scored: dict[str, Any] | None) -> str:
-    missing, aim = row["short_of_minimum"], "the minimum"
+def _shortage(counts: TypeCounts, row: ResultRow | None) -> str:
+    missing, aim = counts.short_of_minimum, "the minimum"
     if not missing:
-        missing, aim = row["short_of_recommended"], "what is recommended"
-    good = "" if scored is None or not scored["support"] else f", F1 {score(scored['candidate']['f1'])}"
-    return f"{number_of(row['labels'], 'label')}, {whole(missing)} short of {aim}{good}"
+        missing, aim = counts.short_of_recommended, "what is recommended"
+    good = f", F1 {score(row.candidate.f1)}" if row and row.support else ""
+    return f"{number_of(counts.labels, 'label')}, {whole(missing)} short of {aim}{good}"
 
 
-def _confusions(report: dict[str, Any]) -> Iterator[Entry]:
-    for one in report["errors"]["costliest"][:_COSTLIEST]:
-        if one["cost"] <= 0:
-            continue
-        text = (
-            f"{_sentence(one)} {number_of(one['count'], 'time')}: without that, micro-F1 would be "
-            f"{size(one['cost'])} higher."
-        )
-        yield entry("confusion", text, **one)
+def _more(named: Sequence[object]) -> str:
+    return f"; and {len(named) - _WEAKEST:,} more" if len(named) > _WEAKEST else ""
 
 
-def _unseen(report: dict[str, Any]) -> Iterator[Entry]:
-    names = unseen_changes(report["robustness"])
-    if names:
-        text = f"No figure moved after {listed(names)}: where a tokenizer drops such differences, none can."
-        yield entry("robustness", text, perturbations=names)
-
-
-def _holdout(report: dict[str, Any]) -> Iterator[Entry]:
-    """What labelling the rest of the holdout would bring; a standard error falls with the root of the documents."""
-    found = report["power"]
-    if not found or not found["documents_needed"] or found["documents_needed"] <= found["documents"]:
+def _holdout(report: AttemptReport) -> Iterator[Entry]:
+    """What labelling the rest of the holdout would bring: a standard error falls with the root of the documents."""
+    found = report.power
+    if not found or not found.documents_needed or found.documents_needed <= found.documents:
         return
-    more = found["documents_needed"] - found["documents"]
-    splits = {row["split"]: row for row in report["data"]["splits"]}
-    texts = report["results"]["documents"]
-    in_each = texts / found["documents"]  # texts of a document; what is open is counted in texts
-    waiting = max(0, splits["holdout"]["documents"] - max(splits["holdout"]["labelled"], texts))
-    pool = int(splits["pool"]["documents"] / in_each)
-    opened = int(waiting / in_each)
-    rest = more - opened
-    need = f"{size(found['wanted'])} take {number_of(more, 'document')} more than it has now"
-    if rest > pool:
-        need = f"{size(found['wanted'])} take {number_of(rest - pool, 'document')} more than this pool has: import more"
-    elif rest > 0:
-        need += f"; the pool has {number_of(pool, 'document')} to draw a larger one from"
-    text = f"No held-out document is open to be labelled; {need}."
+    more = found.documents_needed - found.documents
+    splits, texts = {row.split: row for row in report.data.splits}, report.results.documents
+    in_each = texts / found.documents  # texts of a document; what is open is counted in texts
+    held = splits["holdout"]
+    opened = int(max(0, held.documents - max(held.labelled, texts)) / in_each)
+    pool = int(splits["pool"].documents / in_each)
     if opened:
-        then = found["detectable"] * (found["documents"] / (found["documents"] + opened)) ** 0.5
+        then = found.detectable * (found.documents / (found.documents + opened)) ** 0.5
         text = (
-            f"{number_of(opened, 'open held-out document')} would bring it from {points(found['detectable'])[1:]} to "
-            f"about {size(then)}, once labelled; {need}."
+            f"Label {number_of(opened, 'open document')} of the holdout: the difference that it finds falls from "
+            f"{size(found.detectable)} to about {size(then)}."
         )
-    yield entry("holdout", f"The holdout: {text[0].lower() + text[1:]}", more=more, open=opened, pool=pool)
+    else:
+        text = "The holdout has no open document to label."
+    need = f"To find {size(found.wanted)}, it needs {number_of(more, 'more document')}"
+    if more - opened > pool:
+        need += f", {more - opened - pool:,} of which are not in the pool: import more"
+    elif more > opened:
+        need += f"; the pool has {number_of(pool, 'document')} to draw from"
+    yield Entry("holdout", f"{text} {need}.", {"more": more, "open": opened, "pool": pool})
 
 
-def _quantisation(report: dict[str, Any]) -> Iterator[Entry]:
-    lossy = [row for row in report["quantisation"] if row["loss"] >= _NOTICEABLE and row["support"]]
+def _quantisation(report: AttemptReport) -> Iterator[Entry]:
+    lossy = [row for row in report.quantisation if row.loss >= _NOTICEABLE and row.support]
     if lossy:
-        named = [f"{row['name']} {points(-row['loss'])}" for row in sorted(lossy, key=lambda row: -row["loss"])]
-        yield entry(
-            "INT8", f"INT8 costs F1: {listed(named)} points against FP32. Look at the export before more labels."
-        )
+        named = [f"{row.name} {points(-row.loss)}" for row in sorted(lossy, key=lambda row: -row.loss)]
+        text = f"INT8 costs F1: {listed(named)} points against FP32. Look at the export before you label more."
+        yield Entry("INT8", text)
 
 
-def _robustness(report: dict[str, Any]) -> Iterator[Entry]:
-    rows = report["robustness"]
-    if len(rows) < 2:
+def _robustness(report: AttemptReport) -> Iterator[Entry]:
+    rows = report.robustness
+    worst = min(rows[1:], key=lambda row: row.micro_f1, default=None)
+    if worst is not None and rows[0].micro_f1 - worst.micro_f1 >= _FRAGILE:
+        loss = rows[0].micro_f1 - worst.micro_f1
+        text = f"Label texts with {worst.name}: the model loses {size(loss)} of micro-F1 on such texts."
+        yield Entry("robustness", text, {"perturbation": worst.name, "loss": loss})
+
+
+def _looks(report: AttemptReport) -> Iterator[Entry]:
+    look, left, rotation = report.ledger.look, report.ledger.looks_left, report.ledger.rotation
+    if look is None or left is None or left > _FEW_LOOKS:
         return
-    worst = min(rows[1:], key=lambda row: float(row["micro_f1"]))
-    loss = rows[0]["micro_f1"] - worst["micro_f1"]
-    if loss >= _FRAGILE:
-        name = worst["name"][:1].upper() + worst["name"][1:]
-        verb = "cost" if name.endswith("s") else "costs"
-        text = f"{name} {verb} {size(loss)} of micro-F1: label texts of that kind."
-        yield entry("robustness", text, perturbation=worst["name"], loss=loss)
-
-
-def _looks(report: dict[str, Any]) -> Iterator[Entry]:
-    ledger = report["ledger"]
-    if ledger["look"] is None or ledger["looks_left"] > _FEW_LOOKS:
+    if rotation and rotation.epoch > look.epoch:
+        drawn = number_of(rotation.drawn + rotation.carried, "document")
+        text = f"Label holdout {rotation.epoch} first, {drawn}: until it has gold, it cannot judge a candidate."
+        yield Entry("looks", text, {"epoch": rotation.epoch})
         return
-    left, rotation = ledger["looks_left"], ledger["rotation"]
-    if rotation and rotation["epoch"] > ledger["look"]["epoch"]:
-        drawn = number_of(rotation["drawn"] + rotation["carried"], "document")
-        text = f"Label holdout {rotation['epoch']} first, {drawn}: until it has gold, nothing can be promoted by it."
-        yield entry("looks", text, epoch=rotation["epoch"])
-        return
-    text = "The holdout is spent: the next attempt retires it into training and draws another one."
+    text = "The holdout is spent: the next attempt moves it into training and draws a new holdout."
     if left:
-        text = f"{number_of(left, 'look')} left at this holdout: promote what was worth training, not every training."
-    yield entry("looks", text, left=left)
+        text = f"This holdout has {number_of(left, 'look')} left: do not promote every candidate, only the good ones."
+    yield Entry("looks", text, {"left": left})
 
 
-def _sentence(one: dict[str, Any]) -> str:
-    if one["kind"] == MISSED:
-        return f"{one['gold']} is missed"
-    if one["kind"] == SPURIOUS:
-        return f"{one['predicted']} is found where there is none"
-    if one["kind"] == BOUNDARY:
-        return f"{one['gold']} is found with other bounds"
-    return f"{one['gold']} is taken for {one['predicted']}"
-
-
-def _f1(scores: dict[str, Any], name: str) -> float:
-    return float(scores[name]["candidate"]["f1"]) if name in scores else 0.0
+def _confused(one: Confusion) -> str:
+    return {
+        MISSED: f"{one.gold} is missed",
+        SPURIOUS: f"{one.predicted} is found where there is none",
+        BOUNDARY: f"{one.gold} is found with wrong bounds",
+    }.get(one.kind, f"{one.gold} is taken for {one.predicted}")

@@ -1,14 +1,14 @@
-"""How figures and foreign texts are written out in a report, the same in HTML, in Markdown and on a terminal."""
+"""How figures, times and foreign texts are written in a report: the same in HTML, in Markdown and on a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 NOTHING = "–"
-# Marks that turn or isolate the direction of what follows them: in a report they would turn its own words.
+DEFAULT_REASON = "asked for on the command line"  # of a rollback; its report does not repeat this
+# Marks that change the direction of the text behind them. In a report they would turn the words of the report.
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -25,14 +25,9 @@ def points(value: float | None) -> str:
     return "0.0" if written in ("+0.0", "-0.0") else written.replace("-", "−")
 
 
-def unsigned(value: float | None) -> str:
-    """The size of a difference of F1 (0..1) in points: `2`, `0.5`."""
-    return NOTHING if value is None else f"{100 * abs(value):.1f}".removesuffix(".0")
-
-
 def size(value: float | None) -> str:
     """The size of a difference of F1 (0..1): `1 point`, `2.1 points`."""
-    written = unsigned(value)
+    written = NOTHING if value is None else f"{100 * abs(value):.1f}".removesuffix(".0")
     return f"{written} point" if written == "1" else f"{written} points"
 
 
@@ -42,7 +37,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def whole(value: float | None) -> str:
-    """A count, its thousands parted by commas."""
+    """A count, with commas between the thousands."""
     return NOTHING if value is None else f"{value:,.0f}"
 
 
@@ -81,20 +76,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def moment(written: str | None) -> str:
-    """An ISO 8601 instant as `2026-11-21 09:30 UTC`; as it stands where it is none."""
-    if not written:
-        return NOTHING
-    try:
-        at = datetime.fromisoformat(written)
-    except ValueError:
-        return written
-    zone = at.strftime(" %Z") if at.tzinfo is not None else ""
-    return f"{at:%Y-%m-%d %H:%M}{zone}"
+def moment(at: datetime | None) -> str:
+    """A time as `2026-11-21 09:30 UTC`."""
+    return NOTHING if at is None else f"{at:%Y-%m-%d %H:%M %Z}".rstrip()
 
 
-def value(thing: Any) -> str:
-    """A setting or a fact as it is read by people."""
+def value(thing: object) -> str:
+    """A setting or a fact, as people read it."""
     if thing is None or thing == "":
         return NOTHING
     if isinstance(thing, bool):
@@ -113,38 +101,27 @@ def number_of(count: int, one: str, more: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
-def documents_of(results: Mapping[str, Any], what: str = "document") -> str:
-    """`450 documents (2,963 texts)`: what the test counts are groups of texts, which often are one text each."""
-    texts = results["documents"]
-    groups = results.get("groups") or texts
-    counted = number_of(groups, what)
-    return counted if groups == texts else f"{counted} ({number_of(texts, 'text')})"
+def documents_of(documents: int, texts: int, what: str = "document") -> str:
+    """`450 documents (2,963 texts)`; just `450 documents` where each document is one text."""
+    counted = number_of(documents or texts, what)
+    return counted if documents in (0, texts) else f"{counted} ({number_of(texts, 'text')})"
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
-    """`A, B and C`; of many, the first and how many more."""
+    """`A, B and C`; of more than `most` names the first ones, and how many more there are."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most:,} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
-def storable(text: str) -> str:
-    """The text without lone surrogates, which no UTF-8 file holds."""
-    return text.encode("utf-8", "replace").decode("utf-8") if text.isascii() else _without_surrogates(text)
-
-
 def visible(text: str) -> str:
-    """The text with its control characters shown and its marks of direction written out, on one line."""
+    """The text on one line. Control characters and marks of direction are written out."""
     return "".join(_visible(sign) for sign in text)
 
 
 def shortened(text: str, most: int) -> str:
-    """At most `most` characters, the cut said."""
+    """At most `most` characters; a text that is cut ends with its full length."""
     return text if len(text) <= most else f"{text[: most - 1]}… ({len(text):,} characters)"
-
-
-def _without_surrogates(text: str) -> str:
-    return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= sign <= "\udfff" else sign for sign in text)
 
 
 def _visible(sign: str) -> str:

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loop.promotion.attempt import Attempt
 from loop.promotion.promote import PromotionResult, RefusedCandidateError, promote_candidate
 from loop.promotion.rollback import RolledBack
-from loop.report.content import report_of
+from loop.report.facts import Report
 from loop.report.files import ReportFiles, keep_report
+from loop.report.gather import report_of
 from loop.report.mlflow import log_attempt, require_mlflow
 from loop.report.rollback import report_of_rollback
 from loop.settings.settings import Settings
@@ -71,7 +71,9 @@ def attempt_promotion(
 
 def _follow_up(store: Store, settings: Settings, attempt: Attempt) -> tuple[Mapping[str, str] | None, tuple[str, ...]]:
     """(the report's files by kind, what people should know); the report is kept, and logged where that is asked for."""
-    written, problem = _kept(lambda: report_of(attempt, store, settings), settings.reports)
+    written, problem = _kept(
+        lambda: report_of(attempt, store, settings.promotion, settings.status_minimum), settings.reports
+    )
     notices = [problem]
     if settings.mlflow.tracking_uri and written is not None:
         with store.read() as session:
@@ -93,7 +95,7 @@ def paths(files: ReportFiles) -> dict[str, str]:
     return {"html": str(files.html), "markdown": str(files.markdown), "json": str(files.json)}
 
 
-def _kept(make: Callable[[], dict[str, Any]], reports: Path) -> tuple[ReportFiles | None, str | None]:
+def _kept(make: Callable[[], Report], reports: Path) -> tuple[ReportFiles | None, str | None]:
     try:
         return keep_report(make(), reports), None
     except Exception as error:  # the decision is made: no report is worth a failure now

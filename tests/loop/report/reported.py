@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loop.evaluation.robustness import Perturbed
-from loop.evaluation.scores import count
+from loop.evaluation.scores import count, score
 from loop.evaluation.significance import compare_counts
-from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument, Speed
+from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument, Speed, check_agreement
 from loop.promotion.attempt import (
     DEFERRED,
     FAIL,
@@ -25,6 +25,10 @@ from loop.promotion.attempt import (
     Rotation,
 )
 from loop.promotion.gates import type_gate
+from loop.promotion.rollback import Affected, RolledBack
+from loop.report import gather
+from loop.report.facts import AttemptReport
+from loop.settings.promotion import PromotionSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
@@ -64,19 +68,6 @@ _FILLERS = ("since this morning", "after the update", "for two users", "again", 
 _VERBS = ("crashes with", "does not start on", "shows nothing on", "lost its settings on", "is slow on")
 
 
-@dataclass(frozen=True)
-class Terms:
-    delta: float = 0.03
-    wanted: float = 0.02
-    texts: bool = True
-
-
-@dataclass(frozen=True)
-class Yardsticks:
-    status_minimum: int = 50
-    promotion: Terms = field(default_factory=Terms)
-
-
 def held_out(
     number: int = 120, *, seed: int = 7, candidate: float = 0.9, incumbent: float = 0.8
 ) -> tuple[HeldOutDocument, ...]:
@@ -91,6 +82,25 @@ def held_out(
             HeldOutDocument(f"ticket-{index:03d}", text, gold, said, _said(rng, text, gold, incumbent), reference)
         )
     return tuple(documents)
+
+
+def report_of(given: Attempt, store: Store, settings: PromotionSettings | None = None) -> AttemptReport:
+    """The report, where 50 labels of a type are enough."""
+    return gather.report_of(given, store, settings or PromotionSettings(), 50)
+
+
+def scored(given: Attempt) -> Attempt:
+    """The attempt with what is computed of its documents for the decision."""
+    labels, documents = LabelSet(given.types), given.documents
+    gold, new, old, fp32 = (
+        [getattr(one, side) for one in documents] for side in ("gold", "candidate", "incumbent", "reference")
+    )
+    return replace(
+        given,
+        candidate_scores=score(gold, new, labels),
+        incumbent_scores=None if None in old else score(gold, old, labels),
+        agreement=None if None in fp32 else check_agreement(new, fp32),
+    )
 
 
 def attempt(documents: tuple[HeldOutDocument, ...] | None = None, **changes: object) -> Attempt:
@@ -126,7 +136,7 @@ def attempt(documents: tuple[HeldOutDocument, ...] | None = None, **changes: obj
         judged_seconds=93.4,
         machine={"system": "Linux 6.1 x86_64", "processor": "8 cores, AVX2, VNNI", "memory_gb": 31.2, "threads": 4},
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(scored(made), **changes)  # type: ignore[arg-type]
 
 
 def rejected() -> Attempt:
@@ -177,15 +187,17 @@ def first() -> Attempt:
     """A first model: no incumbent, no FP32 beside it, nothing timed."""
     documents = tuple(replace(item, incumbent=None, reference=None) for item in held_out(30))
     gates = (Gate("micro: f1", "quality", "at least 0.85", "0.871", PASS),)
-    return replace(
-        attempt(),
-        documents=documents,
-        incumbent=None,
-        against=None,
-        comparison=None,
-        gates=gates,
-        efficiency=None,
-        robustness=(),
+    return scored(
+        replace(
+            attempt(),
+            documents=documents,
+            incumbent=None,
+            against=None,
+            comparison=None,
+            gates=gates,
+            efficiency=None,
+            robustness=(),
+        )
     )
 
 
@@ -198,10 +210,9 @@ def hostile() -> Attempt:
         said = (Span(0, min(4, len(text)), types[(index + 1) % 5]), Span(len(text) - 3, len(text), types[0]))
         documents.append(HeldOutDocument(f"{index} {text[:60]}", text, gold, said, gold, gold))
     bad = "<i>because</i> | \0 \ud800 \u202e `x` \n# no heading"
+    looked_at = scored(replace(first(), types=types, documents=tuple(documents)))
     return replace(
-        first(),
-        types=types,
-        documents=tuple(documents),
+        looked_at,
         against="desk-0001",
         incumbent="desk-0001",
         reason=bad,
@@ -216,41 +227,14 @@ def hostile() -> Attempt:
     )
 
 
-@dataclass(frozen=True)
-class Affected:
-    document: str
-    task_id: int
-    annotation_id: int
-    annotator: str | None
-    at: datetime
-    version: str
-    unchanged: bool | None
-    gold: bool = True
-
-
-@dataclass(frozen=True)
-class RolledBack:
-    """As `loop.promotion.rollback.RolledBack`."""
-
-    version: str = "desk-0001"
-    withdrawn: tuple[str, ...] = ("desk-0002",)
-    reason: str = "misses versions"
-    who: str = "lead"
-    at: datetime = AT
-    affected: tuple[Affected, ...] = ()
-    exact: bool = True
-    requeued: int | None = None
-    published: object | None = None
-    publish_problem: str | None = None
-
-
 def rolled_back(**changes: object) -> RolledBack:
     """A rollback with three affected annotations; fields by name."""
     affected = tuple(
-        Affected(f"ticket-{number}", 100 + number, 500 + number, "7", AT, "desk-0002", unchanged)
+        Affected(number, f"ticket-{number}", 100 + number, 500 + number, "7", AT, "desk-0002", unchanged, True)
         for number, unchanged in enumerate((True, False, None))
     )
-    return replace(RolledBack(affected=affected), **changes)  # type: ignore[arg-type]
+    made = RolledBack("desk-0001", ("desk-0002",), "misses versions", "lead", AT, affected, True, None, None, None)
+    return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def fill(store: Store, *, decided: bool = True) -> None:

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from loop.promotion.attempt import DEFERRED, FAIL, INSUFFICIENT, NON_INFERIORITY, Attempt, Gate
-from loop.report.content import FORMAT, plain, report_of
+from loop.promotion.rollback import RolledBack
+from loop.report.facts import AnnotatorCounts
 from loop.report.history import decisions
 from loop.report.limits import limits
+from loop.report.report_json import FORMAT, from_json, plain, to_json
 from loop.report.rollback import report_of_rollback
+from loop.settings.promotion import PromotionSettings
 from store.projects import project_by_name
 from store.registry import model, promote
 from store.session import Store, open_store
 from tests.loop.report import reported
-from tests.loop.report.reported import AT, TYPES, Terms, Yardsticks, attempt, held_out, rolled_back
+from tests.loop.report.reported import AT, TYPES, attempt, held_out, report_of, rolled_back, scored
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,13 @@ def own_store(tmp_path: Path) -> Iterator[Store]:
 
 
 def report(store: Store, given: Attempt) -> dict[str, Any]:
-    return report_of(given, store, Yardsticks())
+    """What report.json holds."""
+    return json.loads(to_json(report_of(given, store)))
+
+
+def rollback_report(store: Store, done: RolledBack) -> dict[str, Any]:
+    """What report.json holds of a rollback."""
+    return json.loads(to_json(report_of_rollback("desk", done, store)))
 
 
 def texts(made: dict[str, Any], key: str) -> str:
@@ -58,37 +67,34 @@ def test_a_promotion_says_by_how_much_and_with_what_certainty_and_what_is_open(s
     assert "above desk-0001's 0.8" in first
     assert "95 % interval +" in first
     assert "against alpha 0.005" in first
-    assert second == (
-        "It passed 5 of 9 gates, failed none, and could not be judged on 4, a risk and no pass; "
-        "there is too little gold for SOFTWARE, OS, HARDWARE and VERSION."
-    )
+    assert "passed 5 of 9 gates" in second
+    assert "too little gold to judge SOFTWARE, OS, HARDWARE and VERSION" in second
+    assert "no pass" in second
 
 
 def test_a_rejection_names_the_gates_that_failed(store: Store):
     made = report(store, reported.rejected())
     assert made["verdict"]["headline"] == "not promoted"
-    assert made["verdict"]["sentences"][1] == (
-        "It failed 3 of 9 gates and could not be judged on 3: it did not pass better than desk-0001, OS and micro: f1; "
-        "there is too little gold for SOFTWARE, HARDWARE and VERSION."
-    )
+    why = made["verdict"]["sentences"][1]
+    assert "failed 3 of 9 gates: better than desk-0001, OS and micro: f1." in why
+    assert "too little gold to judge SOFTWARE, HARDWARE and VERSION" in why
 
 
 def test_a_promotion_by_force_says_who_did_it_against_what_and_why(store: Store):
     made = report(store, reported.forced())
     assert made["verdict"]["headline"] == "promoted by force"
-    assert made["verdict"]["sentences"][1] == (
-        "lead put it into service against 3 gates that it did not pass and 3 gates that could not be judged, because: "
-        "the old one leaks passwords into the log."
-    )
+    why = made["verdict"]["sentences"][1]
+    assert all(part in why for part in ("lead put it into service", "3 gates that it did not pass"))
+    assert why.endswith("because: the old one leaks passwords into the log.")
     assert [one["version"] for one in made["ledger"]["forced"]] == ["desk-0002"]
 
 
 def test_an_attempt_at_which_nothing_was_looked_at_claims_nothing(store: Store):
     made = report(store, reported.deferred())
-    assert made["verdict"]["sentences"] == [
-        "desk-0002 was not judged yet: no held-out document was looked at.",
-        "the new holdout has no gold yet.",
-    ]
+    first, second = made["verdict"]["sentences"]
+    assert "not judged yet" in first
+    assert "no held-out document was looked at" in first
+    assert "the new holdout has no gold yet" in second
     assert made["results"]["rows"] == []
     assert (made["efficiency"], made["power"], made["quantisation"], made["robustness"]) == (None, None, [], [])
 
@@ -125,7 +131,8 @@ def test_what_int8_costs_is_fp32_minus_what_is_served(store: Store):
     (micro, *_) = made["quantisation"]
     assert micro["reference_f1"] == 1.0
     assert micro["loss"] == pytest.approx(1 - micro["served_f1"])
-    assert made["agreement"]["same"] == sum(one.candidate == one.gold for one in documents)
+    same = sum(one.candidate == one.gold for one in documents)
+    assert made["agreement"] == {"documents": len(documents), "same": same}
 
 
 def test_documents_tokens_and_entities_are_counted_by_split(store: Store):
@@ -216,7 +223,7 @@ def test_one_step_names_all_types_that_need_labels_farthest_from_the_minimum_fir
     (labels,) = (one for one in report(store, attempt())["next_steps"] if one["topic"] == "labels")
     assert next(iter(labels["figures"]["missing"].items())) == ("VERSION", 16)
     assert "VERSION (34 labels, 16 short of the minimum, F1 0." in labels["text"]
-    assert labels["text"].endswith("200 recommended (four times the minimum, a rule of thumb).")
+    assert "200 recommended" in labels["text"]
 
 
 def test_the_confusions_that_cost_most_are_findings_with_their_price_and_no_steps(store: Store):
@@ -239,9 +246,9 @@ def test_a_first_model_without_a_target_was_judged_by_nothing_and_it_is_said_fir
     told = f"No target for quality is set: nothing judged whether {f1:.3f} is good enough."
     assert made["verdict"]["sentences"][1].startswith(told)
     assert made["risks"][0]["text"] == told
-    assert made["next_steps"][0]["text"].startswith("Set `[gates] f1` or")
+    assert "[gates] f1" in made["next_steps"][0]["text"]
     assert "only the targets" not in texts(made, "limits")
-    assert "only the targets judged it" in texts(report(store, reported.first()), "limits")
+    assert "only the targets" in texts(report(store, reported.first()), "limits")
 
 
 def test_the_candidate_is_trained_again_by_what_differs_from_the_defaults(own_store: Store):
@@ -263,32 +270,33 @@ def test_texts_of_one_group_are_one_document_and_both_numbers_are_said(store: St
     assert given.comparison is not None
     micro = replace(given.comparison.micro, documents=30)
     made = report(store, replace(given, comparison=replace(given.comparison, micro=micro)))
-    assert "on 30 held-out documents (120 texts) with" in made["verdict"]["sentences"][0]
+    assert "30 held-out documents (120 texts)" in made["verdict"]["sentences"][0]
     assert made["power"]["documents"] == 30
-    assert report(store, replace(reported.first(), documents=threads))["results"]["groups"] == 30
+    first = scored(replace(reported.first(), documents=threads))
+    assert report(store, first)["results"]["groups"] == 30
 
 
 def test_a_perturbation_that_moves_no_figure_cannot_be_seen_and_is_no_strength(store: Store):
     base, other, *rest = reported.ROBUSTNESS
     same = replace(other, micro_f1=base.micro_f1, per_type=base.per_type)
-    told = "No figure moved after lower case: where a tokenizer drops such differences, none can."
+    told = "No figure moved after lower case."
     assert told in texts(report(store, attempt(robustness=(base, same, *rest))), "findings")
     untouched = replace(same, changed=0)
     assert told not in texts(report(store, attempt(robustness=(base, untouched, *rest))), "findings")
 
 
 def test_gold_without_a_name_is_of_unknown_agreement(store: Store):
-    made = report(store, attempt())
-    made["data"]["annotators"] = [{"who": None, "annotations": None, "documents": 350, "entities": 9}]
-    told = "No annotator is named for 350 of 350 gold documents, so how far people agree is not known."
-    assert told in [one["text"] for one in limits(made)]
+    made = report_of(attempt(), store)
+    data = replace(made.data, annotators=(AnnotatorCounts(None, None, 350, 9),))
+    told = next(one.text for one in limits(replace(made, data=data)) if one.topic == "one annotator")
+    assert "No annotator is named for 350 of 350 gold texts" in told
 
 
 def test_the_limit_that_texts_were_seen_stands_only_where_texts_are_shown(store: Store):
-    made = report(store, attempt())
-    assert "quotes held-out texts" in texts(made, "limits")
-    made["errors"]["examples"] = []
-    assert "texts seen" not in {one["topic"] for one in limits(made)}
+    made = report_of(attempt(), store)
+    assert "texts seen" in {one.topic for one in limits(made)}
+    silent = replace(made, errors=replace(made.errors, examples=()))
+    assert "texts seen" not in {one.topic for one in limits(silent)}
 
 
 def test_a_refused_attempt_makes_a_report_that_says_what_was_wrong(store: Store):
@@ -304,23 +312,22 @@ def test_a_holdout_that_is_too_small_for_the_wanted_difference_is_said_to_be_wit
     assert power["detectable"] > power["wanted"] == 0.02
     assert power["documents_needed"] == -(-120 * (power["detectable"] / 0.02) ** 2 // 1)
     # 40 held-out documents are in the store, all judged, and none is in the pool.
-    assert f"2 points take {power['documents_needed'] - 120:,} documents more than this pool has" in texts(
-        made, "next_steps"
-    )
+    (step,) = (one for one in made["next_steps"] if one["topic"] == "holdout")
+    assert step["figures"] == {"more": power["documents_needed"] - 120, "open": 0, "pool": 0}
+    assert f"{power['documents_needed'] - 120:,} of which are not in the pool" in step["text"]
 
 
 def test_what_labelling_the_open_held_out_documents_would_bring_is_reckoned(store: Store):
     made = report(store, attempt(held_out(32)))
-    assert "8 open held-out documents would bring it from" in texts(made, "next_steps")
+    assert "8 open documents of the holdout" in texts(made, "next_steps")
     found = made["power"]
     then = 100 * found["detectable"] * (32 / 40) ** 0.5
-    assert f"to about {then:.1f} points, once labelled" in texts(made, "next_steps")
+    assert f"to about {then:.1f} points" in texts(made, "next_steps")
 
 
 def test_a_holdout_that_is_large_enough_is_not_complained_of(store: Store):
-    generous = Yardsticks(promotion=reported.Terms(wanted=0.5))
-    made = report_of(attempt(), store, generous)
-    assert {"holdout too small", "holdout"}.isdisjoint(one["topic"] for one in [*made["limits"], *made["next_steps"]])
+    made = report_of(attempt(), store, PromotionSettings(wanted=0.5))
+    assert {"holdout too small", "holdout"}.isdisjoint(one.topic for one in (*made.limits, *made.next_steps))
 
 
 def test_risks_hold_each_open_gate_once(store: Store):
@@ -329,14 +336,16 @@ def test_risks_hold_each_open_gate_once(store: Store):
     made = report(store, attempt(gates=(gate,), risks=(told,)))
     assert [one["text"] for one in made["risks"]] == [told]
     (derived,) = report(store, attempt(gates=(gate,)))["risks"]
-    assert derived["text"] == "OS is not worse: 900 would tell. This is no pass."
+    assert "OS is not worse: 900 would tell" in derived["text"]
+    assert "no pass" in derived["text"]
 
 
 def test_every_value_is_json_and_survives_it(store: Store):
     for given in (attempt(), reported.spent(), reported.deferred(), reported.first(), reported.hostile()):
-        made = report(store, given)
-        written = json.dumps(made, ensure_ascii=False, allow_nan=False)
-        assert json.loads(written.encode("utf-8")) == made
+        written = to_json(report_of(given, store))
+        assert to_json(from_json(written)) == written
+        assert written.encode("utf-8").decode("utf-8") == written
+        made = json.loads(written)
         assert (made["format"], made["kind"]) == (FORMAT, "attempt")
 
 
@@ -348,7 +357,7 @@ def test_a_holdout_without_a_single_entity_makes_a_report(store: Store):
     bare = tuple(replace(one, gold=(), candidate=(), incumbent=(), reference=()) for one in held_out(3))
     made = report(store, attempt(bare))
     assert row(made, "micro")["support"] == 0
-    assert "Nothing is known of SOFTWARE, OS, HARDWARE and VERSION" in texts(made, "limits")
+    assert "SOFTWARE, OS, HARDWARE and VERSION" in texts(made, "limits")
 
 
 def test_an_attempt_on_a_type_without_a_gate_or_a_difference_makes_a_report(store: Store):
@@ -376,11 +385,11 @@ def test_the_history_reads_the_figures_that_a_decision_was_made_on(own_store: St
 
 
 def test_a_rollback_says_what_went_back_to_what_and_what_was_made_on_top(store: Store):
-    made = report_of_rollback("desk", rolled_back(), store)
-    assert made["verdict"]["sentences"] == [
-        "desk-0001 is in service again, in place of desk-0002: misses versions.",
-        "3 annotations were made on top of the withdrawn pre-labels; none of their tasks was put back into the queue.",
-    ]
+    made = rollback_report(store, rolled_back())
+    first, second = made["verdict"]["sentences"]
+    assert first == "desk-0001 is in service again, in place of desk-0002: misses versions."
+    assert "3 annotations were made on top of the withdrawn pre-labels" in second
+    assert "No task was put back into the queue" in second
     assert [one["role"] for one in made["models"]] == ["in service again", "withdrawn"]
     assert made["models"][0]["scores"][-2]["f1"] == 0.75
     assert [one["unchanged"] for one in made["affected"]] == [True, False, None]
@@ -388,11 +397,9 @@ def test_a_rollback_says_what_went_back_to_what_and_what_was_made_on_top(store: 
 
 
 def test_a_rollback_says_what_is_an_estimate_and_what_was_requeued(store: Store):
-    made = report_of_rollback("desk", rolled_back(exact=False, requeued=3), store)
-    assert made["verdict"]["sentences"][1] == (
-        "3 annotations were, as far as times tell, made on top of the withdrawn pre-labels; "
-        "in the queue again: 3 tasks."
-    )
+    told = rollback_report(store, rolled_back(exact=False, requeued=3))["verdict"]["sentences"][1]
+    assert "as far as times tell" in told
+    assert "In the queue again: 3 tasks." in told
 
 
 def test_a_rollback_names_how_the_withdrawn_model_got_into_service(own_store: Store):
@@ -402,26 +409,28 @@ def test_a_rollback_names_how_the_withdrawn_model_got_into_service(own_store: St
         figures = {"because": "we must", "gates": gates}
         promote(tx, project.id, "desk-0002", reason="long", who="boss", figures=figures, force=True)
         tx.commit()
-    made = report_of_rollback("desk", rolled_back(), own_store)
+    made = rollback_report(own_store, rolled_back())
     assert (made["service"]["forced"], made["service"]["because"]) == (True, "we must")
     assert made["service"]["failed"] == ["OS is not worse"]
-    assert "see to what it had failed: OS is not worse." in texts(made, "next_steps")
-    forward = report_of_rollback("desk", rolled_back(version="desk-0002", withdrawn=("desk-0001",)), own_store)
+    assert next(one for one in made["next_steps"] if one["topic"] == "gates")["figures"] == {
+        "failed": ["OS is not worse"]
+    }
+    forward = rollback_report(own_store, rolled_back(version="desk-0002", withdrawn=("desk-0001",)))
     assert forward["verdict"]["headline"] == "put back"
 
 
 def test_a_default_reason_and_a_missing_label_studio_are_said_plainly(store: Store):
     done = rolled_back(reason="asked for on the command line", affected=())
-    assert report_of_rollback("desk", done, store)["verdict"]["sentences"] == [
-        "desk-0001 is in service again, in place of desk-0002.",
-        "There is no Label Studio: nothing was pre-labelled there.",
-    ]
+    first, second = rollback_report(store, done)["verdict"]["sentences"]
+    assert first == "desk-0001 is in service again, in place of desk-0002."
+    assert "no Label Studio" in second
 
 
 def test_a_report_that_may_not_quote_holds_no_held_out_text(store: Store):
     given = attempt()
-    quoting, silent = (report_of(given, store, Yardsticks(promotion=Terms(texts=shown))) for shown in (True, False))
-    assert quoting["errors"]["examples"]
-    assert silent["errors"]["examples"] == []
-    assert silent["errors"]["total"] == quoting["errors"]["total"]
-    assert "texts seen" not in {one["topic"] for one in silent["limits"]}
+    quoting, silent = (report_of(given, store, PromotionSettings(texts=shown)) for shown in (True, False))
+    assert quoting.errors.examples
+    assert silent.errors.examples == ()
+    assert silent.errors.total == quoting.errors.total
+    assert "texts seen" not in {one.topic for one in silent.limits}
+    assert not any(one.text in to_json(silent) for one in given.documents)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loop.report import files
-from loop.report.content import report_of
-from loop.report.files import keep_report, read_report
+from loop.report.facts import Report
+from loop.report.files import ReportFiles, keep_report, read_report
+from loop.report.report_json import plain
 from loop.report.rollback import report_of_rollback
 from store.session import Store, open_store
 from tests.loop.desk import Desk, make_desk
@@ -26,18 +29,21 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 def kept(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A kept promotion report on a store of its own; the page is another test's matter."""
     monkeypatch.setattr(files, "render_html", lambda _: "page")
-    store = open_store(f"sqlite:///{tmp_path}/other.db")
-    reported.fill(store)
-    made = report_of(reported.attempt(), store, reported.Yardsticks())
+    store = filled(tmp_path)
+    made = reported.report_of(reported.attempt(), store)
     keep_report(made, desk.home / "reports")
     store.close()
-    return made
+    return plain(made)
 
 
 def filled(tmp_path: Path) -> Store:
     store = open_store(f"sqlite:///{tmp_path}/other.db")
     reported.fill(store)
     return store
+
+
+def first_report(desk: Desk) -> Report:
+    return read_report(ReportFiles(desk.home / "reports" / "desk-0002-01"))
 
 
 def test_it_prints_verdict_gates_types_and_where_the_files_are_in_80_columns(desk: Desk, kept: dict[str, Any]):
@@ -108,10 +114,10 @@ def test_hostile_texts_are_neither_markup_nor_commands_to_the_terminal(
 ):
     monkeypatch.setattr(files, "render_html", lambda _: "page")
     store = filled(tmp_path)
-    made = report_of(reported.hostile(), store, reported.Yardsticks())
-    made["verdict"]["sentences"][1] = "\x1b[31mred [bold]x[/bold] [/nothing]"
-    made["gates"][0]["name"] = "[red]a [/no]"
-    keep_report(made, desk.home / "reports")
+    made = reported.report_of(reported.hostile(), store)
+    verdict = replace(made.verdict, sentences=("", "\x1b[31mred [bold]x[/bold] [/nothing]"))
+    gates = (replace(made.gates[0], name="[red]a [/no]"),)
+    keep_report(replace(made, verdict=verdict, gates=gates), desk.home / "reports")
     said = desk.loop("report")
     assert said.code == 0
     assert "\x1b" not in said.out
@@ -124,7 +130,7 @@ def test_a_rollbacks_report_is_shown_too(desk: Desk, tmp_path: Path, monkeypatch
     monkeypatch.setattr(files, "render_html", lambda _: "page")
     store = filled(tmp_path)
     kept = keep_report(report_of_rollback("desk", reported.rolled_back(), store), desk.home / "reports")
-    assert read_report(kept)["kind"] == "rollback"
+    assert read_report(kept).kind == "rollback"
     said = desk.loop("report")
     assert "desk-0002: rolled back to desk-0001" in said.out
     store.close()
@@ -133,7 +139,7 @@ def test_a_rollbacks_report_is_shown_too(desk: Desk, tmp_path: Path, monkeypatch
 def test_a_folders_name_finds_that_report_and_earlier_ones_are_counted(
     desk: Desk, kept: dict[str, Any], tmp_path: Path
 ):
-    keep_report({**kept, "reason": "again"}, desk.home / "reports")
+    keep_report(replace(first_report(desk), reason="again"), desk.home / "reports")
     assert "1 earlier report on this version" in desk.loop("report", "desk-0002").out
     said = desk.loop("report", "desk-0002-01", "--json")
     assert (said.code, said.json["reason"]) == (0, kept["reason"])
@@ -142,7 +148,7 @@ def test_a_folders_name_finds_that_report_and_earlier_ones_are_counted(
 
 def test_a_report_that_was_written_before_gates_knew_their_type_is_still_shown(desk: Desk, kept: dict[str, Any]):
     older = {**kept, "gates": [{k: v for k, v in gate.items() if k != "entity_type"} for gate in kept["gates"]]}
-    keep_report(older, desk.home / "reports")
+    (desk.home / "reports" / "desk-0002-01" / "report.json").write_text(json.dumps(older), "utf-8")
     said = desk.loop("report")
     assert said.code == 0
     assert "◇ insufficient SOFTWARE is not worse" in " ".join(said.out.split())

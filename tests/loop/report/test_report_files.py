@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loop.report import files
-from loop.report.files import find_report, keep_report, read_report, render_again
+from loop.report.blocks import Page
+from loop.report.facts import Report
+from loop.report.files import ReportFiles, find_report, keep_report, read_report, render_again
+from loop.report.report_json import from_json, to_json
 from ner.errors import InputError
 from store.errors import NotFoundError
 
+KEPT = Path(__file__).parents[3] / "docs" / "reports"
+EXAMPLE = KEPT / "rollback" / "report.json"
 
-@pytest.fixture(autouse=True)
+
+@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in the page is another test's matter."""
-    monkeypatch.setattr(files, "render_html", lambda report: f"page of {report['version']}")
-    monkeypatch.setattr(files, "render_markdown", lambda report: f"text of {report['version']}")
+    monkeypatch.setattr(files, "render_html", lambda page: f"page: {page.title}")
+    monkeypatch.setattr(files, "render_markdown", lambda page: f"text: {page.title}")
 
 
-def made(version: str = "desk-0001", at: str = "2026-11-20T10:00:00+00:00") -> dict[str, Any]:
-    return {"format": 1, "kind": "attempt", "version": version, "at": at}
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def made(version: str = "desk-0001", at: str = "2026-11-20T10:00:00+00:00") -> Report:
+    return from_json(json.dumps(json.loads(EXAMPLE.read_text("utf-8")) | {"version": version, "at": at}))
 
 
 def test_reports_on_a_version_are_numbered_from_one(tmp_path: Path):
@@ -32,16 +40,14 @@ def test_reports_on_a_version_are_numbered_from_one(tmp_path: Path):
 
 def test_a_report_is_three_files_that_say_the_same(tmp_path: Path):
     kept = keep_report(made(), tmp_path)
-    assert json.loads(kept.json.read_text("utf-8")) == made()
-    assert (kept.html.read_text("utf-8"), kept.markdown.read_text("utf-8")) == (
-        "page of desk-0001",
-        "text of desk-0001",
-    )
+    assert from_json(kept.json.read_text("utf-8")) == made()
+    title = "ex-home-0002: rolled back to ex-home-0001"
+    assert (kept.html.read_text("utf-8"), kept.markdown.read_text("utf-8")) == (f"page: {title}", f"text: {title}")
     assert [path.name for path in tmp_path.iterdir()] == ["desk-0001-01"]
 
 
 def test_a_report_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def broken(report: dict[str, Any]) -> str:
+    def broken(page: Page) -> str:
         raise RuntimeError("no plot")
 
     monkeypatch.setattr(files, "render_html", broken)
@@ -55,7 +61,7 @@ def test_a_folder_that_another_process_took_meanwhile_is_not_written_to(
 ):
     taken = tmp_path / "desk-0001-01"
 
-    def meanwhile(report: dict[str, Any]) -> str:
+    def meanwhile(page: Page) -> str:
         taken.mkdir()
         (taken / "report.json").write_text("theirs")
         return ""
@@ -70,10 +76,8 @@ def test_html_and_markdown_come_again_from_the_json(tmp_path: Path):
     kept.html.unlink()
     kept.markdown.write_text("old")
     render_again(kept)
-    assert (kept.html.read_text("utf-8"), kept.markdown.read_text("utf-8")) == (
-        "page of desk-0001",
-        "text of desk-0001",
-    )
+    assert kept.html.read_text("utf-8").startswith("page: ")
+    assert kept.markdown.read_text("utf-8").startswith("text: ")
 
 
 def test_the_latest_report_is_the_one_decided_last_whatever_its_version(tmp_path: Path):
@@ -100,7 +104,7 @@ def test_without_any_report_the_next_step_is_to_make_one(tmp_path: Path):
         find_report(tmp_path / "reports")
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"format": 2}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 2}', '{"format": 1, "kind": "attempt"}', "[" * 100_000])
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path, content: str):
     kept = keep_report(made(), tmp_path)
     kept.json.write_text(content)
@@ -118,3 +122,31 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_a_next_step(tmp_path: 
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(InputError, match="permissions"):
         keep_report(made(), tmp_path / "reports")
+
+
+# Reports that the version before wrote
+
+
+@pytest.fixture(params=["promotion", "rejection", "rollback", "spent-holdout"])
+def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder of reports with one real report in it, as format 1 had it before this version."""
+    content = json.loads((KEPT / request.param / "report.json").read_text("utf-8"))
+    folder = tmp_path / f"{content['version']}-01"
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(content), "utf-8")
+    return tmp_path
+
+
+def test_a_report_of_the_version_before_is_found_and_rendered(older: Path):
+    found = find_report(older)
+    render_again(found)
+    assert found.html.read_text("utf-8").startswith(f"page: {files.page_of(read_report(found)).title}")
+
+
+def test_a_report_of_the_version_before_keeps_every_figure(older: Path):
+    (folder,) = older.iterdir()
+    before = json.loads((folder / "report.json").read_text("utf-8"))
+    after = json.loads(to_json(read_report(ReportFiles(folder))))
+    for gate in [*after.get("gates", ()), *before.get("gates", ())]:
+        gate.pop("entity_type", None)  # older reports do not have it
+    assert after == before

@@ -9,22 +9,21 @@ from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
 from loop.judging.measured import HeldOutDocument
 from loop.promotion.attempt import Attempt, Gate
-from loop.report.content import report_of
-from loop.report.forest import reach
-from loop.report.plots import confusion, differences, f1_over_promotions, robustness
-from loop.report.render_html import render_html
-from loop.report.render_markdown import escaped, line, render_markdown
+from loop.report.facts import AttemptReport, Report, ResultRow, SystemScores
+from loop.report.figures import axis_reach, forest, history_line
+from loop.report.files import page_of
+from loop.report.html import render_html
+from loop.report.markdown import escaped, line, render_markdown
 from loop.report.rollback import report_of_rollback
 from ner.spans import Span
 from store.session import Store, open_store
 from tests.loop.report import reported
-from tests.loop.report.reported import Yardsticks, rolled_back
+from tests.loop.report.reported import report_of, rolled_back, scored
 
 KINDS: dict[str, Callable[[], Attempt]] = {
     name: getattr(reported, name)
@@ -32,7 +31,7 @@ KINDS: dict[str, Callable[[], Attempt]] = {
 }
 BROKEN = Gate("the last gate", "cost", "at least 1", "0", "fail")
 LIMIT = 400_000  # bytes
-VOID = {"meta", "br", "img", "path", "use", "rect", "link", "input"}
+VOID = {"meta", "br", "img", "path", "line", "circle", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -73,19 +72,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def content(store: Store) -> Callable[[str], dict[str, Any]]:
+def content(store: Store) -> Callable[[str], Report]:
     @cache
-    def of(name: str) -> dict[str, Any]:
+    def of(name: str) -> Report:
         if name == "rollback":
             return report_of_rollback("desk", rolled_back(exact=False, publish_problem="<b>no</b>"), store)
-        return report_of(KINDS[name](), store, Yardsticks())
+        return report_of(KINDS[name](), store)
 
     return of
 
 
 @pytest.fixture(scope="module")
-def page(content: Callable[[str], dict[str, Any]]) -> Callable[[str], str]:
-    return cache(lambda name: render_html(content(name)))
+def page(content: Callable[[str], Report]) -> Callable[[str], str]:
+    return cache(lambda name: render_html(page_of(content(name))))
 
 
 @pytest.mark.parametrize("name", [*KINDS, "rollback"])
@@ -110,9 +109,10 @@ def test_a_page_can_be_heard_and_not_only_seen(name: str, page: Callable[[str], 
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert len(parsed.all("table")) == len(parsed.all("caption"))
     assert all(attrs.get("scope") for attrs in parsed.all("th"))
-    for attrs in parsed.all("svg"):
-        assert attrs["role"] == "img"
-        assert {"title", "desc"} == {str(part).rpartition("-")[2] for part in str(attrs["aria-labelledby"]).split()}
+    pictures = [attrs for _, attrs in parsed.elements if attrs.get("role") == "img"]
+    assert len(pictures) == len(parsed.all("figure"))
+    assert all(attrs["aria-label"] for attrs in pictures)
+    assert all(attrs.get("aria-hidden") == "true" for attrs in parsed.all("svg"))
     ids = Counter(attrs["id"] for _, attrs in parsed.elements if attrs.get("id"))
     assert [one for one, number in ids.items() if number > 1] == []
     targets = {str(attrs["href"])[1:] for attrs in parsed.all("a", "use") if "href" in attrs}
@@ -141,81 +141,115 @@ def test_a_status_is_a_word_with_a_sign_and_not_a_colour_alone(page: Callable[[s
 
 def test_both_spans_of_an_example_are_marked_each_in_its_way(store: Store):
     documents = (HeldOutDocument("d", "use Excel 2016 now", (Span(4, 14, "OS"),), (Span(4, 9, "OS"),)),)
-    made = report_of(replace(reported.first(), documents=documents), store, Yardsticks())
+    made = page_of(report_of(scored(replace(reported.first(), documents=documents)), store))
     both, gold_alone = '<mark class="gold"><mark class="found">Excel</mark></mark>', '<mark class="gold"> 2016</mark>'
     assert f"use {both}{gold_alone} now" in render_html(made)
     assert "use ⟦⟪Excel⟫ 2016⟧ now" in render_markdown(made)
 
 
-def test_the_page_says_what_the_content_says(page: Callable[[str], str], content: Callable[[str], dict[str, Any]]):
+def test_the_page_says_what_the_content_says(page: Callable[[str], str], content: Callable[[str], Report]):
     words = " ".join(Page(page("attempt")).words.split())
     made = content("attempt")
-    for sentence in made["verdict"]["sentences"]:
+    assert isinstance(made, AttemptReport)
+    for sentence in made.verdict.sentences:
         assert sentence in words
-    for gate in made["gates"]:
-        assert gate["name"] in words
-        assert gate["target"] in words
-        assert gate["value"] in words
-    for key in ("risks", "limits", "next_steps"):
-        for entry in made[key]:
-            assert entry["text"] in words
+    for gate in made.gates:
+        assert gate.name in words
+        assert gate.target in words
+        assert gate.value in words
+    for entry in (*made.findings, *made.risks, *made.limits, *made.next_steps):
+        assert entry.text in words
     assert "loop promote desk-0002" in words
-    for title in ("Gates", "Data", "Results", "Errors", "Efficiency", "Robustness", "Ledger", "Limits and next steps"):
-        assert title in words
+
+
+def test_the_result_stands_before_what_it_rests_on_in_html_and_markdown(
+    page: Callable[[str], str], content: Callable[[str], Report]
+):
+    order = ["gates", "results", "errors", "outlook", "data", "efficiency", "robustness", "ledger", "lineage", "undo"]
+    sections = [str(attrs["id"]) for attrs in Page(page("attempt")).all("section")]
+    assert sections == order
+    titles = [section.title for section in page_of(content("attempt")).sections]
+    written = render_markdown(page_of(content("attempt")))
+    assert re.findall(r"^## \d+ (.*)", written, re.MULTILINE) == titles
+    hashes = re.search(r"SHA-256", written)
+    assert hashes is not None
+    assert written.index("## 9 ") < hashes.start()  # no hash before models, settings and machine
 
 
 def test_force_and_a_spent_holdout_cannot_be_overlooked(page: Callable[[str], str]):
-    assert "Put into service by force." in page("forced")
+    assert "by force" in Page(page("forced")).words
     assert "holdout 2 was drawn, 135 documents" in " ".join(Page(page("spent")).words.split())
 
 
 def test_a_rollbacks_page_lists_what_was_made_on_top_and_what_is_left_to_do(page: Callable[[str], str]):
     words = " ".join(Page(page("rollback")).words.split())
-    assert "1 annotation took the withdrawn pre-labels as they were" in words
+    assert "1 annotation took the withdrawn pre-labels unchanged" in words
     assert all(name in words for name in ("ticket-0", "ticket-1", "ticket-2", "misses versions", "an estimate"))
 
 
-def test_every_plot_is_there_for_wide_and_for_narrow_pages(page: Callable[[str], str]):
+def test_every_plot_is_drawn_once(page: Callable[[str], str]):
     parsed = Page(page("attempt"))
-    assert len(parsed.all("svg")) == 8
-    assert {str(attrs["id"]) for attrs in parsed.all("figure")} == {
-        f"plot-{name}" for name in ("forest", "history", "confusion", "robustness")
-    }
+    assert [attrs["id"] for attrs in parsed.all("figure")] == ["plot-forest", "plot-history"]
+    shaded = [attrs for attrs in parsed.all("td") if "shaded" in str(attrs.get("class"))]
+    assert len(shaded) == 5 * 5 - 1 + len(reported.ROBUSTNESS)  # the confusion matrix, and bars of robustness
 
 
 def test_plots_take_the_colours_of_the_page(page: Callable[[str], str]):
-    assert "var(--accent)" in page("attempt")
-    drawn = "".join(re.findall(r"<svg.*?</svg>", page("attempt"), re.DOTALL))
-    assert not re.findall(r"(?:fill|stroke): #[0-9a-f]{6}", drawn)
+    drawn = "".join(re.findall(r"<figure.*?</figure>", page("attempt"), re.DOTALL))
+    assert not re.findall(r"#[0-9a-f]{6}|rgb", drawn)
+    used = set(re.findall(r"var\((--[a-z-]+)\)", page("attempt")))
+    known = set(re.findall(r"(--[a-z-]+):", page("attempt")))
+    assert used <= known
 
 
-def test_plots_are_labelled_with_the_figures_of_the_content(content: Callable[[str], dict[str, Any]]):
+def test_plots_are_labelled_with_the_figures_of_the_content(
+    content: Callable[[str], Report], page: Callable[[str], str]
+):
     made = content("attempt")
-    history, forest = f1_over_promotions(made["history"]), differences(made["results"])
-    assert history is not None
-    assert forest is not None
-    micro = next(one for one in made["results"]["rows"] if one["name"] == "micro")
-    for drawn in (history.wide, history.narrow):
-        assert f">{micro['candidate']['f1']:.3f}</text>" in drawn
-    assert f"{100 * micro['delta']:+.1f}  ({100 * micro['low']:+.1f} to {100 * micro['high']:+.1f})" in forest.wide
-
-
-def test_names_in_plots_are_no_formulas(content: Callable[[str], dict[str, Any]]):
-    drawn = confusion(content("hostile")["errors"]["matrix"])
+    assert isinstance(made, AttemptReport)
+    micro = made.results.micro
+    assert micro is not None
+    assert micro.delta is not None
+    assert f">{micro.candidate.f1:.3f}</text>" in page("attempt")
+    drawn = forest(made.results)
     assert drawn is not None
-    assert drawn.wide.count(">$x_1$</text>") == 2
+    assert drawn.rows[0].name == "micro"
+    assert drawn.rows[0].figures.startswith(f"{100 * micro.delta:+.1f} (")
 
 
-def test_plots_have_nothing_to_show_where_nothing_was_measured(content: Callable[[str], dict[str, Any]]):
+def test_a_difference_lies_on_its_axis_by_its_size(content: Callable[[str], Report]):
+    made = content("attempt")
+    assert isinstance(made, AttemptReport)
+    drawn = forest(made.results)
+    assert drawn is not None
+    first = drawn.rows[0]
+    assert first.at is not None
+    assert 0 <= first.low < first.at < first.high <= 100
+    assert drawn.zero.at == 50
+    assert drawn.margin.at < 50 < first.at  # the candidate is better
+    half = axis_reach([row for row in made.results.rows if row.low is not None], 0.03)
+    assert drawn.margin.at == pytest.approx(50 - 50 * 0.03 / half, abs=0.01)
+
+
+def test_a_version_that_was_not_promoted_is_a_hollow_point_off_the_line(content: Callable[[str], Report]):
+    made = content("rejected")
+    assert isinstance(made, AttemptReport)
+    drawn = history_line(made.history)
+    assert drawn is not None
+    assert [mark.hollow for mark in drawn.marks] == [False, True]
+    assert drawn.segments == ()
+
+
+def test_plots_have_nothing_to_show_where_nothing_was_measured(content: Callable[[str], Report]):
     made = content("deferred")
-    assert f1_over_promotions(made["history"]) is None
-    assert differences(made["results"]) is None
-    assert confusion(made["errors"]["matrix"]) is None
-    assert robustness(made["robustness"]) is None
+    assert isinstance(made, AttemptReport)
+    assert history_line(made.history) is None
+    assert forest(made.results) is None
+    assert "<figure" not in render_html(page_of(made))
 
 
-def test_the_same_content_makes_the_same_page(content: Callable[[str], dict[str, Any]], page: Callable[[str], str]):
-    assert render_html(content("attempt")) == page("attempt")
+def test_the_same_content_makes_the_same_page(content: Callable[[str], Report], page: Callable[[str], str]):
+    assert render_html(page_of(content("attempt"))) == page("attempt")
 
 
 def many_types(number: int) -> Attempt:
@@ -227,23 +261,24 @@ def many_types(number: int) -> Attempt:
     gates = tuple(
         Gate(f"{name} is not worse", "non-inferiority", "above -3", "+1.0", "pass", "", name) for name in types
     )
-    return replace(reported.first(), types=types, documents=documents, gates=gates, against="desk-0001")
+    made = replace(reported.first(), types=types, documents=documents, gates=gates, against="desk-0001")
+    return scored(made)
 
 
 def test_hundreds_of_types_make_a_page_of_a_bounded_size_that_says_what_it_left_out(store: Store):
     given = many_types(250)
-    made = report_of(replace(given, gates=(*given.gates, BROKEN)), store, Yardsticks())
-    written = render_html(made)
+    made = report_of(replace(given, gates=(*given.gates, BROKEN)), store)
+    written = render_html(page_of(made))
     left_out = written.count("150 more types are in report.json.")
     assert left_out == 3  # tables of types: the data, the results, the errors
     assert len(written.encode("utf-8")) < LIMIT
-    assert len(made["results"]["rows"]) == 252
+    assert len(made.results.rows) == 252
     assert '<th scope="row"><bdi>the last gate</bdi>' in written  # what did not pass is not left out
 
 
 @pytest.mark.parametrize("name", [*KINDS, "rollback"])
-def test_markdown_tables_have_as_many_cells_in_every_row(name: str, content: Callable[[str], dict[str, Any]]):
-    made = render_markdown(content(name))
+def test_markdown_tables_have_as_many_cells_in_every_row(name: str, content: Callable[[str], Report]):
+    made = render_markdown(page_of(content(name)))
     tables = re.findall(r"(?:^\|.*\|\n?)+", made, re.MULTILINE)
     assert tables or name in ("deferred", "refused")
     for table in tables:
@@ -251,8 +286,8 @@ def test_markdown_tables_have_as_many_cells_in_every_row(name: str, content: Cal
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 
 
-def test_markdown_holds_no_html_no_picture_and_no_heading_from_the_texts(content: Callable[[str], dict[str, Any]]):
-    made = render_markdown(content("hostile"))
+def test_markdown_holds_no_html_no_picture_and_no_heading_from_the_texts(content: Callable[[str], Report]):
+    made = render_markdown(page_of(content("hostile")))
     with_signs = [row for row in made.splitlines() if "<" in row]
     assert with_signs == ["    loop promote <script>alert(2)</script>"]  # a block of code
     assert not re.search(r"(?<!\\)!?\[", made)
@@ -262,10 +297,8 @@ def test_markdown_holds_no_html_no_picture_and_no_heading_from_the_texts(content
     assert "no heading" not in "".join(text for _, text in headings)
 
 
-def test_markdown_is_complete(content: Callable[[str], dict[str, Any]]):
-    made = render_markdown(content("attempt"))
-    for number, title in enumerate(("Gates", "Models and machine", "Data", "Results", "Errors", "Efficiency"), 1):
-        assert f"## {number} {title}\n" in made
+def test_markdown_is_complete(content: Callable[[str], Report]):
+    made = render_markdown(page_of(content("attempt")))
     assert "| desk-0001 | 2026-11-17 | promoted" in made
     assert "    loop promote desk-0002\n" in made
 
@@ -287,13 +320,14 @@ def test_foreign_text_in_markdown_is_text(text: str, inline: str, first: str):
 
 
 def test_the_axis_of_differences_reaches_every_estimate_and_every_bound_up_to_thirty_points():
-    row = {"status": "insufficient", "low": -0.5, "high": 0.5, "lower": -0.11, "delta": 0.02}
-    told = {"status": "pass", "low": -0.01, "high": 0.02, "lower": -0.008, "delta": 0.005}
-    assert reach([row, told], 0.03) == pytest.approx(0.11 * 1.1)
-    assert reach([row | {"lower": -0.9}, told], 0.03) == 0.3
+    side = SystemScores(0.5, 0.5, 0.5, 4, 2)
+    row = ResultRow("A", 4, side, side, 0.02, -0.5, 0.5, -0.11, 0.1, "insufficient")
+    told = ResultRow("B", 4, side, side, 0.005, -0.01, 0.02, -0.008, 0.1, "pass")
+    assert axis_reach([row, told], 0.03) == pytest.approx(0.11 * 1.1)
+    assert axis_reach([replace(row, lower=-0.9), told], 0.03) == 0.3
 
 
 def test_a_report_says_how_to_undo_and_how_to_check(page: Callable[[str], str]):
     assert "desk-0001 served before." in page("attempt")
     assert "loop rollback --reason" in page("attempt")
-    assert "There is nothing to undo: desk-0001 stays in service." in page("rejected")
+    assert "nothing to undo: desk-0001 stays in service" in page("rejected")

@@ -1,21 +1,18 @@
-"""A report as one self-contained HTML file: a pure function of its content. It needs no network and no script."""
+"""A report as one self-contained HTML file: a pure function of its page. The file needs no network and no script."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from loop.report.blocks import Block, Cases, Command, Facts, GateStatus, Items, Picture, Table, Words
-from loop.report.page import page_of
-from loop.report.plots import Plot, confusion, differences, f1_over_promotions, robustness
+from loop.report.blocks import Block, Cases, Command, Facts, GateStatus, Items, Page, Picture, Shaded, Table, Words
 from loop.report.wording import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATE = "report.html.j2"
-_LONGEST = 2000  # characters of any one text
+_LONGEST = 2000  # characters of any text
 _SIGNS = {
     "pass": ("good", "✓"),
     "fail": ("bad", "✕"),
@@ -36,28 +33,15 @@ _KINDS: dict[type[Block], str] = {
 }
 
 
-def render_html(report: dict[str, Any]) -> str:
-    """The whole page."""
-    return _environment().get_template(_TEMPLATE).render(page=page_of(report), plots=_plots(report))
-
-
-def _plots(report: dict[str, Any]) -> dict[str, Plot]:
-    if "results" not in report:
-        return {}
-    drawn: Iterable[Plot | None] = (
-        f1_over_promotions(report["history"]),
-        differences(report["results"]),
-        confusion(report["errors"]["matrix"]),
-        robustness(report["robustness"]),
-    )
-    return {plot.name: plot for plot in drawn if plot is not None}
+def render_html(page: Page) -> str:
+    """The whole file."""
+    return _environment().get_template(_TEMPLATE).render(page=page)
 
 
 @cache
 def _environment() -> Environment:
-    """Everything that is put into the page is escaped, on one line, and of a bounded length; SVG was made here."""
+    """Everything that is put into the page is escaped, on one line, and of a bounded length."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     made = Environment(
         loader=PackageLoader("loop.report"),
@@ -68,9 +52,9 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     made.filters["sign"] = lambda status: _SIGNS.get(status.word, ("none", "·"))
-    made.filters["svg"] = Markup
-    made.tests["status"] = lambda cell: isinstance(cell, GateStatus)
     made.filters["kind"] = lambda block: _KINDS[type(block)]
+    made.tests["status"] = lambda cell: isinstance(cell, GateStatus)
+    made.tests["shaded"] = lambda cell: isinstance(cell, Shaded)
     return made
 
 

@@ -1,11 +1,11 @@
-"""A report as Markdown that is read as well in a terminal: a pure function of its content. Plots are its tables."""
+"""A report as Markdown that can be read in a terminal, too: a pure function of its page. Tables stand for the plots."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
+from loop.evaluation.errors import Piece
 from loop.report.blocks import (
     Block,
     Cases,
@@ -17,10 +17,10 @@ from loop.report.blocks import (
     Page,
     Picture,
     Quotation,
+    Section,
     Table,
     Words,
 )
-from loop.report.page import page_of
 from loop.report.wording import shortened, visible
 
 GOLD, FOUND = ("⟦", "⟧"), ("⟪", "⟫")
@@ -30,21 +30,20 @@ _ACTIVE = re.compile(r"[\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_])")
 _LINE_START = re.compile(r"^\s*(?=[#+=>-]|\d+[.)]\s)")
 
 
-def render_markdown(report: dict[str, Any]) -> str:
+def render_markdown(page: Page) -> str:
     """The whole report."""
-    page = page_of(report)
     blocks = [_head(page), *(_section(number, section) for number, section in enumerate(page.sections, 1))]
     return "\n\n".join([*blocks, line(page.foot)]) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Foreign text that stays text within a line: on one line, of a bounded length, and without any markup."""
+    """Foreign text as text within a line: on one line, of a bounded length, and without any markup."""
     text = visible(shortened(text, _LONGEST))
     return _ACTIVE.sub(lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", text)
 
 
 def line(text: str) -> str:
-    """The same where a line, or an item of a list, begins with it."""
+    """The same, where a line or an item of a list begins with the text."""
     return _LINE_START.sub(lambda found: f"{found[0]}\\", escaped(text))
 
 
@@ -55,7 +54,7 @@ def _head(page: Page) -> str:
     return "\n\n".join([*lines, "\n".join(tiles)] if tiles else lines)
 
 
-def _section(number: int, section: Any) -> str:
+def _section(number: int, section: Section) -> str:
     parts = [f"## {number} {escaped(section.title)}"]
     for block in section.blocks:
         parts += _block(block)
@@ -69,9 +68,12 @@ def _block(block: Block) -> Iterator[str]:
         yield f"{escaped(block.caption)}\n\n{_indented(block.text)}"
     elif isinstance(block, Picture):
         yield f"*Plot in report.html:* {escaped(block.caption)}"
+        if block.table:
+            yield from _block(block.table)
     elif isinstance(block, Items):
         yield f"### {escaped(block.caption)}"
-        yield "\n".join(f"{f'{index}.' if block.numbered else '-'} {line(text)}" for index, text in _counted(block))
+        signs = (f"{index}." if block.numbered else "-" for index in range(1, len(block.texts) + 1))
+        yield "\n".join(f"{sign} {line(text)}" for sign, text in zip(signs, block.texts, strict=True))
     elif isinstance(block, Facts):
         yield f"### {escaped(block.caption)}"
         yield "\n".join(f"- {line(name)}: {escaped(value)}" for name, value in block.rows)
@@ -87,7 +89,7 @@ def _block(block: Block) -> Iterator[str]:
 
 
 def _table(block: Table) -> str:
-    """Its columns padded to the same width, so that it reads as it stands."""
+    """The table, with cells of one column padded to the same width."""
     heads = [_head_of(block, index) for index in range(len(block.columns))]
     rows = [[_cell(cell) for cell in row] for row in block.rows]
     widths = [max(3, *(len(row[index]) for row in [heads, *rows])) for index in range(len(heads))]
@@ -97,7 +99,7 @@ def _table(block: Table) -> str:
 
 
 def _head_of(block: Table, index: int) -> str:
-    """A column's head, with the group it stands under."""
+    """The head of a column, with the name of its group."""
     at = 0
     for name, width in block.groups:
         if at <= index < at + width and name:
@@ -115,32 +117,30 @@ def _padded(row: Sequence[str], widths: Sequence[int], left: Iterable[int]) -> l
 
 
 def _cell(content: Cell) -> str:
-    return escaped(content.word if isinstance(content, GateStatus) else content)
+    if isinstance(content, str):
+        return escaped(content)
+    return escaped(content.word if isinstance(content, GateStatus) else content.text)
 
 
 def _case(case: Quotation) -> str:
     return f"- **{escaped(case.what)}** ({escaped(case.document)}): {_marked(case.pieces)}"
 
 
-def _marked(pieces: Sequence[dict[str, Any]]) -> str:
-    """The text with brackets where a span begins and ends; a span may go on over several pieces."""
+def _marked(pieces: Sequence[Piece]) -> str:
+    """The text with brackets where a span begins and where it ends; a span may consist of several pieces."""
     made, open_gold, open_found = "", False, False
-    for piece in [*pieces, {"text": "", "gold": False, "predicted": False}]:
-        made += FOUND[1] if open_found and not piece["predicted"] else ""
-        made += GOLD[1] if open_gold and not piece["gold"] else ""
-        made += GOLD[0] if piece["gold"] and not open_gold else ""
-        made += FOUND[0] if piece["predicted"] and not open_found else ""
-        open_gold, open_found = piece["gold"], piece["predicted"]
-        made += escaped(piece["text"])
+    for piece in [*pieces, Piece("")]:
+        made += FOUND[1] if open_found and not piece.predicted else ""
+        made += GOLD[1] if open_gold and not piece.gold else ""
+        made += GOLD[0] if piece.gold and not open_gold else ""
+        made += FOUND[0] if piece.predicted and not open_found else ""
+        open_gold, open_found = piece.gold, piece.predicted
+        made += escaped(piece.text)
     return made
 
 
 def _indented(text: str) -> str:
     return f"    {visible(shortened(text, _LONGEST))}"
-
-
-def _counted(block: Items) -> Iterator[tuple[int, str]]:
-    yield from enumerate(block.texts, 1)
 
 
 def _aside(note: str) -> str:

@@ -1,0 +1,348 @@
+"""What a decision stands on: data, efficiency, robustness, ledger; at the end models, settings, hashes and commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple
+
+from loop.judging.measured import Efficiency
+from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
+from loop.report.blocks import (
+    Block,
+    Cell,
+    Command,
+    Facts,
+    GateStatus,
+    Items,
+    Section,
+    Shaded,
+    Table,
+    Words,
+    some,
+)
+from loop.report.facts import (
+    AttemptReport,
+    ForcedPromotion,
+    Ledger,
+    Origin,
+    ProjectData,
+    QuantisationLoss,
+    SameSpans,
+    TrainedTexts,
+    TypeCounts,
+)
+from loop.report.next_steps import recommended, unseen_changes, unseen_text
+from loop.report.wording import (
+    NOTHING,
+    chance,
+    duration,
+    moment,
+    number_of,
+    points,
+    quantity,
+    score,
+    share,
+    value,
+    whole,
+)
+
+_SHOWN_HASH = 16
+_SHOWN_TYPES = 8
+
+
+def sections(report: AttemptReport) -> tuple[Section, ...]:
+    """In the order in which they are read."""
+    return (
+        Section("data", "Data", tuple(_data(report))),
+        Section("efficiency", "Efficiency", tuple(_efficiency(report))),
+        Section("robustness", "Robustness", tuple(_robustness(report))),
+        Section("ledger", "Ledger", tuple(_ledger(report.ledger))),
+        Section("lineage", "Models, settings and machine", tuple(_lineage(report))),
+        Section("undo", "To undo, repeat or check this", tuple(_commands(report))),
+    )
+
+
+def forced_table(forced: tuple[ForcedPromotion, ...]) -> Block:
+    """Every promotion by force so far."""
+    rows = tuple((one.version, moment(one.at), one.who, one.reason) for one in forced)
+    if not rows:
+        return Words("No model of this project was ever promoted by force.")
+    columns = ("version", "when", "by", "because")
+    return Table("Promotions by force so far", columns, rows, words=frozenset({1, 2, 3}))
+
+
+def _data(report: AttemptReport) -> Iterator[Block]:
+    found = report.data
+    yield Table(
+        "Texts, tokens and entities per split",
+        ("split", "texts", "tokens", "with gold", "their tokens", "entities"),
+        tuple((name, *map(whole, counts)) for name, *counts in map(astuple, found.splits)),
+        note=f"A token is {found.token}.",
+    )
+    yield _type_counts(found)
+    gold, weak = found.trained.gold, found.trained.weak
+    yield Table(
+        f"What {report.version} was trained on",
+        ("labels", "to train on", "to stop by", "entities"),
+        (
+            ("gold", whole(gold.train), whole(gold.dev), whole(found.trained.entities)),
+            ("weak", whole(weak.train), whole(weak.dev), NOTHING),
+        ),
+        note=_ancestors(found.trained),
+    )
+    if found.annotators:
+        people, note = some(found.annotators, "annotators")
+        rows = tuple(
+            (one.who or "not named", whole(one.annotations), whole(one.documents), whole(one.entities))
+            for one in people
+        )
+        columns = ("annotator", "annotations", "gold texts", "gold entities")
+        yield Table("Who annotated how much", columns, rows, note=note)
+    troubles = tuple(_troubles(found))
+    if troubles:
+        yield Items("What else is known of the data", troubles)
+
+
+def _type_counts(found: ProjectData) -> Table:
+    shown, note = some(found.types, "types")
+    return Table(
+        f"Entities per type; the minimum is {whole(found.minimum)} to learn from, {recommended(found)}",
+        ("type", "to learn from", "this model saw", "in the holdout", "status", "missing"),
+        tuple(_type_row(one) for one in shown),
+        words=frozenset({4}),
+        note=note,
+    )
+
+
+def _type_row(one: TypeCounts) -> tuple[Cell, ...]:
+    status, missing = "enough", ""
+    if one.short_of_recommended:
+        status = "short of minimum" if one.short_of_minimum else "below recommended"
+        missing = whole(one.short_of_minimum or one.short_of_recommended)
+    return one.name, whole(one.labels), whole(one.trained), whole(one.holdout), GateStatus(status), missing
+
+
+def _ancestors(trained: TrainedTexts) -> str:
+    before = "; ".join(f"{one.version} on {one.gold:,} gold and {one.weak:,} weak texts" for one in trained.lineage)
+    votes = f"Labelling functions cast {trained.weak_votes:,} votes on the weak texts." if trained.weak_votes else ""
+    told = f"It goes on from models that were trained on these texts: {before}." if before else ""
+    return f"{votes} {told}".strip()
+
+
+def _troubles(found: ProjectData) -> Iterator[str]:
+    if found.disagreements:
+        yield f"Annotators disagree on {number_of(found.disagreements, 'text')}."
+    if found.duplicates:
+        yield f"Not learned from, because also in the holdout: {number_of(found.duplicates, 'labelled text')}."
+    if found.skipped:
+        yield f"{number_of(found.skipped, 'skip')}."
+    if found.open:
+        yield f"{number_of(found.open, 'text')} still to be labelled."
+    for reason, count in found.set_aside.items():
+        yield f"Set aside, {number_of(count, 'time')}: {reason}."
+
+
+def _efficiency(report: AttemptReport) -> Iterator[Block]:
+    found = report.efficiency
+    if found is None:
+        yield Words("Nothing was timed.")
+    else:
+        yield _speeds(found)
+        yield Facts("What it takes", tuple(_takes(found)))
+        if found.reference_error:
+            yield Words(f"FP32 was not run: {found.reference_error}")
+    if report.quantisation:
+        yield _losses(report.quantisation, report.agreement)
+    else:
+        yield Words("What INT8 costs in F1 was not measured: FP32 was not run on the holdout.")
+
+
+def _speeds(found: Efficiency) -> Table:
+    rows = tuple(
+        (
+            one.runtime,
+            quantity(one.latency_ms, "ms"),
+            quantity(one.latency_p95_ms, "ms"),
+            quantity(one.documents_per_second),
+            quantity(one.size_mb, "MB"),
+        )
+        for one in found.speeds
+    )
+    texts, threads = (found.speeds[0].texts, found.speeds[0].threads) if found.speeds else (0, 0)
+    note = f"Over {number_of(texts, 'text')}, with {number_of(threads, 'thread')}, on this machine."
+    columns = ("runtime", "median of one text", "95th percentile", "texts/s in calls of 8", "file")
+    return Table("Latency, throughput and size", columns, rows, note=note)
+
+
+def _takes(found: Efficiency) -> Iterator[tuple[str, str]]:
+    trainable, total = found.trainable_parameters, found.total_parameters
+    yield (
+        "trainable parameters",
+        whole(trainable) + (f" ({100 * trainable / total:.2g} %)" if trainable and total else ""),
+    )
+    yield "parameters in all", whole(total)
+    yield "model folder", quantity(found.bundle_mb, "MB")
+    yield "memory of a process that serves it", quantity(found.memory_mb, "MB")
+
+
+def _losses(losses: tuple[QuantisationLoss, ...], same: SameSpans | None) -> Table:
+    shown, note = some(losses, "types")
+    rows = tuple(
+        (one.name, whole(one.support), score(one.reference_f1), score(one.served_f1), points(-one.loss))
+        for one in shown
+    )
+    agreed = f"Both give the same spans on {same.same:,} of {same.documents:,} texts." if same else ""
+    columns = ("type", "support", "FP32", "as served", "change in points")
+    caption = "What INT8 costs against FP32, in F1"
+    return Table(caption, columns, rows, strong=frozenset({0}), note=f"{agreed} {note}".strip())
+
+
+def _robustness(report: AttemptReport) -> Iterator[Block]:
+    rows = report.robustness
+    if not rows:
+        yield Words("Robustness was not measured.")
+        return
+    types, note = some([row.name for row in report.results.types], "types", _SHOWN_TYPES)
+    table: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            row.name,
+            Shaded(score(row.micro_f1), row.micro_f1, "bar"),
+            "" if row is rows[0] else points(row.micro_f1 - rows[0].micro_f1),
+            *(score(row.per_type.get(name)) for name in types),
+            whole(row.changed),
+        )
+        for row in rows
+    )
+    unseen = unseen_changes(rows)
+    yield Table(
+        f"F1 on {number_of(rows[0].documents, 'held-out text')} as they are, and after each perturbation",
+        ("texts", "micro-F1", "change", *types, "changed"),
+        table,
+        note=f"{unseen_text(unseen) if unseen else ''} {note}".strip(),
+    )
+
+
+def _ledger(found: Ledger) -> Iterator[Block]:
+    if found.look:
+        yield Facts("This look", tuple(_look(found, found.look)))
+    else:
+        yield Words("No look was spent: nothing of the holdout was seen.")
+    if found.rotation:
+        yield Facts("The holdout was spent and replaced", tuple(_rotation(found.rotation)))
+    if found.spent:
+        looks = tuple(
+            (str(one.number), one.version, one.purpose, chance(one.alpha), moment(one.at)) for one in found.spent
+        )
+        columns = ("look", "version", "purpose", "alpha", "when")
+        yield Table("Every look at this holdout so far", columns, looks, words=frozenset({1, 2, 4}))
+    yield forced_table(found.forced)
+
+
+def _look(found: Ledger, look: Look) -> Iterator[tuple[str, str]]:
+    yield "holdout", str(look.epoch)
+    yield "look", f"{look.number} of {look.looks}, {look.schedule} spending"
+    yield "alpha of this look", chance(look.alpha)
+    yield "alpha spent", f"{chance(look.spent)} of {chance(look.total)} ({share(look.spent / look.total)})"
+    yield "alpha left", f"{chance(found.alpha_left)}, over {number_of(found.looks_left or 0, 'look')}"
+
+
+def _rotation(found: Rotation) -> Iterator[tuple[str, str]]:
+    yield "new holdout", str(found.epoch)
+    yield "retired into training", number_of(found.retired, "document")
+    yield "drawn", f"{number_of(found.drawn, 'document')} of {whole(found.eligible)} that could be drawn"
+    yield "carried over", f"{number_of(found.carried, 'document')} that had judged nothing"
+    yield "barred", f"{number_of(found.barred, 'document')}: labelled or trained on before, or of a group with such"
+
+
+def _lineage(report: AttemptReport) -> Iterator[Block]:
+    found = report.metadata
+    if found.candidate:
+        both = [one for one in (found.candidate, found.incumbent) if one]
+        names = ("", *(one.version for one in both), *(["no incumbent"] if len(both) == 1 else []))
+        for caption, rows in (("Where the models come from", _origins(both)), ("Libraries and files", _files(both))):
+            padded = tuple((name, *cells, *([NOTHING] if len(both) == 1 else [])) for name, *cells in rows)
+            yield Table(caption, names, padded, words=frozenset({1, 2}))
+        if found.candidate.settings:
+            yield Facts("Training settings of the candidate", _named(found.candidate.settings.items()))
+    if report.contract:
+        checks = tuple(
+            (one.name, one.expected, one.found, GateStatus(PASS if one.holds else FAIL)) for one in report.contract
+        )
+        columns = ("check", "expected", "found", "status")
+        yield Table("What the file has to be before it is judged", columns, checks, words=frozenset({1, 2, 3}))
+    machine = _named(found.machine.items())
+    yield Facts("The machine that judged", (("judging took", duration(found.judged_seconds)), *machine))
+
+
+def _named(items: Iterable[tuple[str, object]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.replace("_", " "), value(one)) for name, one in items)
+
+
+def _origins(both: list[Origin]) -> Iterator[tuple[str, ...]]:
+    facts: tuple[tuple[str, Callable[[Origin], str]], ...] = (
+        ("encoder", lambda one: one.encoder),
+        ("goes on from", lambda one: one.parent or "the base encoder"),
+        ("learned from", lambda one: one.kind or NOTHING),
+        ("seed", lambda one: value(one.seed)),
+        *(
+            (f"LoRA {key}", lambda one, key=key: value(one.adapter.get(key)))
+            for key in _keys(one.adapter for one in both)
+        ),
+        ("trained", lambda one: moment(one.trained_at)),
+        ("training took", lambda one: duration(one.training_seconds)),
+    )
+    for name, of in facts:
+        yield (name, *map(of, both))
+
+
+def _files(both: list[Origin]) -> Iterator[tuple[str, ...]]:
+    yield ("data fingerprint", *(_hash(one.data_fingerprint) for one in both))
+    for key in _keys(one.libraries for one in both):
+        yield (key, *(value(one.libraries.get(key)) for one in both))
+    for key in _keys(one.files for one in both):
+        yield (f"{key}, SHA-256", *(_hash(one.files.get(key)) for one in both))
+
+
+def _keys(mappings: Iterable[Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(key for one in mappings for key in one))
+
+
+def _hash(written: str | None) -> str:
+    text = value(written)
+    return text if len(text) <= _SHOWN_HASH else f"{text[:_SHOWN_HASH]}…"
+
+
+def _commands(report: AttemptReport) -> Iterator[Block]:
+    recorded = [("outcome", report.outcome), ("reason", report.reason), ("by", report.who), ("at", moment(report.at))]
+    recorded += [("forced because", report.because)] if report.because else []
+    yield Facts("The decision as it is recorded", tuple(recorded))
+    yield from _undo(report)
+    yield Command("The command that was given:", report.metadata.command)
+    again = report.metadata.retraining
+    if again:
+        while_serving = f", while {again.parent} is in service" if again.parent else ""
+        yield Command(f"This trains the candidate again, as another version{while_serving}:", again.command)
+        settings = f"With {again.settings} in loop.toml" if again.settings else "With the default settings"
+        yield Words(f"{settings}, on data of the fingerprint {_hash(again.data_fingerprint)}.")
+    if report.results.documents:
+        yield Command(
+            "The test can be repeated on files of what both systems say, and of the gold. Any program can make these "
+            "files:",
+            "loop compare A.jsonl B.jsonl --gold GOLD.jsonl",
+        )
+    yield Command(
+        "The store keeps the decision with its figures in the table promotions, and every look in holdout_looks. This "
+        "shows the decision:",
+        f"loop report --history {shlex.quote(report.version)}",
+    )
+
+
+def _undo(report: AttemptReport) -> Iterator[Block]:
+    before = report.incumbent
+    if report.outcome not in (PROMOTED, FORCED):
+        yield Words(f"There is nothing to undo: {f'{before} stays' if before else 'no model is'} in service.")
+    elif before is None:
+        yield Words("No version served before this one, so there is no version to go back to.")
+    else:
+        yield Command(f"{before} served before. This puts it back:", 'loop rollback --reason "..."')

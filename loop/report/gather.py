@@ -1,0 +1,202 @@
+"""From an attempt and the store to the report: everything that is told of an attempt is gathered here, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from loop.evaluation.significance import detectable_difference, documents_needed
+from loop.promotion.attempt import FORCED, PROMOTED, Attempt, Look
+from loop.report.data import project_data
+from loop.report.facts import (
+    ATTEMPT,
+    AttemptReport,
+    ForcedPromotion,
+    HistoryPoint,
+    Ledger,
+    Metadata,
+    Origin,
+    Power,
+    Results,
+    Retraining,
+    SpentLook,
+)
+from loop.report.history import PastDecision, decisions, is_in_service
+from loop.report.limits import limits, risks
+from loop.report.next_steps import findings, next_steps
+from loop.report.report_json import FORMAT
+from loop.report.scoring import agreement, errors, quantisation, results
+from loop.report.verdict import verdict
+from loop.settings.promotion import PromotionSettings
+from loop.settings.training import TrainSettings
+from store.errors import NotFoundError
+from store.holdout import looks_of
+from store.projects import project_by_name
+from store.registry import PROMOTE, REJECT, lineage, model
+from store.schema import Model
+from store.session import Store
+
+_ADAPTER = ("rank", "alpha", "dropout")
+_SAME = timedelta(minutes=1)  # a report is written just before its decision is recorded, or just after
+_NO_CHANCE = 1e-9
+
+
+def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minimum: int) -> AttemptReport:
+    """The report of one attempt, from one snapshot of the store. The decision may be recorded already, or not yet.
+
+    minimum: labels of a type that are enough to learn from.
+    """
+    scored = results(attempt, settings.delta)
+    with store.read() as session:
+        project = project_by_name(session, attempt.project)
+        known = decisions(session, project.id)
+        gathered = AttemptReport(
+            format=FORMAT,
+            kind=ATTEMPT,
+            at=attempt.at,
+            project=attempt.project,
+            version=attempt.version,
+            incumbent=attempt.incumbent,
+            outcome=attempt.outcome,
+            who=attempt.who,
+            reason=attempt.reason,
+            because=attempt.because,
+            gates=attempt.gates,
+            contract=attempt.contract,
+            metadata=_metadata(session, attempt),
+            data=project_data(session, project.id, attempt.version, attempt.types, minimum),
+            results=scored,
+            errors=errors(attempt, quoting=settings.texts),
+            efficiency=attempt.efficiency,
+            quantisation=quantisation(attempt),
+            agreement=agreement(attempt),
+            robustness=attempt.robustness,
+            ledger=_ledger(session, project.id, attempt, known),
+            history=_history(attempt, known, scored),
+            power=_power(scored, attempt.look, settings.wanted),
+        )
+    return replace(
+        gathered,
+        verdict=verdict(gathered),
+        findings=findings(gathered),
+        risks=risks(gathered, attempt.risks),
+        limits=limits(gathered),
+        next_steps=next_steps(gathered),
+    )
+
+
+def origin(session: Session, version: str) -> Origin | None:
+    """Where a model comes from; None where the store does not know it."""
+    try:
+        found = model(session, version)
+    except NotFoundError:
+        return None
+    return Origin(
+        version=found.version,
+        number=found.number,
+        parent=found.parent,
+        lineage=tuple(one.version for one in lineage(session, version)),
+        encoder=found.encoder,
+        adapter={name: found.settings[name] for name in _ADAPTER if name in found.settings},
+        settings={name: value for name, value in found.settings.items() if name not in _ADAPTER},
+        data_fingerprint=found.data_fingerprint,
+        seed=found.seed,
+        libraries=dict(found.libraries),
+        files=dict(found.files),
+        training_seconds=_seconds(found),
+        trained_at=found.created_at,
+        kind=found.figures.get("kind"),
+        state=found.state,
+    )
+
+
+def forced_promotions(known: Sequence[PastDecision]) -> tuple[ForcedPromotion, ...]:
+    """Every promotion by force so far: which, when, by whom and why."""
+    return tuple(
+        ForcedPromotion(one.version, one.at, one.who, one.because or one.reason) for one in known if one.forced
+    )
+
+
+def _metadata(session: Session, attempt: Attempt) -> Metadata:
+    candidate = origin(session, attempt.version)
+    return Metadata(
+        candidate=candidate,
+        retraining=_retraining(candidate) if candidate else None,
+        incumbent=origin(session, attempt.incumbent) if attempt.incumbent else None,
+        command=attempt.command,
+        judged_seconds=attempt.judged_seconds,
+        machine=attempt.machine,
+    )
+
+
+def _retraining(candidate: Origin) -> Retraining:
+    usual = asdict(TrainSettings())
+    said = {**candidate.settings, **candidate.adapter}
+    changed = {name: value for name, value in said.items() if name in usual and value != usual[name]}
+    written = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in changed.items())
+    command = "loop retrain" if candidate.parent else "loop retrain --from-scratch"
+    return Retraining(command, f"[train] {written}" if changed else None, candidate.parent, candidate.data_fingerprint)
+
+
+def _seconds(found: Model) -> float | None:
+    """How long the training took: what the training noted, else the time from its start to its end."""
+    noted = found.figures.get("training")
+    if isinstance(noted, dict) and isinstance(noted.get("seconds"), int | float):
+        return float(noted["seconds"])
+    return None if found.finished_at is None else (found.finished_at - found.created_at).total_seconds()
+
+
+def _ledger(session: Session, project_id: int, attempt: Attempt, known: Sequence[PastDecision]) -> Ledger:
+    look = attempt.look
+    spent = looks_of(session, project_id, look.epoch) if look else []
+    forced = forced_promotions(known)
+    if attempt.outcome == FORCED and _own(attempt, known) is None:
+        forced += (ForcedPromotion(attempt.version, attempt.at, attempt.who, attempt.because or attempt.reason),)
+    return Ledger(
+        look=look,
+        alpha_left=max(0.0, look.total - look.spent) if look else None,
+        looks_left=max(0, look.looks - max(look.used, look.number)) if look else None,
+        spent=tuple(SpentLook(one.number, one.model, one.purpose, one.alpha, one.at) for one in spent),
+        rotation=attempt.rotation,
+        forced=forced,
+    )
+
+
+def _history(attempt: Attempt, known: Sequence[PastDecision], scored: Results) -> tuple[HistoryPoint, ...]:
+    """Every version that went into service, oldest first, and this attempt at the end."""
+    own, micro = _own(attempt, known), scored.micro
+    before = [
+        HistoryPoint(one.version, one.at, one.action, one.f1, one.epoch, False, one.forced)
+        for one in known
+        if is_in_service(one) and one is not own
+    ]
+    this = HistoryPoint(
+        version=attempt.version,
+        at=attempt.at,
+        action=PROMOTE if attempt.outcome in (PROMOTED, FORCED) else REJECT,
+        f1=micro.candidate.f1 if micro and micro.support else None,
+        epoch=attempt.look.epoch if attempt.look else None,
+        this=True,
+        forced=attempt.outcome == FORCED,
+    )
+    return (*before, this)
+
+
+def _own(attempt: Attempt, known: Sequence[PastDecision]) -> PastDecision | None:
+    """The record of this very attempt, where the store has it already."""
+    last = next((one for one in reversed(known) if one.version == attempt.version), None)
+    return last if last is not None and last.at >= attempt.at - _SAME else None
+
+
+def _power(scored: Results, look: Look | None, wanted: float) -> Power | None:
+    """The smallest difference that the holdout finds in four cases of five, and what `wanted` needs."""
+    micro = scored.micro
+    if micro is None or micro.standard_error is None or look is None or not 0 < look.alpha < 1:
+        return None
+    detectable = detectable_difference(micro.standard_error, look.alpha)
+    needed = documents_needed(scored.groups, detectable, wanted) if detectable > _NO_CHANCE else None
+    return Power(look.alpha, max(0.0, detectable), wanted, scored.groups, needed)

@@ -20,12 +20,11 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ner.spans import Span
-from store.bulk import chunks, insert_rows, select_in
 from store.columns import spans_to_json, to_json, utc_now
 from store.errors import NotFoundError
 from store.projects import lock_project
 from store.schema import AnnotationVersion, Document, SetAside
-from store.session import Transaction
+from store.session import Transaction, chunks, insert_rows, select_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, String
-from sqlalchemy.dialects import mysql
+from sqlalchemy import JSON, DateTime
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from ner.errors import InputError
 from ner.spans import Span
 
 _ERROR_CHARS = 2000
-MARIADB = "mariadb"
-# By code points and with trailing spaces: "a", "A", "ä" and "a " are four names, as on the other databases.
-_MARIADB_TEXT = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
 
 
 def utc_now() -> datetime:
@@ -27,36 +23,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def string(max_chars: int | None = None) -> String:
-    """Text. One that is a key or indexed has a length: an index of MariaDB holds 768 characters, all columns together.
-
-    SQLite and PostgreSQL need no length and get none.
-    """
-    limited = mysql.LONGTEXT(**_MARIADB_TEXT) if max_chars is None else mysql.VARCHAR(max_chars, **_MARIADB_TEXT)
-    return String().with_variant(limited, MARIADB)
-
-
-class _JsonText(mysql.JSON):
-    """JSON in a text column: MariaDB's own JSON columns refuse what is nested deeper than 32 levels."""
-
-    __visit_name__ = "LONGTEXT"
-    charset, collation = _MARIADB_TEXT.values()
-
-
-def json_column(*, none_as_null: bool = False) -> JSON:
-    """JSON; None is JSON's null, or SQL's NULL where `none_as_null`."""
-    return JSON(none_as_null=none_as_null).with_variant(_JsonText(none_as_null=none_as_null), MARIADB)
-
-
 class Instant(TypeDecorator[datetime]):
     """An aware datetime, always UTC in and out; a naive one is refused, since nobody can say when it was."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """MariaDB keeps microseconds only where it is told to."""
-        return mysql.DATETIME(fsp=6) if dialect.name == MARIADB else DateTime(timezone=True)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """To UTC."""
@@ -67,7 +38,7 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """SQLite and MariaDB forget the zone: what they give back is UTC."""
+        """SQLite forgets the zone: what it gives back is UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -76,7 +47,7 @@ class Instant(TypeDecorator[datetime]):
 class SpanList(TypeDecorator[tuple[Span, ...]]):
     """Spans as a JSON list of `[start, end, label]`, with the score fourth where there is one; None is SQL NULL."""
 
-    impl = json_column(none_as_null=True)
+    impl = JSON(none_as_null=True)
     cache_ok = True
 
     def process_bind_param(self, value: Iterable[Span] | None, dialect: Dialect) -> list[list[Any]] | None:  # noqa: ARG002

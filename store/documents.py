@@ -18,11 +18,10 @@ from sqlalchemy.orm import Session
 from ner.documents import check_text, content_hash
 from ner.errors import InputError
 from store.annotations import has_live_annotation
-from store.bulk import chunks, insert_rows, select_in
 from store.columns import utc_now
 from store.projects import lock_project
 from store.schema import POOL, Document, Project, Split
-from store.session import Transaction
+from store.session import Transaction, chunks, insert_rows, select_in
 from store.splits import TRAINED_ON, Keys, PlacedDocument, place
 
 _KEY_CHARS = 500

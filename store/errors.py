@@ -9,16 +9,13 @@ from ner.errors import RuleError
 _BUSY = (
     *("database is locked", "database table is locked"),
     *("lock timeout", "deadlock detected", "could not serialize"),
-    *("lock wait timeout", "deadlock found"),
 )
-_UNREACHED = ("connect", "access denied", "unknown database")
 _UNREADABLE = {
     "file is not a database": "Point the store's address at another file; this one was not made by the store.",
     "malformed": "The file is damaged: restore it from a backup, or pull and import again into a new one.",
     "unable to open": "Check that the folder exists and that this user may write in it.",
     "readonly database": "Check that this user may write to the file and its folder.",
     "disk is full": "Free some space; nothing of this transaction was kept.",
-    "max_allowed_packet": "Raise max_allowed_packet on the server; nothing of this transaction was kept.",
     "disk i/o error": "Check the disk and the mount; nothing of this transaction was kept.",
 }
 
@@ -82,8 +79,7 @@ def translate(error: exc.SQLAlchemyError) -> RuleError:
         return StoreError(
             "rows keep the store's keys", value=message, next_step="Nothing of this transaction was kept."
         )
-    unreached = isinstance(error, exc.OperationalError) and any(sign in lowered for sign in _UNREACHED)
-    if error.connection_invalidated or unreached:
+    if error.connection_invalidated or (isinstance(error, exc.OperationalError) and "connect" in lowered):
         return StoreOpenError(
             "the store's database answers", value=message, next_step="Check the store's address and its server."
         )

@@ -21,10 +21,10 @@ from sqlalchemy.orm import Session, aliased
 
 from ner.spans import Span
 from store.annotations import is_latest
-from store.bulk import select_in
 from store.columns import spans_to_json, to_json
 from store.documents import is_open
 from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Prediction, Split
+from store.session import select_in
 
 LEARNED_FROM = (POOL, TRAIN)
 

@@ -16,13 +16,12 @@ from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store.annotations import LABEL_STUDIO, has_live_annotation, is_latest
-from store.bulk import chunks
 from store.columns import utc_now
 from store.errors import RefusedError
 from store.projects import lock_project
 from store.registry import model
 from store.schema import HOLDOUT, POOL, TRAIN, AnnotationVersion, Document, HoldoutEpoch, HoldoutLook, Prediction, Split
-from store.session import Transaction
+from store.session import Transaction, chunks
 from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, trained_keys
 
 PROMOTE, EVALUATE = "promote", "evaluate"

@@ -14,11 +14,10 @@ from sqlalchemy.orm import Session, aliased
 
 from ner.spans import Span
 from store.annotations import LABEL_STUDIO, is_latest
-from store.bulk import chunks, insert_rows, select_in
 from store.columns import utc_now
 from store.registry import PROMOTE, ROLLBACK, model
 from store.schema import AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
-from store.session import Transaction
+from store.session import Transaction, chunks, insert_rows, select_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from ner.errors import RuleError
-from store.bulk import chunks
 from store.columns import storable, utc_now
 from store.errors import NotFoundError, RefusedError, RunHeldError
 from store.projects import lock_project
 from store.schema import Hint, Model, Project, Run
-from store.session import Store, Transaction
+from store.session import Store, Transaction, chunks
 
 logger = logging.getLogger(__name__)
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ner.spans import Span
-from store.columns import Instant, SpanList, json_column, string
+from store.columns import Instant, SpanList
 
 POOL, TRAIN, HOLDOUT = "pool", "train", "holdout"
 SPLITS = (POOL, TRAIN, HOLDOUT)
 MICRO, MACRO = "micro", "macro"
-
-# Characters of what is a key or indexed, where the database wants a limit (see `string`). A document's id has 500, and
-# a suffix when its text was replaced or its name was taken.
-NAME, LABEL, FUNCTION, SLUG, VERSION, DATASET, DIGEST, WORD = 700, 500, 250, 80, 100, 100, 64, 40
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -36,12 +32,12 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: string(),
+        str: String(),
         float: Double(),
         datetime: Instant(),
-        dict[str, Any]: json_column(),
-        list[str]: json_column(),
-        list[dict[str, Any]]: json_column(),
+        dict[str, Any]: JSON(),
+        list[str]: JSON(),
+        list[dict[str, Any]]: JSON(),
         tuple[Span, ...]: SpanList(),
     }
 
@@ -53,19 +49,19 @@ class Project(Base):
     __table_args__ = (UniqueConstraint("ls_url", "ls_project_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(string(NAME), unique=True)
-    slug: Mapped[str] = mapped_column(string(SLUG), unique=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    slug: Mapped[str] = mapped_column(unique=True)
     label_config: Mapped[str]
     labels: Mapped[list[str]]
     salt: Mapped[str]
     holdout_share: Mapped[float]
-    ls_url: Mapped[str | None] = mapped_column(string(NAME))
+    ls_url: Mapped[str | None]
     ls_project_id: Mapped[int | None] = mapped_column(BigInteger)
     # The one pointer to what is in service; projects and models point at each other, hence use_alter.
-    promoted_version: Mapped[str | None] = mapped_column(string(VERSION), ForeignKey("models.version", use_alter=True))
+    promoted_version: Mapped[str | None] = mapped_column(ForeignKey("models.version", use_alter=True))
     pull_watermark: Mapped[datetime | None]
     # What decides in Label Studio when a task counts as labelled; None: not known yet.
-    ls_overlap: Mapped[dict[str, Any] | None] = mapped_column(json_column(none_as_null=True))
+    ls_overlap: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
 
 
@@ -82,10 +78,10 @@ class Document(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
-    external_id: Mapped[str] = mapped_column(string(NAME))
+    external_id: Mapped[str]
     ls_task_id: Mapped[int | None] = mapped_column(BigInteger)
-    group_key: Mapped[str] = mapped_column(string(NAME))
-    content_hash: Mapped[str] = mapped_column(string(DIGEST))
+    group_key: Mapped[str]
+    content_hash: Mapped[str]
     text: Mapped[str]
     meta: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
@@ -100,7 +96,7 @@ class Split(Base):
     __tablename__ = "splits"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    split: Mapped[str] = mapped_column(string(WORD), index=True)
+    split: Mapped[str] = mapped_column(index=True)
     epoch: Mapped[int] = mapped_column(index=True)
     reason: Mapped[str]
     assigned_at: Mapped[datetime]
@@ -114,8 +110,8 @@ class AnnotationVersion(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"))
-    source: Mapped[str] = mapped_column(string(WORD))
-    source_id: Mapped[str] = mapped_column(string(NAME))
+    source: Mapped[str]
+    source_id: Mapped[str]
     sequence: Mapped[int]
     digest: Mapped[str]
     result: Mapped[list[dict[str, Any]]]
@@ -144,8 +140,8 @@ class SetAside(Base):
     annotation_version_id: Mapped[int | None] = mapped_column(ForeignKey("annotation_versions.id"))
     source_ref: Mapped[str]
     reason: Mapped[str]
-    payload: Mapped[Any] = mapped_column(json_column())
-    digest: Mapped[str] = mapped_column(string(DIGEST))
+    payload: Mapped[Any] = mapped_column(JSON())
+    digest: Mapped[str]
     seen_at: Mapped[datetime]
     # When what was set aside turned out to be in order: a task that was mended, or is gone.
     mended_at: Mapped[datetime | None]
@@ -157,10 +153,10 @@ class WeakVote(Base):
     __tablename__ = "weak_votes"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    source: Mapped[str] = mapped_column(string(FUNCTION), primary_key=True)
+    source: Mapped[str] = mapped_column(primary_key=True)
     start: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     end: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    label: Mapped[str] = mapped_column(string(LABEL), primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
     function_digest: Mapped[str]
     created_at: Mapped[datetime]
 
@@ -173,8 +169,8 @@ class Run(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
-    kind: Mapped[str] = mapped_column(string(WORD))
-    state: Mapped[str] = mapped_column(string(WORD))
+    kind: Mapped[str]
+    state: Mapped[str]
     pid: Mapped[int] = mapped_column(BigInteger)
     # Seconds since 1970: with the pid it names one process, since pids are used again.
     process_started: Mapped[float]
@@ -192,11 +188,11 @@ class Model(Base):
     __tablename__ = "models"
     __table_args__ = (UniqueConstraint("project_id", "number"),)
 
-    version: Mapped[str] = mapped_column(string(VERSION), primary_key=True)
+    version: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
     number: Mapped[int]
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
-    parent: Mapped[str | None] = mapped_column(string(VERSION), ForeignKey("models.version"))
+    parent: Mapped[str | None] = mapped_column(ForeignKey("models.version"))
     state: Mapped[str]
     encoder: Mapped[str]
     path: Mapped[str]
@@ -218,11 +214,11 @@ class TrainingItem(Base):
     __table_args__ = (UniqueConstraint("model", "document_id", "kind"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
+    model: Mapped[str] = mapped_column(ForeignKey("models.version"))
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), index=True)
     annotation_version_id: Mapped[int | None] = mapped_column(ForeignKey("annotation_versions.id"))
     role: Mapped[str]
-    kind: Mapped[str] = mapped_column(string(WORD))
+    kind: Mapped[str]
 
 
 class Score(Base):
@@ -232,9 +228,9 @@ class Score(Base):
     __table_args__ = (UniqueConstraint("model", "dataset", "evaluated_at", "entity_type"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
-    dataset: Mapped[str] = mapped_column(string(DATASET))
-    entity_type: Mapped[str] = mapped_column(string(LABEL))
+    model: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    dataset: Mapped[str]
+    entity_type: Mapped[str]
     precision: Mapped[float]
     recall: Mapped[float]
     f1: Mapped[float]
@@ -252,8 +248,8 @@ class Promotion(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), index=True)
-    version: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
-    previous: Mapped[str | None] = mapped_column(string(VERSION), ForeignKey("models.version"))
+    version: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    previous: Mapped[str | None] = mapped_column(ForeignKey("models.version"))
     action: Mapped[str]
     reason: Mapped[str]
     figures: Mapped[dict[str, Any]]
@@ -271,7 +267,7 @@ class HoldoutEpoch(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     alpha: Mapped[float]
     looks: Mapped[int]
-    schedule: Mapped[str] = mapped_column(string(WORD))
+    schedule: Mapped[str]
     opened_at: Mapped[datetime]
     # When it was spent and its documents went into training; what of them, and what was drawn in their place.
     retired_at: Mapped[datetime | None]
@@ -291,10 +287,10 @@ class HoldoutLook(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
     epoch: Mapped[int]
     number: Mapped[int]
-    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"))
-    fingerprint: Mapped[str] = mapped_column(string(DIGEST))
+    model: Mapped[str] = mapped_column(ForeignKey("models.version"))
+    fingerprint: Mapped[str]
     alpha: Mapped[float]
-    purpose: Mapped[str] = mapped_column(string(WORD))
+    purpose: Mapped[str]
     at: Mapped[datetime]
 
 
@@ -307,7 +303,7 @@ class Prediction(Base):
     __tablename__ = "predictions"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
     score: Mapped[float]
     spans: Mapped[tuple[Span, ...]]
     holdout: Mapped[bool]
@@ -323,7 +319,7 @@ class QueueRank(Base):
     __tablename__ = "queue_ranks"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    model: Mapped[str] = mapped_column(string(VERSION), ForeignKey("models.version"), primary_key=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
     confidence: Mapped[float]
     rank: Mapped[int]
 

@@ -5,33 +5,34 @@ the last commits at a power cut, and a promotion that was reported, or annotatio
 must not be taken back. One fsync a commit is cheap where commits are pages, not rows.
 
 A write transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE) and so never fails half-way for want of
-it; it waits for up to 30 seconds. A reader sees one snapshot for as long as it is open, on PostgreSQL and MariaDB too.
+it; it waits for up to 30 seconds. A reader sees one snapshot for as long as it is open, on PostgreSQL too.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, exc, insert, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from store import migrating
-from store.columns import MARIADB, to_json
+from store.columns import to_json
 from store.errors import StoreOpenError, translate
+from store.schema import Base
 
 BUSY_SECONDS = 30.0
-DIALECTS = ("sqlite", "postgresql", MARIADB)
+DIALECTS = ("sqlite", "postgresql")
 _WRITES = "store_writes"
-_EXAMPLES = (
-    "Such as sqlite:////path/store.sqlite, postgresql+psycopg://user@host/name or mariadb+pymysql://user@host/name."
-)
+# SQLite allows 32,766 variables in a statement, PostgreSQL 65,535; a few are left for the rest of the statement.
+_VARIABLES = 30_000
+_Item = TypeVar("_Item")
+_EXAMPLES = "Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name."
 
 
 class Transaction:
@@ -113,6 +114,33 @@ def translated() -> Iterator[None]:
         raise translate(error) from error
 
 
+def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """The items in lists that fit into one statement of every database, in order."""
+    rest = list(items)
+    for start in range(0, len(rest), _VARIABLES):
+        yield rest[start : start + _VARIABLES]
+
+
+def select_in(
+    session: Session,
+    query: Select[*tuple[Any, ...]],
+    column: InstrumentedAttribute[Any],
+    values: Iterable[Any],
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """The rows of `query` whose `column` is among `values`, one statement for thousands of them."""
+    for chunk in chunks(values):
+        yield from session.execute(query.where(column.in_(chunk)))
+
+
+def insert_rows(session: Session, table: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows in one statement, executed for all of them at once.
+
+    Their new keys are not asked for: SQLite would run one statement a row to give them in order.
+    """
+    if rows:
+        session.execute(insert(Base.metadata.tables[table.__tablename__]), list(rows))
+
+
 def _bring_up_to_date(store: Store, engine: Engine, migrate: bool) -> None:
     with store.read() as session:
         # Looked at before anything is changed: the file may be another program's.
@@ -135,10 +163,11 @@ def _bring_up_to_date(store: Store, engine: Engine, migrate: bool) -> None:
 def _create_engine(url: str, migrate: bool) -> Engine:
     try:
         parsed = make_url(url)
-        _check_dialect(parsed.get_backend_name())
-        if parsed.get_backend_name() == "sqlite":
+        dialect = parsed.get_backend_name()
+        _check_dialect(dialect)
+        if dialect == "sqlite":
             _check_sqlite(parsed, migrate)
-        engine = create_engine(parsed, json_serializer=to_json, **_engine_options(parsed.get_backend_name()))
+        engine = create_engine(parsed, json_serializer=to_json, pool_pre_ping=dialect != "sqlite")
     except (exc.SQLAlchemyError, ImportError, ValueError) as error:
         # Not the error's own words: some quote the address, and it may hold a password.
         raise StoreOpenError(
@@ -149,16 +178,7 @@ def _create_engine(url: str, migrate: bool) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    if engine.dialect.name == MARIADB:
-        event.listen(engine, "connect", _prepare_mariadb)
-        event.listen(engine, "begin", _begin_mariadb)
     return engine
-
-
-def _engine_options(dialect: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"pool_pre_ping": dialect != "sqlite"}
-    # A writer sees what others committed before it got its lock: PostgreSQL's way, but not MariaDB's own.
-    return options | ({"isolation_level": "READ COMMITTED"} if dialect == MARIADB else {})
 
 
 def _check_dialect(name: str) -> None:
@@ -183,7 +203,7 @@ def _check_sqlite(url: URL, migrate: bool) -> None:
 def _reader_options(engine: Engine) -> dict[str, Any]:
     if engine.dialect.name == "postgresql":
         return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    return {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == MARIADB else {}
+    return {}
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -197,25 +217,6 @@ def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES, False)
     connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _prepare_mariadb(connection: DBAPIConnection, _record: object) -> None:
-    """Refuse what does not fit rather than cut it, however the server is set; other engines have no transactions."""
-    cursor = connection.cursor()
-    for setting in (
-        "sql_mode='TRADITIONAL'",
-        "default_storage_engine=InnoDB",
-        f"innodb_lock_wait_timeout={int(BUSY_SECONDS)}",
-        f"lock_wait_timeout={int(BUSY_SECONDS)}",
-    ):
-        cursor.execute(f"SET SESSION {setting}")
-    cursor.close()
-
-
-def _begin_mariadb(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    # A reader's snapshot is taken when it first reads, as SQLite's is.
-    connection.exec_driver_sql(f"START TRANSACTION {'READ WRITE' if writes else 'READ ONLY'}")
 
 
 def _use_wal(engine: Engine) -> None:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
-from store.bulk import chunks, select_in
 from store.columns import utc_now
 from store.errors import RefusedError
 from store.projects import lock_project
 from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Document, Model, Project, Score, Split, TrainingItem
-from store.session import Transaction
+from store.session import Transaction, chunks, select_in
 
 DRAWN, FOLLOWED, ASKED = "drawn by group", "follows its group", "asked for at import"
 TRAINED_ON = "kept out of the holdout: a model was trained on this text or group"

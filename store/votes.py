@@ -9,12 +9,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ner.spans import Span
-from store.bulk import insert_rows
 from store.columns import utc_now
 from store.errors import RefusedError
 from store.projects import lock_project
 from store.schema import Document, WeakVote
-from store.session import Transaction
+from store.session import Transaction, insert_rows
 
 
 @dataclass(frozen=True, slots=True)

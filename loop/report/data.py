@@ -18,12 +18,12 @@ from loop.report.facts import (
     TrainedTexts,
     TypeCounts,
 )
-from store.bulk import select_in
 from store.counts import project_counts
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
 from store.registry import GOLD, WEAK, lineage, trained_on
 from store.schema import HOLDOUT, SPLITS, AnnotationVersion, WeakVote
+from store.session import select_in
 
 # Several times the minimum, at which learning curves of entity types have usually flattened; a rule of thumb.
 RECOMMENDED_MINIMA = 4

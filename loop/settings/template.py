@@ -161,7 +161,7 @@ name = {name}
 labels = "labels.xml"               # Label Studio's label config: Labels over Text
 
 [store]
-# url = "sqlite:///loop.db"         # or PostgreSQL, MariaDB; LOOP_STORE_URL
+# url = "sqlite:///loop.db"         # or PostgreSQL; LOOP_STORE_URL
 
 [models]
 # dir = "models"                    # one folder per model version; MODEL_DIR

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents
@@ -17,6 +19,9 @@ from store.session import Store, Transaction
 
 CONFIG = '<View><Labels name="label" toName="text"/><Text name="text" value="$text"/></View>'
 SALT = "salt"
+
+# For tests whose claim depends on the database.
+on_both = pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 
 
 def project(store: Store, name: str = "IT Support", *, share: float = 0.5) -> Project:

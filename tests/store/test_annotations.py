@@ -181,6 +181,7 @@ def test_an_annotation_of_an_unknown_document_is_refused(store: Store, project: 
         append_annotation(tx, 99, A)
 
 
+@given.on_both
 @pytest.mark.parametrize(
     "statement",
     [

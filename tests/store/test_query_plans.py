@@ -47,8 +47,8 @@ def plans(store: Store, work: Callable[[Transaction], object]) -> list[str]:
     ],
     ids=["add_documents", "upsert_tasks", "sync_annotations", "split_of_tasks"],
 )
-def test_what_a_pull_does_reads_no_more_of_a_larger_project(sqlite_url: str, work: Callable[..., object]) -> None:
-    store = open_store(sqlite_url)
+def test_what_a_pull_does_reads_no_more_of_a_larger_project(store_url: str, work: Callable[..., object]) -> None:
+    store = open_store(store_url)
     project: Project = given.project(store)
     with store.transaction() as tx:
         upsert_tasks(tx, project.id, [given.task(7, "a text"), given.task(8, "another")])
@@ -59,8 +59,8 @@ def test_what_a_pull_does_reads_no_more_of_a_larger_project(sqlite_url: str, wor
     store.close()
 
 
-def test_a_plan_that_reads_a_whole_table_would_be_noticed(sqlite_url: str) -> None:
-    store = open_store(sqlite_url)
+def test_a_plan_that_reads_a_whole_table_would_be_noticed(store_url: str) -> None:
+    store = open_store(store_url)
     steps = plans(store, lambda tx: tx.session.execute(text("SELECT * FROM documents WHERE length(text) > 3")))
     assert [step for step in steps if WHOLE.search(step)] == ["SCAN documents"]
     store.close()

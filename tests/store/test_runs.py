@@ -80,6 +80,7 @@ def test_a_run_that_ends_well_keeps_its_counts(store: Store, project: Project) -
     assert (row.pid, row.finished_at is not None) == (os.getpid(), True)
 
 
+@given.on_both
 def test_a_run_that_raises_has_failed_and_so_has_the_model_it_trained(store: Store, project: Project) -> None:
     with pytest.raises(ValueError, match="boom"), tracked(store, project.id, "retrain") as run:
         version = given.candidate(store, project.id, finished=False)
@@ -117,6 +118,7 @@ def test_a_run_ends_once(store: Store, project: Project) -> None:
             finish_run(tx, 999)
 
 
+@given.on_both
 def test_an_exclusive_run_is_refused_beside_a_live_one_of_its_kind_and_project(store: Store, project: Project) -> None:
     other = given.project(store, "Other")
     begin(store, project)
@@ -226,6 +228,7 @@ def test_only_the_latest_ended_runs_of_a_frequent_kind_are_kept(store: Store, pr
         assert {run.id for run in session.query(Run)} == {*ended[3:], other, live}
 
 
+@given.on_both
 def test_a_tracked_run_beats_by_itself_until_it_ends(
     store: Store, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +259,7 @@ def test_a_heartbeat_that_cannot_be_stored_ends_nothing_and_the_next_one_is_trie
     assert caplog.text.count("could not be stored") == 2
 
 
+@given.on_both
 def test_a_run_that_was_taken_over_changes_nothing_and_ends_without_an_error(
     store: Store, project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from store.schema import Project
 from store.session import Store
 from tests.store import given
 
+pytestmark = given.on_both
 WRITERS = 4
 
 

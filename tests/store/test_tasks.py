@@ -133,6 +133,7 @@ def test_a_page_seen_twice_changes_nothing(store: Store, project: Project) -> No
     assert [(row.id, row.external_id, row.ls_updated_at) for row in rows(store, project)] == before
 
 
+@given.on_both
 def test_task_ids_beyond_32_bits_are_kept(store: Store, project: Project) -> None:
     assert list(upsert(store, project, given.task(2**40, "text")).document_ids) == [2**40]
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from store.columns import Instant, SpanList, json_column, string
+from store.columns import Instant, SpanList
 
 revision = "0001"
 down_revision = None
@@ -56,8 +56,8 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION annotation_versions_append_only()")
 
 
-def _text(name: str, max_chars: int | None = None, *, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, string(max_chars), nullable=nullable)
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.String(), nullable=nullable)
 
 
 def _integer(name: str, *, nullable: bool = False) -> sa.Column[int]:
@@ -77,7 +77,7 @@ def _flag(name: str) -> sa.Column[bool]:
 
 
 def _json(name: str) -> sa.Column[Any]:
-    return sa.Column(name, json_column(), nullable=False)
+    return sa.Column(name, sa.JSON(), nullable=False)
 
 
 def _instant(name: str, *, nullable: bool = False) -> sa.Column[Any]:
@@ -114,15 +114,15 @@ def _projects() -> None:
     op.create_table(
         "projects",
         _id(),
-        _text("name", 700),
-        _text("slug", 80),
+        _text("name"),
+        _text("slug"),
         _text("label_config"),
         _json("labels"),
         _text("salt"),
         _number("holdout_share"),
-        _text("ls_url", 700, nullable=True),
+        _text("ls_url", nullable=True),
         _foreign_id("ls_project_id"),
-        _text("promoted_version", 100, nullable=True),
+        _text("promoted_version", nullable=True),
         _instant("pull_watermark", nullable=True),
         _instant("created_at"),
         _key("projects"),
@@ -138,10 +138,10 @@ def _documents() -> None:
         "documents",
         _id(),
         _integer("project_id"),
-        _text("external_id", 700),
+        _text("external_id"),
         _foreign_id("ls_task_id"),
-        _text("group_key", 700),
-        _text("content_hash", 64),
+        _text("group_key"),
+        _text("content_hash"),
         _text("text"),
         _json("meta"),
         _instant("created_at"),
@@ -158,7 +158,7 @@ def _documents() -> None:
     op.create_table(
         "splits",
         _integer("document_id"),
-        _text("split", 40),
+        _text("split"),
         _integer("epoch"),
         _text("reason"),
         _instant("assigned_at"),
@@ -174,8 +174,8 @@ def _annotations() -> None:
         "annotation_versions",
         _id(),
         _integer("document_id"),
-        _text("source", 40),
-        _text("source_id", 700),
+        _text("source"),
+        _text("source_id"),
         _integer("sequence"),
         _text("digest"),
         _json("result"),
@@ -215,13 +215,6 @@ def _append_only() -> None:
             "CREATE TRIGGER annotation_versions_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON annotation_versions "
             "FOR EACH STATEMENT EXECUTE FUNCTION annotation_versions_append_only()"
         )
-    elif dialect == "mariadb":
-        # TRUNCATE is refused as well: other tables point here.
-        for verb in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER annotation_versions_no_{verb.lower()} BEFORE {verb} ON annotation_versions "
-                "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'annotation_versions is append-only'"
-            )
 
 
 def _votes_and_set_aside() -> None:
@@ -234,7 +227,7 @@ def _votes_and_set_aside() -> None:
         _text("source_ref"),
         _text("reason"),
         _json("payload"),
-        _text("digest", 64),
+        _text("digest"),
         _instant("seen_at"),
         _key("set_aside"),
         _unique("set_aside", "project_id", "digest"),
@@ -246,10 +239,10 @@ def _votes_and_set_aside() -> None:
     op.create_table(
         "weak_votes",
         _integer("document_id"),
-        _text("source", 250),
+        _text("source"),
         _integer("start"),
         _integer("end"),
-        _text("label", 500),
+        _text("label"),
         _text("function_digest"),
         _instant("created_at"),
         _key("weak_votes", "document_id", "source", "start", "end", "label"),
@@ -262,8 +255,8 @@ def _runs_and_models() -> None:
         "runs",
         _id(),
         _integer("project_id"),
-        _text("kind", 40),
-        _text("state", 40),
+        _text("kind"),
+        _text("state"),
         _foreign_id("pid", nullable=False),
         _number("process_started"),
         _text("host"),
@@ -278,11 +271,11 @@ def _runs_and_models() -> None:
     _index("runs", "project_id", "kind", "state")
     op.create_table(
         "models",
-        _text("version", 100),
+        _text("version"),
         _integer("project_id"),
         _integer("number"),
         _integer("run_id"),
-        _text("parent", 100, nullable=True),
+        _text("parent", nullable=True),
         _text("state"),
         _text("encoder"),
         _text("path"),
@@ -309,11 +302,11 @@ def _decisions() -> None:
     op.create_table(
         "training_items",
         _id(),
-        _text("model", 100),
+        _text("model"),
         _integer("document_id"),
         _integer("annotation_version_id", nullable=True),
         _text("role"),
-        _text("kind", 40),
+        _text("kind"),
         _key("training_items"),
         _unique("training_items", "model", "document_id", "kind"),
         _to("training_items", "model", "models.version"),
@@ -324,9 +317,9 @@ def _decisions() -> None:
     op.create_table(
         "scores",
         _id(),
-        _text("model", 100),
-        _text("dataset", 100),
-        _text("entity_type", 500),
+        _text("model"),
+        _text("dataset"),
+        _text("entity_type"),
         *(_number(name) for name in ("precision", "recall", "f1")),
         *(_integer(name) for name in ("support", "true_positives", "predicted")),
         _text("fingerprint"),
@@ -339,8 +332,8 @@ def _decisions() -> None:
         "promotions",
         _id(),
         _integer("project_id"),
-        _text("version", 100),
-        _text("previous", 100, nullable=True),
+        _text("version"),
+        _text("previous", nullable=True),
         _text("action"),
         _text("reason"),
         _json("figures"),
@@ -359,7 +352,7 @@ def _queue() -> None:
     op.create_table(
         "predictions",
         _integer("document_id"),
-        _text("model", 100),
+        _text("model"),
         _number("score"),
         _spans(),
         _flag("holdout"),
@@ -371,7 +364,7 @@ def _queue() -> None:
     op.create_table(
         "queue_ranks",
         _integer("document_id"),
-        _text("model", 100),
+        _text("model"),
         _number("confidence"),
         _integer("rank"),
         _key("queue_ranks", "document_id", "model"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from store.columns import Instant, json_column, string
+from store.columns import Instant
 
 revision = "0002"
 down_revision = "0001"
@@ -16,12 +16,12 @@ depends_on = None
 def upgrade() -> None:
     """To this schema."""
     op.add_column("set_aside", sa.Column("mended_at", Instant(), nullable=True))
-    op.add_column("projects", sa.Column("ls_overlap", json_column(), nullable=True))
+    op.add_column("projects", sa.Column("ls_overlap", sa.JSON(), nullable=True))
     op.drop_column("annotation_versions", "parent_version")
 
 
 def downgrade() -> None:
     """To the schema before."""
-    op.add_column("annotation_versions", sa.Column("parent_version", string(), nullable=True))
+    op.add_column("annotation_versions", sa.Column("parent_version", sa.String(), nullable=True))
     op.drop_column("projects", "ls_overlap")
     op.drop_column("set_aside", "mended_at")

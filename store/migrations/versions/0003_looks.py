@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from store.columns import Instant, json_column, string
+from store.columns import Instant
 
 revision = "0003"
 down_revision = "0002"
@@ -21,10 +21,10 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("alpha", sa.Double(), nullable=False),
         sa.Column("looks", sa.Integer(), nullable=False),
-        sa.Column("schedule", string(40), nullable=False),
+        sa.Column("schedule", sa.String(), nullable=False),
         sa.Column("opened_at", Instant(), nullable=False),
         sa.Column("retired_at", Instant(), nullable=True),
-        sa.Column("retirement", json_column(), nullable=False),
+        sa.Column("retirement", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_holdout_epochs_project_id"),
         sa.PrimaryKeyConstraint("project_id", "epoch", name="pk_holdout_epochs"),
     )
@@ -34,10 +34,10 @@ def upgrade() -> None:
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("epoch", sa.Integer(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("model", string(100), nullable=False),
-        sa.Column("fingerprint", string(64), nullable=False),
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
         sa.Column("alpha", sa.Double(), nullable=False),
-        sa.Column("purpose", string(40), nullable=False),
+        sa.Column("purpose", sa.String(), nullable=False),
         sa.Column("at", Instant(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name="fk_holdout_looks_project_id"),
         sa.ForeignKeyConstraint(["model"], ["models.version"], name="fk_holdout_looks_model"),

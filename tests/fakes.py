@@ -51,6 +51,13 @@ class Seen:
     body: bytes
 
 
+CONFIG = (
+    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
+    '<Text name="text" value="$text"/></View>'
+)
+"""A label config with the types SOFTWARE and OS."""
+
+
 class ScriptedServer:
     """An HTTP server in this process that gives the answers it was told, in turn, and remembers the requests."""
 

@@ -57,7 +57,7 @@ def predict(
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    from loop.files.sniffing import open_input
+    from loop.files.formats import open_input
 
     if file == STANDARD_INPUT:
         yield sys.stdin.buffer

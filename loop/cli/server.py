@@ -121,8 +121,8 @@ def simulate(
     Watch the loop learn: each answer is a real annotation by the user whose key is configured.
     """
     from loop.files.checking import LabelRule
+    from loop.files.formats import open_input
     from loop.files.predicting import read_labelled
-    from loop.files.sniffing import open_input
     from loop.label_studio.client import LabelStudioClient
     from loop.label_studio.simulated_annotator import GoldBook, Habits
     from loop.label_studio.simulated_annotator import simulate as annotate

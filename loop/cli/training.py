@@ -86,8 +86,8 @@ def evaluate(
     Labels of a file are renamed by [label_map] of loop.toml.
     """
     from loop.files.checking import LabelRule
+    from loop.files.formats import open_input
     from loop.files.predicting import read_labelled
-    from loop.files.sniffing import open_input
     from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
 
     project = invocation.project

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from loop.files.records import Record, RecordedVote
+from loop.files.records import Record
 from ner.documents import check_text
 from ner.errors import ConfigError, InputError
 from ner.spans import Span, check_span
 from store.documents import check_key
+from weak_labeling.functions import Vote
 
 
 @dataclass
 class LabelRule:
     """Which labels of a file become which of the project's.
 
-    Without a map, a label outside the project's is refused. With one, a label is mapped; one that is not listed is the
-    project's own, or else dropped and counted in `dropped`.
+    Without a map, a label that the project does not have is refused. With a map, a label is renamed where the map lists
+    it, kept where the project has it, and else dropped and counted in `dropped`.
     """
 
     labels: tuple[str, ...]
@@ -48,15 +49,15 @@ class LabelRule:
             next_step=f'Add it to the label config, or map it in loop.toml: [label_map] "{label}" = "...".',
         )
 
-    def count_dropped(self, labels: Iterable[str]) -> None:
-        """Remember labels that the map dropped, once their record has been taken."""
-        self.dropped.update(label for label in labels if self.apply(label) is None)
+    def count_dropped(self, record: Record) -> None:
+        """Remember the labels of a record's spans that the map drops, once the record was found to be good."""
+        self.dropped.update(span.label for span in record.spans or () if self.apply(span.label) is None)
 
 
 def check_record(record: Record, rule: LabelRule) -> Record:
     """The record with the project's labels and its spans in text order; InputError names the rule it breaks.
 
-    Spans may overlap here: which of them is learned from is the same question for files as for what people draw.
+    Spans may overlap here: which of them is learned from is decided later, by the same rule as for what people draw.
     """
     check_text(record.text)
     for key, what in ((record.external_id, "a document's id"), (record.group, "a group")):
@@ -64,16 +65,11 @@ def check_record(record: Record, rule: LabelRule) -> Record:
             check_key(key, what)
     spans = None if record.spans is None else _checked_spans(record.spans, record.text, rule)
     votes = tuple(
-        RecordedVote(replace(vote.span, label=label), vote.source)
+        Vote(replace(vote.span, label=label), vote.source)
         for vote in record.votes
         if (label := _checked_label(vote.span, record.text, rule)) is not None
     )
     return replace(record, spans=spans, votes=votes)
-
-
-def labels_of(record: Record) -> list[str]:
-    """Every label that stands in a record's spans, as the file spells it."""
-    return [span.label for span in record.spans or ()]
 
 
 def _checked_spans(spans: tuple[Span, ...], text: str, rule: LabelRule) -> tuple[Span, ...]:

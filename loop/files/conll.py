@@ -1,25 +1,29 @@
 """Two-column CoNLL: a token and its tag on a line, a blank line between texts, `-DOCSTART-` between documents.
 
 The text is the tokens joined by one space. IOB1, IOB2 and BIO are read by one rule that gives the same spans for each:
-`B-X` begins an entity, `I-X` continues one of type X or else begins it. (Ramshaw and Marcus 1995 for IOB1; Tjong Kim
-Sang and Veenstra 1999 for IOB2.) Written is IOB2.
+`B-X` begins an entity; `I-X` continues an entity of type X, and begins one where there is none. IOB2 is written.
+IOB1: Ramshaw and Marcus, "Text chunking using transformation-based learning", 1995. IOB2: Tjong Kim Sang and Veenstra,
+"Representing text chunks", EACL 1999.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import BinaryIO
 
-from loop.files.records import Naming, Problem, Record, check_storable, numbered_lines
+from loop.files.record_ids import Naming
+from loop.files.records import FileFormat, Problem, Record, check_storable, numbered_lines
 from ner.errors import InputError
 from ner.spans import Span
 
 DOCSTART = "-DOCSTART-"
-# What str.splitlines or a reader of columns could take for a border; NBSP and its like are part of a token.
-_BREAKS = re.compile(r"[ \t\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
+# Between the words stand the characters that str.splitlines or a reader of columns could take for a border. A no-break
+# space and its like are part of a word.
+_WORD = re.compile(r"[^ \t\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
 
 
 @dataclass
@@ -45,46 +49,47 @@ def read_conll(stream: BinaryIO, stem: str) -> Iterator[Record | Problem]:
     yield from _finish(sentence, naming, _group(stem, documents))
 
 
+def write_conll(records: Iterable[Record]) -> Iterator[str]:
+    """Each text as its lines. From the first text with a group on, -DOCSTART- stands between groups."""
+    group, grouped = None, False
+    for record in records:
+        grouped = grouped or record.group is not None
+        if grouped and (record.group is None or record.group != group):
+            yield f"{DOCSTART}\tO\n\n"
+        group = record.group
+        spans = record.spans or ()
+        tokens = tokens_of(record.text, spans)
+        for (start, end), tag in zip(tokens, tags_of(tokens, spans), strict=True):
+            yield f"{record.text[start:end]}\t{tag}\n"
+        yield "\n"
+
+
+FORMAT = FileFormat(
+    name="conll",
+    suffixes=(".conll", ".iob", ".iob2", ".bio"),
+    looks_like=lambda head: True,  # noqa: ARG005 - any text may be one of words and tags
+    read=lambda stream, source: read_conll(stream, source.stem),
+    write=write_conll,
+)
+
+
 def tokens_of(text: str, spans: tuple[Span, ...]) -> list[tuple[int, int]]:
-    """(start, end) of the tokens of a text: cut at white space, and wherever a span begins or ends inside one."""
+    """(start, end) of the tokens of a text: cut at white space, and wherever a span begins or ends inside a word."""
     borders = sorted({border for span in spans for border in (span.start, span.end)})
     tokens: list[tuple[int, int]] = []
-    for start, end in _words(text):
-        cuts = [start, *(border for border in borders if start < border < end), end]
-        tokens.extend(pairwise(cuts))
+    for start, end in (match.span() for match in _WORD.finditer(text)):
+        tokens.extend(pairwise([start, *(border for border in borders if start < border < end), end]))
     return tokens
 
 
 def tags_of(tokens: list[tuple[int, int]], spans: tuple[Span, ...]) -> list[str]:
     """IOB2 tags of tokens that no span cuts; a token outside every span is O. Spans do not overlap."""
-    tags = ["O"] * len(tokens)
-    remaining = iter(sorted(spans))
-    span = next(remaining, None)
-    begun = False
-    for i, (start, end) in enumerate(tokens):
-        while span is not None and span.end <= start:
-            span, begun = next(remaining, None), False
-        if span is not None and span.start <= start and end <= span.end:
-            tags[i] = f"{'I' if begun else 'B'}-{span.label}"
-            begun = True
+    tags, starts = ["O"] * len(tokens), [start for start, _ in tokens]
+    for span in spans:
+        first, behind = bisect_left(starts, span.start), bisect_left(starts, span.end)
+        for i in range(first, behind):
+            tags[i] = f"{'B' if i == first else 'I'}-{span.label}"
     return tags
-
-
-def conll_lines(text: str, spans: tuple[Span, ...]) -> str:
-    """One labelled text as its lines, and the blank line behind them."""
-    tokens = tokens_of(text, spans)
-    rows = zip(tokens, tags_of(tokens, spans), strict=True)
-    return "".join(f"{text[start:end]}\t{tag}\n" for (start, end), tag in rows) + "\n"
-
-
-def _words(text: str) -> Iterator[tuple[int, int]]:
-    position = 0
-    for gap in _BREAKS.finditer(text):
-        if gap.start() > position:
-            yield position, gap.start()
-        position = gap.end()
-    if position < len(text):
-        yield position, len(text)
 
 
 def _group(stem: str, documents: int) -> str | None:
@@ -109,17 +114,17 @@ def _columns(line: str | InputError) -> tuple[str, str]:
     columns = [column.strip(" ") for column in columns]
     if len(columns) != 2 or not all(columns):
         raise InputError("a line has two columns, token and tag", value=line, next_step="Keep those two, tab between.")
-    tag = columns[1]
+    token, tag = columns
     if tag != "O" and not re.fullmatch(r"[BI]-.+", tag):
         raise InputError("a tag is O, B-TYPE or I-TYPE", value=tag, next_step="Convert the file to IOB2.")
     check_storable(tag, "tag")
-    return columns[0], tag
+    return token, tag
 
 
 def _finish(sentence: _Sentence, naming: Naming, group: str | None) -> Iterator[Record | Problem]:
     text = " ".join(sentence.tokens)
     if sentence.error is not None:
-        yield Problem(*sentence.error, payload=text[:500])
+        yield Problem(*sentence.error, payload=text)
     elif sentence.tokens:
         spans = _spans(sentence.tokens, sentence.tags)
         where = f"line {sentence.first_line}"

@@ -1,43 +1,29 @@
-"""`loop export-data`: the store's texts and gold as JSON Lines, CoNLL, or a folder that `datasets` loads."""
+"""`loop export-data`: the store's texts and gold, in a format of files or as a folder that `datasets` loads."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from loop.files.conll import DOCSTART, conll_lines, tags_of, tokens_of
-from loop.files.jsonl import jsonl_line
+from loop.files import jsonl
+from loop.files.datasets_folder import write_datasets
+from loop.files.formats import FORMATS
+from loop.files.records import Record
 from loop.settings.whole_files import whole_file
 from ner.errors import InputError
 from ner.labels import LabelSet
-from ner.spans import Span
 from store.documents import stored_documents
 from store.gold import gold
 from store.schema import SPLITS, Project
 from store.session import Store
 
-JSONL, CONLL, DATASETS = "jsonl", "conll", "datasets"
-FORMATS = (JSONL, CONLL, DATASETS)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One live document; `spans` is its gold, None when nobody labelled it, `group` None when it stands alone."""
-
-    external_id: str
-    text: str
-    spans: tuple[Span, ...] | None
-    group: str | None
-    split: str
-    meta: dict[str, Any]
+DATASETS = "datasets"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. `unlabelled` texts are left out of CoNLL and datasets, which have no way to say so."""
+    """What was written. `unlabelled`: texts left out of a format that cannot say that a text is unlabelled."""
 
     path: Path
     format: str
@@ -51,116 +37,45 @@ def export_data(
 ) -> Exported:
     """Write the documents of these splits to `out`, whole or not at all. A file is replaced, a folder is not.
 
-    `datasets`: one table for each split that has rows, with id, text, doc, tokens, ner_tags (class labels, IOB2) and
-    spans. Tokens are cut at white space and at the ends of spans, there and in CoNLL.
+    Tokens of CoNLL and datasets are cut at white space and at the ends of spans. JSON Lines alone hold unlabelled
+    texts.
     """
-    if file_format not in FORMATS:
-        raise InputError(f"a format is one of {', '.join(FORMATS)}", value=file_format, next_step="Name one of them.")
-    rows = read_rows(store, project, splits)
-    kept = rows if file_format == JSONL else [row for row in rows if row.spans is not None]
-    writers: dict[str, Callable[[], None]] = {
-        JSONL: lambda: _write_lines(out, map(_jsonl, kept)),
-        CONLL: lambda: _write_lines(out, _conll(kept)),
-        DATASETS: lambda: _write_datasets(out, kept, _labels(project, kept)),
-    }
-    writers[file_format]()
-    unlabelled = sum(row.spans is None for row in rows)
-    return Exported(out, file_format, len(kept), sum(len(row.spans or ()) for row in kept), unlabelled)
+    writers = {one.name: one.write for one in FORMATS if one.write is not None}
+    if file_format not in (*writers, DATASETS):
+        known = ", ".join((*writers, DATASETS))
+        raise InputError(f"a format is one of {known}", value=file_format, next_step="Name one of them.")
+    records = read_store(store, project, splits)
+    kept = [one for one in records if one.spans is not None or file_format == jsonl.FORMAT.name]
+    if file_format == DATASETS:
+        write_datasets(out, kept, _labels(project, kept))
+    elif out.is_dir():
+        raise InputError("a file is written to a file", value=str(out), next_step="Name a file, such as data.jsonl.")
+    else:
+        with whole_file(out) as stream:
+            stream.writelines(writers[file_format](kept))
+    unlabelled = sum(one.spans is None for one in records)
+    return Exported(out, file_format, len(kept), sum(len(one.spans or ()) for one in kept), unlabelled)
 
 
-def _labels(project: Project, rows: Iterable[Row]) -> LabelSet:
-    """The project's labels; behind them those that left its config, and that imported gold still bears."""
-    borne = {span.label for row in rows for span in row.spans or ()}
-    return LabelSet((*project.labels, *sorted(borne - set(project.labels))))
-
-
-def read_rows(store: Store, project: Project, splits: Collection[str]) -> list[Row]:
-    """The live documents of these splits, oldest first, each with its gold if it has any."""
+def read_store(store: Store, project: Project, splits: Collection[str]) -> list[Record]:
+    """The live documents of these splits, oldest first, each with its gold if there is any."""
     with store.read() as session:
         spans = {item.document_id: item.spans for item in gold(session, project.id, splits)}
         return [
-            Row(
-                document.external_id,
-                document.text,
-                spans.get(document.document_id),
-                document.group_key if document.group_key != document.content_hash else None,
-                document.split,
-                dict(document.meta),
+            Record(
+                where=document.external_id,
+                text=document.text,
+                external_id=document.external_id,
+                spans=spans.get(document.document_id),
+                group=document.group_key if document.group_key != document.content_hash else None,
+                meta=document.meta,
+                split=document.split,
             )
             for document in stored_documents(session, project.id, splits)
         ]
 
 
-def _jsonl(row: Row) -> str:
-    return jsonl_line(row.external_id, row.text, row.spans, row.group, row.meta)
-
-
-def _conll(rows: Iterable[Row]) -> Iterator[str]:
-    """Texts as lines; from the first that has a group on, -DOCSTART- parts groups and texts that stand alone."""
-    group, grouped = None, False
-    for row in rows:
-        grouped = grouped or row.group is not None
-        if grouped and (row.group is None or row.group != group):
-            yield f"{DOCSTART}\tO\n\n"
-        group = row.group
-        yield conll_lines(row.text, row.spans or ())
-
-
-def _write_lines(out: Path, lines: Iterable[str]) -> None:
-    if out.is_dir():
-        raise InputError("a file is written to a file", value=str(out), next_step="Name a file, such as data.jsonl.")
-    with whole_file(out) as stream:
-        stream.writelines(lines)
-
-
-def _write_datasets(out: Path, rows: list[Row], labels: LabelSet) -> None:
-    if out.exists():
-        raise InputError("no folder is overwritten", value=str(out), next_step="Name a folder that does not exist.")
-    if not rows:
-        raise InputError("a datasets folder has a labelled text", value="none", next_step="Label or import some first.")
-    import datasets
-
-    datasets.disable_progress_bars()
-    tables = {
-        split: datasets.Dataset.from_list([_row(row) for row in rows if row.split == split], _features(labels))
-        for split in SPLITS
-        if any(row.split == split for row in rows)
-    }
-    draft = out.absolute().with_name(f".{out.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        datasets.DatasetDict(tables).save_to_disk(str(draft))
-        draft.replace(out)
-    except OSError as error:
-        raise InputError(f"{out} can be written", value=str(error), next_step="Choose another place.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _features(labels: LabelSet) -> Any:
-    from datasets import ClassLabel, Features, List, Value
-
-    span = {"start": Value("int64"), "end": Value("int64"), "label": Value("string")}
-    return Features(
-        {
-            "id": Value("string"),
-            "text": Value("string"),
-            "doc": Value("string"),
-            "tokens": List(Value("string")),
-            "ner_tags": List(ClassLabel(names=list(labels.tags))),
-            "spans": List(span),
-        }
-    )
-
-
-def _row(row: Row) -> dict[str, Any]:
-    spans = row.spans or ()
-    tokens = tokens_of(row.text, spans)
-    return {
-        "id": row.external_id,
-        "text": row.text,
-        "doc": row.group,
-        "tokens": [row.text[start:end] for start, end in tokens],
-        "ner_tags": tags_of(tokens, spans),
-        "spans": [{"start": span.start, "end": span.end, "label": span.label} for span in spans],
-    }
+def _labels(project: Project, records: Collection[Record]) -> LabelSet:
+    """The project's labels, and then the labels that left its config and that imported gold still bears."""
+    borne = {span.label for record in records for span in record.spans or ()}
+    return LabelSet((*project.labels, *sorted(borne - set(project.labels))))

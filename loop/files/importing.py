@@ -1,65 +1,31 @@
-"""The ids of a file's records against those of the store, where an id names one text for good.
+"""`loop import`: store the records of a file, and none of them twice.
 
-`loop import`: the records of a file into the store, and again without doubling any.
-
-A file is checked whole before anything of it is stored, and stored a batch at a time, so that annotators, pulls and
-trainings do not wait for a big one. An import that was cut short is completed by the same import again.
+A file is checked whole before anything of it is stored. It is stored batch by batch, so that annotators, pulls and
+trainings do not wait for a big file. An import that was cut short is completed by the same import again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from loop.files.checking import LabelRule, check_record, labels_of
-from loop.files.records import Annotation, Problem, Record
-from loop.files.sniffing import AUTO, detect_format, open_input, read_records
-from ner.documents import content_hash
+from loop.files.checking import LabelRule, check_record
+from loop.files.formats import AUTO, find_format, format_named, open_input, read_records
+from loop.files.record_ids import settle_ids
+from loop.files.records import Problem, Record, Source
 from ner.errors import InputError
 from ner.label_studio import OVERLAPS, LabelConfig, NotLearned, read_result, to_result
 from ner.spans import Span, drop_overlaps
 from store.annotations import FILE, NewAnnotation, NewSetAside, append_annotations, save_set_aside
-from store.documents import AddedCounts, NewDocument, add_documents, names_by_text, revive_documents, texts_by_name
+from store.documents import AddedCounts, NewDocument, add_documents, revive_documents
 from store.schema import Project
 from store.session import Store, Transaction
-from store.tasks import without_suffix
 from store.votes import StoredVote, replace_votes, votes
-
-
-def settle_names(session: Session, project_id: int, batch: Sequence[Record | Problem]) -> list[Record | Problem]:
-    """The batch, with each record under an id that names no other text in the store.
-
-    An id under which the store has the text already comes first: its own, its `fallback_id`, or what a pull made of
-    either where it was taken. Else its own, else the fallback; where both name other texts it becomes a Problem.
-    """
-    records = [item for item in batch if isinstance(item, Record)]
-    wanted = {name for item in records for name in _names(item)}
-    known = texts_by_name(session, project_id, wanted)
-    same = names_by_text(session, project_id, (content_hash(item.text) for item in records if item.fallback_id))
-    return [_settled(item, known, same) if isinstance(item, Record) else item for item in batch]
-
-
-def _settled(record: Record, known: Mapping[str, str], same: Mapping[str, Sequence[str]]) -> Record | Problem:
-    names, own = _names(record), content_hash(record.text)
-    here = [name for name in names if known.get(name) == own]
-    here += [name for name in same.get(own, ()) if record.fallback_id and without_suffix(name) in names]
-    free = [name for name in names if name not in known]
-    if not names or here or free:
-        return replace(record, external_id=next(iter([*here, *free]), None), fallback_id=None)
-    error = InputError(
-        "a document's id names one text, for good", value=names[0], next_step="Give changed texts ids of their own."
-    )
-    return Problem(record.where, error, record.text[:500])
-
-
-def _names(record: Record) -> list[str]:
-    return [name for name in (record.external_id, record.fallback_id) if name is not None]
-
 
 BATCH = 1000
 SHOWN_PROBLEMS = 5
@@ -122,18 +88,19 @@ def import_file(
     """Store the records of a file; known documents and unchanged annotations add nothing.
 
     A record with spans becomes a ground-truth annotation. With `skip_bad` the records that break a rule are set
-    aside in the store with their reason; without, they raise RejectedFileError, naming the first five by line, before
-    anything is stored.
+    aside in the store with their reason. Without it they raise RejectedFileError, which names the first five by line,
+    before anything is stored.
     """
-    file_format = detect_format(path) if file_format == AUTO else file_format
     config = LabelConfig.parse(project.label_config)
-
-    def begin() -> tuple[_Import, Iterator[list[Record | Problem]]]:
-        stream.seek(0)
-        work = _Import(project, config, LabelRule(tuple(project.labels), label_map), split, path.name)
-        return work, _batches(work.checked(read_records(stream, path.stem, file_format, config.data_field)))
-
+    source = Source(path.stem, config.data_field)
     with open_input(path) as stream:
+        chosen = find_format(path, stream) if file_format == AUTO else format_named(file_format)
+
+        def begin() -> tuple[_Import, Iterator[list[Record | Problem]]]:
+            stream.seek(0)
+            work = _Import(project, config, LabelRule(tuple(project.labels), label_map), split, path.name)
+            return work, _batches(work.checked(read_records(stream, chosen, source)))
+
         if not skip_bad:
             _refuse_bad(store, *begin())
         work, batches = begin()
@@ -145,7 +112,7 @@ def import_file(
         with store.transaction() as tx:
             work.finish(tx)
             tx.commit()
-    return work.result(file_format)
+    return work.result(chosen.name)
 
 
 def _refuse_bad(store: Store, work: _Import, batches: Iterable[list[Record | Problem]]) -> None:
@@ -181,7 +148,7 @@ class _Import:
 
     def settled(self, session: Session, batch: list[Record | Problem]) -> list[Record | Problem]:
         """The batch under names that are free in the store; what breaks a rule is counted."""
-        settled = settle_names(session, self.project.id, batch)
+        settled = settle_ids(session, self.project.id, batch)
         problems = [item for item in settled if isinstance(item, Problem)]
         self.problem_count += len(problems)
         self.problems += problems[: SHOWN_PROBLEMS - len(self.problems)]
@@ -237,15 +204,18 @@ class _Import:
         try:
             checked = check_record(record, self.rule)
         except InputError as error:
-            return Problem(record.where, error, record.text[:500])
-        self.rule.count_dropped(labels_of(record))
+            return Problem(record.where, error, record.text)
+        self.rule.count_dropped(record)
         return checked
 
     def _annotations(self, record: Record) -> Iterator[NewAnnotation]:
         if record.spans is not None:
             yield self._gold(record.spans, record.text)
         for annotation in record.annotations:
-            yield self._exported(annotation, record.text)
+            # By the same rules as an annotation that is pulled.
+            read = read_result(annotation.result, record.text, self.config, self.rule.label_map)
+            regions = [region for region in annotation.result if isinstance(region, dict)]
+            yield replace(annotation, result=regions, spans=read.spans, set_aside=read.set_aside)
 
     def _gold(self, spans: tuple[Span, ...], text: str) -> NewAnnotation:
         """All spans as they came; of overlapping ones the longest is learned from, the others are set aside."""
@@ -253,24 +223,6 @@ class _Import:
         aside = [NotLearned(OVERLAPS, region) for region in to_result(dropped, text, self.config)]
         result = to_result(spans, text, self.config)
         return NewAnnotation(FILE, GOLD, result, kept, ground_truth=True, set_aside=aside)
-
-    def _exported(self, annotation: Annotation, text: str) -> NewAnnotation:
-        """An annotation of an export, read by the same rules as one that is pulled."""
-        read = read_result(annotation.result, text, self.config, self.rule.label_map)
-        return NewAnnotation(
-            source=FILE,
-            source_id=f"annotation-{annotation.source_id}",
-            result=[region for region in annotation.result if isinstance(region, dict)],
-            spans=read.spans,
-            creator=annotation.creator,
-            lead_time=annotation.lead_time,
-            skipped=annotation.skipped,
-            ground_truth=annotation.ground_truth,
-            parent_prediction=annotation.parent_prediction,
-            source_created_at=annotation.created_at,
-            source_updated_at=annotation.updated_at,
-            set_aside=read.set_aside,
-        )
 
     def _count(self, added: AddedCounts, labelled: int, unchanged: int) -> None:
         self.counts.update(

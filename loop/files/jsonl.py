@@ -1,29 +1,30 @@
-"""JSON Lines: `text`, and by choice `spans`, `id`, `doc` (the group), `meta`, `weak` (labelling functions' votes).
+"""JSON Lines: `text`, and by choice `spans`, `id`, `doc` (the group), `meta`, `weak` (votes of labelling functions).
 
-Without `spans` a text is unlabelled; with `spans: []` it is labelled as holding no entity. Keys that are none of these
-are kept in the document's meta.
+Without `spans` a text is unlabelled; with `spans: []` it is labelled as holding no entity. Any other key is kept in the
+document's meta.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from loop.files.records import Naming, Problem, Record, RecordedVote, check_name, check_storable, numbered_lines
+from loop.files.record_ids import Naming
+from loop.files.records import FileFormat, Problem, Record, check_name, check_storable, numbered_lines
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
 from ner.spans import Span
+from weak_labeling.functions import Vote
 
 _KNOWN = {"id", "text", "spans", "doc", "meta", "weak"}
-_PAYLOAD = 500
 
 
 def read_jsonl(stream: BinaryIO, stem: str | None, *, texts_only: bool = False) -> Iterator[Record | Problem]:
-    """The records of a stream in order; blank lines are passed over, a bad line becomes a Problem.
+    """The records of a stream in order. A blank line is skipped, a bad line becomes a Problem.
 
-    Records without an id get one from their text and `stem`; none where `stem` is None. `texts_only` leaves all but
-    id and text unread.
+    A record without an id gets one from its text and `stem`, and none where `stem` is None. `texts_only`: only the id
+    and the text of a record are read.
     """
     naming = None if stem is None else Naming(stem)
     for number, line in numbered_lines(stream):
@@ -32,23 +33,33 @@ def read_jsonl(stream: BinaryIO, stem: str | None, *, texts_only: bool = False) 
         where = f"line {number}"
         try:
             value = _object(line)
-            yield _record(_id_and_text(value) if texts_only else value, where, naming)
+            if texts_only:
+                value = {key: value[key] for key in ("id", "text") if key in value}
+            yield _record(value, where, naming)
         except InputError as error:
-            yield Problem(where, error, line[:_PAYLOAD] if isinstance(line, str) else "")
+            yield Problem(where, error, line if isinstance(line, str) else "")
 
 
-def jsonl_line(
-    external_id: str, text: str, spans: tuple[Span, ...] | None, group: str | None, meta: dict[str, Any]
-) -> str:
-    """One record as a line, its keys in a fixed order; what read_jsonl reads back as the same record."""
-    record: dict[str, Any] = {"id": external_id, "text": text}
-    if spans is not None:
-        record["spans"] = [{"start": s.start, "end": s.end, "label": s.label} for s in spans]
-    if group is not None:
-        record["doc"] = group
-    if meta:
-        record["meta"] = meta
-    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+def write_jsonl(records: Iterable[Record]) -> Iterator[str]:
+    """Each record as a line, its keys in a fixed order; `read_jsonl` reads the line back as the same record."""
+    for record in records:
+        line: dict[str, Any] = {"id": record.external_id, "text": record.text}
+        if record.spans is not None:
+            line["spans"] = [{"start": s.start, "end": s.end, "label": s.label} for s in record.spans]
+        if record.group is not None:
+            line["doc"] = record.group
+        if record.meta:
+            line["meta"] = dict(record.meta)
+        yield json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+FORMAT = FileFormat(
+    name="jsonl",
+    suffixes=(".jsonl", ".ndjson"),
+    looks_like=lambda head: head.startswith(b"{"),
+    read=lambda stream, source: read_jsonl(stream, source.stem),
+    write=write_jsonl,
+)
 
 
 def read_spans(value: Any, key: str = "spans") -> tuple[Span, ...]:
@@ -67,18 +78,15 @@ def _object(line: str | InputError) -> dict[str, Any]:
     return value
 
 
-def _id_and_text(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[key] for key in ("id", "text") if key in value}
-
-
 def _record(value: dict[str, Any], where: str, naming: Naming | None) -> Record:
-    text = value.get("text")
+    text, given = value.get("text"), value.get("id")
     if not isinstance(text, str):
         raise InputError("`text` is a string", value=text, next_step="Give every record its text.")
+    made = None if naming is None or given is not None else naming.next_id(text)
     return Record(
         where=where,
         text=text,
-        external_id=_external_id(value.get("id"), text, naming),
+        external_id=made if given is None else check_name(given, "id"),
         spans=read_spans(value["spans"]) if "spans" in value else None,
         group=None if value.get("doc") is None else check_name(value["doc"], "doc"),
         meta=_meta(value),
@@ -86,27 +94,18 @@ def _record(value: dict[str, Any], where: str, naming: Naming | None) -> Record:
     )
 
 
-def _external_id(given: Any, text: str, naming: Naming | None) -> str | None:
-    if given is not None:
-        return check_name(given, "id")
-    return None if naming is None else naming.next_id(text)
-
-
 def _meta(value: dict[str, Any]) -> dict[str, Any]:
     meta = value.get("meta", {})
     if not isinstance(meta, dict):
         raise InputError("`meta` is an object", value=meta, next_step="Correct `meta`.")
     kept = {**meta, **{key: other for key, other in value.items() if key not in _KNOWN}}
-    if kept:
-        check_storable(json.dumps(kept, ensure_ascii=False).replace("\\u0000", "\0"), "meta")
+    check_storable(kept, "meta")
     return kept
 
 
-def _votes(value: Any) -> tuple[RecordedVote, ...]:
+def _votes(value: Any) -> tuple[Vote, ...]:
     spans = read_spans(value, "weak")
-    return tuple(
-        RecordedVote(span, check_name(item.get("source"), "source")) for span, item in zip(spans, value, strict=True)
-    )
+    return tuple(Vote(span, check_name(item.get("source"), "source")) for span, item in zip(spans, value, strict=True))
 
 
 def _span(item: Any, key: str) -> Span:

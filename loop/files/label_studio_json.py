@@ -1,8 +1,7 @@
-"""Single values of Label Studio's JSON, which nothing on the server validates: each as it is kept, else None.
+"""Label Studio's JSON export: an array of tasks, each with `data` and its annotations as the server keeps them.
 
-Label Studio's JSON export: an array of tasks, each with `data` and its annotations as the server keeps them.
-
-The regions are read later, by the label config of the project; here only the shape is checked.
+Nothing on the server validates this JSON. Here its shape is checked; the regions are read later, by the label config of
+the project. A pull reads the same annotations, with `annotation_of`.
 """
 
 from __future__ import annotations
@@ -10,60 +9,85 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-from loop.files.records import Annotation, Naming, Problem, Record, check_name, check_storable
+from loop.files.record_ids import Naming
+from loop.files.records import FileFormat, Problem, Record, Source, check_name, check_storable
 from loop.files.strict_json import parse_json_at
 from ner.errors import InputError
+from store.annotations import FILE, NewAnnotation
 from store.documents import check_key
 
 _IDS = 2**63  # what every database holds
 _LONGEST_SECONDS = 1e9
+_SPACE = re.compile(r"[ \t\n\r]*")
+_EXPORT = "Export as JSON (not JSON-MIN, CSV or CoNLL) from Label Studio."
+
+
+def read_label_studio_json(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
+    """The tasks of an export in order. One task at a time is parsed; a file that is cut off ends with one Problem."""
+    naming = Naming(source.stem)
+    for number, item in enumerate(_items(_whole(stream)), start=1):
+        where = f"task {number}"
+        try:
+            if isinstance(item, InputError):
+                raise item
+            yield _record(item, where, naming, source.data_field)
+        except InputError as error:
+            yield Problem(where, error, "" if isinstance(item, InputError) else json.dumps(item))
+
+
+FORMAT = FileFormat(
+    name="label-studio",
+    suffixes=(),
+    looks_like=lambda head: head.startswith(b"["),
+    read=read_label_studio_json,
+)
+
+
+def annotation_of(entry: Mapping[str, Any], source: str, source_id: str, creator: str | None) -> NewAnnotation:
+    """An annotation of Label Studio's JSON with its result as it stands there; what it holds is not read yet.
+
+    A value that is malformed is left out, since nothing on the server validates these.
+    """
+    result = entry.get("result")
+    return NewAnnotation(
+        source=source,
+        source_id=source_id,
+        result=result if isinstance(result, list) else [],
+        spans=None,
+        creator=creator,
+        lead_time=_seconds(entry.get("lead_time")),
+        skipped=entry.get("was_cancelled") is True,
+        ground_truth=entry.get("ground_truth") is True,
+        parent_prediction=as_id(entry.get("parent_prediction")),
+        source_created_at=as_moment(entry.get("created_at")),
+        source_updated_at=as_moment(entry.get("updated_at")),
+    )
 
 
 def as_id(value: Any) -> int | None:
-    """A whole number that a database can hold as an id."""
+    """A whole number that a database can hold as an id, else None."""
     good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _IDS
     return value if good else None
 
 
-def as_seconds(value: Any) -> float | None:
-    """A span of time in seconds."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LONGEST_SECONDS
-    return float(value) if good else None
-
-
 def as_moment(value: Any) -> datetime | None:
-    """An ISO 8601 time as an aware UTC datetime; one without a zone is UTC."""
+    """An ISO 8601 time as an aware UTC datetime, else None; a time without a zone is UTC."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is None:
             return None
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):  # no time, or one that lies in no year that is counted
+    except (ValueError, OverflowError):  # no time, or a time in a year that no calendar has
         return None
 
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_EXPORT = "Export as JSON (not JSON-MIN, CSV or CoNLL) from Label Studio."
-
-
-def read_label_studio_json(stream: BinaryIO, stem: str, data_field: str) -> Iterator[Record | Problem]:
-    """The tasks of an export in order; `data_field` is the key of `data` that holds the text.
-
-    One task at a time is parsed. A file that stops being JSON in the middle is one last Problem.
-    """
-    naming = Naming(stem)
-    for number, item in _items(_whole(stream)):
-        where = f"task {number}"
-        try:
-            if isinstance(item, InputError):
-                raise item
-            yield _record(item, where, naming, data_field)
-        except InputError as error:
-            yield Problem(where, error, "" if isinstance(item, InputError) else json.dumps(item)[:500])
+def _seconds(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LONGEST_SECONDS
+    return float(value) if good else None
 
 
 def _whole(stream: BinaryIO) -> str:
@@ -73,23 +97,21 @@ def _whole(stream: BinaryIO) -> str:
         raise InputError("a file is UTF-8", value=str(error), next_step=_EXPORT) from error
 
 
-def _items(text: str) -> Iterator[tuple[int, Any]]:
-    """(number from 1, item) of a JSON array; an error ends it, as the items behind it cannot be found."""
-    position = _skip(text, 0)
+def _items(text: str) -> Iterator[Any]:
+    """The items of a JSON array; an error ends it, since the items behind the error cannot be found."""
+    position = _behind_space(text, 0)
     if text[position : position + 1] != "[":
-        yield 1, InputError("an export is a JSON array of tasks", value=text[:40], next_step=_EXPORT)
+        yield InputError("an export is a JSON array of tasks", value=text[:40], next_step=_EXPORT)
         return
-    position = _skip(text, position + 1)
-    number = 0
+    position = _behind_space(text, position + 1)
     while text[position : position + 1] != "]":
-        number += 1
         try:
-            item, position = parse_json_at(text, position)
-            position = _behind_comma(text, _skip(text, position))
+            item, end = parse_json_at(text, position)
+            position = _behind_comma(text, _behind_space(text, end))
         except InputError as error:
-            yield number, error
+            yield error
             return
-        yield number, item
+        yield item
 
 
 def _behind_comma(text: str, position: int) -> int:
@@ -98,10 +120,10 @@ def _behind_comma(text: str, position: int) -> int:
         return position
     if following != ",":
         raise InputError("tasks of an export are parted by commas", value=text[position : position + 40] or "the end")
-    return _skip(text, position + 1)
+    return _behind_space(text, position + 1)
 
 
-def _skip(text: str, position: int) -> int:
+def _behind_space(text: str, position: int) -> int:
     match = _SPACE.match(text, position)
     return match.end() if match else position
 
@@ -117,30 +139,43 @@ def _record(item: Any, where: str, naming: Naming, data_field: str) -> Record:
             value=", ".join(map(str, data)) or "no keys",
             next_step="The label config of the project names the field; import into a project with the same config.",
         )
+    annotations = item.get("annotations") or []
+    if not isinstance(annotations, list):
+        raise InputError("`annotations` is a list", value=annotations, next_step=_EXPORT)
+    meta = {key: value for key, value in data.items() if key != data_field}
+    check_storable(meta, "data")
     name = _external_id(item, naming, text)
     return Record(
         where=f"{where} (id {item['id']})" if "id" in item else where,
         text=text,
         external_id=name,
         fallback_id=_fallback_id(item, name, text),
-        group=_group(item),
-        meta=_meta(data, data_field),
-        annotations=tuple(_annotation(annotation) for annotation in _list(item, "annotations")),
+        group=_named(item, "doc"),
+        meta=meta,
+        annotations=tuple(_annotation(annotation) for annotation in annotations),
     )
 
 
 def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
     """The id that the task's data names, as a pull would read it, so that the two meet; else the task's own."""
-    for place in (item["data"], item.get("meta")):
-        if isinstance(place, dict) and place.get("id") not in (None, ""):
-            return check_name(place["id"], "id")
+    named = _named(item, "id")
+    if named is not None:
+        return named
     return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
 
 
-def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
-    """Task ids are counted for each server, and `id` in the data is anybody's: either may be borne by two texts.
+def _named(item: dict[str, Any], key: str) -> str | None:
+    """What the data or the meta of a task say under `key`, as a pull reads it."""
+    for place in (item["data"], item.get("meta")):
+        if isinstance(place, dict) and place.get(key) not in (None, ""):
+            return check_name(place[key], key)
+    return None
 
-    What tells them apart is the same in every export, whatever the file is called and whatever else it holds.
+
+def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
+    """An id that no other text bears: every server counts its task ids anew, and `id` in the data may be any value.
+
+    The id is the same in every export, whatever the file is called and whatever else the file holds.
     """
     if item.get("id") is None:
         return None
@@ -151,49 +186,13 @@ def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
         return None
 
 
-def _group(item: dict[str, Any]) -> str | None:
-    """The group that `doc` names, in the data or the meta of the task, as a pull reads it."""
-    for place in (item["data"], item.get("meta")):
-        if isinstance(place, dict) and place.get("doc") not in (None, ""):
-            return check_name(place["doc"], "doc")
-    return None
-
-
-def _meta(data: dict[str, Any], data_field: str) -> dict[str, Any]:
-    kept = {key: value for key, value in data.items() if key != data_field}
-    if kept:
-        check_storable(json.dumps(kept, ensure_ascii=False).replace("\\u0000", "\0"), "data")
-    return kept
-
-
-def _list(item: dict[str, Any], key: str) -> list[Any]:
-    value = item.get(key) or []
-    if not isinstance(value, list):
-        raise InputError(f"`{key}` is a list", value=value, next_step=_EXPORT)
-    return value
-
-
-def _annotation(item: Any) -> Annotation:
+def _annotation(item: Any) -> NewAnnotation:
     if not isinstance(item, dict) or item.get("id") is None:
         raise InputError("an annotation of an export is an object with an id", value=item, next_step=_EXPORT)
-    result = item.get("result")
-    if not isinstance(result, list):
-        raise InputError("the `result` of an annotation is a list", value=result, next_step=_EXPORT)
-    return Annotation(
-        source_id=check_name(item["id"], "id"),
-        result=result,
-        creator=_creator(item.get("completed_by")),
-        lead_time=as_seconds(item.get("lead_time")),
-        skipped=item.get("was_cancelled") is True,
-        ground_truth=item.get("ground_truth") is True,
-        created_at=as_moment(item.get("created_at")),
-        updated_at=as_moment(item.get("updated_at")),
-        parent_prediction=as_id(item.get("parent_prediction")),
-    )
-
-
-def _creator(value: Any) -> str | None:
-    """`completed_by` is a number in lists and an object in single tasks."""
-    if isinstance(value, dict):
-        value = value.get("email") or value.get("id")
-    return None if value is None else check_name(value, "completed_by")
+    if not isinstance(item.get("result"), list):
+        raise InputError("the `result` of an annotation is a list", value=item.get("result"), next_step=_EXPORT)
+    who = item.get("completed_by")
+    if isinstance(who, dict):  # in single tasks; in lists `completed_by` is a number
+        who = who.get("email") or who.get("id")
+    creator = None if who is None else check_name(who, "completed_by")
+    return annotation_of(item, FILE, f"annotation-{check_name(item['id'], 'id')}", creator)

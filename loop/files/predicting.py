@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from loop.files.checking import LabelRule, check_record
-from loop.files.importing import RejectedFileError
+from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError
 from loop.files.jsonl import read_jsonl
 from loop.files.records import Problem, Record
 from ner.documents import LabelledText, check_text
@@ -20,7 +20,6 @@ from ner.tagger import Tagger
 
 T = TypeVar("T")
 _BATCH = 256
-_SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def _all_or_none(records: Iterable[Record | Problem], check: Callable[[Record], 
         try:
             good.append(check(record))
         except InputError as error:
-            problems.append(Problem(record.where, error, record.text[:200]))
+            problems.append(Problem(record.where, error, record.text))
     if problems:
-        raise RejectedFileError(name, problems[:_SHOWN_PROBLEMS], len(problems), "Correct them")
+        raise RejectedFileError(name, problems[:SHOWN_PROBLEMS], len(problems), "Correct them")
     return good

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loop.files.formats import open_input
 from loop.files.importing import RejectedFileError
 from loop.files.jsonl import read_spans
 from loop.files.records import Problem, check_name, numbered_lines
-from loop.files.sniffing import open_input
 from loop.files.strict_json import parse_json
 from ner.documents import MAX_TEXT_CHARS
 from ner.errors import InputError

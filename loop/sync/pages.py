@@ -1,34 +1,35 @@
-"""Tasks in the order in which they were updated, page by page, whatever happens to them meanwhile.
+"""How a pull finds what has changed: pages of updated tasks, the watermark where they begin, and the ids of all tasks.
 
-Keyset paging: each page asks for what was updated at or after the last page's last moment. Page numbers would skip
-tasks, since one that is updated meanwhile moves to the end and draws the others forward.
+Tasks come in the order in which they were updated. Each page asks for what was updated at or after the last moment of
+the page before. Page numbers would skip tasks: a task that is updated meanwhile moves to the end, and every task behind
+its old place moves forward.
 
-Where an incremental pull begins.
+The watermark is the latest `updated_at` that was seen. It is a stamp of the server, so that no other clock counts. A
+pull begins some time before the watermark, since a transaction that was open during the last pull may have committed
+older stamps. After one pull that began late enough to see all of these, the next pull begins at the watermark itself;
+otherwise each poll after a bulk import would read all imported tasks again.
 
-The watermark is the latest `updated_at` seen: the server's own stamps, so that no clock but its own counts. A pull
-begins some time before it, since a transaction that was open during the last pull may have committed older stamps.
-Once a pull has looked back when nothing was open any more, the look back is spared: after a bulk import it would bring
-all its tasks again with every poll.
-
-Which tasks are gone from Label Studio, and which are there that no page showed.
-
-Deleted tasks leave no trace to page through, so ids are compared; only where the numbers differ, since listing all ids
-of 10,000 tasks takes the server 4 s and counting a range 0.1 s.
+A deleted task leaves no trace to page through, so ids are compared, where the number of tasks differs: the server
+takes 4 s to list 10,000 ids, and 0.1 s to count them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from loop.label_studio.client import Json, LabelStudioClient, LabelStudioError, TaskQuery, parse_time
 
+OVERLAP = timedelta(seconds=60)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _TRIES = 3
 _PAUSE_SECONDS = 0.5
 _SERVER_FAILED = 500
+_LISTED_AT_ONCE = 500
+_LAST_ID = 2**53
 
 
 @dataclass(frozen=True)
@@ -42,41 +43,37 @@ class OrderedPage:
 
     @property
     def size(self) -> int:
-        """How many tasks it is about."""
+        """How many tasks the page is about."""
         return len(self.tasks) + len(self.unservable)
 
 
 @dataclass(frozen=True)
 class TaskReader:
-    """Reads one project's tasks; `sleep` is what it waits with."""
+    """Reads one project's tasks."""
 
     client: LabelStudioClient
     project_id: int
     page_size: int = 100
-    sleep: Callable[[float], None] = time.sleep
 
-    def since(self, moment: datetime, *, strictly: bool = False) -> Iterator[OrderedPage]:
-        """All tasks updated at `moment` or later (`strictly`: later), oldest first.
+    def pages(self, query: TaskQuery) -> Iterator[OrderedPage]:
+        """All tasks of a query with `since`, the task that was updated first comes first. Raises LabelStudioError.
 
-        A task may come twice: when it is updated meanwhile, or shares its moment with others. Raises LabelStudioError.
+        A task may come twice: when it is updated meanwhile, or shares its moment with other tasks.
         """
-        while True:
-            page = self.read(TaskQuery(since=moment, strictly=strictly))
-            if page is None:
-                return
+        while page := self.read(query):
             yield page
             if page.size < self.page_size:
                 return
-            strictly = page.read_until == moment
-            if strictly:
-                yield from self._at(moment)
-            moment = page.read_until
+            one_moment = page.read_until == query.since
+            if one_moment:
+                yield from self._updated_at(page.read_until)
+            query = TaskQuery(since=page.read_until, strictly=one_moment)
 
     def read(self, query: TaskQuery) -> OrderedPage | None:
         """The first page of a query, None when it is empty.
 
-        A page that fails as a whole is read in pieces, around the tasks that break it: one lone surrogate in a task
-        or an annotation makes the server fail for every page that holds it.
+        A page that fails as a whole is read in pieces, around the tasks that break it: a lone surrogate in a task or an
+        annotation makes the server fail for every page that holds this task.
         """
         try:
             tasks = self.client.tasks_page(self.project_id, query, self.page_size).tasks
@@ -94,21 +91,15 @@ class TaskReader:
         last = stamps[-1]
         return OrderedPage(tasks, tuple(unservable), parse_time(last["updated_at"]), int(last["id"]))
 
-    def again(self, ids: Sequence[int]) -> tuple[list[Json], list[int]]:
-        """(tasks, ids that cannot be served) of those that the server could not serve before, each tried once more."""
-        found, unservable = list[Json](), list[int]()
-        for begin in range(0, len(ids), self.page_size):
-            more, also = self._in_pieces(ids[begin : begin + self.page_size], tries=1)
-            found, unservable = found + more, unservable + also
-        return found, unservable
+    def again(self, ids: Sequence[int]) -> list[Json]:
+        """Those tasks that the server can serve now, of tasks that it could not serve before."""
+        parts = (ids[begin : begin + self.page_size] for begin in range(0, len(ids), self.page_size))
+        return [task for part in parts for task in self._in_pieces(part, tries=1)[0]]
 
-    def _at(self, moment: datetime) -> Iterator[OrderedPage]:
+    def _updated_at(self, moment: datetime) -> Iterator[OrderedPage]:
         """All tasks updated at exactly `moment`, by id."""
         after = 0
-        while True:
-            page = self.read(TaskQuery(at=moment, after_id=after))
-            if page is None:
-                return
+        while page := self.read(TaskQuery(at=moment, after_id=after)):
             yield page
             if page.size < self.page_size:
                 return
@@ -116,32 +107,21 @@ class TaskReader:
 
     def _in_pieces(self, ids: Sequence[int], tries: int) -> tuple[list[Json], list[int]]:
         """(tasks, ids that cannot be served): halves, until each that fails stands alone and failed `tries` times."""
-        for attempt in range(tries if len(ids) == 1 else 1):
+        alone = len(ids) == 1
+        for attempt in range(tries if alone else 1):
+            if attempt:
+                time.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
             try:
                 return list(self.client.tasks_page(self.project_id, TaskQuery(ids=tuple(ids)), len(ids)).tasks), []
             except LabelStudioError as error:
                 if error.status != _SERVER_FAILED:
                     raise
-            if len(ids) == 1 and attempt < tries - 1:
-                self.sleep(_PAUSE_SECONDS * 2**attempt)
-        if len(ids) == 1:
+        if alone:
             return [], list(ids)
         middle = len(ids) // 2
         found, unservable = self._in_pieces(ids[:middle], tries)
         more, also = self._in_pieces(ids[middle:], tries)
         return found + more, unservable + also
-
-
-OVERLAP = timedelta(seconds=60)
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class PullStart:
-    """Read what was updated at `since` or later (`strictly`: later)."""
-
-    since: datetime
-    strictly: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,21 +142,18 @@ class Watermark:
         return cls(moment, reached, bool(known and counts["settled"]))
 
     def as_counts(self) -> dict[str, Any]:
-        """What the next pull's `remembered` reads."""
-        return {
-            "watermark": self.moment.isoformat(),
-            "reached_at": self.reached_at.isoformat(),
-            "settled": self.settled,
-        }
+        """What `remembered` of the next pull reads."""
+        moments = {"watermark": self.moment.isoformat(), "reached_at": self.reached_at.isoformat()}
+        return {**moments, "settled": self.settled}
 
 
-def start_from(watermark: Watermark | None) -> PullStart:
-    """Where to begin."""
+def start_from(watermark: Watermark | None) -> TaskQuery:
+    """Where a pull begins."""
     if watermark is None:
-        return PullStart(_BEGINNING)
+        return TaskQuery(since=_BEGINNING)
     if watermark.settled:
-        return PullStart(watermark.moment, strictly=True)
-    return PullStart(watermark.moment - OVERLAP)
+        return TaskQuery(since=watermark.moment, strictly=True)
+    return TaskQuery(since=watermark.moment - OVERLAP)
 
 
 def advanced(before: Watermark | None, moment: datetime, *, began_at: datetime, ended_at: datetime) -> Watermark:
@@ -186,13 +163,9 @@ def advanced(before: Watermark | None, moment: datetime, *, began_at: datetime, 
     return Watermark(before.moment, before.reached_at, before.settled or began_at - before.reached_at >= OVERLAP)
 
 
-_LISTED_AT_ONCE = 500
-_LAST_ID = 2**53
-
-
 @dataclass(frozen=True)
 class TaskIdDifference:
-    """Ids that we know and the server does not (`gone`), and the other way round (`unseen`)."""
+    """Ids that we know and the server does not have (`gone`), and ids that only the server has (`unseen`)."""
 
     gone: frozenset[int] = frozenset()
     unseen: frozenset[int] = frozenset()
@@ -201,14 +174,8 @@ class TaskIdDifference:
         return TaskIdDifference(self.gone | other.gone, self.unseen | other.unseen)
 
 
-def compare_ids(client: LabelStudioClient, project_id: int, known: Iterable[int], *, total: int) -> TaskIdDifference:
-    """How the server's tasks, `total` in all, differ from `known` ids; nothing is listed when the numbers agree."""
-    ids = sorted(set(known))
-    return TaskIdDifference() if total == len(ids) else compare_all_ids(client, project_id, ids)
-
-
-def compare_all_ids(client: LabelStudioClient, project_id: int, known: Iterable[int]) -> TaskIdDifference:
-    """As `compare_ids`, whatever the numbers say, in every range whose own number differs."""
+def compare_ids(client: LabelStudioClient, project_id: int, known: Iterable[int]) -> TaskIdDifference:
+    """How the ids of the server's tasks differ from the `known` ones, in every range of ids whose count differs."""
     return _compare(client, project_id, sorted(set(known)), 0, _LAST_ID)
 
 

@@ -13,16 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from loop.label_studio.client import Json, LabelStudioClient, TaskQuery
-from loop.sync.pages import TaskIdDifference, TaskReader, Watermark, advanced, compare_all_ids, compare_ids, start_from
+from loop.sync.pages import TaskIdDifference, TaskReader, Watermark, advanced, compare_ids, start_from
 from loop.sync.tasks import (
     MALFORMED_ANNOTATION,
     ReadTask,
     RefusedTask,
-    disagreeing,
+    by_several_people,
     read_task,
     task_ids,
     task_reference,
-    without_stale,
+    without_spans_of_earlier_texts,
 )
 from ner.errors import ConfigError
 from ner.label_config import LabelConfig
@@ -51,13 +51,14 @@ _RELINK = "Correct LABEL_STUDIO_URL, or say `loop connect --moved` if it is the 
 class PullCounts:
     """What a pull saw and stored. A task counts again when it was updated meanwhile.
 
-    tasks: read; new: stored first; edited: with another text than before, stored as new documents; refused: without
-    a text that can be labelled; unservable: not even listed whole by the server; deleted: gone from the server.
-    annotations: read; versions: stored because something had changed; removed: gone from their task.
-    skipped, ground_truth: annotations that are; several_annotators: tasks with more than one person's.
-    set_aside: by reason, what cannot be learned from. config_changed: the label config had changed, everything was
-    read again; labels_added and labels_removed say how. overlap_changed: how many annotations a task needs had changed,
-    everything was read again. server_seconds: time spent waiting for Label Studio.
+    tasks: read. new: stored for the first time. edited: with another text than before, stored as new documents.
+    refused: without a text that can be labelled. unservable: tasks that the server could not list whole. deleted: gone
+    from the server. annotations: read. versions: annotations that were stored because something had changed. removed:
+    annotations that are gone from their task. skipped, ground_truth: annotations of this kind. several_annotators:
+    tasks that more than one person annotated. set_aside: what cannot be learned from, by reason. config_changed: the
+    label config had changed, and everything was read again; labels_added and labels_removed say how. overlap_changed:
+    the number of annotations that a task needs had changed, and everything was read again. server_seconds: time spent
+    waiting for Label Studio.
     """
 
     pages: int = 0
@@ -163,9 +164,10 @@ class _Pull:
         )
 
     def _read_everything_again(self, label_config: str, overlap: Mapping[str, Any]) -> None:
-        """Another config may read old results as other spans; interrupted, the next pull goes on with it.
+        """Begin at the first task. If this pull is interrupted, the next pull goes on with the same settings.
 
-        Another overlap opens tasks or closes them without a trace to pull by.
+        Another config may read old results as other spans. Another overlap opens or closes tasks without moving their
+        `updated_at`.
         """
         self.config = LabelConfig.parse(label_config)
         with self.store.transaction() as tx:
@@ -177,8 +179,8 @@ class _Pull:
 
     def _pages(self) -> datetime | None:
         """Store every page; the last moment reached, now or by an earlier pull."""
-        start, reached = start_from(self.before), self.before.moment if self.before else None
-        for page in self.reader.since(start.since, strictly=start.strictly):
+        reached = self.before.moment if self.before else None
+        for page in self.reader.pages(start_from(self.before)):
             with self.store.transaction() as tx:
                 self._store_page(tx, page.tasks, page.unservable)
                 set_watermark(tx, self.project_id, page.read_until)
@@ -198,7 +200,7 @@ class _Pull:
         if not waiting:
             return
         self.remembered[_TRIED_AT] = now.isoformat()
-        tasks, _ = self.reader.again(waiting)
+        tasks = self.reader.again(waiting)
         with self.store.transaction() as tx:
             self._store_page(tx, tasks)
             tx.commit()
@@ -221,7 +223,7 @@ class _Pull:
     def _store_tasks(self, tx: Transaction, tasks: list[ReadTask]) -> None:
         stored = upsert_tasks(tx, self.project_id, [task.document for task in tasks])
         listed = {stored.document_ids[task.task_id]: task.annotations for task in tasks}
-        annotations = without_stale(tx.session, self.project_id, listed)
+        annotations = without_spans_of_earlier_texts(tx.session, self.project_id, listed)
         synced = sync_annotations(tx, LABEL_STUDIO, annotations)
         malformed = [
             NewSetAside(task_reference(task.task_id), item.reason, item.payload, stored.document_ids[task.task_id])
@@ -238,12 +240,12 @@ class _Pull:
                 annotations=len(listed),
                 skipped=sum(item.skipped for item in listed),
                 ground_truth=sum(item.ground_truth for item in listed),
-                several_annotators=int(disagreeing(listed)),
+                several_annotators=int(by_several_people(listed)),
             )
             self.aside.update(part.reason for item in listed for part in item.set_aside)
 
     def _mend(self, tx: Transaction, read_or_gone: Iterable[int]) -> None:
-        """What stood set aside of these tasks counts no more; what still stands against them is set aside anew."""
+        """What was set aside of these tasks counts no more; what is still wrong with them is set aside again."""
         places = {task_reference(key) for key in read_or_gone} & self.places
         if places:
             mend_set_aside(tx, self.project_id, places, _OF_TASKS)
@@ -271,18 +273,16 @@ class _Pull:
                     tx.commit()
 
     def _difference(self, all_ids: bool) -> TaskIdDifference:
-        """Tasks that are no documents, but were set aside, are known too; gone, they come as such."""
+        """How the tasks that we know differ from the server's; tasks that were set aside whole are known, too."""
         with self.store.read() as session:
             known = live_task_ids(session, self.project_id)
             aside = set_aside_without_document(session, self.project_id, (TEXT_REFUSED, UNSERVABLE))
         nameless = task_ids(aside) - known
         there = self.client.existing(self.ls_project_id, sorted(nameless))
-        if all_ids:
-            found = compare_all_ids(self.client, self.ls_project_id, known | there)
-        else:
-            total = self.client.task_number(self.ls_project_id)
-            found = compare_ids(self.client, self.ls_project_id, known | there, total=total)
-        return found | TaskIdDifference(gone=frozenset(nameless - there))
+        found = TaskIdDifference(gone=frozenset(nameless - there))
+        if all_ids or self.client.task_number(self.ls_project_id) != len(known | there):
+            found |= compare_ids(self.client, self.ls_project_id, known | there)
+        return found
 
 
 def linked_project_id(project: Project, client: LabelStudioClient) -> int:

@@ -1,9 +1,8 @@
-"""One task as Label Studio lists it, to what the store keeps: a document with its annotations, or why it is none. Pure.
+"""What Label Studio lists of a task, as what the store keeps: a document with its annotations, or why there is none.
 
-Nothing on the server validates tasks or annotations, so any part may be missing or of another type; nothing here
-raises for what people can write, and nothing is dropped without a reason.
-
-Annotations that were made on an earlier text of their task: their offsets count in that text.
+Nothing on the server validates tasks or annotations, so any part may be missing or of another type. Nothing here raises
+for what people can write, and nothing is dropped without a reason. The offsets of an annotation count in the text on
+which it was made; when the text was edited since, nothing can be learned from the annotation.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from loop.files.label_studio_json import as_id, as_moment, as_seconds
+from loop.files.label_studio_json import annotation_of, as_id, as_moment
 from loop.label_studio.client import LabelStudioError
 from ner.documents import check_text
 from ner.errors import InputError
@@ -84,14 +83,8 @@ def task_ids(references: Iterable[str]) -> set[int]:
     return {int(one.removeprefix("task:")) for one in references if one.startswith("task:")}
 
 
-def as_stale(annotation: NewAnnotation) -> NewAnnotation:
-    """An annotation made on an earlier text of its task: kept, but its offsets count in another text."""
-    aside = NotLearned(TEXT_CHANGED, {"result": [dict(region) for region in annotation.result]})
-    return replace(annotation, spans=None, set_aside=(aside,))
-
-
-def disagreeing(annotations: Sequence[NewAnnotation]) -> bool:
-    """True when several people annotated one task, skips left out."""
+def by_several_people(annotations: Sequence[NewAnnotation]) -> bool:
+    """Whether more than one person annotated the task; skips do not count."""
     return len({annotation.creator for annotation in annotations if not annotation.skipped}) > 1
 
 
@@ -113,21 +106,10 @@ def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDoc
 def _annotation(entry: Mapping[str, Any], text: str, config: LabelConfig) -> NewAnnotation:
     result = entry.get("result")
     read = read_result(result, text, config)
-    regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else []
-    return NewAnnotation(
-        source=LABEL_STUDIO,
-        source_id=str(entry["id"]),
-        result=regions,
-        spans=read.spans if isinstance(result, list) else None,
-        creator=_creator(entry.get("completed_by")),
-        lead_time=as_seconds(entry.get("lead_time")),
-        skipped=entry.get("was_cancelled") is True,
-        ground_truth=entry.get("ground_truth") is True,
-        parent_prediction=as_id(entry.get("parent_prediction")),
-        source_created_at=as_moment(entry.get("created_at")),
-        source_updated_at=as_moment(entry.get("updated_at")),
-        set_aside=read.set_aside,
-    )
+    spans = read.spans if isinstance(result, list) else None
+    annotation = annotation_of(entry, LABEL_STUDIO, str(entry["id"]), _creator(entry.get("completed_by")))
+    regions = [region for region in annotation.result if isinstance(region, dict)]
+    return replace(annotation, result=regions, spans=spans, set_aside=read.set_aside)
 
 
 def _creator(value: Any) -> str | None:
@@ -136,29 +118,34 @@ def _creator(value: Any) -> str | None:
     return str(name) if isinstance(name, str | int) and not isinstance(name, bool) else None
 
 
-def without_stale(
+def without_spans_of_earlier_texts(
     session: Session, project_id: int, listed: Mapping[int, Sequence[NewAnnotation]]
 ) -> dict[int, list[NewAnnotation]]:
-    """The annotations by document id, those made on an earlier text as ones that nothing can be learned from.
+    """The annotations by document id; nothing is learned from an annotation that was made on an earlier text.
 
-    An annotation is stale on a document that took another's place, when it was seen on other texts of the task and was
-    not updated since: nobody looked at it again. (An edit between two pulls, before the first sight of the
-    annotation, leaves no trace to tell by.)
+    That is known of an annotation on a document that took the place of an edited one, when the annotation was seen on
+    other texts of the task and was not updated since: nobody looked at it again. An edit between two pulls, before the
+    annotation was seen for the first time, leaves no trace to tell by.
     """
     hashes = successors(session, listed)
     names = [item.source_id for document in hashes for item in listed[document]]
     elsewhere = seen_elsewhere(session, project_id, names, hashes) if names else {}
-    return {
-        document: [
-            as_stale(item) if _is_stale(item, hashes.get(document), elsewhere.get(item.source_id, ())) else item
-            for item in annotations
+    checked = {document: list(annotations) for document, annotations in listed.items()}
+    for document, content_hash in hashes.items():
+        checked[document] = [
+            _unlearnable(item) if _made_on_another_text(item, content_hash, elsewhere.get(item.source_id, ())) else item
+            for item in listed[document]
         ]
-        for document, annotations in listed.items()
-    }
+    return checked
 
 
-def _is_stale(annotation: NewAnnotation, content_hash: str | None, seen: Iterable[SeenOn]) -> bool:
-    if content_hash is None or annotation.source_updated_at is None:
+def _made_on_another_text(annotation: NewAnnotation, content_hash: str, seen: Iterable[SeenOn]) -> bool:
+    if annotation.source_updated_at is None:
         return False
     unchanged = [one for one in seen if one.source_updated_at == annotation.source_updated_at]
     return bool(unchanged) and all(one.content_hash != content_hash for one in unchanged)
+
+
+def _unlearnable(annotation: NewAnnotation) -> NewAnnotation:
+    aside = NotLearned(TEXT_CHANGED, {"result": [dict(region) for region in annotation.result]})
+    return replace(annotation, spans=None, set_aside=(aside,))

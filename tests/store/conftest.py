@@ -14,14 +14,6 @@ from tests.store import cluster, given
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "store.sqlite"
-    open_store(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(scope="session")
 def migrated_database(postgres: cluster.Cluster) -> str:
     """The name of an empty PostgreSQL store, to be copied."""
     name = postgres.create()

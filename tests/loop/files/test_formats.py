@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.conll import conll_lines, read_conll, tags_of, tokens_of
-from loop.files.jsonl import jsonl_line, read_jsonl
+from loop.files.conll import read_conll, tags_of, tokens_of, write_conll
+from loop.files.jsonl import read_jsonl, write_jsonl
 from loop.files.label_studio_json import read_label_studio_json
-from loop.files.records import Problem, Record
+from loop.files.records import Problem, Record, Source
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
 from ner.spans import Span
@@ -29,7 +29,7 @@ def conll(text: str) -> list[Record | Problem]:
 
 def export(value: object) -> list[Record | Problem]:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return list(read_label_studio_json(io.BytesIO(raw), "file", "text"))
+    return list(read_label_studio_json(io.BytesIO(raw), Source("file", "text")))
 
 
 def record(item: Record | Problem) -> Record:
@@ -132,8 +132,9 @@ META = st.dictionaries(NAMES, st.integers() | NAMES | st.booleans() | st.none(),
 @given(NAMES, NAMES, st.none() | NAMES, META)
 def test_a_written_line_reads_back_as_the_same_record(external_id: str, text: str, group: str | None, meta: dict):
     spans = (Span(0, len(text), "X"),)
-    (read,) = jsonl(jsonl_line(external_id, text, spans, group, meta))
-    assert record(read) == Record("line 1", text, external_id, spans, group, meta)
+    written = Record("line 1", text, external_id, spans, group, meta)
+    (read,) = jsonl(*write_jsonl([written]))
+    assert read == written
 
 
 # CoNLL
@@ -188,7 +189,7 @@ def test_texts_of_joined_tokens_come_back_from_conll_with_their_spans(tokens: li
     flags = data.draw(st.lists(st.sampled_from(["", "X", "Y"]), min_size=len(tokens), max_size=len(tokens)))
     placed = zip(borders, tokens, flags, strict=False)
     spans = tuple(Span(start, start + len(token), flag) for start, token, flag in placed if flag)
-    (read,) = conll(conll_lines(text, spans))
+    (read,) = conll("".join(write_conll([Record("", text, spans=spans)])))
     assert (record(read).text, record(read).spans) == (text, spans)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,8 @@ from store.documents import stored_documents
 from store.projects import create_project, project_by_id
 from store.schema import Project
 from store.session import Store, open_store
-from tests.fakes import FakeLabelStudio
+from tests.fakes import CONFIG, FakeLabelStudio
 
-CONFIG = (
-    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
 MOVED = "http://elsewhere.fake"
 
 
@@ -37,13 +32,6 @@ class Server(FakeLabelStudio):
     def create_project(self, title: str, label_config: str, **fields: Any) -> dict[str, Any]:
         self.made.append({"id": len(self.made) + 1, "title": title, "label_config": label_config, **fields})
         return self.made[-1]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,22 +23,11 @@ from store.projects import create_project, link
 from store.registry import finish_model, promote, start_model
 from store.runs import tracked
 from store.schema import Project
-from store.session import Store, open_store
-from tests.fakes import FakeLabelStudio, tiny_bundle
+from store.session import Store
+from tests.fakes import CONFIG, FakeLabelStudio, tiny_bundle
 
-CONFIG = (
-    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
 WORDS = {"excel": "SOFTWARE", "windows": "OS"}
 CERTAINTY = {f"w{n}": n / 20 for n in range(1, 20)}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,14 +23,9 @@ from store.gold import gold
 from store.projects import create_project, link, project_by_id
 from store.runs import last_run, tracked
 from store.schema import AnnotationVersion, Document, Project
-from store.session import Store, open_store
+from store.session import Store
 from store.tasks import live_task_ids
-from tests.fakes import FakeLabelStudio
-
-CONFIG = (
-    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
+from tests.fakes import CONFIG, FakeLabelStudio
 
 
 def region(start: int, end: int, label: str = "SOFTWARE") -> dict[str, Any]:
@@ -40,11 +33,9 @@ def region(start: int, end: int, label: str = "SOFTWARE") -> dict[str, Any]:
     return {"id": f"r{start}", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield store
-    store.close()
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loop.sync.pages._PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -389,7 +380,6 @@ def test_a_task_that_could_not_be_served_is_read_once_the_server_can_and_counts_
     store: Store, server: FakeLabelStudio, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loop.sync.pages.OVERLAP", timedelta(0))
-    monkeypatch.setattr("loop.sync.pages._PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("loop.sync.pull.RETRY_AFTER", timedelta(0))
     pull(store, server, project)
     server.annotate(first(server), [region(0, 5)])
@@ -407,7 +397,6 @@ def test_a_task_that_cannot_be_served_is_asked_for_again_only_every_few_minutes(
     store: Store, server: FakeLabelStudio, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loop.sync.pages.OVERLAP", timedelta(0))
-    monkeypatch.setattr("loop.sync.pages._PAUSE_SECONDS", 0.0)
     server.poisoned = {first(server)}
     pull(store, server, project)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from ner.spans import Span
 from store.documents import NewDocument, add_documents
 from store.projects import create_project, set_label_config
 from store.schema import Project
-from store.session import Store, open_store
+from store.session import Store
 from store.votes import StoredVote, replace_votes, votes
 
 HEAD = "from ner.spans import Span\nfrom weak_labeling.functions import labeling_function\n"
@@ -31,13 +30,6 @@ def functions(path: Path, *rows: tuple[str, str, str]) -> Path:
     parts = [FUNCTION.format(name=name, word=word, length=len(word), label=label) for name, word, label in rows]
     path.write_text(HEAD + "\n".join(parts))
     return path
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path}/loop.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture

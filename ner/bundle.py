@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ner.errors import BundleError
+from ner.errors import BundleError, BundleUnavailableError
 from ner.labels import LabelSet
 from ner.manifest import MANIFEST, Manifest, read_manifest
 from ner.network import Network
@@ -85,6 +85,7 @@ def load_bundle(path: Path, expected_labels: Sequence[str] | None = None) -> Bun
     listed file, and that the required ones are listed; labels.json against the manifest, and the manifest against
     `expected_labels` (the project's, in order) when given; that the tokenizer loads; and, by running the graph on a
     full window that holds the tokenizer's largest id, that the two fit and that it gives one logit for each tag.
+    Raises BundleUnavailableError where a file cannot be read now, or memory is short.
     """
     manifest = read_manifest(path)
     _check_files(path, manifest)
@@ -105,7 +106,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         if not file.resolve().is_relative_to(folder.resolve()):
             raise BundleError("the files of a model lie in its folder", value=name)
         if not file.is_file():
-            raise BundleError("every file of a model is there", value=str(file), next_step=_REBUILD)
+            raise BundleUnavailableError("every file of a model is there", value=str(file), next_step=_REBUILD)
         found = _sha256(file)
         if found != expected:
             raise BundleError(
@@ -118,7 +119,9 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 def _check_labels(folder: Path, manifest: Manifest, expected: Sequence[str] | None) -> None:
     try:
         written = json.loads((folder / LABELS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise BundleUnavailableError("every file of a model can be read", value=str(error)) from error
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{LABELS} is JSON", value=f"{folder}: {error}") from error
     if written != list(manifest.labels):
         raise BundleError(f"{LABELS} and {MANIFEST} name the same labels", value=_both(written, manifest.labels))
@@ -149,7 +152,8 @@ def _load_encoder(path: Path) -> TextEncoder:
     try:
         return TextEncoder(Tokenizer.from_file(str(path)))
     except Exception as error:
-        raise BundleError(f"{TOKENIZER} can be loaded", value=f"{path}: {error}", next_step=_REBUILD) from error
+        kind = BundleUnavailableError if "(os error" in str(error) else BundleError  # the library has one class for all
+        raise kind(f"{TOKENIZER} can be loaded", value=f"{path}: {error}", next_step=_REBUILD) from error
 
 
 def _both(first: object, second: Sequence[str]) -> str:

@@ -49,6 +49,13 @@ class BundleError(RuleError):
     exit_code = 9
 
 
+class BundleUnavailableError(BundleError):
+    """A model folder could not be read or run for a reason that may pass: too little memory, or a file that is away.
+
+    The error shows nothing about the files themselves.
+    """
+
+
 def show(value: object) -> str:
     """The value as `repr` has it, cut at 200 characters; of JSON, no more is looked at than is shown."""
     if isinstance(value, str) and len(value) > _SHOWN:

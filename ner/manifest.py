@@ -10,7 +10,7 @@ from typing import Any
 
 from ner.boundaries import KINDS, check_costs
 from ner.confidence import CONFIDENCES
-from ner.errors import BundleError, InputError
+from ner.errors import BundleError, BundleUnavailableError, InputError
 from ner.labels import LabelSet
 
 MANIFEST = "manifest.json"
@@ -50,18 +50,21 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a model folder, its fields checked one by one but no other file read.
 
-    Raises BundleError when it is missing, malformed or of a format this code does not know.
+    Raises BundleError when it is malformed or of a format this code does not know, BundleUnavailableError when it is
+    missing or cannot be read.
     """
     path = folder / MANIFEST
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BundleError(
+        raise BundleUnavailableError(
             f"a model folder has a {MANIFEST}",
             value=str(folder),
             next_step="A folder without one was never finished: train or export the model again.",
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise BundleUnavailableError(f"{MANIFEST} can be read", value=str(error)) from error
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{MANIFEST} is JSON", value=f"{path}: {error}") from error
     if not isinstance(data, dict):
         raise BundleError(f"{MANIFEST} is an object", value=repr(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ner.errors import BundleError
+from ner.errors import BundleError, BundleUnavailableError
 from ner.runtime import errors, onnxruntime
 
 Logits = npt.NDArray[np.floating[Any]]
@@ -25,6 +26,9 @@ _ONNX_ERRORS = (
     errors.NotImplemented,
     errors.RuntimeException,
 )
+# What ONNX Runtime says when the machine, and not the file, is at fault. It has no error class for that: too little
+# memory comes as FAIL while a file is loaded and as RUNTIME_EXCEPTION while a graph is run.
+_MACHINE = re.compile(r"bad_alloc|allocate memory|out of memory|pthread_|NO_SUCHFILE", re.IGNORECASE)
 _INTEGERS: dict[str, npt.DTypeLike] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FILLS = {"input_ids": None, "attention_mask": 1, "token_type_ids": 0}
 _AWAKE_MICROSECONDS = 2000
@@ -36,7 +40,8 @@ class Network:
 
     One sequence a run, never padded: dynamic INT8 takes one activation scale per tensor, so that in a batch the answer
     for a text would depend on its company. One thread a run unless told otherwise: callers run windows side by side,
-    since the runtime lets go of the interpreter lock. Raises BundleError for a file that is no such graph.
+    since the runtime lets go of the interpreter lock. Raises BundleError for a file that is no such graph, and
+    BundleUnavailableError where the machine has too little memory or the file is away.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -48,15 +53,13 @@ class Network:
                 providers=["CPUExecutionProvider"],
             )
         except _ONNX_ERRORS as error:
-            raise BundleError(
-                "an ONNX file can be loaded", value=f"{path}: {_first_line(error)}", next_step=_REBUILD
-            ) from error
+            raise _refusal("an ONNX file can be loaded", path, error, _REBUILD) from error
         self._inputs = [(item.name, _integer_type(item), _FILLS[item.name]) for item in self._session.get_inputs()]
         names = [item.name for item in self._session.get_outputs()]
         self._output = "logits" if "logits" in names else names[0]
 
     def logits(self, ids: Sequence[int]) -> Logits:
-        """(n, t) logits of n token ids, special ones included. Raises BundleError when the graph cannot give them."""
+        """(n, t) logits of n token ids, special ones included. Errors as at construction."""
         feeds = {
             name: np.array([ids], dtype=dtype) if fill is None else np.full((1, len(ids)), fill, dtype=dtype)
             for name, dtype, fill in self._inputs
@@ -64,11 +67,9 @@ class Network:
         try:
             logits: Logits = self._session.run([self._output], feeds)[0]
         except _ONNX_ERRORS as error:
-            raise BundleError(
-                f"a model reads {len(ids)} tokens with ids up to {max(ids, default=0)}",
-                value=f"{self._path}: {_first_line(error)}",
-                next_step="Its tokenizer, its max_length and its graph belong to one training.",
-            ) from error
+            rule = f"a model reads {len(ids)} tokens with ids up to {max(ids, default=0)}"
+            step = "Its tokenizer, its max_length and its graph belong to one training."
+            raise _refusal(rule, self._path, error, step) from error
         if logits.ndim != 3 or logits.shape[:2] != (1, len(ids)):
             raise BundleError(
                 f"a model of {len(ids)} tokens answers (1, {len(ids)}, tags)",
@@ -103,5 +104,9 @@ def _integer_type(item: Any) -> npt.DTypeLike:
     return _INTEGERS[item.type]
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _refusal(rule: str, path: Path, error: Exception, next_step: str) -> BundleError:
+    said = str(error)
+    value = f"{path}: {said.partition(chr(10))[0]}"
+    if _MACHINE.search(said):
+        return BundleUnavailableError(rule, value=value, next_step="Free some memory, and try again.")
+    return BundleError(rule, value=value, next_step=next_step)

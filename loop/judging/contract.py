@@ -10,7 +10,7 @@ from typing import Any
 
 from loop.judging.measured import ContractCheck
 from ner.bundle import LABELS, MODEL, TOKENIZER
-from ner.errors import BundleError
+from ner.errors import BundleError, BundleUnavailableError
 from ner.labels import LabelSet
 from ner.manifest import read_manifest
 
@@ -19,7 +19,7 @@ _TRAIN = "Train the model again: `loop retrain`."
 
 
 class WrongFileError(BundleError):
-    """A model's files are shown to be wrong: nothing that may pass, such as a folder that is away."""
+    """A model's files are shown to be wrong. A reason that may pass, such as a missing folder, is another error."""
 
 
 def check_contract(
@@ -27,10 +27,10 @@ def check_contract(
 ) -> tuple[ContractCheck, ...]:
     """Prove version, files, label list, tokenizer, opset and output width of a model folder, in that order.
 
-    recorded: SHA-256 of each file as the store noted it when the model was made, {} where it noted none; a manifest
-    that was written anew does not hide a changed file from it. labels: the project's. Nothing is run.
-    Raises WrongFileError, named after the check, for the first that does not hold; BundleError where files are missing,
-    and for a label list that may fit again: the project's can be changed back.
+    recorded: SHA-256 of each file as the store noted it when the model was made, {} where the store noted none. A
+    changed file is found although its manifest was written anew. labels: the project's. Nothing is run.
+    Raises WrongFileError, named after the check, for the first check that does not hold. Raises BundleUnavailableError
+    where a file cannot be read, and BundleError for another label list: the project's may be changed back.
     """
     manifest = read_manifest(folder)
     done = [_check("version", version, manifest.version, "Put the model's own folder back.")]
@@ -83,6 +83,8 @@ def _read_graph(path: Path) -> tuple[int, int | None]:
 
     try:
         graph = onnx.load(str(path), load_external_data=False)
+    except (OSError, MemoryError) as error:
+        raise _unread(error) from error
     except Exception as error:
         raise WrongFileError(
             "contract, model file: it is a whole ONNX graph", value=f"{path}: {str(error)[:100]}", next_step=_TRAIN
@@ -101,7 +103,9 @@ def _width(width: int, tags: int, labels: Sequence[str]) -> str:
 def _written(folder: Path) -> Any:
     try:
         return json.loads((folder / LABELS).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise _unread(error) from error
+    except (ValueError, RecursionError) as error:
         raise WrongFileError(f"contract, label list: {LABELS} is JSON", value=str(error), next_step=_TRAIN) from error
 
 
@@ -110,7 +114,12 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BundleError("every file of a model can be read", value=str(error), next_step="Put it back.") from error
+        raise _unread(error) from error
+
+
+def _unread(error: Exception) -> BundleUnavailableError:
+    rule, step = "every file of a model can be read", "Put the file back, or free some memory, and try again."
+    return BundleUnavailableError(rule, value=repr(error), next_step=step)
 
 
 def _short(digest: object) -> str:

@@ -6,12 +6,12 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from loop.evaluation.robustness import Perturbed, robustness
-from loop.judging.ask import JudgingError, ServedAnswers, judge_bundle
+from loop.judging.ask import JudgingError, Reference, ServedAnswers, ask_fp32, ask_served
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import (
     WEAK_VOTE,
@@ -22,14 +22,12 @@ from loop.judging.measured import (
     agrees,
     check_agreement,
 )
-from loop.judging.reference import Reference, measure_reference
-from loop.settings.promotion import BY_WEAK_VOTE, PromotionSettings
+from loop.settings.promotion import BY_WEAK_VOTE
+from loop.settings.settings import Settings
 from loop.training.progress import Stages
 from loop.weak.applying import vote_on
-from ner.bundle import TOKENIZER
 from ner.errors import BundleError, RuleError
 from ner.labels import LabelSet
-from ner.manifest import read_manifest
 from ner.spans import Span
 from store.documents import stored_documents
 from store.gold import LEARNED_FROM, GoldDocument
@@ -43,28 +41,15 @@ _COMPARED = 60  # texts on which FP32 and INT8 are compared, at least, where the
 
 
 class IncumbentError(RuleError):
-    """The model in service cannot be asked, so that no candidate can be compared with it."""
+    """The model in service cannot be asked, so that no candidate can be compared with that model."""
 
     def __init__(self, version: str, error: RuleError) -> None:
         super().__init__(f"{version}, which is in service, can be asked", value=str(error))
 
 
-class Measuring(Protocol):
-    """What is needed of the settings."""
-
-    @property
-    def model_dir(self) -> Path: ...
-
-    @property
-    def promotion(self) -> PromotionSettings: ...
-
-    @property
-    def weak_functions(self) -> Path | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Everything that is known before a look is spent.
+    """Everything that is known of a candidate before a look is spent.
 
     against: the incumbent's version, WEAK_VOTE, or None when there is nothing to compare with. agreement: None where
     FP32 could not be run. problems: what people should know, a sentence each.
@@ -81,7 +66,7 @@ class Measured:
 
 def measure(
     store: Store,
-    settings: Measuring,
+    settings: Settings,
     project: Project,
     chosen: Model,
     incumbent: Model | None,
@@ -91,47 +76,52 @@ def measure(
     threads: int,
     stages: Stages,
 ) -> Measured:
-    """Ask the candidate, what it is compared with, and its own FP32 about the same texts.
+    """Ask the candidate, its opponent, and the candidate in FP32 about the same texts.
 
-    Raises WrongFileError for a candidate that is refused, or that says something else than its FP32; IncumbentError
-    where there is a model in service that cannot be asked; JudgingError where nothing can be said.
+    Raises WrongFileError for a candidate whose files are shown to be wrong, or that says something else than its FP32;
+    IncumbentError where the model in service cannot be asked; JudgingError where nothing can be said.
     """
     folder, options = settings.model_dir / chosen.path, settings.promotion
     threads = min(threads, available_cores())
-    texts = [item.text for item, _ in documents]
-    others = _other_texts(store, project, _COMPARED - len(texts))
+    held_out = [item.text for item, _ in documents]
+    texts = [*held_out, *_other_texts(store, project, _COMPARED - len(held_out))]
     stages("asking the candidate")
-    try:
-        judged = judge_bundle(folder, project.labels, [*texts, *others], threads=threads, timed=options.timed)
-    except BundleError as error:
-        raise WrongFileError(error.rule, value=error.value, next_step=error.next_step) from error
+    timed = 0 if options.reference else options.timed  # with a reference, INT8 is timed beside FP32
+    served = ask_served(folder, project.labels, texts, threads=threads, timed=timed)
     against, said, problems = _opponent(store, settings, project, incumbent, documents, threads)
-    reference, agreement = Reference(error="not asked for"), None
+    reference = Reference(error="not asked for")
     if options.reference:
         stages("asking it in FP32")
-        timed = [*texts, *others][: options.timed]
-        reference = measure_reference(
-            folder, chosen.encoder, [*texts, *others], timed, threads=threads, seed=options.seed
-        )
-        _check_tokenizer(folder, reference)
-        agreement = _agreement(judged, reference, chosen.version)
+        served, reference = _in_fp32(settings, project, chosen, served, texts, threads)
     return Measured(
-        documents=_documents(documents, judged, said, reference),
+        documents=_documents(documents, served, said, reference),
         contract=contract,
-        efficiency=_efficiency(judged, reference),
+        efficiency=_efficiency(served, reference),
         against=against,
-        agreement=agreement,
+        agreement=_agreement(served, reference, chosen.version),
         machine=machine(threads),
         problems=problems,
     )
 
 
-def perturbed(
-    settings: Measuring, project: Project, chosen: Model, documents: Sequence[HeldOutDocument], threads: int
-) -> tuple[Perturbed, ...]:
-    """How the candidate does on perturbed texts of the holdout; nothing where none are asked for, or it fails.
+def _in_fp32(
+    settings: Settings, project: Project, chosen: Model, served: ServedAnswers, texts: Sequence[str], threads: int
+) -> tuple[ServedAnswers, Reference]:
+    """(`served`, the reference). Where FP32 cannot be run, INT8 is timed alone by the same code, into `served`."""
+    folder, options = settings.model_dir / chosen.path, settings.promotion
+    reference = ask_fp32(folder, chosen.encoder, texts, timed=options.timed, threads=threads, seed=options.seed)
+    if reference.error and options.timed:
+        alone = ask_served(folder, project.labels, texts[: options.timed], threads=threads, timed=options.timed)
+        served = replace(served, speed=alone.speed)
+    return served, reference
 
-    Nothing is decided by it, so that no failure of it may stand in the way.
+
+def perturbed(
+    settings: Settings, project: Project, chosen: Model, documents: Sequence[HeldOutDocument], threads: int
+) -> tuple[Perturbed, ...]:
+    """How the candidate does on perturbed texts of the holdout; nothing where none are asked for, or asking fails.
+
+    No gate reads these figures, so that a failure does not stop the promotion.
     """
     options = settings.promotion
     if not options.robustness or not documents:
@@ -139,7 +129,7 @@ def perturbed(
     folder = settings.model_dir / chosen.path
 
     def tag(texts: Sequence[str]) -> Sequence[Spans]:
-        return [bare(spans) for spans in judge_bundle(folder, project.labels, texts, threads=threads).spans]
+        return [_unscored(spans) for spans in ask_served(folder, project.labels, texts, threads=threads).spans]
 
     labels = LabelSet(tuple(project.labels))
     try:
@@ -147,11 +137,6 @@ def perturbed(
     except (BundleError, JudgingError) as error:
         logger.warning("robustness was not measured: %s", error)
         return ()
-
-
-def bare(spans: Sequence[Span]) -> Spans:
-    """Spans without their scores, as they are compared."""
-    return tuple(span.without_score() for span in spans)
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -173,7 +158,7 @@ def available_cores() -> int:
 
 def _opponent(
     store: Store,
-    settings: Measuring,
+    settings: Settings,
     project: Project,
     incumbent: Model | None,
     documents: Sequence[tuple[GoldDocument, Spans]],
@@ -187,16 +172,17 @@ def _opponent(
         voted = vote_on(store, project, settings.weak_functions, [item for item, _ in documents])
         return (WEAK_VOTE, voted, ()) if any(voted) else (None, None, ("no labelling function votes on the holdout",))
     try:
-        judged = judge_bundle(settings.model_dir / incumbent.path, None, texts, threads=threads)
+        served = ask_served(settings.model_dir / incumbent.path, None, texts, threads=threads)
     except (BundleError, JudgingError) as error:
         raise IncumbentError(incumbent.version, error) from error
-    # It may be of other labels than the project has now: it serves all the same, and finds nothing of the new types.
-    said = (tuple(span for span in bare(spans) if span.label in project.labels) for spans in judged.spans)
+    # The incumbent may know other labels than the project has now. Such an incumbent serves all the same, and finds
+    # nothing of the new types.
+    said = (tuple(span for span in _unscored(spans) if span.label in project.labels) for spans in served.spans)
     return incumbent.version, tuple(said), ()
 
 
 def _other_texts(store: Store, project: Project, number: int) -> list[str]:
-    """Texts outside the holdout, to compare INT8 with FP32 by where the holdout has few."""
+    """Texts outside the holdout: where the holdout has few texts, INT8 is compared with FP32 on these, too."""
     if number <= 0:
         return []
     with store.read() as session:
@@ -204,34 +190,23 @@ def _other_texts(store: Store, project: Project, number: int) -> list[str]:
     return [item.text for item in found if item.text.strip()][:number]
 
 
-def _check_tokenizer(folder: Path, reference: Reference) -> None:
-    """The tokenizer that serves is the encoder's own, where the encoder is at hand to say so."""
-    served = read_manifest(folder).files[TOKENIZER]
-    if reference.tokenizer_sha256 is not None and reference.tokenizer_sha256 != served:
-        raise WrongFileError(
-            "contract, tokenizer hash: the tokenizer is that of the encoder",
-            value=f"{served[:16]}, the encoder's {reference.tokenizer_sha256[:16]}",
-            next_step="Train the model again: `loop retrain`.",
-        )
-
-
-def _agreement(judged: ServedAnswers, reference: Reference, version: str) -> Agreement | None:
+def _agreement(served: ServedAnswers, reference: Reference, version: str) -> Agreement | None:
     if reference.error:
         return None
-    found = check_agreement([bare(s) for s in judged.spans], [bare(s) for s in reference.spans])
+    found = check_agreement([_unscored(s) for s in served.spans], [_unscored(s) for s in reference.spans])
     if not agrees(found):
         raise WrongFileError(
             "contract, INT8 against FP32: the served file says what was trained",
             value=f"{version}: {found.differing} of {found.texts} texts differ, F1 of one against the other "
             f"{found.f1:.3f}",
-            next_step="Its scales, its classifier or the order of its labels are wrong: train it again.",
+            next_step="The file's scales, its classifier or the order of its labels are wrong: train the model again.",
         )
     return found
 
 
 def _documents(
     documents: Sequence[tuple[GoldDocument, Spans]],
-    judged: ServedAnswers,
+    served: ServedAnswers,
     said: Sequence[Spans] | None,
     reference: Reference,
 ) -> tuple[HeldOutDocument, ...]:
@@ -241,22 +216,25 @@ def _documents(
             name=item.external_id,
             text=item.text,
             gold=gold,
-            candidate=bare(judged.spans[index]),
+            candidate=_unscored(served.spans[index]),
             incumbent=said[index] if said is not None else None,
-            reference=bare(reference.spans[index]) if known else None,
+            reference=_unscored(reference.spans[index]) if known else None,
             group=item.group_key,
         )
         for index, (item, gold) in enumerate(documents)
     )
 
 
-def _efficiency(judged: ServedAnswers, reference: Reference) -> Efficiency:
-    # The file's own figure is that of the process that held nothing else.
-    speeds = (*reference.speeds, *([judged.speed] if judged.speed else []))
+def _unscored(spans: Sequence[Span]) -> Spans:
+    """Spans as they are compared."""
+    return tuple(span.without_score() for span in spans)
+
+
+def _efficiency(served: ServedAnswers, reference: Reference) -> Efficiency:
     return Efficiency(
-        speeds=speeds,
-        memory_mb=judged.memory_mb,
-        bundle_mb=judged.bundle_mb,
+        speeds=reference.speeds or ((served.speed,) if served.speed else ()),
+        memory_mb=served.memory_mb,
+        bundle_mb=served.bundle_mb,
         trainable_parameters=reference.trainable_parameters,
         total_parameters=reference.total_parameters,
         reference_error=reference.error,

@@ -1,17 +1,14 @@
 """`python -m loop.judging.fp32_process`: a candidate in FP32, from its base encoder and the adapter in its bundle.
 
-The base must be the one that was trained from, the tokenizer the one that serves, the classifier as wide as the labels:
-else what is measured would not be the candidate, and the answer says why instead.
+The base must be the encoder that the candidate was trained from, with the tokenizer that serves, and the classifier as
+wide as the labels: else the figures would not be the candidate's, and the process refuses.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +16,10 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from loop.judging.measured import Speed
-from loop.judging.reference import Reference, ReferenceRequest
-from loop.judging.speeds import Runtime, measure_speeds
+from loop.judging.ask import reply
+from loop.judging.contract import WrongFileError
+from loop.judging.measured import INT8_SPEED, Speed
+from loop.judging.speeds import Runtime, measure_speeds, onnx_runtime
 from loop.settings.training import TrainSettings
 from loop.training import lora
 from loop.training.batches import IGNORED, FramedWindow
@@ -30,10 +28,11 @@ from loop.training.encoder import BaseModel, classifier_name, load_base
 from loop.training.export import to_onnx
 from loop.training.lora import ENCODER_SHA256
 from loop.training.trainer import reproducible
-from ner.bundle import TOKENIZER, Bundle, load_bundle
-from ner.errors import BundleError, RuleError
+from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle
+from ner.errors import BundleError
 from ner.manifest import Manifest
 from ner.network import Logits, Network
+from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows
 
@@ -44,7 +43,7 @@ _RETRAIN = "Train the candidate again."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rebuilt:
-    """The candidate in torch, merged, and as an FP32 ONNX file; numbers of parameters as in `Reference`."""
+    """The candidate in torch, merged, and as an FP32 ONNX file; parameters as `loop.judging.ask.Reference` has them."""
 
     model: Any
     fp32: Path
@@ -53,34 +52,29 @@ class Rebuilt:
     total_parameters: int
 
 
-def main() -> None:
-    """Answer the request on standard input; what libraries print goes to standard error."""
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    asked = json.load(sys.stdin)
-    request = ReferenceRequest(**{**asked, "texts": tuple(asked["texts"]), "timed": tuple(asked["timed"])})
-    with answer:
-        json.dump(make_reference(request).as_json(), answer)
+def measure(request: Mapping[str, Any]) -> dict[str, Any]:
+    """`{spans, speeds, trainable_parameters, total_parameters}`, as `loop.judging.ask.Reference` has them.
 
-
-def make_reference(request: ReferenceRequest) -> Reference:
-    """The reference, or one with an `error` where a rule is broken; other exceptions are not caught."""
-    tokenizer_sha256 = None
-    try:
-        bundle = load_bundle(Path(request.bundle))
-        settings = recorded_settings(bundle.manifest)
-        base = load_base(request.encoder, bundle.labels, bundle.manifest.max_length)
-        check_encoder(bundle, base)
-        tokenizer_sha256 = serialised_sha256(base, Path(request.workspace))
-        check_base(bundle, base, tokenizer_sha256)
-        with reproducible(request.seed, request.threads):
-            rebuilt = rebuild(bundle, base, settings, Path(request.workspace))
-            threads = torch.get_num_threads()
-            spans = tag(bundle, rebuilt, request.texts, threads)
-            speeds = speeds_of(bundle, rebuilt, request.timed, threads)
-    except RuleError as error:
-        return Reference(tokenizer_sha256=tokenizer_sha256, error=str(error))
-    return Reference(spans, speeds, rebuilt.trainable_parameters, rebuilt.total_parameters, tokenizer_sha256)
+    Request: bundle, encoder (its name or folder), texts, timed (how many of them are timed), threads, seed, and
+    workspace, an empty folder. Raises WrongFileError where the bundle is shown to be wrong, RuleError where no
+    reference can be made.
+    """
+    bundle, workspace = load_bundle(Path(request["bundle"])), Path(request["workspace"])
+    settings = recorded_settings(bundle.manifest)
+    base = load_base(request["encoder"], bundle.labels, bundle.manifest.max_length)
+    check_base(bundle, base, workspace)
+    texts: Sequence[str] = request["texts"]
+    with reproducible(request["seed"], request["threads"]):
+        rebuilt = rebuild(bundle, base, settings, workspace)
+        threads = torch.get_num_threads()
+        spans = tag(bundle, rebuilt, texts, threads)
+        speeds = speeds_of(bundle, rebuilt, texts[: request["timed"]], threads)
+    return {
+        "spans": [[asdict(span) for span in found] for found in spans],
+        "speeds": [asdict(speed) for speed in speeds],
+        "trainable_parameters": rebuilt.trainable_parameters,
+        "total_parameters": rebuilt.total_parameters,
+    }
 
 
 def recorded_settings(manifest: Manifest) -> TrainSettings:
@@ -96,15 +90,11 @@ def recorded_settings(manifest: Manifest) -> TrainSettings:
     return TrainSettings(**{name: manifest.settings[name] for name in known})
 
 
-def serialised_sha256(base: BaseModel, workspace: Path) -> str:
-    """SHA-256 (hex) of the tokenizer's file, written as a training writes it."""
-    path = workspace / TOKENIZER
-    base.tokenizer.backend_tokenizer.save(str(path))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def check_base(bundle: Bundle, base: BaseModel, workspace: Path) -> None:
+    """Prove that the candidate was trained from this encoder, with its tokenizer, and has its own classifier.
 
-
-def check_encoder(bundle: Bundle, base: BaseModel) -> None:
-    """Raise BundleError unless the base encoder's weights are those that the candidate was trained from."""
+    Raises WrongFileError for a candidate whose tokenizer is not that of its encoder, BundleError for the rest.
+    """
     recorded = bundle.manifest.settings[ENCODER_SHA256]
     if base.sha256 != recorded:
         raise BundleError(
@@ -112,16 +102,12 @@ def check_encoder(bundle: Bundle, base: BaseModel) -> None:
             value=f"{base.sha256}, recorded {recorded} ({base.name})",
             next_step="Put the encoder's weights back, or train the candidate again.",
         )
-
-
-def check_base(bundle: Bundle, base: BaseModel, tokenizer_sha256: str) -> None:
-    """Raise BundleError unless tokenizer and classifier are those of the candidate."""
-    served = bundle.manifest.files[TOKENIZER]
-    if tokenizer_sha256 != served:
-        raise BundleError(
-            f"the base encoder's tokenizer, as a file, has the SHA-256 of the {TOKENIZER} that serves",
-            value=f"{tokenizer_sha256}, serving {served} ({base.name})",
-            next_step="Put the encoder's tokenizer back, or train the candidate again.",
+    served, own = bundle.manifest.files[TOKENIZER], _tokenizer_sha256(base, workspace)
+    if own != served:
+        raise WrongFileError(
+            "contract, tokenizer hash: the tokenizer is that of the encoder",
+            value=f"{served[:16]}, the encoder's {own[:16]} ({base.name})",
+            next_step="Train the model again: `loop retrain`.",
         )
     width, wanted = _classifier_width(bundle, base), len(bundle.labels.tags)
     if width != wanted:
@@ -130,6 +116,13 @@ def check_base(bundle: Bundle, base: BaseModel, tokenizer_sha256: str) -> None:
             value="it has none" if width is None else width,
             next_step=_RETRAIN,
         )
+
+
+def _tokenizer_sha256(base: BaseModel, workspace: Path) -> str:
+    """SHA-256 (hex) of the encoder's tokenizer, written as a training writes it."""
+    path = workspace / TOKENIZER
+    base.tokenizer.backend_tokenizer.save(str(path))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _classifier_width(bundle: Bundle, base: BaseModel) -> int | None:
@@ -155,7 +148,7 @@ def rebuild(bundle: Bundle, base: BaseModel, settings: TrainSettings, workspace:
     return Rebuilt(merged, workspace / _FP32, base.tokenizer.pad_token_id or 0, trainable, total)
 
 
-def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Any, ...]:
+def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[tuple[Span, ...], ...]:
     """The spans of each text by the FP32 file, read the way the INT8 file serves."""
     tagger = Tagger(replace(bundle, network=Network(rebuilt.fp32)), threads)
     try:
@@ -165,20 +158,17 @@ def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) ->
 
 
 def speeds_of(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Speed, ...]:
-    """Both runtimes of FP32 from text to spans, each with `threads` threads, one after the other.
+    """Torch FP32, ONNX FP32 and the INT8 file that serves, from text to spans, by turns, each with `threads` threads.
 
-    ONNX runs as it serves: all threads on the window of a lone text, one on each of several texts. Torch runs a lone
-    text unpadded, and several as one padded batch. Taken in turns, each would find the other's threads awake.
+    Torch runs a lone text unpadded, and several texts as one padded batch. ONNX runs as it serves.
     """
     in_torch = InTorch(bundle, rebuilt)
-    first = measure_speeds([Runtime(TORCH_FP32, in_torch.one, in_torch.several)], texts, threads)
-    return first + measure_speeds([_onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads)], texts, threads)
-
-
-def _onnx_runtime(name: str, bundle: Bundle, file: Path, threads: int) -> Runtime:
-    lone = Tagger(replace(bundle, network=Network(file, threads)))
-    several = Tagger(replace(bundle, network=Network(file)), threads)
-    return Runtime(name, lone.tag, several.tag_many, file.stat().st_size / 1e6)
+    runtimes = [
+        Runtime(TORCH_FP32, in_torch.one, in_torch.several),
+        onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads),
+        onnx_runtime(INT8_SPEED, bundle, bundle.path / MODEL, threads),
+    ]
+    return measure_speeds(runtimes, texts, threads)
 
 
 class InTorch:
@@ -232,4 +222,4 @@ def _untagged(ids: list[int]) -> FramedWindow:
 
 
 if __name__ == "__main__":
-    main()
+    reply(measure)

@@ -1,94 +1,54 @@
-"""The process in which a model is judged: it loads the bundle from the disk as the backend does, and tags texts.
+"""`python -m loop.judging.served_process`: loads a model from the disk as the backend does, and tags texts.
 
-    python -m loop.judging.served_process < request.json > answer.json
-
-Nothing of training is imported, so that its memory is that of serving. What it says is taken by `loop.judging.ask`.
+Nothing of training is imported, so that the memory of the process is that of serving.
 """
 
 from __future__ import annotations
 
-import json
-import statistics
-import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from ner.bundle import MODEL, Bundle, load_bundle
-from ner.errors import BundleError
-from ner.network import Network
-from ner.spans import Span
+from loop.judging.ask import reply
+from loop.judging.contract import WrongFileError
+from loop.judging.measured import INT8_SPEED
+from loop.judging.speeds import measure_speeds, onnx_runtime
+from ner.bundle import MODEL, load_bundle
+from ner.errors import BundleError, BundleUnavailableError
 from ner.tagger import Tagger
 
-_CALL = 8  # texts of one call, where texts a second are counted
 _MB = 1e6
 
 
-def main() -> None:
-    """One request on standard input, one answer on standard output; a refused bundle is an answer, too."""
-    request = json.load(sys.stdin)
-    try:
-        answer = judge(request)
-    except BundleError as error:
-        answer = {"refused": {"rule": error.rule, "value": str(error.value), "next_step": error.next_step}}
-    json.dump(answer, sys.stdout)
+def tag(request: Mapping[str, Any]) -> dict[str, Any]:
+    """`{spans, speed, memory_mb, bundle_mb}` of the model in the folder `bundle`.
 
-
-def judge(request: dict[str, Any]) -> dict[str, Any]:
-    """`{spans, confidence, speed, memory_mb, bundle_mb}` of the model in the folder `bundle`; raises BundleError.
-
-    Request: bundle, labels (in order), threads, texts, timed (how many of the texts are timed; 0: none).
+    Request: bundle, labels (in order), threads, texts, timed (how many of the texts are timed; 0 for none).
+    Raises WrongFileError for a bundle that is refused, BundleUnavailableError for what may pass.
     """
     folder, threads = Path(request["bundle"]), int(request["threads"])
-    bundle = load_bundle(folder, request["labels"])
-    tagger = Tagger(bundle, threads)
-    taggings = tagger.tag_many(request["texts"])
-    memory = psutil.Process().memory_full_info()
+    try:
+        bundle = load_bundle(folder, request["labels"])
+        taggings = Tagger(bundle, threads).tag_many(request["texts"])
+    except BundleUnavailableError:
+        raise
+    except BundleError as error:
+        raise WrongFileError(error.rule, value=error.value, next_step=error.next_step) from error
+    memory = psutil.Process().memory_full_info()  # before anything else is loaded to take times
     timed = request["texts"][: request["timed"]]
+    speeds = (
+        measure_speeds([onnx_runtime(INT8_SPEED, bundle, folder / MODEL, threads)], timed, threads) if timed else ()
+    )
     return {
-        "spans": [[_as_list(span) for span in tagging.spans] for tagging in taggings],
-        "speed": measure(bundle, tagger, timed, threads) if timed else None,
+        "spans": [[asdict(span) for span in tagging.spans] for tagging in taggings],
+        "speed": asdict(speeds[0]) if speeds else None,
         "memory_mb": getattr(memory, "pss", memory.rss) / _MB,
         "bundle_mb": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / _MB,
     }
 
 
-def measure(bundle: Bundle, tagger: Tagger, texts: Sequence[str], threads: int) -> dict[str, Any]:
-    """A `loop.promotion.attempt.Speed` as a dictionary: one text a run, then calls of 8.
-
-    As the backend serves: a lone text gets all threads, several texts one each.
-    """
-    model = bundle.path / MODEL
-    lone = Tagger(replace(bundle, network=Network(model, threads)))
-    lone.tag(texts[0])
-    seconds = []
-    for text in texts:
-        began = time.perf_counter()
-        lone.tag(text)
-        seconds.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    for start in range(0, len(texts), _CALL):
-        tagger.tag_many(texts[start : start + _CALL])
-    whole = time.perf_counter() - began
-    ordered = sorted(seconds)
-    return {
-        "runtime": "ONNX INT8",
-        "latency_ms": 1000 * statistics.median(ordered),
-        "latency_p95_ms": 1000 * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))],
-        "documents_per_second": len(texts) / whole,
-        "size_mb": model.stat().st_size / _MB,
-        "texts": len(texts),
-        "threads": threads,
-    }
-
-
-def _as_list(span: Span) -> list[Any]:
-    return list(asdict(span).values())
-
-
 if __name__ == "__main__":
-    main()
+    reply(tag)

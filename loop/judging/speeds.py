@@ -1,15 +1,19 @@
-"""How fast runtimes are beside each other: interleaved in rounds, so that a busy machine is busy for all of them."""
+"""How fast runtimes are: timed by turns in one process, so that a busy machine is busy for all of them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
+from pathlib import Path
 
 import numpy as np
 
 from loop.judging.measured import Speed
+from ner.bundle import Bundle
+from ner.network import Network
+from ner.tagger import Tagger
 
 CALL = 8
 LEAST_ROUNDS = 5
@@ -33,6 +37,13 @@ class _Times:
     several: list[float] = field(default_factory=list)
 
 
+def onnx_runtime(name: str, bundle: Bundle, file: Path, threads: int) -> Runtime:
+    """An ONNX file as the backend serves it: a lone text gets all threads, several texts one each."""
+    lone = Tagger(replace(bundle, network=Network(file, threads)))
+    several = Tagger(replace(bundle, network=Network(file)), threads)
+    return Runtime(name, lone.tag, several.tag_many, file.stat().st_size / 1e6)
+
+
 def measure_speeds(
     runtimes: Sequence[Runtime],
     texts: Sequence[str],
@@ -41,27 +52,28 @@ def measure_speeds(
 ) -> tuple[Speed, ...]:
     """The speed of each runtime on the same texts, in the order given; none without texts.
 
-    A round is CALL texts, one by one and then as one call, by each runtime; who begins changes from round to round. The
-    last round is filled up from the first texts, and few texts are gone through more than once. A round before the
-    first is not counted.
+    A round is CALL texts, one by one and then as one call, by each runtime; which runtime begins changes from round to
+    round. The last round is filled up from the first texts, and few texts are gone through more than once. Before each
+    turn the runtime tags the first text of the round once, uncounted: the threads of the runtime before, which wait
+    awake for a moment, are then asleep.
     """
     if not texts:
         return ()
     rounds = max(LEAST_ROUNDS, -(-len(texts) // CALL))
     endless = cycle(texts)
-    warm_up = list(islice(cycle(texts), CALL))
     for runtime in runtimes:
-        _round(runtime, warm_up, _Times(), clock)
+        _turn(runtime, list(islice(cycle(texts), CALL)), _Times(), clock)
     times = [_Times() for _ in runtimes]
     for number in range(rounds):
         chunk = list(islice(endless, CALL))
         for turn in range(len(runtimes)):
             place = (number + turn) % len(runtimes)
-            _round(runtimes[place], chunk, times[place], clock)
+            _turn(runtimes[place], chunk, times[place], clock)
     return tuple(_speed(runtime, taken, len(texts), threads) for runtime, taken in zip(runtimes, times, strict=True))
 
 
-def _round(runtime: Runtime, chunk: Sequence[str], times: _Times, clock: Callable[[], float]) -> None:
+def _turn(runtime: Runtime, chunk: Sequence[str], times: _Times, clock: Callable[[], float]) -> None:
+    runtime.one(chunk[0])
     for text in chunk:
         begun = clock()
         runtime.one(text)

@@ -13,8 +13,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from loop.evaluation.robustness import Perturbed
 from loop.evaluation.scores import score
@@ -26,7 +25,7 @@ from loop.promotion.by_document import compared, error_alone
 from loop.promotion.gates import gates_of, reason_of
 from loop.promotion.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
 from loop.promotion.record import figures_of, record, risks_of, rotated
-from loop.settings.promotion import GateSettings, PromotionSettings
+from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
 from ner.labels import LabelSet
 from store import registry
@@ -61,22 +60,6 @@ def choose(known: Sequence[Model], version: str | None, *, forced: bool) -> Mode
     return candidates[-1]
 
 
-class Promoting(Protocol):
-    """What is needed of the settings."""
-
-    @property
-    def model_dir(self) -> Path: ...
-
-    @property
-    def promotion(self) -> PromotionSettings: ...
-
-    @property
-    def gates(self) -> GateSettings: ...
-
-    @property
-    def weak_functions(self) -> Path | None: ...
-
-
 class RefusedCandidateError(WrongFileError):
     """A candidate's files are shown to be wrong; `attempt` is what its report is made of."""
 
@@ -100,7 +83,7 @@ class PromotionResult:
 
 def promote_candidate(
     store: Store,
-    settings: Promoting,
+    settings: Settings,
     project: Project,
     version: str | None = None,
     *,
@@ -134,7 +117,7 @@ class _Promotion:
     def __init__(
         self,
         run: TrackedRun,
-        settings: Promoting,
+        settings: Settings,
         project: Project,
         who: str,
         threads: int,

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from loop.judging.fp32_process import InTorch, Rebuilt, make_reference, rebuild, recorded_settings
+from loop.judging.ask import ask_fp32
+from loop.judging.contract import WrongFileError
+from loop.judging.fp32_process import InTorch, Rebuilt, measure, rebuild, recorded_settings
 from loop.judging.fp32_process import tag as tag_in_fp32
-from loop.judging.reference import Reference, ReferenceRequest, from_json, measure_reference
-from loop.judging.speeds import CALL, LEAST_ROUNDS, Runtime, measure_speeds
 from loop.training import lora
 from loop.training.encoder import load_base
 from loop.training.retrain import retrain
 from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle, write_bundle
+from ner.errors import RuleError
 from ner.spans import Span
 from store.session import open_store
 from tests.loop import tiny
@@ -68,9 +64,16 @@ def rebuilt(candidate: Candidate, bundle: Bundle, tmp_path: Path) -> Rebuilt:
     return rebuild(bundle, base, recorded_settings(bundle.manifest), tmp_path)
 
 
-def request(candidate: Candidate, workspace: Path, **changed: Any) -> ReferenceRequest:
-    asked = ReferenceRequest(str(candidate.path), str(candidate.encoder), TEXTS, (), str(workspace), threads=1, seed=1)
-    return replace(asked, **changed)
+def request(candidate: Candidate, workspace: Path, **changed: object) -> dict[str, Any]:
+    asked = {"bundle": str(candidate.path), "encoder": str(candidate.encoder), "texts": TEXTS, "timed": 0}
+    return {**asked, "workspace": str(workspace), "threads": 1, "seed": 1, **changed}
+
+
+def refusal(asked: dict[str, Any]) -> str:
+    with pytest.raises(RuleError) as refused:
+        measure(asked)
+    assert not isinstance(refused.value, WrongFileError)
+    return str(refused.value)
 
 
 def resealed(
@@ -93,20 +96,20 @@ def test_the_process_gives_spans_speeds_and_sizes_of_the_candidate(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import atexit; atexit.register(print, 'chatter of a library')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = measure_reference(candidate.path, str(candidate.encoder), TEXTS, TEXTS, threads=1, seed=1)
+    found = ask_fp32(candidate.path, str(candidate.encoder), TEXTS, timed=3)
     assert found.error is None
     assert [plain(spans) for spans in found.spans] == [[WINDOWS], [], [OUTLOOK]]
-    assert [speed.runtime for speed in found.speeds] == ["torch FP32", "ONNX FP32"]
-    in_torch, fp32 = found.speeds
+    assert [speed.runtime for speed in found.speeds] == ["torch FP32", "ONNX FP32", "ONNX INT8"]
+    in_torch, fp32, int8 = found.speeds
     assert in_torch.size_mb is None
-    assert fp32.size_mb is not None and fp32.size_mb > (candidate.path / MODEL).stat().st_size / 1e6
+    assert int8.size_mb == (candidate.path / MODEL).stat().st_size / 1e6
+    assert fp32.size_mb is not None and fp32.size_mb > int8.size_mb
     for speed in found.speeds:
         assert 0 < speed.latency_ms <= speed.latency_p95_ms
         assert speed.documents_per_second > 0
         assert (speed.texts, speed.threads) == (3, 1)
     saved = load_file(candidate.path / lora.ADAPTER / lora.WEIGHTS)
     assert found.trainable_parameters == sum(weight.numel() for weight in saved.values())
-    assert found.tokenizer_sha256 == load_bundle(candidate.path).manifest.files[TOKENIZER]
 
 
 def test_torch_alone_torch_in_a_padded_batch_and_the_fp32_file_find_the_same(bundle: Bundle, rebuilt: Rebuilt) -> None:
@@ -136,22 +139,23 @@ def test_a_manifest_s_own_encoder_is_loaded_by_name_or_folder(candidate: Candida
 
 def test_an_encoder_with_other_weights_is_refused_with_both_hashes(candidate: Candidate, tmp_path: Path) -> None:
     other = tiny.encoder(tmp_path / "other", seed=5)
-    found = make_reference(request(candidate, tmp_path, encoder=str(other)))
+    said = refusal(request(candidate, tmp_path, encoder=str(other)))
     recorded = load_bundle(candidate.path).manifest.settings["encoder_sha256"]
-    assert found.error is not None and "the base encoder has the SHA-256" in found.error
-    assert f"recorded {recorded}" in found.error
-    assert found.spans == found.speeds == ()
+    assert "the base encoder has the SHA-256" in said
+    assert f"recorded {recorded}" in said
 
 
-def test_a_base_with_another_tokenizer_is_refused_and_its_hash_is_told(candidate: Candidate, tmp_path: Path) -> None:
+def test_a_bundle_with_another_tokenizer_than_its_encoder_is_shown_to_be_wrong(
+    candidate: Candidate, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(candidate.encoder, other)
     tokenizer = json.loads((other / TOKENIZER).read_text())
     tokenizer["normalizer"]["lowercase"] = False
     (other / TOKENIZER).write_text(json.dumps(tokenizer))
-    found = make_reference(request(candidate, tmp_path, encoder=str(other)))
-    assert found.error is not None and f"has the SHA-256 of the {TOKENIZER} that serves" in found.error
-    assert found.tokenizer_sha256 is not None and found.tokenizer_sha256 in found.error
+    served = load_bundle(candidate.path).manifest.files[TOKENIZER]
+    with pytest.raises(WrongFileError, match=f"contract, tokenizer hash.*{served[:16]}"):
+        ask_fp32(candidate.path, str(other), TEXTS)
 
 
 def cut_classifier(folder: Path) -> None:
@@ -185,179 +189,24 @@ def drop_layer(folder: Path) -> None:
 def test_an_adapter_that_is_not_whole_is_refused(
     candidate: Candidate, tmp_path: Path, change: Callable[[Path], object], said: str
 ) -> None:
-    found = make_reference(request(resealed(candidate, tmp_path / "sealed", change), tmp_path))
-    assert found.error is not None and said in found.error
+    assert said in refusal(request(resealed(candidate, tmp_path / "sealed", change), tmp_path))
 
 
 def test_a_manifest_that_does_not_record_its_encoder_is_refused(candidate: Candidate, tmp_path: Path) -> None:
-    found = make_reference(request(resealed(candidate, tmp_path / "sealed", settings={"rank": 4}), tmp_path))
-    assert found.error is not None and "without alpha, encoder_sha256" in found.error
+    assert "without alpha, encoder_sha256" in refusal(
+        request(resealed(candidate, tmp_path / "sealed", settings={"rank": 4}), tmp_path)
+    )
 
 
 def test_an_adapter_that_was_changed_since_is_refused(candidate: Candidate, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(candidate.path, copy)
     cut_classifier(copy)
-    found = make_reference(request(replace(candidate, path=copy), tmp_path))
-    assert found.error is not None and "SHA-256 of adapter/adapter_model.safetensors" in found.error
+    assert "SHA-256 of adapter/adapter_model.safetensors" in refusal(request(replace(candidate, path=copy), tmp_path))
 
 
 def test_an_encoder_that_is_gone_is_refused(candidate: Candidate, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    found = make_reference(request(candidate, tmp_path, encoder=str(empty)))
-    assert found.error is not None and found.error.startswith("train.encoder is a token-classification encoder")
-
-
-def test_a_reference_survives_json() -> None:
-    span = Span(0, 2, "OS", 0.5)
-    given = Reference(((span,), ()), (), 3, 4, "ab")
-    assert from_json(json.loads(json.dumps(given.as_json()))) == given
-
-
-@dataclass
-class Stand:
-    """Runs a shell script in place of the process."""
-
-    script: Path
-    monkeypatch: pytest.MonkeyPatch
-
-    def measure(self, body: str, texts: Sequence[str] = (), timeout: float | None = None) -> Reference:
-        self.script.write_text(f"#!/bin/sh\n{body}\n")
-        self.script.chmod(0o755)
-        self.monkeypatch.setattr(sys, "executable", str(self.script))
-        return measure_reference(Path("bundle"), "tiny", texts, (), threads=1, seed=1, timeout=timeout)
-
-
-@pytest.fixture
-def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
-    return Stand(tmp_path / "stand", monkeypatch)
-
-
-@pytest.fixture
-def heeding() -> Iterator[None]:
-    """SIGINT interrupts, also where a shell's background job would ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("cat >/dev/null; kill -9 $$", "ended by SIGKILL: it said nothing."),
-        ("cat >/dev/null; printf 'one\\nRuntimeError: two\\n\\n' >&2; exit 3", "exit code 3: RuntimeError: two"),
-        ("exit 3", "exit code 3"),
-        ("cat >/dev/null; echo no JSON", "no answer that can be read"),
-        ("cat >/dev/null; echo '[]'", "no answer that can be read"),
-        ("cat >/dev/null; echo '{\"spans\": [[]]}'", "no answer that can be read"),
-        ('cat >/dev/null; echo \'{"spans": [[]], "speeds": []}\'', "tagged 1 of 2 texts"),
-    ],
-)
-def test_whatever_becomes_of_the_process_is_an_error_in_a_sentence(stand: Stand, body: str, said: str) -> None:
-    found = stand.measure(body, ("a", "b"))
-    assert found.error is not None and said in found.error
-    assert found == Reference(error=found.error)
-
-
-def test_a_process_that_cannot_be_started_is_an_error_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    found = measure_reference(Path("bundle"), "tiny", (), (), threads=1, seed=1)
-    assert found.error is not None and "could not be started" in found.error
-
-
-def test_the_process_is_told_what_to_do_and_to_let_its_threads_sleep(stand: Stand, tmp_path: Path) -> None:
-    answer = '{"spans": [[{"start": 0, "end": 1, "label": "OS"}]], "speeds": []}'
-    found = stand.measure(
-        f"cat >{tmp_path}/told; echo $OMP_WAIT_POLICY $* >{tmp_path}/env; echo '{answer}'", ["\ud800"]
-    )
-    assert found == Reference(spans=((Span(0, 1, "OS"),),))
-    told = json.loads((tmp_path / "told").read_text())
-    assert told["texts"] == ["\ud800"] and told["encoder"] == "tiny"
-    assert Path(told["bundle"]) == Path("bundle").absolute()
-    assert (tmp_path / "env").read_text() == "PASSIVE -P -m loop.judging.fp32_process\n"
-    assert not Path(told["workspace"]).exists()
-
-
-def test_a_process_that_takes_too_long_is_ended(stand: Stand, tmp_path: Path) -> None:
-    found = stand.measure(f"echo $$ >{tmp_path}/pid; exec sleep 60", timeout=0.5)
-    assert found.error == "The FP32 reference was not there after 0.5 seconds, and was given up."
-    assert is_gone(tmp_path / "pid")
-
-
-def test_ctrl_c_ends_the_process_and_passes_through(stand: Stand, tmp_path: Path, heeding: None) -> None:
-    pid, told = tmp_path / "pid", tmp_path / "told"
-
-    def press() -> None:
-        while not (pid.exists() and pid.read_text().endswith("\n")):
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=press, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        stand.measure(f"cat >{told}; echo $$ >{pid}; exec sleep 60")
-    assert is_gone(pid)
-    assert not Path(json.loads(told.read_text())["workspace"]).exists()
-
-
-def is_gone(pid: Path) -> bool:
-    try:
-        os.kill(int(pid.read_text()), 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
-@dataclass
-class Bench:
-    """A clock that only runs while texts are tagged, and who tagged what, in order."""
-
-    now: float = 0.0
-    seen: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-
-    def runtime(self, name: str, one: Callable[[str], float], several: float) -> Runtime:
-        def tag_one(text: str) -> None:
-            self._pass(name, (text,), one(text))
-
-        def tag_several(texts: Sequence[str]) -> None:
-            self._pass(name, tuple(texts), several)
-
-        return Runtime(name, tag_one, tag_several)
-
-    def _pass(self, name: str, texts: tuple[str, ...], seconds: float) -> None:
-        self.seen.append((name, texts))
-        self.now += seconds
-
-
-def test_speeds_are_the_median_the_95th_percentile_and_texts_a_second_in_calls_of_eight() -> None:
-    bench = Bench()
-    texts = [str(number) for number in range(5 * CALL)]
-    slow = bench.runtime("slow", lambda text: 0.001 * int(text), several=0.5)
-    even = bench.runtime("even", lambda text: 0.004, several=0.1)
-    of_slow, of_even = measure_speeds([slow, even], texts, threads=2, clock=lambda: bench.now)
-    assert (of_even.latency_ms, of_even.latency_p95_ms) == (pytest.approx(4), pytest.approx(4))
-    assert of_even.documents_per_second == pytest.approx(8 / 0.1)
-    assert of_slow.latency_ms == pytest.approx(39 / 2)
-    assert of_slow.latency_p95_ms == pytest.approx(0.95 * 39)
-    assert of_slow.documents_per_second == pytest.approx(8 / 0.5)
-    assert (of_slow.texts, of_slow.threads) == (40, 2)
-
-
-def test_runtimes_take_turns_in_every_round_on_the_same_texts_after_a_warm_up() -> None:
-    bench = Bench()
-    names = ("a", "b", "c")
-    texts = [str(number) for number in range(7 * CALL - 3)]
-    measure_speeds([bench.runtime(name, lambda text: 1.0, 1.0) for name in names], texts, 1, lambda: bench.now)
-    calls = [(name, asked) for name, asked in bench.seen if len(asked) == CALL]
-    assert [name for name, _ in calls] == [*"abc", *"abc", *"bca", *"cab", *"abc", *"bca", *"cab", *"abc"]
-    assert all(len({asked for _, asked in calls[at : at + 3]}) == 1 for at in range(0, len(calls), 3))
-    alone = [asked[0] for name, asked in bench.seen if name == "b" and len(asked) == 1]
-    assert alone == [*texts[:CALL], *texts, *texts[:3]]
-
-
-def test_few_texts_are_gone_through_more_than_once_and_none_are_not_timed() -> None:
-    bench = Bench()
-    [speed] = measure_speeds([bench.runtime("a", lambda text: 1.0, 1.0)], ["x", "y"], 1, lambda: bench.now)
-    assert speed.texts == 2
-    assert len(bench.seen) == (1 + LEAST_ROUNDS) * (CALL + 1)
-    assert measure_speeds([bench.runtime("a", lambda text: 1.0, 1.0)], [], 1) == ()
+    said = refusal(request(candidate, tmp_path, encoder=str(empty)))
+    assert said.startswith("train.encoder is a token-classification encoder")

@@ -484,6 +484,33 @@ def test_a_process_that_is_killed_says_nothing_about_the_model(
     assert promote_candidate(store, placed, desk, who="lead").promoted
 
 
+SHORT_OF_MEMORY = {
+    "loading": "session = lambda *given, **named: fail(errors.Fail('[E] : 1 : FAIL : failed:std::bad_alloc'))",
+    "running": """
+class session(onnxruntime.InferenceSession):
+    def run(self, *given):
+        raise errors.RuntimeException('[E] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer')
+""",
+    "in Python": "session = lambda *given, **named: fail(MemoryError())",
+    "in C++": "session = lambda *given, **named: __import__('os').abort()",
+}
+
+
+@pytest.mark.parametrize("where", SHORT_OF_MEMORY)
+def test_a_passing_lack_of_memory_leaves_the_candidate_a_candidate(
+    store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    lines = ("from ner.runtime import errors, onnxruntime", "def fail(error): raise error", SHORT_OF_MEMORY[where])
+    (tmp_path / "sitecustomize.py").write_text("\n".join((*lines, "onnxruntime.InferenceSession = session\n")))
+    candidate(store, desk, placed, ALL)
+    with monkeypatch.context() as short:
+        short.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        with pytest.raises(JudgingError):
+            promote_candidate(store, placed, desk, who="lead")
+    assert states(store, desk) == ["candidate"]
+    assert promote_candidate(store, placed, desk, who="lead").promoted
+
+
 def test_an_incumbent_of_fewer_labels_is_what_a_candidate_is_compared_with(
     store: Store, desk: Project, placed: Placement
 ) -> None:

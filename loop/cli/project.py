@@ -58,13 +58,10 @@ def init(
 def status(invocation: Invocation) -> int | None:
     """What a lead asks first: the model in service, F1 per type, labels per type, open work, what went wrong."""
     from loop.cli.status_view import view
-    from loop.service.status import as_json, project_status
+    from loop.service.status import project_status
 
     settings = invocation.settings
     found = project_status(invocation.store, invocation.project.id, settings.status_minimum, settings.promotion)
-    if invocation.as_json:
-        invocation.answer(as_json(found))
-        return 0
     invocation.answer(found, *view(found))
     return 0
 

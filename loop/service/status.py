@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -27,7 +26,7 @@ _LATEST = 5
 class ModelStatus:
     """The model in service; `scores` are of its latest evaluation on the holdout, micro and macro among them.
 
-    forced: whether its last promotion was by force.
+    f1: the F1 of each of these scores. forced: whether its last promotion was by force.
     """
 
     version: str
@@ -35,6 +34,7 @@ class ModelStatus:
     encoder: str
     trained_at: datetime
     scores: tuple[TypeScore, ...]
+    f1: Mapping[str, float]
     forced: bool = False
 
 
@@ -57,11 +57,7 @@ class LabelStatus:
     spans: int
     holdout_spans: int
     minimum: int
-
-    @property
-    def enough(self) -> bool:
-        """True when the type has its minimum of labels to learn from."""
-        return self.spans >= self.minimum
+    enough: bool
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def project_status(
             labels=_labels(project.labels, counts, minimum),
             removed_labels=_removed(project.labels, counts),
             counts=counts,
-            models=_by_state(trained),
+            models=dict(sorted(Counter(model.state for model in trained).items())),
             latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
             last_pull=pull.finished_at if pull else None,
             last_decision=_decision(decisions, (PROMOTE, REJECT, DEFER, ROLLBACK)),
@@ -144,8 +140,10 @@ def _model(session: Session, model: Model | None, decisions: list[Promotion]) ->
         return None
     scored = tuple(scores(session, model.version, HOLDOUT))
     put = [one.forced for one in decisions if one.version == model.version and one.action == PROMOTE]
-    forced = bool(put and put[-1])
-    return ModelStatus(model.version, model.parent, model.encoder, model.created_at, scored, forced)
+    f1 = {score.entity_type: score.f1 for score in scored}
+    return ModelStatus(
+        model.version, model.parent, model.encoder, model.created_at, scored, f1, forced=bool(put and put[-1])
+    )
 
 
 def _summary(session: Session, model: Model) -> ModelSummary:
@@ -161,14 +159,8 @@ def _removed(types: list[str], counts: ProjectCounts) -> dict[str, int]:
 
 def _labels(types: list[str], counts: ProjectCounts, minimum: int) -> tuple[LabelStatus, ...]:
     """Every type of the config, also those that nobody has labelled yet."""
-    return tuple(
-        LabelStatus(name, counts.labels.get(name, 0), counts.holdout_labels.get(name, 0), minimum) for name in types
-    )
-
-
-def _by_state(found: list[Model]) -> dict[str, int]:
-    states = [model.state for model in found]
-    return {state: states.count(state) for state in sorted(set(states))}
+    spans = {name: (counts.labels.get(name, 0), counts.holdout_labels.get(name, 0)) for name in types}
+    return tuple(LabelStatus(name, *found, minimum, found[0] >= minimum) for name, found in spans.items())
 
 
 def _decision(decisions: list[Promotion], actions: tuple[str, ...]) -> DecisionStatus | None:
@@ -196,15 +188,3 @@ def _redone(session: Session, project_id: int, run: Run) -> bool:
 
 def _run(run: Run) -> RunStatus:
     return RunStatus(run.kind, run.state, run.started_at, run.finished_at, run.error)
-
-
-def as_json(status: ProjectStatus) -> dict[str, Any]:
-    """The status as plain values; F1 per entity type stands under `model.f1`."""
-    from loop.console import plain
-
-    value: dict[str, Any] = plain(status)
-    for label, one in zip(value["labels"], status.labels, strict=True):
-        label["enough"] = one.enough
-    if status.model is not None:
-        value["model"]["f1"] = {score.entity_type: score.f1 for score in status.model.scores}
-    return value

@@ -24,6 +24,7 @@ class Manifest:
     max_length: tokens of a window, special ones included. confidence: a name in CONFIDENCES. created_at: ISO 8601.
     parent: the version this one was trained from, None for the base encoder. files: SHA-256 (hex) of each file, by its
     path within the folder with forward slashes. break_costs: nats by kind of joint (`ner.boundaries`), {} for none.
+    precision: what the served file computes in, in words; manifests from before there was a choice do not say it.
     """
 
     version: str
@@ -40,6 +41,7 @@ class Manifest:
     scores: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     break_costs: Mapping[str, float] = field(default_factory=dict)
+    precision: str = "INT8, smoothed"
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -80,6 +82,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _checked(data: dict[str, Any]) -> Manifest:
     for name in ("version", "encoder", "confidence", "created_at", "data_fingerprint"):
         _require(isinstance(data.get(name), str) and data[name], name, "a string that is not empty", data)
+    _require(isinstance(data.get("precision", ""), str), "precision", "a string", data)
     for name in ("max_length", "seed"):
         _require(type(data.get(name)) is int, name, "an integer", data)
     for name in ("settings", "libraries", "scores", "files", "break_costs"):
@@ -94,9 +97,8 @@ def _checked(data: dict[str, Any]) -> Manifest:
         labels = LabelSet(tuple(data["labels"])).types
     except InputError as error:
         raise BundleError(f"the labels of {MANIFEST} are entity types", value=str(error)) from error
-    known: dict[str, Any] = {name: data.get(name) for name in Manifest.__dataclass_fields__}
-    known["labels"] = labels
-    return Manifest(**known)
+    known = {name: data[name] for name in Manifest.__dataclass_fields__ if name in data}
+    return Manifest(**{**known, "labels": labels})
 
 
 def _require(holds: object, name: str, what: str, data: dict[str, Any]) -> None:

@@ -20,14 +20,13 @@ import numpy as np
 from loop.settings.settings import Settings
 from loop.settings.training import TrainSettings
 from loop.training import lora
-from loop.training.batches import FramedWindow, frame
-from loop.training.dev_split import Judge, Judgement, Logits, onnx_reader
+from loop.training.dev_split import Evaluated, EvaluationTexts, onnx_reader
 from loop.training.encoder import quiet
-from loop.training.export import CALIBRATION, to_onnx
+from loop.training.export import to_onnx
+from loop.training.precision import CALIBRATION, divergence
 from loop.training.quantise import MIGRATION, SMOOTHED, quantise
 from loop.training.retrain import Prepared, prepare
-from ner.decoding import log_softmax
-from ner.network import Network
+from ner.network import Logits, Network
 from store.projects import project_by_name
 from store.registry import promoted
 from store.session import open_store
@@ -56,8 +55,8 @@ def measure(home: Path, folder: Path) -> None:
     prepared, training, adapter = gathered(home)
     fp32 = folder / "fp32.onnx"
     to_onnx(merged(prepared, training, adapter), fp32, prepared.windows[0].ids.tolist())
-    reference = Measured.of(fp32, prepared.judge)
-    print(f"{len(prepared.judge.texts)} texts, {prepared.judge.entities} entities, {len(reference.logits)} windows\n")
+    reference = Measured.of(fp32, prepared.dev)
+    print(f"{len(prepared.dev.texts)} texts, {prepared.dev.entities} entities, {len(reference.logits)} windows\n")
     print("| file | F1 | texts that differ from FP32 | KL to FP32, nats a token | ms a window | MB |")
     print("| --- | --- | --- | --- | --- | --- |")
     files = {"FP32, graph as exported": fp32}
@@ -66,7 +65,7 @@ def measure(home: Path, folder: Path) -> None:
         variant.make(fp32, files[variant.name])
     seconds = times(list(files.values()), prepared)
     for name, path in files.items():
-        Measured.of(path, prepared.judge).print_row(name, reference, seconds[path], path.stat().st_size)
+        Measured.of(path, prepared.dev).print_row(name, reference, seconds[path], path.stat().st_size)
 
 
 def variants(prepared: Prepared) -> Iterator[Variant]:
@@ -118,11 +117,11 @@ def merged(prepared: Prepared, training: TrainSettings, adapter: Path) -> object
 class Measured:
     """What one file makes of the development split."""
 
-    judgement: Judgement
+    evaluated: Evaluated
     logits: tuple[Logits, ...]
 
     @staticmethod
-    def of(path: Path, judge: Judge) -> Measured:
+    def of(path: Path, dev: EvaluationTexts) -> Measured:
         """Read every window of every text once."""
         logits: list[Logits] = []
 
@@ -130,16 +129,16 @@ class Measured:
             logits.extend(onnx_reader(Network(path))(windows))  # type: ignore[arg-type]
             return logits
 
-        return Measured(judge.judge(read), tuple(logits))
+        return Measured(dev.evaluate(read), tuple(logits))
 
     def print_row(self, name: str, reference: Measured, seconds: float, size: int) -> None:
         """A line of the table."""
-        pairs = zip(self.judgement.spans, reference.judgement.spans, strict=True)
+        pairs = zip(self.evaluated.spans, reference.evaluated.spans, strict=True)
         differing = sum(bare(ours) != bare(theirs) for ours, theirs in pairs)
         both = zip(reference.logits, self.logits, strict=True)
         kl = np.concatenate([divergence(theirs, ours) for theirs, ours in both]).mean()
         cost = f"{1000 * seconds:.2f} | {size / 1e6:.1f}"
-        figures = f"{100 * self.judgement.f1:.2f} | {differing} | {kl:.5f} | {cost}"
+        figures = f"{100 * self.evaluated.f1:.2f} | {differing} | {kl:.5f} | {cost}"
         print(f"| {name} | {figures} |")
 
 
@@ -148,17 +147,9 @@ def bare(spans: object) -> set[tuple[int, int, str]]:
     return {(span.start, span.end, span.label) for span in spans}  # type: ignore[attr-defined]
 
 
-def divergence(reference: Logits, other: Logits) -> Logits:
-    """(m,) KL(reference || other) of each token's distribution."""
-    one, two = log_softmax(reference), log_softmax(other)
-    difference: Logits = (np.exp(one) * (one - two)).sum(axis=-1)
-    return difference
-
-
 def times(files: list[Path], prepared: Prepared) -> dict[Path, float]:
     """Seconds a window on one thread: the best of ROUNDS, in which every file takes its turn."""
-    texts = prepared.judge.texts[:200]
-    windows: list[FramedWindow] = [window for text in texts for window in frame(text, prepared.base.text_encoder)]
+    windows = replace(prepared.dev, texts=prepared.dev.texts[:200]).windows()
     networks = {path: Network(path) for path in files}
     best = dict.fromkeys(files, float("inf"))
     for _ in range(ROUNDS):

@@ -146,6 +146,12 @@ def stored_documents(
     return sorted((StoredDocument(*row) for row in rows), key=lambda document: document.document_id)
 
 
+def sample_documents(session: Session, project_id: int, splits: Collection[str], number: int) -> list[StoredDocument]:
+    """Up to `number` live documents of these splits, by the hash of their text: no order of theirs has a part in it."""
+    query = _stored(project_id, splits).order_by(Document.content_hash, Document.id).limit(number)
+    return [StoredDocument(*row) for row in session.execute(query)]
+
+
 def open_documents(
     session: Session, project_id: int, splits: Collection[str] | None = None, *, tasks_only: bool = False
 ) -> list[StoredDocument]:

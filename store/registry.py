@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -42,8 +43,11 @@ def start_model(
     libraries: Mapping[str, Any],
     data_fingerprint: str,
     parent: str | None = None,
+    created_at: datetime | None = None,
 ) -> Model:
     """A model in training, with the project's next number, which is never given again.
+
+    created_at: when its data were read, now unless told: gold that was stored later counts as fresh.
 
     Its `version` is `<slug>-<number>`, its `path` `<slug>/<version>`, relative to MODEL_DIR.
     """
@@ -67,7 +71,7 @@ def start_model(
         libraries=dict(libraries),
         files={},
         figures={},
-        created_at=utc_now(),
+        created_at=created_at or utc_now(),
     )
     tx.session.add(new)
     tx.session.flush()

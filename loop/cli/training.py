@@ -31,7 +31,9 @@ def retrain(
         bool, typer.Option("--from-scratch", help="Start from the base encoder, not from the model in service.")
     ] = False,
 ) -> int | None:
-    """Train on the gold in the store, export to INT8, and prove the file; the result is a candidate.
+    """Train on the gold in the store, export the model, and prove the file; the result is a candidate.
+
+    The file that serves is INT8 where INT8 finds what FP32 finds, and keeps as much FP32 as it takes elsewhere.
 
     Without any gold, the majority of the labelling functions' votes is learned from (`loop label`). Training stops
     early on a development split of the training documents; the holdout is not touched. Ctrl-C and kill -9 leave
@@ -53,7 +55,7 @@ def retrain(
         f"with {source}, {done.best_epoch} of {done.epochs} epochs in {done.seconds:.0f} s."
     )
     rows = [*done.scores.per_type.items(), ("micro", done.scores.micro), ("macro", done.scores.macro)]
-    title = f"On the development split ({done.dev_documents:,} texts), as INT8:"
+    title = f"On the development split ({done.dev_documents:,} texts), as served ({done.precision}):"
     answer = {
         "version": done.version,
         "path": done.path,
@@ -65,6 +67,7 @@ def retrain(
         "best_epoch": done.best_epoch,
         "seconds": done.seconds,
         "dev_f1": done.dev_f1,
+        "precision": done.precision,
         "parity": done.parity.as_dict(),
         "scores": done.scores.as_dict(),
         "notices": done.notices,
@@ -80,7 +83,7 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="A labelled JSON Lines file instead of the holdout.")
     ] = None,
 ) -> int | None:
-    """Entity-level strict precision, recall and F1 of the INT8 file as served: the model in service, or VERSION.
+    """Entity-level strict precision, recall and F1 of the file as served: the model in service, or VERSION.
 
     On the holdout the scores are kept in the store; to see a candidate there spends a look, as `loop promote` does.
     Labels of a file are renamed by [label_map] of loop.toml.

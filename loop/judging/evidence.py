@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from loop.evaluation.agreement import Agreement, check_agreement
 from loop.evaluation.robustness import Perturbed, robustness
 from loop.judging.ask import JudgingError, Reference, ServedAnswers, ask_fp32, ask_served
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import (
     WEAK_VOTE,
-    Agreement,
     ContractCheck,
     Efficiency,
     HeldOutDocument,
     agrees,
-    check_agreement,
 )
 from loop.settings.promotion import BY_WEAK_VOTE
 from loop.settings.settings import Settings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loop.evaluation.agreement import Agreement
 from ner.spans import Span
 
 WEAK_VOTE = "weak vote"
@@ -75,25 +75,6 @@ class Efficiency:
         return next((speed for speed in self.speeds if speed.runtime == runtime), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How far INT8 and FP32 name the same spans on the same texts: F1 of one against the other, and their number."""
-
-    f1: float
-    spans: int
-    texts: int
-    differing: int
-
-
-def check_agreement(candidate: Sequence[Sequence[object]], reference: Sequence[Sequence[object]]) -> Agreement:
-    """Compare what INT8 and FP32 say of the same texts, spans without scores."""
-    pairs = [(set(ours), set(theirs)) for ours, theirs in zip(candidate, reference, strict=True)]
-    total = sum(len(ours) + len(theirs) for ours, theirs in pairs)
-    common = sum(len(ours & theirs) for ours, theirs in pairs)
-    differing = sum(ours != theirs for ours, theirs in pairs)
-    return Agreement(2 * common / total if total else 1.0, total, len(pairs), differing)
-
-
 def agrees(agreement: Agreement) -> bool:
-    """Whether the INT8 file can be the model that FP32 is."""
+    """Whether the served file can be the model that FP32 is."""
     return agreement.f1 >= LEAST_AGREEMENT or agreement.spans < _FEWEST_SPANS

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from loop.evaluation.agreement import Agreement
     from loop.evaluation.robustness import Perturbed
     from loop.evaluation.scores import Scores
     from loop.evaluation.significance import Comparison
-    from loop.judging.measured import Agreement, ContractCheck, Efficiency, HeldOutDocument
+    from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument
 
 PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
 PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"

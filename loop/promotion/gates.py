@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from loop.evaluation.agreement import Agreement
 from loop.evaluation.scores import PRF, Scores
 from loop.evaluation.significance import Comparison, Difference
-from loop.judging.measured import INT8_SPEED, LEAST_AGREEMENT, Agreement, ContractCheck, Efficiency, agrees
+from loop.judging.measured import INT8_SPEED, LEAST_AGREEMENT, ContractCheck, Efficiency, agrees
 from loop.promotion.attempt import (
     COST,
     FAIL,
@@ -185,7 +186,7 @@ def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) 
         value = f"{agreement.f1:.3f}; {agreement.differing:,} of {agreement.texts:,} texts differ"
         status = PASS if agrees(agreement) else FAIL
         target = f"F1 of one against the other at least {LEAST_AGREEMENT}"
-        yield Gate("INT8 says what FP32 says", FILE, target, value, status)
+        yield Gate("the served file says what FP32 says", FILE, target, value, status)
 
 
 def _quality_gates(scores: Scores, targets: GateSettings) -> Iterator[Gate]:

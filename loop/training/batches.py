@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from loop.training.dataset import TrainingDocument
 from ner.alignment import IntArray, spans_to_tags
 from ner.boundaries import joint_kinds
 from ner.labels import LabelSet
@@ -55,13 +54,13 @@ class FramedWindow:
     tags: IntArray
 
 
-def encode(document: TrainingDocument, encoder: TextEncoder, labels: LabelSet, max_length: int) -> EncodedText:
-    """The document's tokens, tags and windows."""
-    tokens = encoder.encode(document.text)
-    alignment = spans_to_tags(document.spans, tokens.offsets, labels)
+def encode(text: str, spans: tuple[Span, ...], encoder: TextEncoder, labels: LabelSet, max_length: int) -> EncodedText:
+    """The text's tokens, tags and windows; `spans` is its gold, () for a text without any."""
+    tokens = encoder.encode(text)
+    alignment = spans_to_tags(spans, tokens.offsets, labels)
     return EncodedText(
-        text=document.text,
-        spans=document.spans,
+        text=text,
+        spans=spans,
         ids=tokens.ids,
         offsets=tokens.offsets,
         tagged=tokens.tagged,

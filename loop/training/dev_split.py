@@ -1,13 +1,12 @@
-"""The development split as judge: any source of logits, decoded as it would be served, scored."""
+"""Texts that a model is evaluated on while it is trained: any source of logits, decoded as the model will be served."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from loop.evaluation.scores import Counts, Scores, count, score
@@ -15,26 +14,27 @@ from loop.training.batches import EncodedText, FramedWindow, collate, frame
 from ner.boundaries import joint_costs
 from ner.decoding import FloatArray, log_softmax, tags_to_spans, viterbi
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.network import Logits, Network
 from ner.spans import Span
 from ner.tokens import TextEncoder
 from ner.windows import merge
 
-Logits = npt.NDArray[np.floating[Any]]
+Spans = tuple[Span, ...]
 Reader = Callable[[Sequence[FramedWindow]], list[Logits]]
 _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgement:
-    """What a model makes of the development split.
+class Evaluated:
+    """What a model makes of labelled texts.
 
-    loss: mean negative log-likelihood of the gold tags, in nats a token. counts: per document and type.
+    loss: mean negative log-likelihood of the gold tags, in nats a token. counts: per document and type. spans: of each
+    text, in order.
     """
 
     loss: float
     counts: Counts
-    spans: tuple[tuple[Span, ...], ...]
+    spans: tuple[Spans, ...]
 
     @property
     def f1(self) -> float:
@@ -43,75 +43,66 @@ class Judgement:
 
     @property
     def predicted(self) -> int:
-        """How many spans it predicts."""
+        """How many spans the model predicts."""
         return int(self.counts.predicted.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judge:
-    """Labelled texts, and all that decoding needs beside logits."""
+class EvaluationTexts:
+    """Texts with all that decoding needs beside logits: the development split, or texts to compare two files by."""
 
     texts: tuple[EncodedText, ...]
     encoder: TextEncoder
     labels: LabelSet
     break_costs: Mapping[str, float]
 
-    def enlarged(self, texts: Sequence[EncodedText], entities: int) -> Judge:
-        """This judge, or, where it has fewer gold spans than `entities`, one with some of `texts` added until it has.
-
-        Those with spans are taken, from all over `texts`; fewer than `entities` are left when there are no more.
-        """
-        lacking = entities - self.entities
-        if lacking <= 0:
-            return self
-        with_spans = [text for text in texts if text.spans]
-        wanted = max(1, -(-lacking * len(with_spans) // max(1, sum(len(text.spans) for text in with_spans))))
-        step = max(1, len(with_spans) // wanted)
-        ordered = [text for first in range(step) for text in with_spans[first::step]]
-        added: list[EncodedText] = []
-        while lacking > 0 and len(added) < len(ordered):
-            lacking -= len(ordered[len(added)].spans)
-            added.append(ordered[len(added)])
-        return replace(self, texts=(*self.texts, *added))
-
     @property
     def entities(self) -> int:
-        """Gold spans in the texts."""
+        """How many gold spans the texts hold."""
         return sum(len(text.spans) for text in self.texts)
 
-    def judge(self, read: Reader) -> Judgement:
-        """Read every window once, decode every text, count."""
-        framed = [frame(text, self.encoder) for text in self.texts]
-        rows = iter(read([window for windows in framed for window in windows]))
-        spans, losses = [], []
-        for text, windows in zip(self.texts, framed, strict=True):
-            log_probs = self._merged(text, [next(rows) for _ in windows])
-            spans.append(self._decode(text, log_probs))
-            losses.append(-log_probs[np.arange(len(log_probs)), text.tags[text.tagged]])
-        gold = [text.spans for text in self.texts]
-        loss = float(np.concatenate(losses).mean()) if any(map(len, losses)) else 0.0
-        return Judgement(loss, count(gold, spans, self.labels), tuple(spans))
+    def windows(self) -> list[FramedWindow]:
+        """The windows of all texts, in order."""
+        return [window for text in self.texts for window in frame(text, self.encoder)]
 
-    def scores(self, judgement: Judgement) -> Scores:
-        """The full table of a judgement."""
-        return score([text.spans for text in self.texts], judgement.spans, self.labels)
+    def tag(self, read: Reader) -> tuple[Spans, ...]:
+        """The spans of each text; every window is read once."""
+        pairs = zip(self.texts, self._log_probs(read), strict=True)
+        return tuple(self._decode(text, log_probs) for text, log_probs in pairs)
+
+    def evaluate(self, read: Reader) -> Evaluated:
+        """The spans of each text, held against the gold; every window is read once."""
+        all_log_probs = self._log_probs(read)
+        pairs = list(zip(self.texts, all_log_probs, strict=True))
+        losses = [-log_probs[np.arange(len(log_probs)), text.tags[text.tagged]] for text, log_probs in pairs]
+        spans = tuple(self._decode(text, log_probs) for text, log_probs in pairs)
+        loss = float(np.concatenate(losses).mean()) if any(map(len, losses)) else 0.0
+        return Evaluated(loss, count([text.spans for text in self.texts], spans, self.labels), spans)
+
+    def scores(self, evaluated: Evaluated) -> Scores:
+        """The full table of an evaluation of these texts."""
+        return score([text.spans for text in self.texts], evaluated.spans, self.labels)
+
+    def _log_probs(self, read: Reader) -> list[FloatArray]:
+        """(n, t) log-probabilities of the tokens that carry text, for each text."""
+        rows = iter(read(self.windows()))
+        return [self._merged(text, [next(rows) for _ in text.parts]) for text in self.texts]
 
     def _merged(self, text: EncodedText, logits: list[Logits]) -> FloatArray:
-        """(n, t) log-probabilities of the tokens that carry text."""
         if not logits:
             return np.empty((0, len(self.labels.tags)))
         before = len(self.encoder.prefix)
         own = [rows[before : before + part.end - part.start] for part, rows in zip(text.parts, logits, strict=True)]
         return log_softmax(merge(text.parts, own))[text.tagged]
 
-    def _decode(self, text: EncodedText, log_probs: FloatArray) -> tuple[Span, ...]:
+    def _decode(self, text: EncodedText, log_probs: FloatArray) -> Spans:
         offsets = text.offsets[text.tagged]
         costs = joint_costs(text.text, offsets, self.break_costs)
         return tags_to_spans(viterbi(log_probs, self.labels, costs), offsets, self.labels)
 
 
 def torch_reader(model: Any, padding_id: int) -> Reader:
-    """Logits of a torch model in float32, in sorted, padded batches; it is put into eval mode and left there."""
+    """Logits of a torch model in float32, in sorted, padded batches; puts the model into eval mode and leaves it so."""
 
     def read(framed: Sequence[FramedWindow]) -> list[Logits]:
         model.eval()

@@ -1,127 +1,111 @@
-"""A trained model as the file that is served: merged, ONNX, INT8, and proven against the model it came from."""
+"""A trained model as the file that is served: merged, exported to ONNX, proven against the model it came from."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from loop.training.batches import FramedWindow, frame
-from loop.training.dev_split import Judge, onnx_reader, torch_reader
+from loop.training.batches import FramedWindow
+from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import quiet
+from loop.training.precision import LEAST_AGREEMENT, Attempt, write_served
 from loop.training.progress import ParityError
-from loop.training.quantise import quantise
 from ner.bundle import MODEL
 from ner.network import Network
 
 OPSET = 17
 LOGIT_TOLERANCE = 1e-3
-F1_TOLERANCE = 0.02
-SPARE_ENTITIES = 2
 _COMPARED = 64
-CALIBRATION = 256
 _FP32 = "fp32.onnx"
-_TRAIN_OTHERWISE = "Train with another train.seed or more data, or with a lower train.learning_rate."
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How the exported files compare, as reloaded from the disk, with the model in torch, on the same texts.
+    """How the served file, as reloaded from the disk, compares with the model in torch.
 
-    logit_difference: the largest of FP32 ONNX against torch. F1s are micro, 0..1. f1_tolerance: how far the F1 of INT8
-    may lie below that of FP32. entities: gold spans in those texts; *_predicted: spans predicted there. bytes: of the
-    INT8 file.
+    logit_difference: the largest of FP32 ONNX against torch. attempts: the ways to write the served file that were
+    tried, the served one last. bytes: of the served file.
     """
 
     logit_difference: float
-    torch_f1: float
-    fp32_f1: float
-    int8_f1: float
-    f1_tolerance: float
-    entities: int
-    torch_predicted: int
-    int8_predicted: int
+    attempts: tuple[Attempt, ...]
     bytes: int
 
-    def as_dict(self) -> dict[str, float]:
+    @property
+    def served(self) -> Attempt:
+        """The way in which the served file was written."""
+        return self.attempts[-1]
+
+    @property
+    def precision(self) -> str:
+        """What the served file computes in, such as "INT8, smoothed"; a constant of `precision`."""
+        return self.served.step.precision
+
+    def as_dict(self) -> dict[str, Any]:
         """For the manifest."""
-        return asdict(self)
+        return {
+            "logit_difference": self.logit_difference,
+            "attempts": [attempt.as_dict() for attempt in self.attempts],
+            "bytes": self.bytes,
+        }
+
+    def notice(self) -> str | None:
+        """Why the served file is another than the usual one, as a sentence; None where it is the usual one."""
+        if len(self.attempts) == 1:
+            return None
+        best = max(self.attempts[:-1], key=lambda attempt: attempt.agreement.f1)
+        kept = f", {len(self.served.step.in_fp32)} of its nodes in FP32" if self.served.step.in_fp32 else ""
+        return (
+            f"the model is served as {self.precision}{kept}: {best.step.precision} names the spans of FP32 at an F1 of "
+            f"{best.agreement.f1:.3f} on {best.agreement.texts:,} texts, and {LEAST_AGREEMENT} is asked for"
+        )
 
 
 def export_bundle(
-    model: Any, folder: Path, judge: Judge, calibration: Sequence[FramedWindow], padding_id: int
+    model: Any,
+    folder: Path,
+    compared: EvaluationTexts,
+    calibration: Sequence[FramedWindow],
+    padding_id: int,
 ) -> Parity:
-    """Write `model.onnx` (INT8) of a merged torch model into `folder`, and prove it on the texts of `judge`.
+    """Write `model.onnx`, what is served of a merged torch model, into `folder`.
 
-    Every file is read one window a run, as it is served. Raises ParityError as `check_parity` does.
+    Every file is read one window a run, as it is served. Raises ParityError when the exported file says something else
+    than the model in torch. How much of the file is INT8 is decided by `precision.write_served`.
     """
-    fp32, int8 = folder / _FP32, folder / MODEL
+    fp32, served = folder / _FP32, folder / MODEL
     to_onnx(model, fp32, list(calibration[0].ids) if calibration else [0, 0])
     try:
-        network = Network(fp32)
-        difference = _logit_difference(model, network, judge, padding_id)
-        quantise(fp32, int8, [window.ids.tolist() for window in calibration[:CALIBRATION]], len(judge.labels.tags))
-        in_torch, in_fp32 = judge.judge(torch_reader(model, padding_id)), judge.judge(onnx_reader(network))
+        difference = _logit_difference(model, Network(fp32), compared.windows(), padding_id)
+        check_logits(difference)
+        attempts = write_served(fp32, served, compared, calibration)
     finally:
         fp32.unlink(missing_ok=True)
-    in_int8 = judge.judge(onnx_reader(Network(int8)))
-    parity = Parity(
-        logit_difference=difference,
-        torch_f1=in_torch.f1,
-        fp32_f1=in_fp32.f1,
-        int8_f1=in_int8.f1,
-        f1_tolerance=f1_tolerance(judge.entities),
-        entities=judge.entities,
-        torch_predicted=in_torch.predicted,
-        int8_predicted=in_int8.predicted,
-        bytes=int8.stat().st_size,
-    )
-    check_parity(parity)
-    return parity
+    return Parity(difference, attempts, served.stat().st_size)
 
 
-def f1_tolerance(entities: int) -> float:
-    """F1_TOLERANCE, or what SPARE_ENTITIES of so many entities are worth, if that is more."""
-    return max(F1_TOLERANCE, SPARE_ENTITIES / max(1, entities))
-
-
-def check_parity(parity: Parity) -> None:
-    """Raise ParityError unless the files say what the model says.
-
-    FP32 logits differ from torch's by at most LOGIT_TOLERANCE; INT8 predicts something where torch does; and its F1
-    lies below that of FP32 by at most the tolerance.
-    """
-    if not parity.logit_difference <= LOGIT_TOLERANCE:
+def check_logits(difference: float) -> None:
+    """Raise ParityError where the logits of FP32 lie further than LOGIT_TOLERANCE from torch's, or are no numbers."""
+    if not difference <= LOGIT_TOLERANCE:
         raise ParityError(
             f"the logits of the exported file differ from torch's by at most {LOGIT_TOLERANCE:g}",
-            value=f"{parity.logit_difference:.3g}",
+            value=f"{difference:.3g}",
             next_step="Check the versions of torch, transformers and onnxruntime against the lock file.",
-        )
-    if parity.torch_predicted and not parity.int8_predicted:
-        raise ParityError(
-            "the INT8 file predicts entities where the trained model does",
-            value=f"0 against {parity.torch_predicted} in torch",
-            next_step=_TRAIN_OTHERWISE,
-        )
-    if parity.fp32_f1 - parity.int8_f1 > parity.f1_tolerance:
-        raise ParityError(
-            f"INT8 costs at most {100 * parity.f1_tolerance:.1f} points of F1 on {parity.entities} entities",
-            value=f"{100 * parity.int8_f1:.1f} against {100 * parity.fp32_f1:.1f} in FP32",
-            next_step=_TRAIN_OTHERWISE,
         )
 
 
 def to_onnx(model: Any, path: Path, example: Sequence[int]) -> None:
     """Write the FP32 graph: input_ids (batch, tokens) int64 to logits (batch, tokens, tags).
 
-    There is no attention mask: a window is read alone, unpadded. Token types are a constant, where the model has them:
-    as it stands, transformers would work out the shape of as many zeros as there are tokens, in eighteen nodes. Traced
-    by the exporter of torchscript, whose plain graph is the fastest once quantised.
+    There is no attention mask, since every window is read alone and unpadded. Token types are a constant where the
+    model has them: else transformers would work out the shape of as many zeros as there are tokens, in eighteen nodes.
+    The exporter of torchscript traces the model; its plain graph is the fastest once quantised.
     """
     constant = {"token_type_ids": torch.zeros((1, 1), dtype=torch.long)} if _has_token_types(model) else {}
 
@@ -152,9 +136,8 @@ def _has_token_types(model: Any) -> bool:
     return accepted and getattr(model.config, "type_vocab_size", 0) > 0
 
 
-def _logit_difference(model: Any, network: Network, judge: Judge, padding_id: int) -> float:
-    """The largest over the longest and the first windows of the judge's texts."""
-    windows = [window for text in judge.texts for window in frame(text, judge.encoder)]
+def _logit_difference(model: Any, network: Network, windows: Sequence[FramedWindow], padding_id: int) -> float:
+    """The largest over the first and the longest windows."""
     longest = sorted(windows, key=lambda window: len(window.ids))[-_COMPARED // 4 :]
     compared = [*windows[:_COMPARED], *longest]
     pairs = zip(torch_reader(model, padding_id)(compared), onnx_reader(network)(compared), strict=True)

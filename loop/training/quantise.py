@@ -8,7 +8,7 @@ multiplies the weights' rows by the same factor: the product stays, the range sh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,43 +39,78 @@ def quantise(
     num_tags: int,
     migration: float = MIGRATION,
     smoothed: float = SMOOTHED,
+    in_fp32: Collection[str] = (),
 ) -> None:
     """Write the INT8 model of the FP32 ONNX file `source` to `target`.
 
     calibration: windows of token ids (special ones included) whose activations say how large each channel gets; none
     leaves the activations as they are. migration: how much of the range moves from them into the weights, 0..1.
     smoothed: as for `smooth_activations`. The classifier's product (num_tags wide) is quantised but not smoothed.
+    in_fp32: names of nodes (`quantisable`) that are not quantised.
     """
-    # Here, since ONNX Runtime is to be loaded by ner.runtime first.
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    smooth = target.with_suffix(".smooth.onnx")
     model = onnx.load(str(source))
     simplify(model)
     if calibration:
         smooth_activations(model, calibration, num_tags, migration, smoothed)
-    onnx.save(model, str(smooth))
+    _quantise_nodes(model, target, {"nodes_to_exclude": [*_small_tables(model), *in_fp32]})
+    _fuse_file(target)
+
+
+def quantise_one(source: Path, target: Path, name: str) -> None:
+    """Write `source` to `target` with one node of `quantisable` in INT8 and all others in FP32."""
+    model = onnx.load(str(source))
+    simplify(model)
+    _quantise_nodes(model, target, {"nodes_to_quantize": [name]})
+
+
+def write_simplified(source: Path, target: Path) -> None:
+    """Write `source` to `target` with the smaller graph that INT8 files have, all in FP32."""
+    model = onnx.load(str(source))
+    simplify(model)
+    onnx.save(model, str(target))
+    _fuse_file(target)
+
+
+def quantisable(source: Path) -> list[str]:
+    """The names of the nodes that `quantise` writes in INT8: products with weights, and large tables of embeddings."""
+    model = onnx.load(str(source))
+    simplify(model)
+    weights, small = {tensor.name for tensor in model.graph.initializer}, set(_small_tables(model))
+    nodes = (node for node in model.graph.node if node.op_type in _OPERATORS and weights.intersection(node.input))
+    return [node.name for node in nodes if node.name and node.name not in small]
+
+
+def _quantise_nodes(model: Any, target: Path, chosen: Mapping[str, Any]) -> None:
+    """chosen: the arguments of ONNX Runtime's tool that say which nodes are quantised."""
+    # Imported here, since `ner.runtime` has to load ONNX Runtime first.
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    plain = target.with_suffix(".plain.onnx")
+    onnx.save(model, str(plain))
     try:
         with quiet():
             quantize_dynamic(
-                str(smooth),
+                str(plain),
                 str(target),
                 op_types_to_quantize=_OPERATORS,
-                nodes_to_exclude=_small_tables(model),
                 weight_type=QuantType.QInt8,
                 per_channel=True,
+                **chosen,
             )
     finally:
-        smooth.unlink()
-    quantised = onnx.load(str(target))
-    fuse_attention(quantised)
-    onnx.save(quantised, str(target))
+        plain.unlink()
+
+
+def _fuse_file(path: Path) -> None:
+    model = onnx.load(str(path))
+    fuse_attention(model)
+    onnx.save(model, str(path))
 
 
 def _small_tables(model: Any) -> list[str]:
     """The names of the nodes that look up rows of a table with fewer than _LARGE_TABLE values.
 
-    Named ones only: no name would stand for every node without one.
+    Nodes without a name are left out: an empty name would stand for every such node.
     """
     small = {tensor.name for tensor in model.graph.initializer if math.prod(tensor.dims) < _LARGE_TABLE}
     return [node.name for node in model.graph.node if node.op_type == "Gather" and node.input[0] in small and node.name]

@@ -1,16 +1,17 @@
-"""What a training needs, gathered and checked before anything is entered or written.
+"""`loop retrain`: from the project's gold to a verified bundle, or to nothing at all.
 
-`loop retrain`: gold from the store to a verified bundle, or to nothing at all.
+What a training needs is gathered and checked first (`prepare`), before anything is entered or written.
 """
 
 from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +22,8 @@ from loop.evaluation.scores import Scores
 from loop.settings.training import TrainSettings
 from loop.training import lora
 from loop.training.batches import EncodedText, FramedWindow, encode, frame
-from loop.training.dataset import Dataset, WeakDocument, development_salt, gather
-from loop.training.dev_split import Judge, onnx_reader
+from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, development_salt, gather
+from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.export import Parity, export_bundle
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
@@ -33,22 +34,51 @@ from ner.boundaries import learned_costs
 from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.labels import LabelSet
 from ner.network import Network
-from store.gold import training_gold
+from ner.tokens import TextEncoder
+from store.columns import utc_now
+from store.documents import StoredDocument, sample_documents
+from store.gold import LEARNED_FROM, TrainingGold, held_out, training_gold
+from store.projects import lock_project
 from store.registry import CANDIDATE, WEAK, finish_model, model, promoted, save_training_items, start_model
 from store.runs import RETRAIN, TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
 
-# With fewer entities a file that says something else could not be told from chance.
-COMPARED_ENTITIES = 50
+CONFIDENCE = "minimum_margin"
+# The texts by which files are compared: enough to tell, and few enough to be read in seconds.
+COMPARED_TEXTS, COMPARED_WINDOWS = 800, 1600
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "numpy")
+
+
+class Configured(Protocol):
+    """What is needed of the settings."""
+
+    @property
+    def model_dir(self) -> Path: ...
+
+    @property
+    def train(self) -> TrainSettings: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreData:
+    """What a training reads of the store. read_at: gold that was stored later is not in it, and counts as fresh.
+
+    texts: some of those that may be trained on, labelled or not, to compare files by.
+    """
+
+    gold: TrainingGold
+    incumbent: Model | None
+    texts: tuple[StoredDocument, ...]
+    read_at: datetime
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """texts: the training side, encoded; windows: those of its windows that have something to learn.
+    """Everything that a training works with.
 
-    judge: the development split. comparison: the same, with training texts added where it holds few entities, to tell
-    a model that finds nothing, and an exported file that says something else, from one that had nothing to find.
+    texts: the training side, encoded; windows: those of its windows that have something to learn. dev: the development
+    split. compared: texts at hand, labelled or not, to compare files by. data_read_at: when the store was read.
     """
 
     dataset: Dataset
@@ -57,8 +87,13 @@ class Prepared:
     start: WarmStart
     texts: tuple[EncodedText, ...]
     windows: tuple[FramedWindow, ...]
-    judge: Judge
-    comparison: Judge
+    dev: EvaluationTexts
+    compared: EvaluationTexts
+    data_read_at: datetime
+
+    def with_entities(self) -> EvaluationTexts:
+        """Texts that tell whether a model finds anything: a development split without an entity cannot."""
+        return self.dev if self.dev.entities else replace(self.dev, texts=self.texts)
 
     def tag_counts(self) -> npt.NDArray[np.int64]:
         """(num_tags,): how often each tag is to be learned."""
@@ -90,56 +125,73 @@ def prepare(
     from_scratch: bool,
     weak: Iterable[WeakDocument],
 ) -> Prepared:
-    """The project's gold (or `weak`, read only where there is none), the encoder, and where the training starts.
+    """The project's gold (or `weak`, read only where there is no gold), the encoder, and where the training starts.
 
     Raises TrainingError when there is nothing to learn from, ConfigError for the encoder.
     """
     labels = LabelSet(tuple(project.labels))
-    with store.read() as session:
-        gold, incumbent = training_gold(session, project.id), promoted(session, project.id)
-    weak_documents = () if gold.documents else tuple(weak)
-    dataset = gather(gold, weak_documents, labels, development_salt(settings.seed), settings.dev_share)
+    data = read_store(store, project)
+    weak_documents = () if data.gold.documents else tuple(weak)
+    dataset = gather(data.gold, weak_documents, labels, development_salt(settings.seed), settings.dev_share)
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK
-    start = find_start(None if fresh else incumbent, model_dir, base, labels, settings)
-    texts, dev = (
-        tuple(encode(document, base.text_encoder, labels, settings.max_length) for document in side)
-        for side in (dataset.train, dataset.dev)
-    )
-    framed = (window for text in texts for window in frame(text, base.text_encoder))
-    windows = tuple(window for window in framed if (window.tags >= 0).any())
-    _check_entities(windows)
+    start = find_start(None if fresh else data.incumbent, model_dir, base, labels, settings)
+
+    def encoded(documents: Iterable[TrainingDocument]) -> tuple[EncodedText, ...]:
+        return tuple(
+            encode(item.text, item.spans, base.text_encoder, labels, settings.max_length) for item in documents
+        )
+
+    texts = encoded(dataset.train)
+    windows = _learnable_windows(texts, base.text_encoder)
     costs = learned_costs(text.joints() for text in texts)
-    judge = Judge(dev, base.text_encoder, labels, costs)
-    return Prepared(dataset, labels, base, start, texts, windows, judge, judge.enlarged(texts, COMPARED_ENTITIES))
+    dev = EvaluationTexts(encoded(dataset.dev), base.text_encoder, labels, costs)
+    known = {document.document_id for document in dataset.dev}
+    others = (
+        encode(item.text, (), base.text_encoder, labels, settings.max_length)
+        for item in data.texts
+        if item.document_id not in known
+    )
+    compared = replace(dev, texts=tuple(_compared(dev.texts, others)))
+    return Prepared(dataset, labels, base, start, texts, windows, dev, compared, data.read_at)
 
 
-def _check_entities(windows: tuple[FramedWindow, ...]) -> None:
+def _learnable_windows(texts: Iterable[EncodedText], encoder: TextEncoder) -> tuple[FramedWindow, ...]:
+    framed = (window for text in texts for window in frame(text, encoder))
+    windows = tuple(window for window in framed if (window.tags >= 0).any())
     if not any((window.tags > 0).any() for window in windows):
         raise TrainingError(
             "a training needs at least one entity that has a token",
             value=f"{len(windows)} windows without one",
             next_step="Label texts that hold entities.",
         )
+    return windows
 
 
-CONFIDENCE = "minimum_margin"
-_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "numpy")
+def _compared(dev: Sequence[EncodedText], others: Iterable[EncodedText]) -> Iterator[EncodedText]:
+    """Texts to compare files by: up to half of them of the development split, which is known to hold entities."""
+    room = COMPARED_WINDOWS
+    for text in islice(chain(dev[: COMPARED_TEXTS // 2], others), COMPARED_TEXTS):
+        room -= len(text.parts)
+        yield text
+        if room <= 0:
+            return
 
 
-class Configured(Protocol):
-    """What is needed of the settings."""
-
-    @property
-    def model_dir(self) -> Path: ...
-
-    @property
-    def train(self) -> TrainSettings: ...
+def read_store(store: Store, project: Project) -> StoreData:
+    """Read what is trained on while nobody can write to the project, so that `read_at` parts old gold from new."""
+    with store.transaction() as tx:
+        lock_project(tx, project.id)
+        gold, incumbent, read_at = training_gold(tx.session, project.id), promoted(tx.session, project.id), utc_now()
+    with store.read() as session:
+        held = held_out(session, project.id)
+        sample = sample_documents(session, project.id, LEARNED_FROM, COMPARED_TEXTS)
+    return StoreData(gold, incumbent, tuple(item for item in sample if item not in held), read_at)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetrainResult:
-    """A new candidate. scores: of the INT8 file on the development split (the holdout is not touched).
+    """A new candidate. scores: of the file as served, on the development split (the holdout is not touched).
 
     kind: "gold" or "weak". parent: the version it went on from, None for the base. notices: what people should know:
     interrupted runs found, entity types without examples, spans that could not be learned.
@@ -163,8 +215,13 @@ class RetrainResult:
     notices: tuple[str, ...]
 
     @property
+    def precision(self) -> str:
+        """What the served file computes in, such as "INT8, smoothed"."""
+        return self.parity.precision
+
+    @property
     def dev_f1(self) -> float:
-        """Micro-F1 of the INT8 file on the development split."""
+        """Micro-F1 of the file as served, on the development split."""
         return self.scores.micro.f1
 
 
@@ -234,6 +291,7 @@ class _Retraining:
                 libraries=libraries(),
                 data_fingerprint=prepared.dataset.fingerprint,
                 parent=prepared.start.parent,
+                created_at=prepared.data_read_at,
             )
             tx.commit()
         return row
@@ -249,17 +307,18 @@ class _Retraining:
             lora.load_weights(adapted, prepared.start.adapter)
         plan = make_plan(len(prepared.windows), self._settings, warm=prepared.start.adapter is not None)
         progress.stage("training")
-        outcome = train(adapted, prepared.windows, prepared.judge, plan, self._settings, padding_id, progress)
-        # A development split without an entity cannot tell a model that finds nothing.
-        check_finds(adapted, prepared.judge if prepared.judge.entities else prepared.comparison, padding_id)
+        outcome = train(adapted, prepared.windows, prepared.dev, plan, self._settings, padding_id, progress)
+        check_finds(adapted, prepared.with_entities(), padding_id)
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)
         base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
         merged = lora.merge(adapted)
-        parity = export_bundle(merged, building, prepared.comparison, prepared.windows, padding_id)
-        judgement = prepared.judge.judge(onnx_reader(Network(building / MODEL)))
+        parity = export_bundle(merged, building, prepared.compared, prepared.windows, padding_id)
+        if notice := parity.notice():
+            progress.notice(notice)
         progress.stage("checking")
-        return outcome, parity, prepared.judge.scores(judgement)
+        evaluated = prepared.dev.evaluate(onnx_reader(Network(building / MODEL)))
+        return outcome, parity, prepared.dev.scores(evaluated)
 
     def _manifest(self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores) -> Manifest:
         return Manifest(
@@ -275,7 +334,8 @@ class _Retraining:
             settings=row.settings,
             libraries=row.libraries,
             scores={"development": scores.as_dict(), "parity": parity.as_dict(), "training": _figures(outcome)},
-            break_costs=prepared.judge.break_costs,
+            break_costs=prepared.dev.break_costs,
+            precision=parity.precision,
         )
 
     def _finish(self, row: Model, sealed: Manifest, dataset: Dataset) -> None:
@@ -330,6 +390,6 @@ def _figures(outcome: Outcome) -> Mapping[str, float]:
         "best_epoch": outcome.best_epoch,
         "steps": outcome.steps,
         "loss": outcome.loss,
-        "dev_f1_in_torch": outcome.judgement.f1,
+        "dev_f1_in_torch": outcome.evaluated.f1,
         "seconds": round(outcome.seconds, 1),
     }

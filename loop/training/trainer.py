@@ -16,7 +16,7 @@ import torch
 
 from loop.settings.training import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
-from loop.training.dev_split import Judge, Judgement, torch_reader
+from loop.training.dev_split import Evaluated, EvaluationTexts, torch_reader
 from loop.training.lora import trainable
 from loop.training.progress import Epoch, Progress, TrainingError, TrainingStep
 
@@ -44,13 +44,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """A training that ended well; the model has the weights of `best_epoch`, whose judgement is `judgement`."""
+    """A training that ended well; the model has the weights of `best_epoch`.
+
+    evaluated: what those weights make of the development split.
+    """
 
     epochs: int
     best_epoch: int
     steps: int
     loss: float
-    judgement: Judgement
+    evaluated: Evaluated
     seconds: float
 
 
@@ -72,7 +75,7 @@ def make_plan(num_windows: int, settings: TrainSettings, warm: bool) -> Plan:
 def train(
     model: Any,
     windows: Sequence[FramedWindow],
-    judge: Judge,
+    dev: EvaluationTexts,
     plan: Plan,
     settings: TrainSettings,
     padding_id: int,
@@ -84,17 +87,17 @@ def train(
     finite. Whether the model finds anything at all is `check_finds`'s question.
     """
     trainer = _Trainer(model, plan, settings)
-    best: tuple[tuple[float, float], int, dict[str, Any], Judgement] | None = None
+    best: tuple[tuple[float, float], int, dict[str, Any], Evaluated] | None = None
     epoch, loss = 0, 0.0
     for epoch in range(1, plan.epochs + 1):
         loss = trainer.run_epoch(epoch, windows, padding_id, progress)
         with trainer.averaged():
-            judgement = judge.judge(torch_reader(model, padding_id))
-            key = (judgement.f1, -judgement.loss)
+            evaluated = dev.evaluate(torch_reader(model, padding_id))
+            key = (evaluated.f1, -evaluated.loss)
             better = best is None or key > best[0]
             if better:
-                best = key, epoch, trainer.copy_weights(), judgement
-        progress.epoch(Epoch(epoch, plan.epochs, loss, judgement.loss, judgement.f1, better))
+                best = key, epoch, trainer.copy_weights(), evaluated
+        progress.epoch(Epoch(epoch, plan.epochs, loss, evaluated.loss, evaluated.f1, better))
         # While nothing is found yet there is nothing to be patient about.
         if best is not None and best[0][0] > 0 and epoch - best[1] >= settings.patience:
             break
@@ -104,13 +107,13 @@ def train(
     return Outcome(epoch, best[1], trainer.done, loss, best[3], trainer.seconds)
 
 
-def check_finds(model: Any, judge: Judge, padding_id: int) -> None:
+def check_finds(model: Any, texts: EvaluationTexts, padding_id: int) -> None:
     """Raise TrainingError when the model predicts not one entity in texts that hold some."""
-    predicted = judge.judge(torch_reader(model, padding_id)).predicted
-    if judge.entities and not predicted:
+    predicted = texts.evaluate(torch_reader(model, padding_id)).predicted
+    if texts.entities and not predicted:
         raise TrainingError(
             "a model predicts an entity in texts that hold some",
-            value=f"0 predicted, {judge.entities} gold in {len(judge.texts)} texts",
+            value=f"0 predicted, {texts.entities} gold in {len(texts.texts)} texts",
             next_step=_TRY,
         )
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.training.batches import IGNORED, FramedWindow, collate, encode, frame, shuffled_batches
-from loop.training.dataset import TrainingDocument
+from loop.training.batches import IGNORED, EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
 from loop.training.encoder import BaseModel, load_base
 from ner.boundaries import learned_costs
 from ner.labels import LabelSet
@@ -25,25 +24,25 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return load_base(str(tiny.encoder(folder, request.param)), LABELS, 24)
 
 
-def document(text: str, *spans: Span) -> TrainingDocument:
-    return TrainingDocument(1, "hash", "group", text, spans)
+def encoded(base: BaseModel, text: str, *spans: Span) -> EncodedText:
+    return encode(text, spans, base.text_encoder, LABELS, 24)
 
 
 def test_every_token_of_a_long_text_is_learned_exactly_once(base: BaseModel) -> None:
     text = "my Windows crashes " * 20
     spans = tuple(Span(at + 3, at + 10, "OS") for at in range(0, len(text), 19))
-    encoded = encode(document(text, *spans), base.text_encoder, LABELS, 24)
-    windows = frame(encoded, base.text_encoder)
+    read = encoded(base, text, *spans)
+    windows = frame(read, base.text_encoder)
     assert len(windows) > 2
     learned = np.concatenate([window.tags[window.tags != IGNORED] for window in windows])
-    assert learned.tolist() == encoded.tags[encoded.tagged].tolist()
+    assert learned.tolist() == read.tags[read.tagged].tolist()
     assert (learned == B_OS).sum() == 20
     assert all(len(window.ids) == len(window.tags) <= 24 for window in windows)
 
 
 def test_special_tokens_are_read_and_not_learned(base: BaseModel) -> None:
-    encoded = encode(document("my Windows", Span(3, 10, "OS")), base.text_encoder, LABELS, 24)
-    [window] = frame(encoded, base.text_encoder)
+    read = encoded(base, "my Windows", Span(3, 10, "OS"))
+    [window] = frame(read, base.text_encoder)
     assert window.ids[0] == base.text_encoder.prefix[0]
     assert window.ids[-1] == base.text_encoder.suffix[-1]
     assert window.tags[0] == window.tags[-1] == IGNORED
@@ -51,12 +50,12 @@ def test_special_tokens_are_read_and_not_learned(base: BaseModel) -> None:
 
 
 def test_a_blank_text_has_nothing_to_learn(base: BaseModel) -> None:
-    encoded = encode(document(" "), base.text_encoder, LABELS, 24)
-    assert not [window for window in frame(encoded, base.text_encoder) if (window.tags != IGNORED).any()]
+    read = encoded(base, " ")
+    assert not [window for window in frame(read, base.text_encoder) if (window.tags != IGNORED).any()]
 
 
 def test_joints_of_encoded_texts_teach_that_entities_do_not_end_inside_words(base: BaseModel) -> None:
-    texts = [encode(document("my Windows10", Span(3, 12, "OS")), base.text_encoder, LABELS, 24)] * 9
+    texts = [encoded(base, "my Windows10", Span(3, 12, "OS"))] * 9
     costs = learned_costs(text.joints() for text in texts)
     assert costs["word"] > 2
     assert costs["gap"] == 0

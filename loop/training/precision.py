@@ -1,0 +1,125 @@
+"""The file that is served: as much of it in INT8 as still says what FP32 says.
+
+INT8 is tried first, since it serves two to three times as fast. Many texts, unlabelled ones too, show whether INT8 says
+what FP32 says: the few dozen entities of a development split cannot. Where INT8 does not, every next step keeps more of
+FP32, and the last step is FP32 itself. So every trained model ends as a file that can serve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loop.evaluation.agreement import Agreement, check_agreement
+from loop.training.batches import FramedWindow
+from loop.training.dev_split import EvaluationTexts, Spans, onnx_reader
+from loop.training.quantise import quantisable, quantise, quantise_one, write_simplified
+from ner.decoding import log_softmax
+from ner.network import Logits, Network
+
+INT8_SMOOTHED, INT8, PARTLY_INT8, FP32 = "INT8, smoothed", "INT8", "INT8, partly FP32", "FP32"
+# Of one file's spans against the other's. Good files reach .98 and more, so that what is asked for is seldom missed.
+LEAST_AGREEMENT = 0.95
+# How many of the nodes that could be INT8 are left in FP32, step by step.
+SHARES_IN_FP32 = (1 / 8, 1 / 4, 1 / 2)
+CALIBRATION = 256
+_PROBED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One way to write the file. in_fp32: names of the nodes that are left in FP32 where the others are INT8."""
+
+    precision: str
+    smoothed: bool = False
+    in_fp32: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A step that was taken, and how far its file names the spans that FP32 names."""
+
+    step: Step
+    agreement: Agreement
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON, on one level."""
+        return {**asdict(self.step), "in_fp32": list(self.step.in_fp32), **asdict(self.agreement)}
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the file can serve in place of FP32."""
+        return self.step.precision == FP32 or self.agreement.f1 >= LEAST_AGREEMENT
+
+
+def write_served(
+    fp32: Path, target: Path, compared: EvaluationTexts, calibration: Sequence[FramedWindow]
+) -> tuple[Attempt, ...]:
+    """Write `target`, the file that serves in place of `fp32`; gives all attempts, the last of which is that file.
+
+    compared: the texts on which spans are compared, every window read alone as it is served. calibration: windows
+    whose activations say what is to be smoothed.
+    """
+    writer = _Writer(fp32, target, compared, [window.ids.tolist() for window in calibration[:CALIBRATION]])
+    attempts: list[Attempt] = []
+    for step in writer.steps(attempts):
+        attempts.append(writer.attempt(step))
+        if attempts[-1].suffices:
+            break
+    return tuple(attempts)
+
+
+class _Writer:
+    def __init__(self, fp32: Path, target: Path, compared: EvaluationTexts, calibration: list[list[int]]) -> None:
+        self._fp32, self._target, self._compared, self._calibration = fp32, target, compared, calibration
+        self._expected = self._tag(fp32)
+
+    def steps(self, attempts: Sequence[Attempt]) -> Iterator[Step]:
+        """What to try, in order; `attempts` holds what came of the steps before."""
+        yield Step(INT8_SMOOTHED, smoothed=True)
+        yield Step(INT8)
+        smoothed = attempts[0].agreement.f1 >= attempts[1].agreement.f1
+        names = self._most_sensitive()
+        for share in SHARES_IN_FP32:
+            yield Step(PARTLY_INT8, smoothed, tuple(names[: math.ceil(share * len(names))]))
+        yield Step(FP32)
+
+    def attempt(self, step: Step) -> Attempt:
+        """Write the file and compare it with FP32."""
+        if step.precision == FP32:
+            write_simplified(self._fp32, self._target)
+        else:
+            calibration = self._calibration if step.smoothed else []
+            num_tags = len(self._compared.labels.tags)
+            quantise(self._fp32, self._target, calibration, num_tags, in_fp32=step.in_fp32)
+        return Attempt(step, check_agreement(self._tag(self._target), self._expected))
+
+    def _tag(self, path: Path) -> tuple[Spans, ...]:
+        return self._compared.tag(onnx_reader(Network(path)))
+
+    def _most_sensitive(self) -> list[str]:
+        """The nodes that could be INT8, first those that change the answers most when each alone is INT8.
+
+        The sensitivity analysis of Wu et al. 2020 ("Integer Quantization for Deep Learning Inference", on partial
+        quantization), by the mean divergence from FP32.
+        """
+        windows = [window for window in self._compared.windows() if len(window.ids)][:_PROBED]
+        expected = onnx_reader(Network(self._fp32))(windows)
+        costs = {}
+        for name in quantisable(self._fp32):
+            quantise_one(self._fp32, self._target, name)
+            answered = onnx_reader(Network(self._target))(windows)
+            costs[name] = np.mean([divergence(*pair).mean() for pair in zip(expected, answered, strict=True)])
+        return sorted(costs, key=lambda name: -costs[name])
+
+
+def divergence(reference: Logits, other: Logits) -> Logits:
+    """(m,) KL(reference || other) of the tag distributions of m tokens, in nats, from (m, t) logits."""
+    expected, found = log_softmax(reference), log_softmax(other)
+    difference: Logits = (np.exp(expected) * (expected - found)).sum(axis=-1)
+    return difference

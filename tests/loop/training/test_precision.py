@@ -1,0 +1,105 @@
+"""The served file keeps as much of FP32 as it needs to say what FP32 says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from loop.training import precision
+from loop.training.batches import encode
+from loop.training.dev_split import EvaluationTexts, onnx_reader
+from loop.training.encoder import BaseModel, load_base
+from loop.training.export import to_onnx
+from loop.training.precision import FP32, INT8, INT8_SMOOTHED, LEAST_AGREEMENT, PARTLY_INT8, divergence, write_served
+from ner.labels import LabelSet
+from ner.network import Network
+from tests.loop import tiny
+
+LABELS = LabelSet(tiny.LABELS)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModel:
+    loaded = load_base(str(tiny.encoder(tmp_path_factory.mktemp("encoder"))), LABELS, 24)
+    with torch.no_grad():
+        loaded.model.classifier.weight.mul_(20)  # else all logits are nearly equal
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def texts(base: BaseModel) -> EvaluationTexts:
+    encoded = tuple(encode(text, spans, base.text_encoder, LABELS, 24) for text, spans in tiny.corpus(80))
+    return EvaluationTexts(encoded, base.text_encoder, LABELS, {})
+
+
+def written(base: BaseModel, texts: EvaluationTexts, folder: Path) -> Any:
+    to_onnx(base.model, folder / "fp32.onnx", [0, 5, 2])
+    return write_served(folder / "fp32.onnx", folder / "model.onnx", texts, texts.windows())
+
+
+def test_a_model_that_int8_does_not_change_is_served_in_smoothed_int8(
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path
+) -> None:
+    [attempt] = written(base, texts, tmp_path)
+    assert attempt.step.precision == INT8_SMOOTHED
+    assert attempt.agreement.f1 >= LEAST_AGREEMENT
+    assert attempt.agreement.texts == 80
+    assert attempt.agreement.spans > 0
+
+
+def test_the_product_that_int8_spoils_is_found_and_left_in_fp32(
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path
+) -> None:
+    spoiled = base.model.bert.encoder.layer[1]
+    before = {name: value.clone() for name, value in base.model.state_dict().items()}
+    with torch.no_grad():  # one channel so large that one scale for all leaves nothing of the others
+        spoiled.intermediate.dense.weight[3].mul_(1e3)
+        spoiled.intermediate.dense.bias[3] = 2e3
+        spoiled.output.dense.weight[:, 3].mul_(1e-3)
+        spoiled.output.dense.weight.mul_(10)
+    try:
+        attempts = written(base, texts, tmp_path)
+    finally:
+        base.model.load_state_dict(before)
+    assert [attempt.step.precision for attempt in attempts] == [INT8_SMOOTHED, INT8, PARTLY_INT8]
+    assert "layer.1/output/dense" in attempts[-1].step.in_fp32[0]
+    assert attempts[0].agreement.f1 < LEAST_AGREEMENT <= attempts[-1].agreement.f1
+    floats = [one for one in onnx.load(str(tmp_path / "model.onnx")).graph.initializer if list(one.dims) == [64, 32]]
+    assert [one.data_type for one in floats].count(onnx.TensorProto.FLOAT) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "model.onnx"]
+
+
+def test_where_no_int8_will_do_fp32_is_served_and_changes_nothing(
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "quantise", deaf)
+    attempts = written(base, texts, tmp_path)
+    assert [attempt.step.precision for attempt in attempts] == [INT8_SMOOTHED, INT8, *[PARTLY_INT8] * 3, FP32]
+    # Of nine products (four in each of two layers, and the classifier) an eighth, a quarter, a half, rounded up.
+    assert [len(attempt.step.in_fp32) for attempt in attempts] == [0, 0, 2, 3, 5, 0]
+    windows = texts.windows()
+    fp32, served = (onnx_reader(Network(tmp_path / name))(windows) for name in ("fp32.onnx", "model.onnx"))
+    assert max(np.abs(one - other).max() for one, other in zip(fp32, served, strict=True)) < 1e-4
+
+
+def deaf(source: Path, target: Path, *_: Any, **__: Any) -> None:
+    """Write a file that finds nothing at all."""
+    model = onnx.load(str(source))
+    zeros = np.zeros(len(LABELS.tags), dtype=np.float32)
+    zeros[0] = 1000.0
+    model.graph.initializer.append(onnx.numpy_helper.from_array(zeros, "deaf"))
+    [last] = [node for node in model.graph.node if "logits" in node.output]
+    last.output[list(last.output).index("logits")] = "heard"
+    model.graph.node.append(onnx.helper.make_node("Add", ["heard", "deaf"], ["logits"]))
+    onnx.save(model, str(target))
+
+
+def test_divergence_is_none_between_equals_and_that_of_the_distributions_otherwise() -> None:
+    certain, even = np.log([[0.9, 0.1]]), np.log([[0.5, 0.5]])
+    assert divergence(certain, certain + 3.0) == pytest.approx([0.0])
+    assert divergence(certain, even) == pytest.approx([0.9 * np.log(0.9 / 0.5) + 0.1 * np.log(0.1 / 0.5)])

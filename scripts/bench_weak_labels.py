@@ -7,12 +7,13 @@ coverage, overlap, conflict, accuracy and precision for each function.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from loop.evaluation.scores import Scores, score
+from loop.files.checking import LabelRule
+from loop.files.formats import open_input
+from loop.files.predicting import read_labelled
 from ner.labels import LabelSet
-from ner.spans import Span
 from weak_labeling.analysis import FunctionReport, analyse
 from weak_labeling.apply import apply_functions
 from weak_labeling.functions import load_functions
@@ -29,24 +30,17 @@ def main() -> None:
     parser.add_argument("--labels", default="SOFTWARE,OS,HARDWARE,VERSION,ERROR")
     arguments = parser.parse_args()
     labels = LabelSet(tuple(arguments.labels.split(",")))
-    texts, gold = read_gold(arguments.gold)
+    with open_input(arguments.gold) as stream:
+        records = read_labelled(stream, arguments.gold.name, LabelRule(labels.types))
+    texts = {record.id: record.text for record in records}
+    gold = {record.id: record.spans for record in records}
     functions = load_functions(arguments.functions)
     applied = apply_functions(functions, texts.items(), labels.types)
-    predicted = {line: majority_vote(votes, texts[line]) for line, votes in applied.votes.items()}
-    print_scores(score([gold[line] for line in texts], [predicted[line] for line in texts], labels))
+    predicted = {name: majority_vote(votes, texts[name]) for name, votes in applied.votes.items()}
+    print_scores(score([gold[name] for name in texts], [predicted[name] for name in texts], labels))
     print_functions(analyse([function.name for function in functions], texts, applied.votes, gold))
     for failure in applied.failures:
-        print(f"{failure.function} failed on line {failure.document_id}: {failure.reason}")
-
-
-def read_gold(path: Path) -> tuple[dict[int, str], dict[int, tuple[Span, ...]]]:
-    """Texts and gold spans by line number."""
-    records = dict(enumerate((json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()), start=1))
-    spans = {
-        line: tuple(Span(span["start"], span["end"], span["label"]) for span in record["spans"])
-        for line, record in records.items()
-    }
-    return {line: record["text"] for line, record in records.items()}, spans
+        print(f"{failure.function} failed on {failure.document_id}: {failure.reason}")
 
 
 def print_scores(scores: Scores) -> None:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -58,20 +58,43 @@ CONFIG = (
 """A label config with the types SOFTWARE and OS."""
 
 
-class ScriptedServer:
-    """An HTTP server in this process that gives the answers it was told, in turn, and remembers the requests."""
+class LocalServer:
+    """An HTTP server in this process that remembers the requests and answers each as `answer` says."""
 
-    def __init__(self, *answers: Answer) -> None:
-        self.answers = list(answers)
+    def __init__(self) -> None:
         self.seen: list[Seen] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                seen = Seen(self.command, self.path, dict(self.headers), body)
+                outer.seen.append(seen)
+                answer = outer.answer(seen)
+                time.sleep(answer.delay)
+                payload = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+                self.send_response(answer.status)
+                for name, value in {**answer.headers, "Content-Length": str(len(payload))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(payload)
+
+            do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 (names that http.server asks for)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def __enter__(self) -> ScriptedServer:
+    def answer(self, seen: Seen) -> Answer:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -79,29 +102,34 @@ class ScriptedServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.seen.append(Seen(self.command, self.path, dict(self.headers), body))
-                answer = outer.answers.pop(0)
-                time.sleep(answer.delay)
-                payload = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
+class ScriptedServer(LocalServer):
+    """Gives the answers it was told, in turn."""
 
-            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 (names that http.server asks for)
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__()
+        self.answers = list(answers)
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
+    def answer(self, seen: Seen) -> Answer:
+        return self.answers.pop(0)
 
-        return Handler
+
+class StubBackend(LocalServer):
+    """An ML backend that answers the set-up calls of Label Studio behind basic auth, and knows nothing.
+
+    It passes for one of this project's that serves `projects`.
+    """
+
+    def __init__(self, user: str, password: str, projects: Iterable[str] = ("desk",)) -> None:
+        super().__init__()
+        served: dict[str, object] = {"store": "UP", "projects": {name: {} for name in projects}}
+        self.said = {"status": "UP", "model_version": "stub", "results": [], **served}
+        self.expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def answer(self, seen: Seen) -> Answer:
+        allowed = seen.headers.get("Authorization") == self.expected
+        headers = {"Content-Type": "application/json"}
+        return Answer(200, self.said, headers) if allowed else Answer(401, {"detail": "who?"}, headers)
 
 
 class FakeLabelStudio(LabelStudioClient):
@@ -277,56 +305,6 @@ class FakeLabelStudio(LabelStudioClient):
     def submit_annotation(self, task_id: int, annotation: Mapping[str, Any]) -> dict[str, Any]:
         self._called("submit_annotation")
         return self.annotate(task_id, **annotation)
-
-
-class StubBackend:
-    """An ML backend that answers the set-up calls of Label Studio behind basic auth, and knows nothing.
-
-    It passes for one of this project's that serves `projects`.
-    """
-
-    def __init__(self, user: str, password: str, projects: Iterable[str] = ("desk",)) -> None:
-        served: dict[str, object] = {"store": "UP", "projects": {name: {} for name in projects}}
-        self.said = {"status": "UP", "model_version": "stub", "results": [], **served}
-        self.expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-        self.seen: list[Seen] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> StubBackend:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                allowed = self.headers.get("Authorization") == outer.expected
-                outer.seen.append(Seen(self.command, self.path, dict(self.headers), body))
-                said = outer.said if allowed else {"detail": "who?"}
-                payload = json.dumps(said).encode()
-                self.send_response(200 if allowed else 401)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(payload)))
-                self.end_headers()
-                self.wfile.write(payload)
-
-            do_GET = do_POST = answer  # noqa: N815 (names that http.server asks for)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        return Handler
 
 
 CERTAIN = 0.98

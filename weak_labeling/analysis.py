@@ -10,14 +10,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from ner.spans import Span
-from weak_labeling.functions import Vote
-
-DocumentId = TypeVar("DocumentId", bound=Hashable)
+from weak_labeling.functions import DocumentId, Vote
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -26,9 +23,9 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 class FunctionReport:
     """Shares of all tokens of the corpus, 0..1, unless said otherwise.
 
-    `coverage`: the function votes; `overlap`: it and another vote; `conflict`: another votes for another label.
-    `accuracy`: of the tokens it votes on, the share whose gold label it names. `precision`: of its spans, the share
-    that are gold exactly. Both None without gold or votes.
+    `coverage`: the function votes. `overlap`: another function votes, too. `conflict`: another function votes for
+    another label. `accuracy`: of the tokens that the function votes on, the share whose gold label it names.
+    `precision`: of the function's spans, the share that are gold exactly. Both are None without gold or votes.
     """
 
     name: str

@@ -1,22 +1,20 @@
-"""Apply labelling functions to documents; what a function may not do is reported by its name, and the run goes on."""
+"""Apply labelling functions to documents; a function that breaks a rule is reported by name, and the run goes on."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
 from ner.errors import InputError
 from ner.spans import Span, check_span, drop_overlaps
-from weak_labeling.functions import LabelingFunction, Vote
-
-DocumentId = TypeVar("DocumentId", bound=Hashable)
+from weak_labeling.functions import DocumentId, LabelingFunction, Vote
 
 
 @dataclass(frozen=True)
 class Failure(Generic[DocumentId]):
-    """The function's votes on this document were set aside; `reason` says what it did."""
+    """A function's votes on one document were set aside; `reason` says what the function did."""
 
     function: str
     document_id: DocumentId
@@ -25,7 +23,7 @@ class Failure(Generic[DocumentId]):
 
 @dataclass(frozen=True)
 class AppliedFunctions(Generic[DocumentId]):
-    """`votes` holds every document, in order, with its votes in text order; an empty tuple where all abstained."""
+    """`votes` holds every document, in order, with its votes in text order: none where every function abstained."""
 
     votes: dict[DocumentId, tuple[Vote, ...]]
     failures: tuple[Failure[DocumentId], ...]
@@ -40,11 +38,11 @@ def apply_functions(
     documents: Iterable[tuple[DocumentId, str]],
     labels: Collection[str],
 ) -> AppliedFunctions[DocumentId]:
-    """Every function on every `(id, text)`. All a function's votes on a document stand, or none.
+    """Every function on every `(id, text)`. All of a function's votes on a document are kept, or none of them.
 
-    None do, and a Failure says why, when it raises, yields something that is not a Span, a span that does not lie
-    in the text, or a label outside `labels`. Of overlapping spans of one function the longest counts; scores are
-    dropped.
+    None are kept, and a Failure says why, when the function raises or yields something that is not a Span, a span that
+    does not lie in the text, or a label outside `labels`. Of overlapping spans of one function the longest counts.
+    Scores are dropped.
     """
     functions = tuple(functions)
     votes: dict[DocumentId, tuple[Vote, ...]] = {}

@@ -1,7 +1,7 @@
 """Labelling functions: a name, a callable from a text to spans, and a digest that changes when the function does.
 
-A function votes by yielding spans and abstains everywhere else: saying nothing about a word is no vote that the word is
-outside every entity (data programming, Ratner et al. 2016; for sequences, Lison et al. 2021).
+A function votes by yielding spans, and abstains everywhere else: where it says nothing about a word, it does not vote
+that the word is outside every entity. Data programming: Ratner et al. 2016; for sequences: Lison et al. 2021.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ner.errors import InputError
 from ner.spans import Span
+
+DocumentId = TypeVar("DocumentId", bound=Hashable)
 
 
 class SpanFinder(Protocol):

@@ -16,17 +16,14 @@ LetterCase = Literal["ignore", "exact"]
 
 # A token is a run of word characters with their combining marks, or one other character ("C", "+", "+").
 _TOKEN = re.compile(r"\w[\w\u0300-\u036f]*|[^\w\s]")
-_END = ""  # no token is empty, so this key marks a node at which a term ends
-
-_Trie = dict[str, "_Trie"]
 
 
 class Gazetteer:
     """Votes `label` wherever one of `terms` stands in a text as whole tokens.
 
-    Left to right, the longest term wins and its tokens are used up. One run of white space is as good as another (a
-    term may be wrapped over a line end, not over a blank line), but "Wi-Fi" is not found in "Wi - Fi". Composed and
-    decomposed accents are the same. A trie over tokens: building is linear in the list, finding in the text.
+    The text is read from left to right. The longest term wins, and its tokens are used up. Any run of white space in a
+    term matches any other, so that a term may be wrapped over a line end. A blank line matches none, and "Wi-Fi" is not
+    found in "Wi - Fi". Composed and decomposed accents are the same.
     """
 
     def __init__(self, terms: Iterable[str], label: str, *, case: LetterCase = "ignore") -> None:
@@ -34,9 +31,10 @@ class Gazetteer:
         self.label = label
         self.case = case
         self.terms = frozenset(terms)
-        self._trie: _Trie = {}
-        for term in self.terms:
-            self._add(term)
+        self._known = {self._keys(term) for term in self.terms}
+        self._lengths: dict[str, set[int]] = {}  # of the terms that begin with a token, in tokens
+        for keys in self._known:
+            self._lengths.setdefault(keys[0], set()).add(len(keys))
 
     @property
     def digest(self) -> str:
@@ -49,33 +47,19 @@ class Gazetteer:
         tokens = self._tokens(text)
         first = 0
         while first < len(tokens):
-            count = self._longest(tokens, first)
+            start = tokens[first][0].strip()
+            lengths = sorted(self._lengths.get(start, ()), reverse=True)
+            keys = (start, *(key for key, _, _ in tokens[first + 1 : first + max(lengths, default=1)]))
+            count = next((n for n in lengths if n <= len(keys) and keys[:n] in self._known), 0)
             if count:
                 yield Span(tokens[first][1], tokens[first + count - 1][2], self.label)
             first += max(count, 1)
 
-    def _add(self, term: str) -> None:
-        tokens = self._tokens(term)
-        if not tokens:
+    def _keys(self, term: str) -> tuple[str, ...]:
+        keys = [key for key, _, _ in self._tokens(term)]
+        if not keys:
             raise InputError("a gazetteer term has a character that shows", value=term, next_step="Remove the term.")
-        node = self._trie
-        for position, (key, _, _) in enumerate(tokens):
-            node = node.setdefault(key if position else key.strip(), {})
-        node[_END] = {}
-
-    def _longest(self, tokens: list[tuple[str, int, int]], first: int) -> int:
-        """The number of tokens of the longest term that begins at token `first`; 0 where none does."""
-        node = self._trie.get(tokens[first][0].strip())
-        longest = 0
-        count = 1
-        while node is not None:
-            if _END in node:
-                longest = count
-            if first + count == len(tokens):
-                break
-            node = node.get(tokens[first + count][0])
-            count += 1
-        return longest
+        return keys[0].strip(), *keys[1:]
 
     def _tokens(self, text: str) -> list[tuple[str, int, int]]:
         """(key, start, end) each; a key begins with the gap before: nothing, a space, or a line feed (blank line)."""

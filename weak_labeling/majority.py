@@ -13,7 +13,7 @@ from weak_labeling.functions import Vote
 
 @dataclass(frozen=True)
 class _Segment:
-    """`text[start:end]`, within which no vote begins or ends; `runs_on`: a vote for `label` goes on past `end`."""
+    """`text[start:end]`: no vote begins or ends within. `runs_on`: a vote for `label` goes on behind `end`."""
 
     start: int
     end: int
@@ -25,9 +25,9 @@ def majority_vote(votes: Sequence[Vote], text: str) -> tuple[Span, ...]:
     """The spans that most functions vote for, in text order, none overlapping, none with white space at an edge.
 
     The text is cut wherever a vote begins or ends. In each segment every function with a vote there counts once; a
-    function without one abstains, which is no vote against. The label with most votes wins. **Ties** go to the label of
-    the longest vote there, then to the label whose name comes first. Neighbouring segments of one label become one span
-    if a vote for that label runs across their border, so the longest name wins ("Microsoft Teams" over "Teams").
+    function without a vote abstains, which is no vote against. The label with most votes wins. **Ties** go to the label
+    of the longest vote there, then to the label whose name comes first. Neighbouring segments of one label become one
+    span if a vote for that label runs across their border: "Microsoft Teams" wins over "Teams".
     """
     spans: list[Span] = []
     before: _Segment | None = None
@@ -63,7 +63,7 @@ def _winner(active: Sequence[Vote]) -> str:
 
 
 def _trimmed(spans: Sequence[Span], text: str) -> Iterator[Span]:
-    """Segments between two words may leave a blank at the edge of a span, or a span of blanks alone."""
+    """The spans without the blanks at their edges; a segment between two words may hold blanks alone."""
     for span in spans:
         start, end = trim_whitespace(text, span.start, span.end)
         if start < end:

@@ -42,8 +42,7 @@ def connect(
     moved, say --moved: the tasks there are compared with the known ones, and every tie stays.
     """
     from loop.doctor.diagnosis import account_of
-    from loop.sync.connect import connect_backend, follow_server, link_project, prepare_queue
-    from loop.sync.connect import push as push_texts
+    from loop.sync.connect import connect_backend, follow_server, link_project, make_tasks, prepare_queue
 
     store, client, project = invocation.store, invocation.client, invocation.project
     if moved:
@@ -52,7 +51,7 @@ def connect(
         store, client, project.id, ls_project_id=ls_project or invocation.settings.label_studio.project_id
     )
     prepare_queue(client, linked.ls_project_id)
-    pushed = push_texts(store, client, project) if push else 0
+    pushed = make_tasks(store, client, project) if push else 0
     rows = connect_backend(client, linked.ls_project_id, account_of(invocation.settings)) if backend else None
     where = f"{client.url}/projects/{linked.ls_project_id}"
     again = " (an earlier try had made it)" if linked.found_again else ""

@@ -1,6 +1,6 @@
-"""Tie a project here to one in Label Studio, and an ML backend to that, however often it is asked for.
+"""Connect a project here with Label Studio: its project there, its ML backend, and its texts as tasks.
 
-Texts that were imported here become tasks in Label Studio; the next pull ties the two together.
+Every step can be repeated, also after a kill: what an earlier try has made is found again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TASKS_COMPARED = 50
 
 @dataclass(frozen=True)
 class Linked:
-    """The project in Label Studio, whether it was made just now, and whether an earlier try had made it."""
+    """The project in Label Studio: made just now (`created`), or by an earlier try (`found_again`)."""
 
     ls_project_id: int
     created: bool
@@ -40,7 +40,7 @@ class Linked:
 
 @dataclass(frozen=True)
 class BackendAccount:
-    """Where Label Studio reaches the ML backend, and its basic auth (both empty for none)."""
+    """Where Label Studio reaches the ML backend, and the user and password of its basic auth (empty for none)."""
 
     url: str
     user: str = ""
@@ -53,7 +53,7 @@ class BackendAccount:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What makes a webhook's request pass basic auth; Label Studio sends none by itself."""
+        """The headers that let a webhook's request pass basic auth; Label Studio sends none by itself."""
         if not self.user:
             return {}
         token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
@@ -73,11 +73,12 @@ class BackendConnected:
 def link_project(
     store: Store, client: LabelStudioClient, project_id: int, *, ls_project_id: int | None = None, title: str = ""
 ) -> Linked:
-    """Link our project to `ls_project_id`, else to the one it is linked to, else to a new one with its label config.
+    """Link our project to `ls_project_id`, else to the project it is linked to, else to a new project.
 
-    A new one that an earlier try made, and was killed before it could link it, is found again by its description.
-    Raises LabelStudioError when that project cannot be read, RefusedError when it feeds another project here,
-    ConfigError for a second server while documents are tied to the tasks of the first.
+    The new project has our label config. If an earlier try was killed after it made the project and before it linked
+    it, that project is found again by its description. Raises LabelStudioError when the project cannot be read,
+    RefusedError when it feeds another project here, ConfigError for a second server while documents are tied to the
+    tasks of the first.
     """
     with store.read() as session:
         project = project_by_id(session, project_id)
@@ -97,10 +98,10 @@ def link_project(
 
 
 def follow_server(store: Store, client: LabelStudioClient, project: Project) -> bool:
-    """Keep the link when its server has another address now, the client's; False when there is nothing to follow.
+    """Keep the link when its server has a new address, which is the client's; False when the address is not new.
 
-    Raises ConfigError when the server there holds none of the tasks that are known here, RefusedError when its project
-    feeds another one here.
+    Raises ConfigError when the server at the new address holds none of the tasks that are known here, RefusedError when
+    its project feeds another project here.
     """
     if project.ls_project_id is None or same_server(project, client.url):
         return False
@@ -112,15 +113,15 @@ def follow_server(store: Store, client: LabelStudioClient, project: Project) -> 
 
 
 def prepare_queue(client: LabelStudioClient, ls_project_id: int) -> None:
-    """Set uncertainty sampling and the showing of pre-labels, as `publish` does with every new version."""
+    """Set uncertainty sampling and the showing of pre-labels, as `publish` does for every new version."""
     client.update_project(ls_project_id, sampling=UNCERTAINTY, show_collab_predictions=True)
 
 
 def connect_backend(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> BackendConnected:
     """Leave exactly one connected row and exactly one webhook for this backend in the project.
 
-    Rows for its URL that are half-made, duplicate or refused by the backend (another password) are removed: they
-    would be asked for predictions too. Label Studio must be able to reach the backend now. Raises LabelStudioError.
+    Other rows of its URL are removed: half-made rows, duplicates, and rows with another user. Label Studio would ask
+    these for predictions, too. Label Studio must be able to reach the backend now. Raises LabelStudioError.
     """
     ours = [row for row in client.backends(ls_project_id) if str(row["url"]).rstrip("/") == account.url.rstrip("/")]
     kept = next((row for row in ours if _serves(row, account)), None)
@@ -141,9 +142,9 @@ def _made(client: LabelStudioClient, project: Project, title: str) -> Linked:
 
 
 def _mark(project: Project) -> str:
-    """What tells a project in Label Studio that was made for ours from any other of its title.
+    """A mark that tells the project in Label Studio that was made for ours from any other project of its title.
 
-    Two stores may hold projects of one name and one salt, but not ones made at the same microsecond.
+    Two stores may hold projects of one name and one salt, but hardly any that were made at the same microsecond.
     """
     own = f"{project.slug} {project.salt} {project.created_at.isoformat()}"
     return "loop-" + hashlib.sha256(own.encode()).hexdigest()[:12]
@@ -208,9 +209,10 @@ def _explained(error: LabelStudioError, account: BackendAccount) -> LabelStudioE
 
 
 def _one_webhook(client: LabelStudioClient, ls_project_id: int, account: BackendAccount) -> int:
-    """Make the webhook exist once, with our headers; the number of spare ones removed.
+    """Leave one webhook, with our headers; gives the number of webhooks that were removed.
 
-    Connecting a backend makes a webhook, which outlives it and knows no basic auth.
+    Label Studio makes a webhook for each backend that is connected. The webhook has no basic auth, and stays when the
+    backend goes.
     """
     ours = [hook for hook in client.webhooks(ls_project_id) if hook["url"] == account.webhook_url]
     if ours:
@@ -227,11 +229,11 @@ def _fit_title(title: str) -> str:
     return title[:longest].ljust(shortest, "-")
 
 
-def push(store: Store, client: LabelStudioClient, project: Project) -> int:
-    """Make tasks of the open documents that are none yet; gives how many. Safe to repeat, also after a kill.
+def make_tasks(store: Store, client: LabelStudioClient, project: Project) -> int:
+    """Make tasks of the open documents that are no tasks yet; gives how many were made.
 
-    A pull before finds the tasks of a push that was cut short, and one after ties the new ones to their documents by
-    the id that each task carries in its meta. Labelled documents stay here: their labels are known.
+    A pull before finds the tasks of an earlier try that was cut short. A pull after ties the new tasks to their
+    documents, by the id that each task carries in its meta. Labelled documents stay here: their labels are known.
     """
     pull(store, client, project)
     with store.read() as session:

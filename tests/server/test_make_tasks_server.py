@@ -7,7 +7,7 @@ from pathlib import Path
 from loop.files.importing import import_file
 from loop.label_studio.client import LabelStudioClient
 from loop.settings.template import config_of_labels
-from loop.sync.connect import link_project, push
+from loop.sync.connect import link_project, make_tasks
 from store.documents import stored_documents
 from store.projects import create_project, project_by_id
 from store.session import open_store
@@ -28,8 +28,8 @@ def test_open_texts_become_tasks_once_and_keep_id_group_and_split(client: LabelS
             doc.external_id: (doc.split, doc.group_key, doc.text) for doc in stored_documents(session, project.id)
         }
     linked = link_project(store, client, project.id)
-    assert push(store, client, project) == 40
-    assert push(store, client, project) == 0
+    assert make_tasks(store, client, project) == 40
+    assert make_tasks(store, client, project) == 0
     with store.read() as session:
         documents = stored_documents(session, project.id)
         row = project_by_id(session, project.id)
@@ -49,6 +49,6 @@ def test_a_push_that_was_cut_short_before_its_pull_is_not_done_twice(client: Lab
     import_file(store, project, tmp_path / "in.jsonl", "pool")
     linked = link_project(store, client, project.id)
     client.import_tasks(linked.ls_project_id, [{"data": {"text": "one"}, "meta": {"id": "a"}}])
-    assert push(store, client, project) == 1
+    assert make_tasks(store, client, project) == 1
     assert client.task_number(linked.ls_project_id) == 2
     store.close()

@@ -36,7 +36,7 @@ class LabelRule:
                 )
 
     def apply(self, label: str) -> str | None:
-        """The project's label for `label`; None when the map drops it. InputError when nothing says what it is."""
+        """The project's label for `label`; None when the map drops it. InputError when it is unknown."""
         if self.label_map and label in self.label_map:
             return self.label_map[label]
         if label in self.labels:

@@ -50,12 +50,12 @@ class RejectedFileError(InputError):
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a file. `labelled` counts annotations that were new or changed, `unchanged` those known before.
+    """What became of a file. `labelled`: annotations that were new or changed. `unchanged`: annotations known before.
 
-    `splits`: documents added, by split. `kept_elsewhere`: known documents of another split than asked, which stay
-    there. `not_held_out`: asked into the holdout, but a model was trained on them. `dropped_labels`: spans that the
+    `splits`: documents added, by split. `kept_elsewhere`: known documents that stay in another split than the one asked
+    for. `not_held_out`: documents asked into the holdout on which a model was trained. `dropped_labels`: spans that the
     label map drops, by label. `set_aside`: records (with --skip-bad) and regions, by reason. `revived`: known documents
-    whose task was deleted in Label Studio, and that are back without a task, since the file brings labels for them.
+    whose task was deleted in Label Studio; they are live again, without a task, since the file brings labels for them.
     """
 
     file: str
@@ -141,13 +141,13 @@ class _Import:
     votes: dict[str, list[StoredVote]] = field(default_factory=dict)
 
     def checked(self, records: Iterable[Record | Problem]) -> Iterator[Record | Problem]:
-        """The records that obey the rules, in the project's labels; the others as Problems."""
+        """The records that obey the rules, in the project's labels; a Problem in the place of any other record."""
         for record in records:
             self.records += 1
             yield self._check(record)
 
     def settled(self, session: Session, batch: list[Record | Problem]) -> list[Record | Problem]:
-        """The batch under names that are free in the store; what breaks a rule is counted."""
+        """The batch under ids that name no other text in the store; what breaks a rule is counted."""
         settled = settle_ids(session, self.project.id, batch)
         problems = [item for item in settled if isinstance(item, Problem)]
         self.problem_count += len(problems)
@@ -218,7 +218,7 @@ class _Import:
             yield replace(annotation, result=regions, spans=read.spans, set_aside=read.set_aside)
 
     def _gold(self, spans: tuple[Span, ...], text: str) -> NewAnnotation:
-        """All spans as they came; of overlapping ones the longest is learned from, the others are set aside."""
+        """All spans as they came. Of overlapping spans the longest is learned from, and the rest is set aside."""
         kept, dropped = drop_overlaps(spans)
         aside = [NotLearned(OVERLAPS, region) for region in to_result(dropped, text, self.config)]
         result = to_result(spans, text, self.config)
@@ -243,7 +243,7 @@ class _Import:
                 )
 
     def _merged_votes(self, tx: Transaction) -> dict[str, list[StoredVote]]:
-        """The sources' votes on other documents stay; those on this file's documents are replaced."""
+        """All votes of the file's sources: on its documents the new votes, on any other document the stored votes."""
         merged = {}
         for source, new in self.votes.items():
             voted = {vote.document_id for vote in new}

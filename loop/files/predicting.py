@@ -37,7 +37,7 @@ class Predicted:
 
 
 def read_texts(stream: BinaryIO, name: str) -> list[tuple[str, str]]:
-    """(id, text) of every record; spans are not looked at. A record without an id has its line's number.
+    """(id, text) of every record; spans are not read. A record without an id has the number of its line as id.
 
     Raises RejectedFileError naming the first bad lines, before anything is predicted.
     """

@@ -4,16 +4,18 @@ No annotation is changed, skipped or deleted. A task asks for one annotator more
 unlabelled again (`is_labeled`, which Label Studio does not derive anew when `overlap` alone is set). Tried on release
 1.23.2:
 
-- Every other annotator is offered such a task, in its place in the order of the queue, and their annotation closes it.
-- Who annotated it already is never offered it again by the queue itself, whatever is set. The one way in is a postponed
-  draft of theirs, which is offered last, once the rest of their queue is done; and Label Studio lets a key make drafts
-  for its own user only. So the user whose key this is gets their own tasks back; any other sole annotator finds them in
-  the data manager, as tasks that are not completed.
-- Since Label Studio counts annotators, not annotations, a task that the same person annotated again stays open.
-  Requeueing once more closes it.
-- An annotation that is turned into a skip also opens its task, but not to its own annotator (unless the project
-  requeues skips to them, and then to nobody else), and its gold is lost until somebody comes by. One that is turned
-  into a draft is deleted, and the draft goes to the user of the key, not to its annotator.
+- Label Studio offers such a task to every other annotator, at its place in the order of the queue. Their annotation
+  closes the task.
+- The queue itself never offers the task again to a person who has annotated it, whatever is set. Only a postponed draft
+  of that person does so, at the end, once the rest of their queue is done; and Label Studio lets a key make drafts for
+  its own user only. So the user whose key this is gets their own tasks back. Any other sole annotator finds the tasks
+  in the data manager, as tasks that are not completed.
+- Label Studio counts annotators, not annotations. A task that the same person annotated again stays open therefore, and
+  the next requeueing closes it.
+- Two other ways were rejected. An annotation that is turned into a skip also opens its task, but not for its own
+  annotator (unless the project requeues skips to them, and then for nobody else), and its gold is lost until somebody
+  annotates the task. An annotation that is turned into a draft is deleted, and the draft goes to the user of the key
+  instead of its annotator.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ _GONE = 404
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """What became of the tasks. opened: put back now; waiting: were open already; closed: annotated again since, and
-    so taken out of the queue; settled: annotated again since, and closed already; gone: no longer there.
+    """What became of the tasks.
+
+    opened: put back now. waiting: open already. closed: annotated again since, and so taken out of the queue. settled:
+    annotated again since, and closed already. gone: deleted in Label Studio.
     """
 
     opened: tuple[int, ...] = ()
@@ -49,10 +53,10 @@ class Requeued:
 def requeue(
     client: LabelStudioClient, ls_project_id: int, doubted: Mapping[int, Collection[int]], since: datetime
 ) -> Requeued:
-    """Open the tasks (by id) whose believed annotation is among the doubted ones (their ids), as the server has them.
+    """Open those tasks (by id) whose believed annotation is among the doubted annotations (by id).
 
-    An annotation that was made before `since` and updated after it was looked at again, and is doubted no more. Safe to
-    repeat. Raises LabelStudioError.
+    The server is asked what the tasks have now. An annotation that was made before `since` and updated after it was
+    looked at again, and is doubted no more. Safe to repeat. Raises LabelStudioError.
     """
     settings = client.project(ls_project_id)
     states = {int(task["id"]): task for task in client.task_states(ls_project_id, sorted(doubted))}
@@ -66,9 +70,10 @@ def requeue(
 
 
 def offer_again(client: LabelStudioClient, results: Mapping[int, Sequence[Mapping[str, Any]]]) -> int:
-    """Offer tasks (by id) of the queue once more to the user whose key this is: these regions, as a postponed draft.
+    """Offer tasks (by id) again to the user whose key this is, by a postponed draft with these regions.
 
-    A task on which this user has a draft is left alone. Gives how many drafts were made; raises LabelStudioError.
+    A task on which this user has a draft already is left alone. Gives how many drafts were made; raises
+    LabelStudioError.
     """
     email = client.whoami().get("email") if results else None
     without = [task for task in sorted(results) if not any(one.get("user") == email for one in client.drafts(task))]
@@ -80,7 +85,7 @@ def offer_again(client: LabelStudioClient, results: Mapping[int, Sequence[Mappin
 def _decide(
     task: Json, doubted: Collection[int], since: datetime, settings: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """What becomes of one task, and what is to be set for it."""
+    """(what becomes of one task, the fields of the task to set)."""
     annotations = [one for one in task.get("annotations") or [] if isinstance(one, dict)]
     live = [one for one in annotations if not one.get("was_cancelled")]
     believed = max(live, key=lambda one: (one.get("ground_truth") is True, _moment(one, "updated_at")), default=None)
@@ -95,7 +100,7 @@ def _decide(
 
 
 def _closing(live: Sequence[Json], overlap: int, maximum: int) -> dict[str, Any]:
-    """Back to the overlap that the project asks for, where a requeueing had raised it above that."""
+    """The fields that give a task back the overlap of its project, where a requeueing had raised the overlap."""
     if overlap <= maximum:
         return {}
     annotators = len({_annotator(one) for one in live})

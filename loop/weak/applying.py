@@ -1,4 +1,4 @@
-"""`loop label`: the project's labelling functions vote on every text that may be trained on."""
+"""Weak labels of a project: labelling functions vote on its texts, and the majority of the votes is learned from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from weak_labeling.majority import majority_vote
 
 @dataclass(frozen=True)
 class WeaklyLabelled:
-    """Votes by function, documents with at least one, and on how many each function failed; first failures by name."""
+    """What `loop label` did: documents asked about, and documents with a vote; by function its votes, on how many
+    documents it failed, and its first failure.
+    """
 
     documents: int
     voted: int
@@ -31,10 +33,10 @@ class WeaklyLabelled:
 
 
 def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
-    """The texts that may be trained on and have a vote, with the spans that most of their votes agree on.
+    """The documents that may be trained on and have a vote, with the spans that most of their votes agree on.
 
-    A text on which every function abstains says nothing, not even that it holds no entity. Votes for labels that the
-    project no longer has are left out, and so is what shares its text or its group with the holdout.
+    A document on which every function abstains says nothing, not even that it holds no entity. Left out are votes for
+    labels that the project no longer has, and documents that share their text or their group with the holdout.
     """
     with store.read() as session:
         held = held_out(session, project.id)
@@ -53,9 +55,9 @@ def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
 def vote_on(
     store: Store, project: Project, functions_file: Path | None, documents: Sequence[GoldDocument]
 ) -> tuple[tuple[Span, ...], ...]:
-    """What most of the votes agree on for each of some documents, in order; () where nobody votes.
+    """The spans that most votes agree on, for each of these documents in order; () where nothing votes.
 
-    The functions of the file vote anew, without their votes being kept, and so do imported votes that the store has.
+    The votes are those that the functions of the file give now, which are not stored, and those in the store.
     """
     cast: dict[int, list[Vote]] = {item.document_id: [] for item in documents}
     with store.read() as session:
@@ -71,10 +73,10 @@ def vote_on(
 
 
 def label_weakly(store: Store, project: Project, functions_file: Path, imported: str = "import") -> WeaklyLabelled:
-    """Let the functions of a file vote on the pool and train; their votes replace those that they cast before.
+    """Let the functions of a file vote on the pool and train; the new votes replace their earlier votes.
 
-    Functions that are gone from the file lose their votes; votes that came with imported records (whose digest is
-    `imported`) stay. Raises InputError for a file that does not run.
+    The votes of functions that are gone from the file are deleted. Votes that came with imported records stay; their
+    digest is `imported`. Raises InputError for a file that does not run.
     """
     functions = load_functions(functions_file)
     with store.read() as session:

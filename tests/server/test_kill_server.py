@@ -4,7 +4,7 @@ The cycle at work writes down which phase it is in. Each kill waits for the phas
 part of that phase's usual length, so that the short phases are hit as often as the training.
 
 After every kill the store opens, the promoted bundle verifies, and the next cycle completes; in the end no annotation
-is lost or doubled, and no task carries two predictions of one version.
+is lost or doubled, no task carries two predictions of one version, and the store knows what each task shows.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -34,10 +35,12 @@ from ner.bundle import load_bundle
 from ner.label_config import LabelConfig
 from ner.label_studio import to_result
 from ner.spans import Span
+from store.documents import open_documents
+from store.predictions import predictions
 from store.projects import project_by_id, project_by_name
 from store.registry import promoted
 from store.runs import INTERRUPTED
-from store.schema import AnnotationVersion, Project, Run
+from store.schema import HOLDOUT, AnnotationVersion, Project, Run
 from store.session import open_store
 from tests.loop import tiny
 from tests.server.real_label_studio import RealLabelStudio
@@ -248,22 +251,32 @@ def _nothing_lost_or_doubled(victim: Victim, submitted: list[str]) -> None:
     with store.read() as session:
         rows = session.execute(select(version.source_id, version.sequence, version.deleted)).all()
         serving = promoted(session, victim.project_id)
+        noted = predictions(session, serving.version) if serving else {}
+        documents = open_documents(session, victim.project_id, tasks_only=True)
     store.close()
     assert sorted((str(row[0]), row[1], row[2]) for row in rows) == sorted((name, 1, False) for name in submitted)
     assert serving is not None
     carried = _predictions(victim)
-    assert set(carried.values()) == {1}
+    assert {len(results) for results in carried.values()} == {1}
     open_tasks = victim.client.open_tasks_without(victim.ls_project_id, serving.version)
     assert open_tasks == set()
+    for document in documents:
+        row = noted[document.document_id]
+        (result,) = carried[document.ls_task_id or 0, serving.version]
+        assert row.confirmed_at is not None
+        assert row.holdout is (document.split == HOLDOUT)
+        assert bool(row.spans) is bool(result)
+        assert not (row.holdout and result)
 
 
-def _predictions(victim: Victim) -> Counter[tuple[int, str]]:
-    """How many predictions of each version each task carries."""
-    client, counted = victim.client, Counter[tuple[int, str]]()
-    for task_id in client.task_ids(victim.ls_project_id, 0, 2**53):
-        task = client.http.get(f"/api/tasks/{task_id}/")
-        counted.update((task_id, str(shown["model_version"])) for shown in task["predictions"])
-    return counted
+def _predictions(victim: Victim) -> dict[tuple[int, str], list[Any]]:
+    """The results of the predictions by task and version."""
+    client, found = victim.client, defaultdict[tuple[int, str], list[Any]](list)
+    tasks = sorted(client.task_ids(victim.ls_project_id, 0, 2**53))
+    for task_id, predicted in client.predictions(victim.ls_project_id, tasks).items():
+        for shown in predicted:
+            found[task_id, str(shown["model_version"])].append(shown["result"])
+    return found
 
 
 def _interrupted(victim: Victim) -> set[str]:

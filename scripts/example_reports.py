@@ -2,11 +2,11 @@
 
     .venv/bin/python scripts/example_reports.py --home HOME [--out docs/reports]
 
-Through the command line alone. A first model is trained on 500 texts, a second on 2,500, a third on the same with
-another seed; `promotion.looks = 3`, so that the third spends the holdout (the first posts of dev.jsonl); a fourth then
-finds it spent. The last step takes the second one back. The texts of the corpus are not this project's to give away:
-the reports are written with `promotion.texts = false`, and the texts that a next holdout is drawn from are imported
-without labels.
+The script uses the command line alone. It trains a first model on 500 texts, a second model on 2,500 texts, and a third
+model on the same 2,500 texts with another seed. The holdout is the first posts of dev.jsonl. With `promotion.looks = 3`
+the third model spends the holdout, so that a fourth model finds it spent. The last step takes the second model back.
+The corpus belongs to others: the reports are written with `promotion.texts = false`, so that they quote no text. The
+texts that the next holdout is drawn from are imported without labels.
 """
 
 from __future__ import annotations

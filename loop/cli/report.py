@@ -26,14 +26,14 @@ def register(app: typer.Typer) -> None:
 def report(
     invocation: Invocation,
     version: Version = None,
-    latest: Annotated[bool, typer.Option("--latest", help="The latest of all; so it is without VERSION.")] = False,
+    latest: Annotated[bool, typer.Option("--latest", help="The latest report of all; this is the default.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Every decision so far, instead of one report.")] = False,
 ) -> int | None:
-    """The report of the latest attempt at a promotion, or of the latest one about VERSION.
+    """Show the report of the latest attempt at a promotion or rollback, or the latest report about VERSION.
 
-    Each attempt, promoted or not, and each rollback leaves one under reports/ in the project folder: a page
-    (report.html), the same to read in a terminal (report.md), and every figure (report.json, which --json prints).
+    Each attempt, promoted or not, and each rollback leaves a report under reports/ in the project folder: a page
+    (report.html), the same for a terminal (report.md), and every figure (report.json, which --json prints).
     """
     if latest and version is not None:
         raise typer.BadParameter("give either VERSION or --latest")

@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 
 from loop.judging.measured import Efficiency
 from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
-from loop.report.blocks import (
-    Block,
-    Cell,
-    Command,
-    Facts,
-    GateStatus,
-    Items,
-    Section,
-    Shaded,
-    Table,
-    Words,
-    some,
-)
-from loop.report.facts import (
-    AttemptReport,
-    ForcedPromotion,
-    Ledger,
-    Origin,
-    ProjectData,
-    QuantisationLoss,
-    SameSpans,
-    TrainedTexts,
-    TypeCounts,
-)
+from loop.report import blocks, facts
 from loop.report.next_steps import recommended, unseen_changes, unseen_text
 from loop.report.wording import (
     NOTHING,
@@ -51,30 +28,30 @@ _SHOWN_HASH = 16
 _SHOWN_TYPES = 8
 
 
-def sections(report: AttemptReport) -> tuple[Section, ...]:
+def sections(report: facts.AttemptReport) -> tuple[blocks.Section, ...]:
     """In the order in which they are read."""
     return (
-        Section("data", "Data", tuple(_data(report))),
-        Section("efficiency", "Efficiency", tuple(_efficiency(report))),
-        Section("robustness", "Robustness", tuple(_robustness(report))),
-        Section("ledger", "Ledger", tuple(_ledger(report.ledger))),
-        Section("lineage", "Models, settings and machine", tuple(_lineage(report))),
-        Section("undo", "To undo, repeat or check this", tuple(_commands(report))),
+        blocks.Section("data", "Data", tuple(_data(report))),
+        blocks.Section("efficiency", "Efficiency", tuple(_efficiency(report))),
+        blocks.Section("robustness", "Robustness", tuple(_robustness(report))),
+        blocks.Section("ledger", "Ledger", tuple(_ledger(report.ledger))),
+        blocks.Section("lineage", "Models, settings and machine", tuple(_lineage(report))),
+        blocks.Section("undo", "To undo, repeat or check this", tuple(_commands(report))),
     )
 
 
-def forced_table(forced: tuple[ForcedPromotion, ...]) -> Block:
+def forced_table(forced: tuple[facts.ForcedPromotion, ...]) -> blocks.Block:
     """Every promotion by force so far."""
     rows = tuple((one.version, moment(one.at), one.who, one.reason) for one in forced)
     if not rows:
-        return Words("No model of this project was ever promoted by force.")
+        return blocks.Words("No model of this project was ever promoted by force.")
     columns = ("version", "when", "by", "because")
-    return Table("Promotions by force so far", columns, rows, words=frozenset({1, 2, 3}))
+    return blocks.Table("Promotions by force so far", columns, rows, words=frozenset({1, 2, 3}))
 
 
-def _data(report: AttemptReport) -> Iterator[Block]:
+def _data(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     found = report.data
-    yield Table(
+    yield blocks.Table(
         "Texts, tokens and entities per split",
         ("split", "texts", "tokens", "with gold", "their tokens", "entities"),
         tuple((name, *map(whole, counts)) for name, *counts in map(astuple, found.splits)),
@@ -82,7 +59,7 @@ def _data(report: AttemptReport) -> Iterator[Block]:
     )
     yield _type_counts(found)
     gold, weak = found.trained.gold, found.trained.weak
-    yield Table(
+    yield blocks.Table(
         f"What {report.version} was trained on",
         ("labels", "to train on", "to stop by", "entities"),
         (
@@ -92,21 +69,18 @@ def _data(report: AttemptReport) -> Iterator[Block]:
         note=_ancestors(found.trained),
     )
     if found.annotators:
-        people, note = some(found.annotators, "annotators")
-        rows = tuple(
-            (one.who or "not named", whole(one.annotations), whole(one.documents), whole(one.entities))
-            for one in people
-        )
+        people, note = blocks.some(found.annotators, "annotators")
+        rows = tuple((who or "not named", *map(whole, counts)) for who, *counts in map(astuple, people))
         columns = ("annotator", "annotations", "gold texts", "gold entities")
-        yield Table("Who annotated how much", columns, rows, note=note)
+        yield blocks.Table("Who annotated how much", columns, rows, note=note)
     troubles = tuple(_troubles(found))
     if troubles:
-        yield Items("What else is known of the data", troubles)
+        yield blocks.Items("What else is known of the data", troubles)
 
 
-def _type_counts(found: ProjectData) -> Table:
-    shown, note = some(found.types, "types")
-    return Table(
+def _type_counts(found: facts.ProjectData) -> blocks.Table:
+    shown, note = blocks.some(found.types, "types")
+    return blocks.Table(
         f"Entities per type; the minimum is {whole(found.minimum)} to learn from, {recommended(found)}",
         ("type", "to learn from", "this model saw", "in the holdout", "status", "missing"),
         tuple(_type_row(one) for one in shown),
@@ -115,22 +89,22 @@ def _type_counts(found: ProjectData) -> Table:
     )
 
 
-def _type_row(one: TypeCounts) -> tuple[Cell, ...]:
+def _type_row(one: facts.TypeCounts) -> tuple[blocks.Cell, ...]:
     status, missing = "enough", ""
     if one.short_of_recommended:
         status = "short of minimum" if one.short_of_minimum else "below recommended"
         missing = whole(one.short_of_minimum or one.short_of_recommended)
-    return one.name, whole(one.labels), whole(one.trained), whole(one.holdout), GateStatus(status), missing
+    return one.name, whole(one.labels), whole(one.trained), whole(one.holdout), blocks.GateStatus(status), missing
 
 
-def _ancestors(trained: TrainedTexts) -> str:
+def _ancestors(trained: facts.TrainedTexts) -> str:
     before = "; ".join(f"{one.version} on {one.gold:,} gold and {one.weak:,} weak texts" for one in trained.lineage)
     votes = f"Labelling functions cast {trained.weak_votes:,} votes on the weak texts." if trained.weak_votes else ""
     told = f"It goes on from models that were trained on these texts: {before}." if before else ""
     return f"{votes} {told}".strip()
 
 
-def _troubles(found: ProjectData) -> Iterator[str]:
+def _troubles(found: facts.ProjectData) -> Iterator[str]:
     if found.disagreements:
         yield f"Annotators disagree on {number_of(found.disagreements, 'text')}."
     if found.duplicates:
@@ -143,22 +117,22 @@ def _troubles(found: ProjectData) -> Iterator[str]:
         yield f"Set aside, {number_of(count, 'time')}: {reason}."
 
 
-def _efficiency(report: AttemptReport) -> Iterator[Block]:
+def _efficiency(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     found = report.efficiency
     if found is None:
-        yield Words("Nothing was timed.")
+        yield blocks.Words("Nothing was timed.")
     else:
         yield _speeds(found)
-        yield Facts("What it takes", tuple(_takes(found)))
+        yield blocks.Facts("What it takes", tuple(_takes(found)))
         if found.reference_error:
-            yield Words(f"FP32 was not run: {found.reference_error}")
+            yield blocks.Words(f"FP32 was not run: {found.reference_error}")
     if report.quantisation:
         yield _losses(report.quantisation, report.agreement)
     else:
-        yield Words("What INT8 costs in F1 was not measured: FP32 was not run on the holdout.")
+        yield blocks.Words("What INT8 costs in F1 was not measured: FP32 was not run on the holdout.")
 
 
-def _speeds(found: Efficiency) -> Table:
+def _speeds(found: Efficiency) -> blocks.Table:
     rows = tuple(
         (
             one.runtime,
@@ -172,22 +146,20 @@ def _speeds(found: Efficiency) -> Table:
     texts, threads = (found.speeds[0].texts, found.speeds[0].threads) if found.speeds else (0, 0)
     note = f"Over {number_of(texts, 'text')}, with {number_of(threads, 'thread')}, on this machine."
     columns = ("runtime", "median of one text", "95th percentile", "texts/s in calls of 8", "file")
-    return Table("Latency, throughput and size", columns, rows, note=note)
+    return blocks.Table("Latency, throughput and size", columns, rows, note=note)
 
 
 def _takes(found: Efficiency) -> Iterator[tuple[str, str]]:
     trainable, total = found.trainable_parameters, found.total_parameters
-    yield (
-        "trainable parameters",
-        whole(trainable) + (f" ({100 * trainable / total:.2g} %)" if trainable and total else ""),
-    )
+    part = f" ({100 * trainable / total:.2g} %)" if trainable and total else ""
+    yield "trainable parameters", f"{whole(trainable)}{part}"
     yield "parameters in all", whole(total)
     yield "model folder", quantity(found.bundle_mb, "MB")
     yield "memory of a process that serves it", quantity(found.memory_mb, "MB")
 
 
-def _losses(losses: tuple[QuantisationLoss, ...], same: SameSpans | None) -> Table:
-    shown, note = some(losses, "types")
+def _losses(losses: tuple[facts.QuantisationLoss, ...], same: facts.SameSpans | None) -> blocks.Table:
+    shown, note = blocks.some(losses, "types")
     rows = tuple(
         (one.name, whole(one.support), score(one.reference_f1), score(one.served_f1), points(-one.loss))
         for one in shown
@@ -195,19 +167,19 @@ def _losses(losses: tuple[QuantisationLoss, ...], same: SameSpans | None) -> Tab
     agreed = f"Both give the same spans on {same.same:,} of {same.documents:,} texts." if same else ""
     columns = ("type", "support", "FP32", "as served", "change in points")
     caption = "What INT8 costs against FP32, in F1"
-    return Table(caption, columns, rows, strong=frozenset({0}), note=f"{agreed} {note}".strip())
+    return blocks.Table(caption, columns, rows, strong=frozenset({0}), note=f"{agreed} {note}".strip())
 
 
-def _robustness(report: AttemptReport) -> Iterator[Block]:
+def _robustness(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     rows = report.robustness
     if not rows:
-        yield Words("Robustness was not measured.")
+        yield blocks.Words("Robustness was not measured.")
         return
-    types, note = some([row.name for row in report.results.types], "types", _SHOWN_TYPES)
-    table: tuple[tuple[Cell, ...], ...] = tuple(
+    types, note = blocks.some([row.name for row in report.results.types], "types", _SHOWN_TYPES)
+    table: tuple[tuple[blocks.Cell, ...], ...] = tuple(
         (
             row.name,
-            Shaded(score(row.micro_f1), row.micro_f1, "bar"),
+            blocks.Shaded(score(row.micro_f1), row.micro_f1, "bar"),
             "" if row is rows[0] else points(row.micro_f1 - rows[0].micro_f1),
             *(score(row.per_type.get(name)) for name in types),
             whole(row.changed),
@@ -215,7 +187,7 @@ def _robustness(report: AttemptReport) -> Iterator[Block]:
         for row in rows
     )
     unseen = unseen_changes(rows)
-    yield Table(
+    yield blocks.Table(
         f"F1 on {number_of(rows[0].documents, 'held-out text')} as they are, and after each perturbation",
         ("texts", "micro-F1", "change", *types, "changed"),
         table,
@@ -223,23 +195,23 @@ def _robustness(report: AttemptReport) -> Iterator[Block]:
     )
 
 
-def _ledger(found: Ledger) -> Iterator[Block]:
+def _ledger(found: facts.Ledger) -> Iterator[blocks.Block]:
     if found.look:
-        yield Facts("This look", tuple(_look(found, found.look)))
+        yield blocks.Facts("This look", tuple(_look(found, found.look)))
     else:
-        yield Words("No look was spent: nothing of the holdout was seen.")
+        yield blocks.Words("No look was spent: nothing of the holdout was seen.")
     if found.rotation:
-        yield Facts("The holdout was spent and replaced", tuple(_rotation(found.rotation)))
+        yield blocks.Facts("The holdout was spent and replaced", tuple(_rotation(found.rotation)))
     if found.spent:
         looks = tuple(
             (str(one.number), one.version, one.purpose, chance(one.alpha), moment(one.at)) for one in found.spent
         )
         columns = ("look", "version", "purpose", "alpha", "when")
-        yield Table("Every look at this holdout so far", columns, looks, words=frozenset({1, 2, 4}))
+        yield blocks.Table("Every look at this holdout so far", columns, looks, words=frozenset({1, 2, 4}))
     yield forced_table(found.forced)
 
 
-def _look(found: Ledger, look: Look) -> Iterator[tuple[str, str]]:
+def _look(found: facts.Ledger, look: Look) -> Iterator[tuple[str, str]]:
     yield "holdout", str(look.epoch)
     yield "look", f"{look.number} of {look.looks}, {look.schedule} spending"
     yield "alpha of this look", chance(look.alpha)
@@ -255,57 +227,47 @@ def _rotation(found: Rotation) -> Iterator[tuple[str, str]]:
     yield "barred", f"{number_of(found.barred, 'document')}: labelled or trained on before, or of a group with such"
 
 
-def _lineage(report: AttemptReport) -> Iterator[Block]:
+def _lineage(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     found = report.metadata
     if found.candidate:
         both = [one for one in (found.candidate, found.incumbent) if one]
-        names = ("", *(one.version for one in both), *(["no incumbent"] if len(both) == 1 else []))
-        for caption, rows in (("Where the models come from", _origins(both)), ("Libraries and files", _files(both))):
-            padded = tuple((name, *cells, *([NOTHING] if len(both) == 1 else [])) for name, *cells in rows)
-            yield Table(caption, names, padded, words=frozenset({1, 2}))
+        names = ("", *(one.version for one in both), "no incumbent")[:3]
+        for caption, told in (("Where the models come from", _origin), ("Libraries and files", _files)):
+            sides = [*map(told, both), {}][:2]
+            rows = tuple((name, *(side.get(name, NOTHING) for side in sides)) for name in {**sides[0], **sides[1]})
+            yield blocks.Table(caption, names, rows, words=frozenset({1, 2}))
         if found.candidate.settings:
-            yield Facts("Training settings of the candidate", _named(found.candidate.settings.items()))
+            yield blocks.Facts("Training settings of the candidate", _named(found.candidate.settings.items()))
     if report.contract:
         checks = tuple(
-            (one.name, one.expected, one.found, GateStatus(PASS if one.holds else FAIL)) for one in report.contract
+            (one.name, one.expected, one.found, blocks.GateStatus(PASS if one.holds else FAIL))
+            for one in report.contract
         )
         columns = ("check", "expected", "found", "status")
-        yield Table("What the file has to be before it is judged", columns, checks, words=frozenset({1, 2, 3}))
+        yield blocks.Table("What the file has to be before it is judged", columns, checks, words=frozenset({1, 2, 3}))
     machine = _named(found.machine.items())
-    yield Facts("The machine that judged", (("judging took", duration(found.judged_seconds)), *machine))
+    yield blocks.Facts("The machine that judged", (("judging took", duration(found.judged_seconds)), *machine))
 
 
 def _named(items: Iterable[tuple[str, object]]) -> tuple[tuple[str, str], ...]:
     return tuple((name.replace("_", " "), value(one)) for name, one in items)
 
 
-def _origins(both: list[Origin]) -> Iterator[tuple[str, ...]]:
-    facts: tuple[tuple[str, Callable[[Origin], str]], ...] = (
-        ("encoder", lambda one: one.encoder),
-        ("goes on from", lambda one: one.parent or "the base encoder"),
-        ("learned from", lambda one: one.kind or NOTHING),
-        ("seed", lambda one: value(one.seed)),
-        *(
-            (f"LoRA {key}", lambda one, key=key: value(one.adapter.get(key)))
-            for key in _keys(one.adapter for one in both)
-        ),
-        ("trained", lambda one: moment(one.trained_at)),
-        ("training took", lambda one: duration(one.training_seconds)),
-    )
-    for name, of in facts:
-        yield (name, *map(of, both))
+def _origin(one: facts.Origin) -> dict[str, str]:
+    return {
+        "encoder": one.encoder,
+        "goes on from": one.parent or "the base encoder",
+        "learned from": value(one.kind),
+        "seed": value(one.seed),
+        **{f"LoRA {name}": value(setting) for name, setting in one.adapter.items()},
+        "trained": moment(one.trained_at),
+        "training took": duration(one.training_seconds),
+    }
 
 
-def _files(both: list[Origin]) -> Iterator[tuple[str, ...]]:
-    yield ("data fingerprint", *(_hash(one.data_fingerprint) for one in both))
-    for key in _keys(one.libraries for one in both):
-        yield (key, *(value(one.libraries.get(key)) for one in both))
-    for key in _keys(one.files for one in both):
-        yield (f"{key}, SHA-256", *(_hash(one.files.get(key)) for one in both))
-
-
-def _keys(mappings: Iterable[Iterable[str]]) -> list[str]:
-    return list(dict.fromkeys(key for one in mappings for key in one))
+def _files(one: facts.Origin) -> dict[str, str]:
+    hashes = {f"{name}, SHA-256": _hash(digest) for name, digest in one.files.items()}
+    return {"data fingerprint": _hash(one.data_fingerprint), **one.libraries, **hashes}
 
 
 def _hash(written: str | None) -> str:
@@ -313,36 +275,36 @@ def _hash(written: str | None) -> str:
     return text if len(text) <= _SHOWN_HASH else f"{text[:_SHOWN_HASH]}…"
 
 
-def _commands(report: AttemptReport) -> Iterator[Block]:
+def _commands(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     recorded = [("outcome", report.outcome), ("reason", report.reason), ("by", report.who), ("at", moment(report.at))]
     recorded += [("forced because", report.because)] if report.because else []
-    yield Facts("The decision as it is recorded", tuple(recorded))
+    yield blocks.Facts("The decision as it is recorded", tuple(recorded))
     yield from _undo(report)
-    yield Command("The command that was given:", report.metadata.command)
+    yield blocks.Command("The command that was given:", report.metadata.command)
     again = report.metadata.retraining
     if again:
         while_serving = f", while {again.parent} is in service" if again.parent else ""
-        yield Command(f"This trains the candidate again, as another version{while_serving}:", again.command)
+        yield blocks.Command(f"This trains the candidate again, as another version{while_serving}:", again.command)
         settings = f"With {again.settings} in loop.toml" if again.settings else "With the default settings"
-        yield Words(f"{settings}, on data of the fingerprint {_hash(again.data_fingerprint)}.")
+        yield blocks.Words(f"{settings}, on data of the fingerprint {_hash(again.data_fingerprint)}.")
     if report.results.documents:
-        yield Command(
+        yield blocks.Command(
             "The test can be repeated on files of what both systems say, and of the gold. Any program can make these "
             "files:",
             "loop compare A.jsonl B.jsonl --gold GOLD.jsonl",
         )
-    yield Command(
+    yield blocks.Command(
         "The store keeps the decision with its figures in the table promotions, and every look in holdout_looks. This "
         "shows the decision:",
         f"loop report --history {shlex.quote(report.version)}",
     )
 
 
-def _undo(report: AttemptReport) -> Iterator[Block]:
+def _undo(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     before = report.incumbent
     if report.outcome not in (PROMOTED, FORCED):
-        yield Words(f"There is nothing to undo: {f'{before} stays' if before else 'no model is'} in service.")
+        yield blocks.Words(f"There is nothing to undo: {f'{before} stays' if before else 'no model is'} in service.")
     elif before is None:
-        yield Words("No version served before this one, so there is no version to go back to.")
+        yield blocks.Words("No version served before this one, so there is no version to go back to.")
     else:
-        yield Command(f"{before} served before. This puts it back:", 'loop rollback --reason "..."')
+        yield blocks.Command(f"{before} served before. This puts it back:", 'loop rollback --reason "..."')

@@ -9,15 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from loop.report.facts import (
-    Ancestor,
-    AnnotatorCounts,
-    ProjectData,
-    Roles,
-    SplitCounts,
-    TrainedTexts,
-    TypeCounts,
-)
+from loop.report import facts
 from store.counts import project_counts
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
@@ -30,12 +22,14 @@ RECOMMENDED_MINIMA = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def project_data(session: Session, project_id: int, version: str, types: Sequence[str], minimum: int) -> ProjectData:
+def project_data(
+    session: Session, project_id: int, version: str, types: Sequence[str], minimum: int
+) -> facts.ProjectData:
     """The counts; `minimum` labels of a type are enough to learn from, and four times as many are recommended."""
     believed = gold(session, project_id)
     counts = project_counts(session, project_id)
     trained = _trained(session, version, types)
-    return ProjectData(
+    return facts.ProjectData(
         splits=_splits(session, project_id, believed),
         types=_types(session, project_id, believed, types, trained.types, minimum),
         minimum=minimum,
@@ -55,7 +49,7 @@ def tokens(text: str) -> int:
     return sum(1 for _ in _TOKEN.finditer(text))
 
 
-def _splits(session: Session, project_id: int, believed: Sequence[GoldDocument]) -> tuple[SplitCounts, ...]:
+def _splits(session: Session, project_id: int, believed: Sequence[GoldDocument]) -> tuple[facts.SplitCounts, ...]:
     texts, words = Counter[str](), Counter[str]()
     for document in stored_documents(session, project_id):
         texts[document.split] += 1
@@ -64,7 +58,7 @@ def _splits(session: Session, project_id: int, believed: Sequence[GoldDocument])
     for name in SPLITS:
         labelled = [item for item in believed if item.split == name]
         known, entities = sum(tokens(item.text) for item in labelled), sum(len(item.spans) for item in labelled)
-        rows.append(SplitCounts(name, texts[name], words[name], len(labelled), known, entities))
+        rows.append(facts.SplitCounts(name, texts[name], words[name], len(labelled), known, entities))
     return tuple(rows)
 
 
@@ -75,7 +69,7 @@ def _types(
     types: Sequence[str],
     trained: Mapping[str, int],
     minimum: int,
-) -> tuple[TypeCounts, ...]:
+) -> tuple[facts.TypeCounts, ...]:
     """labels: gold spans outside the holdout, without the texts that are left out because of the holdout."""
     kept_out = held_out(session, project_id)
     learned, held = Counter[str](), Counter[str]()
@@ -83,7 +77,7 @@ def _types(
         if item.split == HOLDOUT or item not in kept_out:
             (held if item.split == HOLDOUT else learned).update(span.label for span in item.spans)
     return tuple(
-        TypeCounts(
+        facts.TypeCounts(
             name=name,
             labels=learned[name],
             trained=trained.get(name, 0),
@@ -95,7 +89,7 @@ def _types(
     )
 
 
-def _trained(session: Session, version: str, types: Sequence[str]) -> TrainedTexts:
+def _trained(session: Session, version: str, types: Sequence[str]) -> facts.TrainedTexts:
     """What the model saw, by the annotation versions that it saw, and what each model saw that it goes on from."""
     items = trained_on(session, version)
     seen = [item.annotation_version_id for item in items if item.annotation_version_id is not None]
@@ -104,7 +98,7 @@ def _trained(session: Session, version: str, types: Sequence[str]) -> TrainedTex
     spans = Counter(span.label for row in rows for span in row.spans or ())
     weak = {item.document_id for item in items if item.kind == WEAK}
     votes = select_in(session, select(WeakVote.document_id), WeakVote.document_id, weak)  # as they are now
-    return TrainedTexts(
+    return facts.TrainedTexts(
         gold=_roles(item.role for item in items if item.kind == GOLD),
         weak=_roles(item.role for item in items if item.kind == WEAK),
         entities=sum(spans[name] for name in types),
@@ -114,17 +108,17 @@ def _trained(session: Session, version: str, types: Sequence[str]) -> TrainedTex
     )
 
 
-def _roles(roles: Iterable[str]) -> Roles:
+def _roles(roles: Iterable[str]) -> facts.Roles:
     counted = Counter(roles)
-    return Roles(counted["train"], counted["dev"])
+    return facts.Roles(counted["train"], counted["dev"])
 
 
-def _ancestor(session: Session, version: str) -> Ancestor:
+def _ancestor(session: Session, version: str) -> facts.Ancestor:
     kinds = Counter(item.kind for item in trained_on(session, version))
-    return Ancestor(version, kinds[GOLD], kinds[WEAK])
+    return facts.Ancestor(version, kinds[GOLD], kinds[WEAK])
 
 
-def _annotators(believed: Sequence[GoldDocument], annotations: Mapping[str, int]) -> tuple[AnnotatorCounts, ...]:
+def _annotators(believed: Sequence[GoldDocument], annotations: Mapping[str, int]) -> tuple[facts.AnnotatorCounts, ...]:
     """By person, those with most gold first; None stands for annotations without a name, such as from a file."""
     texts, entities = Counter[str | None](), Counter[str | None]()
     for item in believed:
@@ -132,6 +126,6 @@ def _annotators(believed: Sequence[GoldDocument], annotations: Mapping[str, int]
         entities[item.creator] += len(item.spans)
     people = sorted({*texts, *annotations}, key=lambda who: (-texts[who], who or ""))
     return tuple(
-        AnnotatorCounts(who, annotations.get(who) if who is not None else None, texts[who], entities[who])
+        facts.AnnotatorCounts(who, annotations.get(who) if who is not None else None, texts[who], entities[who])
         for who in people
     )

@@ -183,7 +183,7 @@ def _mark(rows: Sequence[HistoryPoint], index: int, x: float, y: float) -> Histo
         day=moment(row.at)[5:10],
         hollow=row.action == REJECT,
         this=row.this,
-        below=bool(after) and (after[0].f1 or 0) > (row.f1 or 0),  # where the line rises, it crosses what is above
+        below=bool(after) and (after[0].f1 or 0) > (row.f1 or 0),  # a line that rises would cross the figure
         label=label,
     )
 

@@ -30,9 +30,11 @@ _LATE = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """The three files of one report."""
+    """The three files of one report. number: the number of the report among those on `version`."""
 
     folder: Path
+    version: str = ""
+    number: int = 0
 
     @property
     def json(self) -> Path:
@@ -48,15 +50,6 @@ class ReportFiles:
     def markdown(self) -> Path:
         """The same, for a terminal."""
         return self.folder / MARKDOWN
-
-
-@dataclass(frozen=True, slots=True)
-class KeptReport:
-    """A report's files, and what the name of its folder says."""
-
-    version: str
-    number: int
-    files: ReportFiles
 
 
 def page_of(report: Report) -> Page:
@@ -79,7 +72,7 @@ def keep_report(report: Report, reports: Path) -> ReportFiles:
         files = ReportFiles(draft)
         write_whole(files.json, to_json(report))
         render_again(files)
-        return ReportFiles(_moved(draft, reports, report.version))
+        return _moved(draft, reports, report.version)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -105,36 +98,32 @@ def find_report(reports: Path, version: str | None = None) -> ReportFiles:
 
     A folder's name in place of a version names this very report.
     """
-    known = list(kept_reports(reports))
-    named = [one for one in known if one.version == version] or [
-        one for one in known if one.files.folder.name == version
-    ]
-    if version is not None and named:
-        return max(named, key=lambda one: one.number).files
-    if known and version is None:
-        return max((one.files for one in known), key=_decided)
+    known = kept_reports(reports)
+    named = [one for one in known if version in (None, one.version)]
+    named = named or [one for one in known if one.folder.name == version]
+    if named:
+        return named[-1] if version else max(named, key=_decided)
+    versions = ", ".join(dict.fromkeys(one.version for one in known)) or "none"
     raise NotFoundError(
         "a report is written at every attempt at a promotion, and at every rollback",
         value=f"none on {version}" if version else f"none in {reports}",
-        next_step=f"There are reports on: {_versions(known)}." if version else "Make one: `loop promote`.",
+        next_step=f"There are reports on: {versions}." if version else "Make one: `loop promote`.",
     )
 
 
-def kept_reports(reports: Path) -> Iterator[KeptReport]:
+def kept_reports(reports: Path) -> list[ReportFiles]:
     """Every report, by version and number."""
     found = []
     for folder in reports.iterdir() if reports.is_dir() else ():
         match = _FOLDER.fullmatch(folder.name)
         if match and not folder.name.startswith(".") and (folder / JSON).is_file():
-            found.append(KeptReport(match["version"], int(match["number"]), ReportFiles(folder)))
-    yield from sorted(found, key=lambda one: (one.version, one.number))
+            found.append(ReportFiles(folder, match["version"], int(match["number"])))
+    return sorted(found, key=lambda one: (one.version, one.number))
 
 
 def earlier_reports(files: ReportFiles, reports: Path) -> int:
     """How many older reports there are on the same version."""
-    known = list(kept_reports(reports))
-    this = next((one for one in known if one.files.folder == files.folder), None)
-    return sum(one.version == this.version and one.number < this.number for one in known) if this else 0
+    return sum(one.version == files.version and one.number < files.number for one in kept_reports(reports))
 
 
 def reports_on(decisions: Sequence[PastDecision], reports: Path) -> list[str | None]:
@@ -163,9 +152,9 @@ def reports_on(decisions: Sequence[PastDecision], reports: Path) -> list[str | N
 
 def _readable(reports: Path) -> Iterator[tuple[str, Report]]:
     """(name of the folder, report); a report that cannot be read is left out."""
-    for kept in kept_reports(reports):
+    for files in kept_reports(reports):
         try:
-            yield kept.files.folder.name, read_report(kept.files)
+            yield files.folder.name, read_report(files)
         except InputError:
             continue
 
@@ -178,11 +167,7 @@ def _decided(files: ReportFiles) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _versions(known: Sequence[KeptReport]) -> str:
-    return ", ".join(dict.fromkeys(one.version for one in known)) or "none"
-
-
-def _moved(draft: Path, reports: Path, version: str) -> Path:
+def _moved(draft: Path, reports: Path, version: str) -> ReportFiles:
     """Rename the draft to the next free number; another process may take a number first."""
     number = max((one.number for one in kept_reports(reports) if one.version == version), default=0)
     while True:
@@ -191,7 +176,7 @@ def _moved(draft: Path, reports: Path, version: str) -> Path:
         if folder.exists():
             continue
         try:
-            return draft.rename(folder)
+            return ReportFiles(draft.rename(folder), version, number)
         except OSError as error:
             if not folder.exists():
                 raise _unwritable(folder, error) from error

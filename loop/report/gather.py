@@ -11,20 +11,8 @@ from sqlalchemy.orm import Session
 
 from loop.evaluation.significance import detectable_difference, documents_needed
 from loop.promotion.attempt import FORCED, PROMOTED, Attempt, Look
+from loop.report import facts
 from loop.report.data import project_data
-from loop.report.facts import (
-    ATTEMPT,
-    AttemptReport,
-    ForcedPromotion,
-    HistoryPoint,
-    Ledger,
-    Metadata,
-    Origin,
-    Power,
-    Results,
-    Retraining,
-    SpentLook,
-)
 from loop.report.history import PastDecision, decisions, is_in_service
 from loop.report.limits import limits, risks
 from loop.report.next_steps import findings, next_steps
@@ -45,7 +33,7 @@ _SAME = timedelta(minutes=1)  # a report is written just before its decision is 
 _NO_CHANCE = 1e-9
 
 
-def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minimum: int) -> AttemptReport:
+def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minimum: int) -> facts.AttemptReport:
     """The report of one attempt, from one snapshot of the store. The decision may be recorded already, or not yet.
 
     minimum: labels of a type that are enough to learn from.
@@ -54,9 +42,9 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
     with store.read() as session:
         project = project_by_name(session, attempt.project)
         known = decisions(session, project.id)
-        gathered = AttemptReport(
+        gathered = facts.AttemptReport(
             format=FORMAT,
-            kind=ATTEMPT,
+            kind=facts.ATTEMPT,
             at=attempt.at,
             project=attempt.project,
             version=attempt.version,
@@ -89,13 +77,13 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
     )
 
 
-def origin(session: Session, version: str) -> Origin | None:
+def origin(session: Session, version: str) -> facts.Origin | None:
     """Where a model comes from; None where the store does not know it."""
     try:
         found = model(session, version)
     except NotFoundError:
         return None
-    return Origin(
+    return facts.Origin(
         version=found.version,
         number=found.number,
         parent=found.parent,
@@ -114,16 +102,16 @@ def origin(session: Session, version: str) -> Origin | None:
     )
 
 
-def forced_promotions(known: Sequence[PastDecision]) -> tuple[ForcedPromotion, ...]:
+def forced_promotions(known: Sequence[PastDecision]) -> tuple[facts.ForcedPromotion, ...]:
     """Every promotion by force so far: which, when, by whom and why."""
     return tuple(
-        ForcedPromotion(one.version, one.at, one.who, one.because or one.reason) for one in known if one.forced
+        facts.ForcedPromotion(one.version, one.at, one.who, one.because or one.reason) for one in known if one.forced
     )
 
 
-def _metadata(session: Session, attempt: Attempt) -> Metadata:
+def _metadata(session: Session, attempt: Attempt) -> facts.Metadata:
     candidate = origin(session, attempt.version)
-    return Metadata(
+    return facts.Metadata(
         candidate=candidate,
         retraining=_retraining(candidate) if candidate else None,
         incumbent=origin(session, attempt.incumbent) if attempt.incumbent else None,
@@ -133,13 +121,15 @@ def _metadata(session: Session, attempt: Attempt) -> Metadata:
     )
 
 
-def _retraining(candidate: Origin) -> Retraining:
+def _retraining(candidate: facts.Origin) -> facts.Retraining:
     usual = asdict(TrainSettings())
     said = {**candidate.settings, **candidate.adapter}
     changed = {name: value for name, value in said.items() if name in usual and value != usual[name]}
     written = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in changed.items())
     command = "loop retrain" if candidate.parent else "loop retrain --from-scratch"
-    return Retraining(command, f"[train] {written}" if changed else None, candidate.parent, candidate.data_fingerprint)
+    return facts.Retraining(
+        command, f"[train] {written}" if changed else None, candidate.parent, candidate.data_fingerprint
+    )
 
 
 def _seconds(found: Model) -> float | None:
@@ -150,31 +140,31 @@ def _seconds(found: Model) -> float | None:
     return None if found.finished_at is None else (found.finished_at - found.created_at).total_seconds()
 
 
-def _ledger(session: Session, project_id: int, attempt: Attempt, known: Sequence[PastDecision]) -> Ledger:
+def _ledger(session: Session, project_id: int, attempt: Attempt, known: Sequence[PastDecision]) -> facts.Ledger:
     look = attempt.look
     spent = looks_of(session, project_id, look.epoch) if look else []
     forced = forced_promotions(known)
     if attempt.outcome == FORCED and _own(attempt, known) is None:
-        forced += (ForcedPromotion(attempt.version, attempt.at, attempt.who, attempt.because or attempt.reason),)
-    return Ledger(
+        forced += (facts.ForcedPromotion(attempt.version, attempt.at, attempt.who, attempt.because or attempt.reason),)
+    return facts.Ledger(
         look=look,
         alpha_left=max(0.0, look.total - look.spent) if look else None,
         looks_left=max(0, look.looks - max(look.used, look.number)) if look else None,
-        spent=tuple(SpentLook(one.number, one.model, one.purpose, one.alpha, one.at) for one in spent),
+        spent=tuple(facts.SpentLook(one.number, one.model, one.purpose, one.alpha, one.at) for one in spent),
         rotation=attempt.rotation,
         forced=forced,
     )
 
 
-def _history(attempt: Attempt, known: Sequence[PastDecision], scored: Results) -> tuple[HistoryPoint, ...]:
+def _history(attempt: Attempt, known: Sequence[PastDecision], scored: facts.Results) -> tuple[facts.HistoryPoint, ...]:
     """Every version that went into service, oldest first, and this attempt at the end."""
     own, micro = _own(attempt, known), scored.micro
     before = [
-        HistoryPoint(one.version, one.at, one.action, one.f1, one.epoch, False, one.forced)
+        facts.HistoryPoint(one.version, one.at, one.action, one.f1, one.epoch, False, one.forced)
         for one in known
         if is_in_service(one) and one is not own
     ]
-    this = HistoryPoint(
+    this = facts.HistoryPoint(
         version=attempt.version,
         at=attempt.at,
         action=PROMOTE if attempt.outcome in (PROMOTED, FORCED) else REJECT,
@@ -192,11 +182,11 @@ def _own(attempt: Attempt, known: Sequence[PastDecision]) -> PastDecision | None
     return last if last is not None and last.at >= attempt.at - _SAME else None
 
 
-def _power(scored: Results, look: Look | None, wanted: float) -> Power | None:
+def _power(scored: facts.Results, look: Look | None, wanted: float) -> facts.Power | None:
     """The smallest difference that the holdout finds in four cases of five, and what `wanted` needs."""
     micro = scored.micro
     if micro is None or micro.standard_error is None or look is None or not 0 < look.alpha < 1:
         return None
     detectable = detectable_difference(micro.standard_error, look.alpha)
     needed = documents_needed(scored.groups, detectable, wanted) if detectable > _NO_CHANCE else None
-    return Power(look.alpha, max(0.0, detectable), wanted, scored.groups, needed)
+    return facts.Power(look.alpha, max(0.0, detectable), wanted, scored.groups, needed)

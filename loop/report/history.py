@@ -77,36 +77,25 @@ def _read(session: Session, decision: Promotion) -> PastDecision:
         who=decision.who,
         reason=decision.reason,
         f1=_last_f1(session, decision.version) if f1 is None else f1,
-        difference=_first(figures, ("difference",), ("difference", "delta"), ("micro", "delta")),
-        p_value=_first(figures, ("p_value",), ("difference", "p_value"), ("micro", "p_value")),
-        alpha=_first(figures, ("alpha",), ("look", "alpha")),
-        epoch=_whole(_first(figures, ("epoch",), ("look", "epoch"))),
-        look=_whole(_first(figures, ("look",), ("look", "number"))),
-        because=_words(figures.get("because")),
+        difference=_number(figures, "difference"),
+        p_value=_number(figures, "p_value"),
+        alpha=_number(figures, "look", "alpha"),
+        epoch=_whole(_number(figures, "look", "epoch")),
+        look=_whole(_number(figures, "look", "number")),
+        because=figures.get("because") or None,
         failed=_gates(figures, FAIL, NOT_MEASURED),
         unjudged=_gates(figures, INSUFFICIENT),
     )
 
 
-def _words(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _gates(figures: Mapping[str, Any], *statuses: str) -> tuple[str, ...]:
-    gates = figures.get("gates")
-    known = [gate for gate in gates if isinstance(gate, Mapping)] if isinstance(gates, list) else []
-    return tuple(str(gate.get("name")) for gate in known if gate.get("status") in statuses)
+    return tuple(gate["name"] for gate in figures.get("gates") or () if gate["status"] in statuses)
 
 
 def _last_f1(session: Session, version: str) -> float | None:
     """An evaluation without a single gold entity says nothing, and is passed over."""
     rows = scores(session, version, HOLDOUT)
     return next((row.f1 for row in rows if row.entity_type == MICRO and row.support), None)
-
-
-def _first(figures: Mapping[str, Any], *paths: tuple[str, ...]) -> float | None:
-    found = (_number(figures, *path) for path in paths)
-    return next((number for number in found if number is not None), None)
 
 
 def _number(figures: Any, *path: str) -> float | None:

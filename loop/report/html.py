@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from loop.report.blocks import Block, Cases, Command, Facts, GateStatus, Items, Page, Picture, Shaded, Table, Words
+from loop.report.blocks import GateStatus, Page, Shaded
 from loop.report.wording import visible
 
 if TYPE_CHECKING:
@@ -21,15 +21,6 @@ _SIGNS = {
     "enough": ("good", "✓"),
     "below recommended": ("open", "◇"),
     "short of minimum": ("bad", "✕"),
-}
-_KINDS: dict[type[Block], str] = {
-    Words: "words",
-    Facts: "facts",
-    Table: "table",
-    Picture: "picture",
-    Cases: "cases",
-    Items: "items",
-    Command: "command",
 }
 
 
@@ -52,7 +43,7 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     made.filters["sign"] = lambda status: _SIGNS.get(status.word, ("none", "·"))
-    made.filters["kind"] = lambda block: _KINDS[type(block)]
+    made.filters["kind"] = lambda block: type(block).__name__.lower()
     made.tests["status"] = lambda cell: isinstance(cell, GateStatus)
     made.tests["shaded"] = lambda cell: isinstance(cell, Shaded)
     return made

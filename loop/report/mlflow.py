@@ -1,7 +1,7 @@
-"""Each attempt at a promotion as a run of MLflow, where the settings name a tracking server: `[mlflow] tracking_uri`.
+"""Each attempt at a promotion as a run of MLflow, where the setting `[mlflow] tracking_uri` names a tracking server.
 
-The decision is made and kept before; nothing here can undo it or hold it up for long. Only the tracking URI hears of
-it: MLflow's own usage reports are switched off before it is imported.
+The decision is recorded before. Nothing here can undo the decision, or delay it for long. Only the tracking server
+hears of the attempt: MLflow's own usage reports are switched off before MLflow is imported.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from loop.settings.sections import MLflowSettings
 from ner.errors import BundleError, ConfigError
 from ner.manifest import Manifest, read_manifest
 
-# What MLflow 3.17 asks at its import, before it starts the thread that reports usage to its makers, and before it sets
-# up loggers that write to standard error.
+# MLflow 3.17 reads these variables at its import: before it starts the thread that reports usage to its makers, and
+# before it sets up loggers that write to standard error.
 SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_CONFIGURE_LOGGING": "false"}
-# Its own patience is 120 s for a request and seven retries, with pauses that double.
+# By default MLflow waits 120 s for a request and retries seven times, with pauses that double.
 HASTY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 _LONGEST = 500  # characters of a parameter or tag, which stores since MLflow 1.28 hold
 _BATCH = 1_000  # metrics that a server takes at once
@@ -32,7 +32,7 @@ _SQLITE = "sqlite:///"
 
 
 def require_mlflow() -> None:
-    """Raise ConfigError where MLflow is not installed. Made to be asked before an attempt, while nothing is decided."""
+    """Raise ConfigError where MLflow is not installed. To be called before an attempt, while nothing is decided."""
     if find_spec("mlflow") is None:
         raise ConfigError(
             "[mlflow] tracking_uri needs MLflow",
@@ -42,9 +42,9 @@ def require_mlflow() -> None:
 
 
 def log_attempt(settings: MLflowSettings, attempt: Attempt, report_folder: Path, bundle_folder: Path) -> str | None:
-    """Log parameters, metrics, tags, the report's files and the bundle. None when done, else a sentence saying why not.
+    """Log parameters, metrics, tags, the files of the report and the bundle. None when done, else why not.
 
-    A SQLite tracking URI keeps the artefacts of a new experiment beside the database, in `mlartifacts`.
+    With a tracking URI of SQLite, the artefacts of a new experiment are in `mlartifacts` beside the database.
     """
     try:
         require_mlflow()
@@ -55,8 +55,8 @@ def log_attempt(settings: MLflowSettings, attempt: Attempt, report_folder: Path,
 
 
 def parameters(attempt: Attempt, manifest: Manifest | None) -> dict[str, str]:
-    """What the attempt and the candidate's training were made with, by name."""
-    found: dict[str, Any] = {"incumbent": attempt.incumbent, "against": attempt.against, "command": attempt.command}
+    """The settings of the attempt and of the candidate's training, by name."""
+    found: dict[str, object] = {"incumbent": attempt.incumbent, "against": attempt.against, "command": attempt.command}
     if attempt.look is not None:
         look = attempt.look
         found |= {"holdout": look.epoch, "look": look.number, "looks": look.looks}
@@ -79,7 +79,7 @@ def metrics(attempt: Attempt) -> dict[str, float]:
 
 
 def tags(attempt: Attempt) -> dict[str, str]:
-    """Which attempt it was, and how it ended."""
+    """Which attempt it was, and how the attempt ended."""
     found = {
         "project": attempt.project,
         "version": attempt.version,
@@ -120,12 +120,12 @@ def _log(settings: MLflowSettings, attempt: Attempt, report_folder: Path, bundle
 
 
 def _experiment(client: Any, name: str, uri: str) -> str:
-    """The id of the experiment, made where it is missing."""
+    """The id of the experiment, which is created where it is missing."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     place = None
-    if uri.startswith(_SQLITE):  # whose artefacts MLflow would put under the current folder
+    if uri.startswith(_SQLITE):  # by default MLflow puts such artefacts under the current folder
         place = (Path(uri.removeprefix(_SQLITE)).resolve().parent / "mlartifacts").as_uri()
     return str(client.create_experiment(name, artifact_location=place))
 
@@ -162,17 +162,17 @@ def _of_row(row: Difference) -> Iterator[tuple[str, float]]:
 def _manifest(bundle: Path) -> Manifest | None:
     try:
         return read_manifest(bundle)
-    except BundleError:  # which the attempt says itself
+    except BundleError:  # the attempt itself says what is wrong with the bundle
         return None
 
 
 def _name(name: str) -> str:
-    """A name as MLflow takes it: letters, digits, `_-./: ` and at most 250 characters."""
+    """A name that MLflow accepts: letters, digits, `_-./: ` and at most 250 characters."""
     return re.sub(r"[^/\w.\- :]", "_", name)[:250]
 
 
 def _first_line(error: Exception, uri: str) -> str:
-    """What the error says, on one line and without the password of the address."""
+    """The error's message, on one line and without the password of the address."""
     told = " ".join(str(error).split()) or type(error).__name__
     password = urlsplit(uri).password
     for secret in filter(None, (password, password and unquote(password))):

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from sqlalchemy.orm import Session
 
 from loop.promotion.rollback import RolledBack
-from loop.report.facts import (
-    ROLLBACK,
-    AffectedAnnotation,
-    Entry,
-    ModelScores,
-    RollbackReport,
-    RolledBackModel,
-    ServiceEntry,
-    Verdict,
-)
+from loop.report import facts
 from loop.report.gather import forced_promotions, origin
 from loop.report.history import PastDecision, decisions
 from loop.report.report_json import FORMAT
@@ -26,8 +18,10 @@ from store.registry import PROMOTE, scores
 from store.schema import HOLDOUT
 from store.session import Store
 
+_AFFECTED = [one.name for one in fields(facts.AffectedAnnotation)]
 
-def report_of_rollback(project_name: str, done: RolledBack, store: Store) -> RollbackReport:
+
+def report_of_rollback(project_name: str, done: RolledBack, store: Store) -> facts.RollbackReport:
     """The report of one rollback, from one snapshot of the store."""
     with store.read() as session:
         project = project_by_name(session, project_name)
@@ -36,29 +30,19 @@ def report_of_rollback(project_name: str, done: RolledBack, store: Store) -> Rol
         models = (_model(session, done.version, "in service again"), *withdrawn)
     headline = "put back" if put_forward(done, known) else "rolled back"
     service = _service(done, known)
-    return RollbackReport(
+    return facts.RollbackReport(
         format=FORMAT,
-        kind=ROLLBACK,
+        kind=facts.ROLLBACK,
         at=done.at,
         project=project_name,
         version=done.version,
         withdrawn=done.withdrawn,
         who=done.who,
         reason=done.reason,
-        verdict=Verdict(headline, (_what(done, headline), _then(done, linked=linked))),
+        verdict=facts.Verdict(headline, (_what(done, headline), _then(done, linked=linked))),
         models=models,
         affected=tuple(
-            AffectedAnnotation(
-                one.document,
-                one.task_id,
-                one.annotation_id,
-                one.annotator,
-                one.at,
-                one.version,
-                one.unchanged,
-                one.gold,
-            )
-            for one in done.affected
+            facts.AffectedAnnotation(**{name: getattr(one, name) for name in _AFFECTED}) for one in done.affected
         ),
         exact=done.exact,
         requeued=done.requeued,
@@ -79,11 +63,11 @@ def put_forward(done: RolledBack, known: Sequence[PastDecision]) -> bool:
     return order.index(done.version) > order.index(done.withdrawn[-1])
 
 
-def _model(session: Session, version: str, role: str) -> RolledBackModel:
+def _model(session: Session, version: str, role: str) -> facts.RolledBackModel:
     found = origin(session, version)
     rows = scores(session, version, HOLDOUT)
-    measured = tuple(ModelScores(row.entity_type, row.precision, row.recall, row.f1, row.support) for row in rows)
-    return RolledBackModel(
+    measured = tuple(facts.ModelScores(row.entity_type, row.precision, row.recall, row.f1, row.support) for row in rows)
+    return facts.RolledBackModel(
         version, role, found.encoder if found else None, found.trained_at if found else None, measured
     )
 
@@ -107,19 +91,19 @@ def _then(done: RolledBack, *, linked: bool) -> str:
     return f"{number} {verb}{told} made on top of the withdrawn pre-labels. {queued}"
 
 
-def _service(done: RolledBack, known: Sequence[PastDecision]) -> ServiceEntry | None:
+def _service(done: RolledBack, known: Sequence[PastDecision]) -> facts.ServiceEntry | None:
     """The last promotion of the withdrawn model."""
     gone = done.withdrawn[-1] if done.withdrawn else None
     put = next((one for one in reversed(known) if one.version == gone and one.action == PROMOTE), None)
     if put is None:
         return None
-    return ServiceEntry(put.version, put.forced, put.who, put.because, put.failed, put.unjudged)
+    return facts.ServiceEntry(put.version, put.forced, put.who, put.because, put.failed, put.unjudged)
 
 
-def _next_steps(done: RolledBack, service: ServiceEntry | None, *, linked: bool) -> Iterator[Entry]:
+def _next_steps(done: RolledBack, service: facts.ServiceEntry | None, *, linked: bool) -> Iterator[facts.Entry]:
     if linked and (done.published is None or done.publish_problem):
         text = f"Run `loop publish`: open tasks do not have the predictions of {done.version} yet."
-        yield Entry("publish", text)
+        yield facts.Entry("publish", text)
     if done.affected and done.requeued is None:
         unchanged = sum(one.unchanged is True for one in done.affected)
         first = f", {unchanged:,} of which were accepted unchanged" if unchanged else ""
@@ -127,13 +111,13 @@ def _next_steps(done: RolledBack, service: ServiceEntry | None, *, linked: bool)
             f"Look at {number_of(len(done.affected), 'annotation')} on withdrawn pre-labels{first}. "
             f"`loop rollback --to {done.version} --requeue` puts their tasks back into the queue."
         )
-        yield Entry("annotations", text, {"affected": len(done.affected), "unchanged": unchanged})
+        yield facts.Entry("annotations", text, {"affected": len(done.affected), "unchanged": unchanged})
     if service and service.failed:
         text = f"Before you promote {service.version} again, see to the gates that it failed: {listed(service.failed)}."
-        yield Entry("gates", text, {"failed": service.failed})
+        yield facts.Entry("gates", text, {"failed": service.failed})
     if done.withdrawn:
         text = (
             f"The next candidate is trained from {done.version} on: `loop retrain`, then `loop promote`. "
             f'To undo the rollback itself: `loop rollback --to {done.withdrawn[-1]} --reason "..."`.'
         )
-        yield Entry("retrain", text)
+        yield facts.Entry("retrain", text)

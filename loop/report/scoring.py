@@ -12,17 +12,7 @@ from loop.evaluation.errors import JudgedText, analyse, confusion_matrix, confus
 from loop.evaluation.scores import PRF, Scores, score
 from loop.evaluation.significance import Difference
 from loop.promotion.attempt import NON_INFERIORITY, Attempt
-from loop.report.facts import (
-    MACRO,
-    MICRO,
-    ConfusionMatrix,
-    ErrorFacts,
-    QuantisationLoss,
-    ResultRow,
-    Results,
-    SameSpans,
-    SystemScores,
-)
+from loop.report import facts
 from ner.labels import LabelSet
 from ner.spans import Span
 
@@ -30,21 +20,21 @@ EXAMPLES_OF_A_KIND = 8
 COSTLIEST = 12
 
 
-def results(attempt: Attempt, delta: float) -> Results:
+def results(attempt: Attempt, delta: float) -> facts.Results:
     """P, R, F1 and support of both systems, by type, micro and macro, and their differences with intervals (0..1)."""
     new, comparison = attempt.candidate_scores if attempt.documents else None, attempt.comparison
     groups = len({one.group or one.name for one in attempt.documents})
     if comparison is None or new is None:
         rows = _rows(attempt, new, {}) if new else ()
         entities = new.micro.support if new else 0
-        return Results(len(attempt.documents), groups, entities, attempt.against, rows, delta)
+        return facts.Results(len(attempt.documents), groups, entities, attempt.against, rows, delta)
     micro = comparison.micro
-    return Results(
+    return facts.Results(
         documents=len(attempt.documents),
         groups=micro.documents,
         entities=new.micro.support,
         against=attempt.against,
-        rows=_rows(attempt, new, {one.name: one for one in comparison.per_type} | {MICRO: micro}),
+        rows=_rows(attempt, new, {one.name: one for one in comparison.per_type} | {facts.MICRO: micro}),
         delta=delta,
         confidence=micro.confidence,
         p_value=micro.p_value,
@@ -56,20 +46,20 @@ def results(attempt: Attempt, delta: float) -> Results:
     )
 
 
-def errors(attempt: Attempt, *, quoting: bool = True) -> ErrorFacts:
+def errors(attempt: Attempt, *, quoting: bool = True) -> facts.ErrorFacts:
     """The candidate's errors: by type, the confusion matrix, the costliest confusions, and examples if `quoting`."""
     analysis = analyse(
         JudgedText(one.name, one.text, _plain(one.gold), _plain(one.candidate)) for one in attempt.documents
     )
     types, found = attempt.types, confusions(analysis)
     rows = per_type(analysis, types)
-    matrix = ConfusionMatrix(
+    matrix = facts.ConfusionMatrix(
         rows=(*types, "spurious"),
         columns=(*types, "missed"),
         counts=confusion_matrix(analysis, types),
         boundary=tuple(row.boundary for row in rows),
     )
-    return ErrorFacts(
+    return facts.ErrorFacts(
         per_type=rows,
         matrix=matrix,
         costliest=found[:COSTLIEST],
@@ -79,38 +69,38 @@ def errors(attempt: Attempt, *, quoting: bool = True) -> ErrorFacts:
     )
 
 
-def quantisation(attempt: Attempt) -> tuple[QuantisationLoss, ...]:
+def quantisation(attempt: Attempt) -> tuple[facts.QuantisationLoss, ...]:
     """F1 in FP32, F1 as served, and the loss, of micro and each type; nothing where FP32 was not run."""
     said = [one.reference for one in attempt.documents if one.reference is not None]
     served = attempt.candidate_scores
     if served is None or not said or len(said) < len(attempt.documents):
         return ()
     fp32 = score([_plain(one.gold) for one in attempt.documents], list(map(_plain, said)), LabelSet(attempt.types))
-    pairs = [(MICRO, fp32.micro, served.micro)]
+    pairs = [(facts.MICRO, fp32.micro, served.micro)]
     pairs += [(name, fp32.per_type[name], served.per_type[name]) for name in attempt.types]
     return tuple(
-        QuantisationLoss(name, before.f1, after.f1, before.f1 - after.f1, after.support)
+        facts.QuantisationLoss(name, before.f1, after.f1, before.f1 - after.f1, after.support)
         for name, before, after in pairs
     )
 
 
-def agreement(attempt: Attempt) -> SameSpans | None:
+def agreement(attempt: Attempt) -> facts.SameSpans | None:
     """On how many of the texts the served model says what FP32 says; None where FP32 was not run."""
     found = attempt.agreement
-    return SameSpans(found.texts, found.texts - found.differing) if found else None
+    return facts.SameSpans(found.texts, found.texts - found.differing) if found else None
 
 
-def _rows(attempt: Attempt, new: Scores, differences: Mapping[str, Difference]) -> tuple[ResultRow, ...]:
+def _rows(attempt: Attempt, new: Scores, differences: Mapping[str, Difference]) -> tuple[facts.ResultRow, ...]:
     statuses = {gate.entity_type: gate.status for gate in attempt.gates if gate.kind == NON_INFERIORITY}
     old = attempt.incumbent_scores
     return tuple(
         _row(name, _of(new, name), _of(old, name) if old else None, differences.get(name), statuses.get(name))
-        for name in (*attempt.types, MICRO, MACRO)
+        for name in (*attempt.types, facts.MICRO, facts.MACRO)
     )
 
 
-def _row(name: str, new: PRF, old: PRF | None, found: Difference | None, status: str | None) -> ResultRow:
-    return ResultRow(
+def _row(name: str, new: PRF, old: PRF | None, found: Difference | None, status: str | None) -> facts.ResultRow:
+    return facts.ResultRow(
         name=name,
         support=new.support,
         candidate=_system(new),
@@ -129,10 +119,10 @@ def _plain(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def _of(scores: Scores, name: str) -> PRF:
-    return {MICRO: scores.micro, MACRO: scores.macro}.get(name) or scores.per_type[name]
+    return {facts.MICRO: scores.micro, facts.MACRO: scores.macro}.get(name) or scores.per_type[name]
 
 
-def _system(row: PRF) -> SystemScores:
+def _system(row: PRF) -> facts.SystemScores:
     figures = asdict(row)
     del figures["support"]
-    return SystemScores(**figures)
+    return facts.SystemScores(**figures)

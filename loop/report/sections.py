@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from loop.evaluation.errors import BOUNDARY, ERRORS, MISSED, SPURIOUS, TYPE, Example
+from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, TYPE, Example
 from loop.promotion.attempt import DEFERRED, FORCED, INSUFFICIENT, PASS, PROMOTED, Gate
-from loop.report import background
-from loop.report.blocks import (
-    MOST_ROWS,
-    Block,
-    Cases,
-    Cell,
-    Facts,
-    GateStatus,
-    Items,
-    Page,
-    Picture,
-    Quotation,
-    Section,
-    Shaded,
-    Table,
-    Tile,
-    Words,
-    some,
-)
+from loop.report import background, blocks
 from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, ResultRow, Results, SystemScores
 from loop.report.figures import MOST_TYPES, forest, history_line
 from loop.report.history import decided
@@ -46,7 +28,7 @@ from loop.report.wording import (
 
 _TONES = {PROMOTED: "good", FORCED: "bad", DEFERRED: "open"}
 _SHOWN_NAME = 80
-_NOT_LOOKED = Words("No held-out document was looked at.")
+_NOT_LOOKED = blocks.Words("No held-out document was looked at.")
 _KINDS = {
     BOUNDARY: ("boundary", "Boundary errors: the right type with wrong bounds"),
     TYPE: ("mistyped", "Type errors: gold of one type that was found as another type"),
@@ -55,9 +37,9 @@ _KINDS = {
 }
 
 
-def page(report: AttemptReport) -> Page:
+def page(report: AttemptReport) -> blocks.Page:
     """The whole page."""
-    return Page(
+    return blocks.Page(
         title=f"{report.version}: {report.verdict.headline}",
         over=f"{report.project} · promotion report · {moment(report.at)}",
         headline=report.verdict.headline,
@@ -67,9 +49,9 @@ def page(report: AttemptReport) -> Page:
         tiles=tuple(_tiles(report)),
         sections=(
             _gates(report.gates),
-            Section("results", "Results", (*_results(report), *_history(report))),
-            Section("errors", "Errors", tuple(_errors(report))),
-            Section("outlook", "Next steps, risks and limits", tuple(_outlook(report))),
+            blocks.Section("results", "Results", (*_results(report), *_history(report))),
+            blocks.Section("errors", "Errors", tuple(_errors(report))),
+            blocks.Section("outlook", "Next steps, risks and limits", tuple(_outlook(report))),
             *background.sections(report),
         ),
         foot=f"Decided by {report.who} at {moment(report.at)}. report.json holds every figure.",
@@ -93,20 +75,20 @@ def _notices(report: AttemptReport) -> Iterator[str]:
         )
 
 
-def _tiles(report: AttemptReport) -> Iterator[Tile]:
+def _tiles(report: AttemptReport) -> Iterator[blocks.Tile]:
     results, micro, look = report.results, report.results.micro, report.ledger.look
     if micro:
-        yield Tile("micro-F1", score(micro.candidate.f1), number_of(micro.support, "entity", "entities"))
+        yield blocks.Tile("micro-F1", score(micro.candidate.f1), number_of(micro.support, "entity", "entities"))
         if micro.delta is not None:
-            told = f"{share(results.confidence)}: {interval(micro.low, micro.high)}"
-            yield Tile("difference in points", points(micro.delta), told if results.confidence else "no interval")
+            note = f"{share(results.confidence)}: {interval(micro.low, micro.high)}"
+            yield blocks.Tile("difference in points", points(micro.delta), note if results.confidence else "")
     if results.p_value is not None:
-        yield Tile("p-value", chance(results.p_value), f"alpha {chance(look.alpha)}" if look else "")
+        yield blocks.Tile("p-value", chance(results.p_value), f"alpha {chance(look.alpha)}" if look else "")
     if report.gates:
         passed = sum(gate.status == PASS for gate in report.gates)
-        yield Tile("gates passed", f"{passed} of {len(report.gates)}", _not_passed(report.gates))
+        yield blocks.Tile("gates passed", f"{passed} of {len(report.gates)}", _not_passed(report.gates))
     if look:
-        yield Tile("look", f"{look.number} of {look.looks}", f"holdout {look.epoch}")
+        yield blocks.Tile("look", f"{look.number} of {look.looks}", f"holdout {look.epoch}")
 
 
 def _not_passed(gates: Sequence[Gate]) -> str:
@@ -115,18 +97,18 @@ def _not_passed(gates: Sequence[Gate]) -> str:
     return ", ".join([*told, f"{unjudged} could not be judged"] if unjudged else told)
 
 
-def _gates(gates: Sequence[Gate]) -> Section:
+def _gates(gates: Sequence[Gate]) -> blocks.Section:
     """Every gate; where there are too many, those that did not pass are at the top."""
-    ordered = gates if len(gates) <= MOST_ROWS else sorted(gates, key=lambda gate: gate.status == PASS)
-    shown, note = some(ordered, "gates")
-    rows = tuple((one.name, one.target, one.value, GateStatus(one.status), one.note) for one in shown)
+    ordered = gates if len(gates) <= blocks.MOST_ROWS else sorted(gates, key=lambda gate: gate.status == PASS)
+    shown, note = blocks.some(ordered, "gates")
+    rows = tuple((one.name, one.target, one.value, blocks.GateStatus(one.status), one.note) for one in shown)
     columns = ("gate", "target", "value", "status", "note")
     caption = "Every gate with its target, its value and its status"
-    table = Table(caption, columns, rows, words=frozenset({1, 2, 3, 4}), note=note)
-    return Section("gates", "Gates", (table if rows else Words("No gate was judged."),))
+    table = blocks.Table(caption, columns, rows, words=frozenset({1, 2, 3, 4}), note=note)
+    return blocks.Section("gates", "Gates", (table if rows else blocks.Words("No gate was judged."),))
 
 
-def _results(report: AttemptReport) -> Iterator[Block]:
+def _results(report: AttemptReport) -> Iterator[blocks.Block]:
     found = report.results
     if not found.rows:
         yield _NOT_LOOKED
@@ -134,13 +116,13 @@ def _results(report: AttemptReport) -> Iterator[Block]:
     yield _scores(report.version, found)
     figure = forest(found)
     if figure:
-        yield Picture(
+        yield blocks.Picture(
             figure,
             f"Differences in F1 points with their {share(found.confidence)} intervals. The dashed line is the loss "
             f"that a type may not exceed, {size(found.delta)}. The small stroke on an interval is the one-sided bound "
             "that is compared with this line. Circles pass, crosses fail, diamonds have too little gold.",
         )
-        yield Words(
+        yield blocks.Words(
             f"The candidate is better by F1 on {whole(found.better)} documents, and worse on {whole(found.worse)}. "
             "The p-value is one-sided, from paired approximate randomisation over documents with "
             f"{whole(found.permutations)} permutations. The intervals come from the paired bootstrap with "
@@ -148,8 +130,8 @@ def _results(report: AttemptReport) -> Iterator[Block]:
         )
 
 
-def _scores(version: str, found: Results) -> Table:
-    types, note = some(found.types, "types")
+def _scores(version: str, found: Results) -> blocks.Table:
+    types, note = blocks.some(found.types, "types")
     shown = [*types, *(row for row in found.rows if row not in found.types)]
     compared, judged = any(row.incumbent for row in shown), any(row.status for row in shown)
     # The difference stands before precision and recall, so that a narrow screen shows it.
@@ -158,11 +140,9 @@ def _scores(version: str, found: Results) -> Table:
     parts += [(("no worse",), "", judged), (("F1", "P", "R"), version, True)]
     parts += [(("F1", "P", "R"), opponent(found.against), compared)]
     columns = tuple(name for names, _, there in parts if there for name in names)
-    texts, entities = (
-        documents_of(found.groups, found.documents, "held-out document"),
-        number_of(found.entities, "entity", "entities"),
-    )
-    return Table(
+    texts = documents_of(found.groups, found.documents, "held-out document")
+    entities = number_of(found.entities, "entity", "entities")
+    return blocks.Table(
         f"Strict precision, recall and F1 per type: {texts}, {entities}",
         columns,
         tuple(_score_row(row, compared=compared, judged=judged) for row in shown),
@@ -173,12 +153,12 @@ def _scores(version: str, found: Results) -> Table:
     )
 
 
-def _score_row(row: ResultRow, *, compared: bool, judged: bool) -> tuple[Cell, ...]:
-    cells: list[Cell] = [row.name, whole(row.support)]
+def _score_row(row: ResultRow, *, compared: bool, judged: bool) -> tuple[blocks.Cell, ...]:
+    cells: list[blocks.Cell] = [row.name, whole(row.support)]
     if compared:
         cells += [points(row.delta), interval(row.low, row.high)]
     if judged:
-        cells.append(GateStatus(row.status) if row.status else "")
+        cells.append(blocks.GateStatus(row.status) if row.status else "")
     return (*cells, *_fpr(row.candidate), *(_fpr(row.incumbent) if compared else ()))
 
 
@@ -186,7 +166,7 @@ def _fpr(side: SystemScores | None) -> tuple[str, ...]:
     return (score(side.f1), score(side.precision), score(side.recall)) if side else (NOTHING,) * 3
 
 
-def _history(report: AttemptReport) -> Iterator[Block]:
+def _history(report: AttemptReport) -> Iterator[blocks.Block]:
     figure = history_line(report.history)
     if figure is None:
         return
@@ -195,28 +175,29 @@ def _history(report: AttemptReport) -> Iterator[Block]:
         (row.version, moment(row.at)[:10], decided(row.action, forced=row.forced), score(row.f1)) for row in measured
     )
     this = " The last point is this attempt." if measured[-1].this else ""
-    yield Picture(
+    yield blocks.Picture(
         figure,
         f"Micro-F1 of every version that went into service, each on the holdout of its time.{this} A hollow point was "
         "not promoted. At a dashed line the holdout changed, and with it the documents.",
-        Table(
+        blocks.Table(
             "F1 over all promotions so far",
             ("version", "date", "decision", "micro-F1"),
-            rows[-MOST_ROWS:],
+            rows[-blocks.MOST_ROWS :],
             words=frozenset({1, 2}),
         ),
     )
 
 
-def _errors(report: AttemptReport) -> Iterator[Block]:
+def _errors(report: AttemptReport) -> Iterator[blocks.Block]:
     found = report.errors
     if not report.results.documents:
         yield _NOT_LOOKED
         return
     counts = [(one.right, one.boundary, one.mistyped, one.missed, one.taken, one.spurious) for one in found.per_type]
-    named, note = some([(one.type, *map(whole, row)) for one, row in zip(found.per_type, counts, strict=True)], "types")
+    rows = [(one.type, *map(whole, row)) for one, row in zip(found.per_type, counts, strict=True)]
+    named, note = blocks.some(rows, "types")
     total = ("all", *(whole(sum(column)) for column in zip(*counts, strict=True)))
-    yield Table(
+    yield blocks.Table(
         "Errors per type",
         ("type", "right", "wrong bounds", "wrong type", "missed", "taken for it", "spurious"),
         (*named, total),
@@ -229,11 +210,11 @@ def _errors(report: AttemptReport) -> Iterator[Block]:
     yield from _examples(found)
 
 
-def _matrix(matrix: ConfusionMatrix) -> Block:
+def _matrix(matrix: ConfusionMatrix) -> blocks.Block:
     """The types with most spans, with missed and spurious; each cell is coloured by its share."""
     counts = matrix.counts
     if not any(map(any, counts)):
-        return Words("There is neither a gold nor a predicted span.")
+        return blocks.Words("There is neither a gold nor a predicted span.")
     last = len(counts) - 1
     ranked = sorted(range(last), key=lambda i: -sum(counts[i]) - sum(row[i] for row in counts))
     shown = [*sorted(ranked[:MOST_TYPES]), last]
@@ -244,18 +225,19 @@ def _matrix(matrix: ConfusionMatrix) -> Block:
     if last > MOST_TYPES:
         note += f" The {MOST_TYPES} types with most spans are shown; report.json has all."
     rows = tuple((matrix.rows[i], *(_matrix_cell(counts, i, j) for j in shown)) for i in shown)
-    return Table("Confusion matrix of types", ("gold", *(matrix.columns[j] for j in shown)), rows, note=note)
+    return blocks.Table("Confusion matrix of types", ("gold", *(matrix.columns[j] for j in shown)), rows, note=note)
 
 
-def _matrix_cell(counts: Sequence[Sequence[int]], i: int, j: int) -> Cell:
+def _matrix_cell(counts: Sequence[Sequence[int]], i: int, j: int) -> blocks.Cell:
     last = len(counts) - 1
     if i == j == last:
         return ""
     whole_of = sum(counts[i]) if i < last else sum(row[j] for row in counts)  # spurious: of all that was found as j
-    return Shaded(whole(counts[i][j]), counts[i][j] / whole_of if whole_of else 0.0, "right" if i == j else "wrong")
+    part = counts[i][j] / whole_of if whole_of else 0.0
+    return blocks.Shaded(whole(counts[i][j]), part, "right" if i == j else "wrong")
 
 
-def _costs(found: ErrorFacts) -> Table:
+def _costs(found: ErrorFacts) -> blocks.Table:
     rows = tuple(
         (one.kind, one.gold or NOTHING, one.predicted or NOTHING, whole(one.count), points(one.cost))
         for one in found.costliest
@@ -264,29 +246,28 @@ def _costs(found: ErrorFacts) -> Table:
     if found.confusions > len(rows):
         note += f" {number_of(found.confusions - len(rows), 'cheaper confusion')} left out."
     columns = ("error", "gold", "found", "times", "points")
-    return Table("The confusions that cost most", columns, rows, words=frozenset({1, 2}), note=note)
+    return blocks.Table("The confusions that cost most", columns, rows, words=frozenset({1, 2}), note=note)
 
 
-def _examples(found: ErrorFacts) -> Iterator[Block]:
+def _examples(found: ErrorFacts) -> Iterator[blocks.Block]:
     if not found.examples:
-        yield Words(
-            "No example of an error is shown: this report quotes no text." if found.total else "There is no error."
-        )
-    for kind, (counted, caption) in ((kind, _KINDS[kind]) for kind in ERRORS):
+        none = "There is no error."
+        yield blocks.Words("This report quotes no text, and so shows no example." if found.total else none)
+    for kind, (counted, caption) in _KINDS.items():
         cases = tuple(_case(one) for one in found.examples if one.kind == kind)
         if cases:
             total = sum(getattr(row, counted) for row in found.per_type)
-            yield Cases(f"{caption} ({len(cases)} shown of {total:,})", cases)
+            yield blocks.Cases(f"{caption} ({len(cases)} shown of {total:,})", cases)
 
 
-def _case(one: Example) -> Quotation:
+def _case(one: Example) -> blocks.Quotation:
     labels = [span.label for span in (one.gold, one.predicted) if span is not None]
     times = f", {one.times} times" if one.times > 1 else ""
     what = f"{labels[0]} found as {labels[1]}" if one.kind == TYPE else labels[0]
-    return Quotation(f"{what}{times}", shortened(one.document, _SHOWN_NAME), one.pieces)
+    return blocks.Quotation(f"{what}{times}", shortened(one.document, _SHOWN_NAME), one.pieces)
 
 
-def _outlook(report: AttemptReport) -> Iterator[Block]:
+def _outlook(report: AttemptReport) -> Iterator[blocks.Block]:
     entries = (
         (report.next_steps, "Next steps"),
         (report.findings, "Findings"),
@@ -294,12 +275,12 @@ def _outlook(report: AttemptReport) -> Iterator[Block]:
         (report.limits, "Limits of these figures"),
     )
     for listed, caption in entries:
-        texts, note = some([entry.text for entry in listed], "of them")
+        texts, note = blocks.some([entry.text for entry in listed], "of them")
         if texts:
-            yield Items(caption, (*texts, *([note] if note else [])), numbered=caption == "Next steps")
+            yield blocks.Items(caption, (*texts, *([note] if note else [])), numbered=caption == "Next steps")
     found = report.power
     if found:
-        yield Facts(
+        yield blocks.Facts(
             "What this holdout can see",
             (
                 ("smallest difference it finds", f"{size(found.detectable)} of micro-F1, in four cases of five"),
@@ -309,4 +290,4 @@ def _outlook(report: AttemptReport) -> Iterator[Block]:
             ),
         )
     if not any(listed for listed, _ in entries) and not found:
-        yield Words("Nothing follows from the figures.")
+        yield blocks.Words("Nothing follows from the figures.")

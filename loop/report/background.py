@@ -259,6 +259,7 @@ def _origin(one: facts.Origin) -> dict[str, str]:
         "goes on from": one.parent or "the base encoder",
         "learned from": value(one.kind),
         "seed": value(one.seed),
+        "served as": one.exports[-1].precision if one.exports else NOTHING,
         **{f"LoRA {name}": value(setting) for name, setting in one.adapter.items()},
         "trained": moment(one.trained_at),
         "training took": duration(one.training_seconds),

@@ -38,8 +38,20 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportTry:
+    """A way in which the served file was written. f1: of its spans against those of FP32, on so many texts."""
+
+    precision: str
+    f1: float
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a model comes from. adapter: LoRA's settings; settings: all others. files: SHA-256 by name."""
+    """Where a model comes from. adapter: LoRA's settings; settings: all others. files: SHA-256 by name.
+
+    exports: the ways to write the served file that were tried; the last of them is the served file.
+    """
 
     version: str
     number: int
@@ -56,6 +68,7 @@ class Origin:
     trained_at: datetime
     kind: str | None
     state: str
+    exports: tuple[ExportTry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def origin(session: Session, version: str) -> facts.Origin | None:
         trained_at=found.created_at,
         kind=found.figures.get("kind"),
         state=found.state,
+        exports=_exports(found),
     )
 
 
@@ -138,6 +139,12 @@ def _seconds(found: Model) -> float | None:
     if isinstance(noted, dict) and isinstance(noted.get("seconds"), int | float):
         return float(noted["seconds"])
     return None if found.finished_at is None else (found.finished_at - found.created_at).total_seconds()
+
+
+def _exports(found: Model) -> tuple[facts.ExportTry, ...]:
+    """What the export noted; nothing for models that an earlier version exported."""
+    tries = found.figures.get("parity", {}).get("attempts", ())
+    return tuple(facts.ExportTry(one["precision"], one["f1"], one["texts"]) for one in tries)
 
 
 def _ledger(session: Session, project_id: int, attempt: Attempt, known: Sequence[PastDecision]) -> facts.Ledger:

@@ -44,7 +44,7 @@ def next_steps(report: AttemptReport) -> tuple[Entry, ...]:
 
 
 def findings(report: AttemptReport) -> tuple[Entry, ...]:
-    """The confusions that cost most, and the perturbations that moved no figure."""
+    """The confusions that cost most, perturbations that moved no figure, and a file that is not the usual INT8."""
     found = [
         Entry(
             "confusion",
@@ -56,7 +56,18 @@ def findings(report: AttemptReport) -> tuple[Entry, ...]:
     ]
     names = unseen_changes(report.robustness)
     unseen = [Entry("robustness", unseen_text(names), {"perturbations": names})] if names else []
-    return (*found, *unseen)
+    return (*found, *unseen, *_export(report))
+
+
+def _export(report: AttemptReport) -> Iterator[Entry]:
+    exports = report.metadata.candidate.exports if report.metadata.candidate else ()
+    if len(exports) > 1:
+        served, best = exports[-1], max(exports[:-1], key=lambda one: one.f1)
+        text = (
+            f"{report.version} is served as {served.precision}. {best.precision} would be smaller or faster, but names "
+            f"the spans of FP32 only at an F1 of {best.f1:.3f}, on {number_of(best.texts, 'text')}."
+        )
+        yield Entry("precision", text, {"served": served.precision, "f1": best.f1})
 
 
 def unseen_changes(rows: Sequence[Perturbed]) -> list[str]:

@@ -251,6 +251,19 @@ def test_a_first_model_without_a_target_was_judged_by_nothing_and_it_is_said_fir
     assert "only the targets" in texts(report(store, reported.first()), "limits")
 
 
+def test_a_file_that_had_to_be_exported_in_fp32_is_said_to_be_with_the_reason(own_store: Store):
+    tries = [{"precision": "INT8, smoothed", "f1": 0.81, "texts": 90}, {"precision": "FP32", "f1": 1.0, "texts": 90}]
+    with own_store.transaction() as tx:
+        made = model(tx.session, "desk-0002")
+        made.figures = {**made.figures, "parity": {"attempts": tries}}
+        tx.commit()
+    told = report(own_store, attempt())
+    assert told["metadata"]["candidate"]["exports"] == tries
+    (finding,) = (one["text"] for one in told["findings"] if one["topic"] == "precision")
+    assert all(part in finding for part in ("served as FP32", "INT8, smoothed", "0.810", "90 texts"))
+    assert "precision" not in {one["topic"] for one in report(own_store, attempt(version="desk-0001"))["findings"]}
+
+
 def test_the_candidate_is_trained_again_by_what_differs_from_the_defaults(own_store: Store):
     again = report(own_store, attempt())["metadata"]["retraining"]
     assert (again["command"], again["settings"], again["parent"]) == ("loop retrain", None, "desk-0001")

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-from ner.network import Logits, Network
+from ner.arrays import Logits
+from ner.network import Network
 
 # Callers that come back within this time are at work together, even when their runs happen not to overlap.
 _TOGETHER_SECONDS = 0.05

@@ -1,7 +1,7 @@
 """Spans to token tags: every sub-word token gets a tag, so that an entity may begin inside a word.
 
-Tagging each sub-word rather than the first of each word keeps spans such as `10` in `Windows10` learnable; the hard
-transitions of `ner.decoding` keep the pieces of one entity together.
+With a tag on each sub-word, and not only on the first of each word, a span such as `10` in `Windows10` can be learned.
+The hard transitions of `ner.decoding` keep the pieces of one entity together.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ner.arrays import BoolArray, IntArray
 from ner.labels import LabelSet
 from ner.spans import OVERLAPS, Span, drop_overlaps, trim_whitespace
 
 NO_TOKEN = "span touches no token"
 SHARED_TOKEN = "span shares its only token with another"
 
-IntArray = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class Snapped:
-    """A span whose boundary lay inside a token (or in whitespace), and the characters its tokens cover instead."""
+    """A span whose boundary lies inside a token or in whitespace, and the characters that its tokens cover instead."""
 
     span: Span
     start: int
@@ -42,8 +40,9 @@ class Unaligned:
 class Alignment:
     """The tags of a text's tokens and what was lost on the way.
 
-    tags: (n,) int64 ids into `LabelSet.tags`. Tokens for which `carries_text` is False (special ones, whitespace) have
-    the id of O but no meaning: leave them out of the loss and of decoding. The tags of the others make a valid path.
+    tags: (n,) int64 ids into `LabelSet.tags`. Tokens for which `carries_text` is False (special tokens, whitespace)
+    have the id of O, which means nothing: leave these tokens out of the loss and of decoding. The tags of all other
+    tokens make a valid path. snapped, set_aside: the spans that changed, and the spans that were lost.
     """
 
     tags: IntArray
@@ -59,8 +58,8 @@ def as_offsets(offsets: Sequence[tuple[int, int]] | IntArray) -> IntArray:
 def trim_offsets(offsets: Sequence[tuple[int, int]] | IntArray, text: str) -> IntArray:
     """(n, 2): the same offsets without the whitespace at either end of a token.
 
-    Byte-level BPE counts the space before a word as part of its token; trimming here, for training and for serving
-    alike, is why no span starts or ends with whitespace. A token of nothing but whitespace comes out empty.
+    Byte-level BPE counts the space before a word as part of the word's token. Training and serving both trim here, so
+    that no span starts or ends with whitespace. A token of nothing but whitespace comes out empty.
     """
     pairs = offsets.tolist() if isinstance(offsets, np.ndarray) else offsets
     trimmed = [
@@ -72,8 +71,8 @@ def trim_offsets(offsets: Sequence[tuple[int, int]] | IntArray, text: str) -> In
     return as_offsets(trimmed)
 
 
-def carries_text(offsets: IntArray) -> npt.NDArray[np.bool_]:
-    """(n,): True for tokens with characters of their own; special tokens, (0, 0) by convention, have none."""
+def carries_text(offsets: IntArray) -> BoolArray:
+    """(n,): True for tokens with characters of their own. Special tokens, (0, 0) by convention, have none."""
     return offsets[:, 1] > offsets[:, 0]
 
 
@@ -81,9 +80,9 @@ def spans_to_tags(spans: Iterable[Span], token_offsets: IntArray, labels: LabelS
     """Tag each token with the span it belongs to.
 
     token_offsets: (n, 2) half-open code points, trimmed (`trim_offsets`), in text order apart from empty ones.
-    A span takes every token it shares a character with: a boundary inside a token snaps out to the token (reported).
-    Of overlapping spans the longest is kept (`drop_overlaps`); where two spans meet inside a token the earlier has it.
-    Raises InputError for a label that is not in `labels`.
+    A span takes every token with which it shares a character. A boundary inside a token moves out to the token's end,
+    which is reported. Of overlapping spans the longest is kept (`drop_overlaps`). Where two spans meet inside a token,
+    the earlier span takes the token. Raises InputError for a label that is not in `labels`.
     """
     offsets = as_offsets(token_offsets)
     kept, overlapping = drop_overlaps(spans)

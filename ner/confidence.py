@@ -1,7 +1,7 @@
-"""How sure the model is of a whole text: pure functions of token probabilities, 0..1, low for what is worth labelling.
+"""How sure the model is of a whole text: pure functions of token probabilities, 0..1. Low scores are worth labelling.
 
-Each takes probs (n, t), the tag probabilities of a text's n tokens (rows sum to 1), and returns 1.0 for no tokens:
-there is nothing to be unsure of. To add a score, write it here and name it in CONFIDENCES.
+Each function takes probs (n, t), the tag probabilities of a text's n tokens (rows sum to 1). A text without tokens has
+score 1.0, since nothing in it is in doubt. To add a score, write it here and name it in CONFIDENCES.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from ner.arrays import FloatArray
+
 Confidence = Callable[[FloatArray], float]
 
 
 def minimum_margin(probs: FloatArray) -> float:
     """The smallest margin between the best and second-best tag over tokens (Scheffer et al. 2001).
 
-    Over tokens the minimum rather than the mean: one entity in doubt makes a long text worth opening.
+    The minimum over tokens, not the mean: one entity in doubt makes a long text worth opening.
     """
     if not len(probs):
         return 1.0
@@ -27,7 +27,7 @@ def minimum_margin(probs: FloatArray) -> float:
 
 
 def mnlp(probs: FloatArray) -> float:
-    """Maximum normalised log-probability (Shen et al. 2018), as a probability: the geometric mean of the best tags'.
+    """Maximum normalised log-probability (Shen et al. 2018), as a probability: the geometric mean over the best tags.
 
     The mean over tokens keeps long texts from being chosen for their length alone.
     """
@@ -60,7 +60,7 @@ DEFAULT_CONFIDENCE = "minimum_margin"
 
 
 def _log_best(probs: FloatArray) -> FloatArray:
-    """(n,): tokens are tagged independently, so the best sequence's log-probability is the sum of these."""
+    """(n,) of each token's best tag. Their sum is the best sequence's, since tokens are tagged independently."""
     with np.errstate(divide="ignore"):
         best: FloatArray = np.log(probs.max(axis=1))
     return best
@@ -74,5 +74,5 @@ def _entropies(probs: FloatArray) -> FloatArray:
 
 
 def _unit(value: float) -> float:
-    """Clipped into 0..1: floating-point sums stray past either end."""
+    """The value clipped into 0..1, since floating-point sums stray past either end."""
     return min(1.0, max(0.0, value))

@@ -6,20 +6,16 @@ Training-side evaluation, the queue and serving all decode here, so that what is
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ner.arrays import FloatArray, IntArray, Logits
 from ner.boundaries import is_break
 from ner.labels import LabelSet
 from ner.spans import Span
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
-
-def log_softmax(logits: npt.NDArray[np.floating[Any]]) -> FloatArray:
+def log_softmax(logits: Logits) -> FloatArray:
     """(n, t) log-probabilities in nats, in float64; stable for logits of any finite size."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True, initial=-np.inf)
@@ -38,9 +34,9 @@ def viterbi(log_probs: FloatArray, labels: LabelSet, costs: FloatArray | None = 
     """(n,) the tags of the most probable valid path through (n, t) log-probabilities (Viterbi 1967).
 
     costs: (n,) nats from 0 on, what a path pays where an entity begins or ends just before a token (`ner.boundaries`);
-    the first token's is not read. Tokens are independent given the text but for these and the hard transitions of
-    `LabelSet`, so when the best tag of each token already makes a valid path that pays nothing, that path is the best
-    one and nothing needs to be searched.
+    the first token's cost is not read. Tokens depend on each other only by these costs and by the hard transitions of
+    `LabelSet`. So when the best tags of all tokens make a valid path that pays nothing, this path is the best one, and
+    nothing is searched.
     """
     best: IntArray = log_probs.argmax(axis=1)
     if is_valid_path(best, labels) and (costs is None or not costs[is_break(best)].any()):
@@ -53,7 +49,7 @@ def tags_to_spans(
 ) -> tuple[Span, ...]:
     """The spans of a valid path, in text order, never overlapping.
 
-    tags: (n,). offsets: (n, 2) half-open code points, trimmed; tokens without characters lend a span no boundary.
+    tags: (n,). offsets: (n, 2) half-open code points, trimmed; tokens without characters give a span no boundary.
     probs: (n, t); a span's score is the geometric mean of its tags' probabilities along it, None without probs.
     Raises ValueError for a path that is not valid.
     """
@@ -75,10 +71,10 @@ def tags_to_spans(
 
 
 def _search(log_probs: FloatArray, costs: FloatArray) -> IntArray:
-    """Viterbi in O(n t): only I-X is choosy; O has the choice to stay O for nothing or to leave the best tag at a cost,
-    and the best predecessor of every B-X is the same one.
+    """Viterbi in O(n t), since few predecessors have to be compared for each tag.
 
-    Valid by construction, even where probabilities are 0: a backpointer of I-X can only be B-X or I-X, and I-X as a
+    I-X follows B-X or I-X. O follows O for nothing, or the best tag at a cost. The best predecessor is the same for
+    every B-X. The path is valid even where probabilities are 0: a backpointer of I-X is B-X or I-X, and I-X as the
     first tag scores minus infinity.
     """
     score = log_probs.copy()
@@ -121,9 +117,9 @@ def _entities(tags: list[int]) -> list[tuple[int, int]]:
 
 
 def _covered(bounds: list[list[int]], free: int) -> tuple[int, int]:
-    """First and last character of the tokens that lie after `free`; (free, free) when nothing is left.
+    """The range of the tokens' characters from `free` on; (free, free) when nothing is left.
 
-    Byte-level tokens of one character (the bytes of an emoji) share its offsets, so two entities can meet in it.
+    The byte-level tokens of one character (the bytes of an emoji) share its offsets, so two entities can meet in it.
     """
     real = [(start, end) for start, end in bounds if start < end]
     return (max(real[0][0], free), max(real[-1][1], free)) if real else (free, free)

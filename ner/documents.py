@@ -1,4 +1,4 @@
-"""A text with its spans, and the rules a text obeys before anything here works on it."""
+"""A text with its spans, and the rules that every text obeys before it is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_TEXT_CHARS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One text and the entities in it; `group` ties together texts that belong to one source (a thread, a ticket)."""
+    """One text and the entities in it. Texts of one source, such as a thread, have the same `group`."""
 
     id: str
     text: str
@@ -25,15 +25,15 @@ class LabelledText:
 
     @property
     def group_key(self) -> str:
-        """What splits are drawn by: the group when there is one, else the content hash."""
+        """The key that splits are drawn by: the group, or the content hash of a text without a group."""
         return self.group if self.group else content_hash(self.text)
 
 
 def check_text(text: object) -> str:
-    """The text itself; raises InputError when it is no text that people can label.
+    """The text itself. Raises InputError for a value that is no text that people can label.
 
-    Refused: anything but a string, empty or blank, over MAX_TEXT_CHARS code points, U+0000 (databases and tokenizers
-    cut or drop it), and lone surrogates (they have no UTF-8 form).
+    Refused are values that are no string, empty or blank texts, texts of more than MAX_TEXT_CHARS code points, texts
+    with U+0000 (databases and tokenizers cut or drop it), and texts with lone surrogates (they have no UTF-8 form).
     """
     if not isinstance(text, str):
         raise InputError("a text is a string", value=text)

@@ -11,8 +11,8 @@ _DEEPEST = 20
 class RuleError(Exception):
     """A rule was broken by a value; the message says which, by what, and what to do.
 
-    `rule` is a sentence without its full stop, `value` whatever broke it (shown by `repr`, cut at 200 characters),
-    `next_step` an instruction. `exit_code` is what the command line exits with.
+    `rule` is a sentence without its full stop. `value` is what broke the rule, shown by `repr` and cut at 200
+    characters. `next_step` is an instruction. The command line exits with `exit_code`.
     """
 
     exit_code = 1
@@ -57,7 +57,7 @@ class BundleUnavailableError(BundleError):
 
 
 def show(value: object) -> str:
-    """The value as `repr` has it, cut at 200 characters; of JSON, no more is looked at than is shown."""
+    """The value as `repr` shows it, cut at 200 characters. No more of a JSON value is read than is shown."""
     if isinstance(value, str) and len(value) > _SHOWN:
         return f"{repr(value[:_SHOWN])[: _SHOWN + 1]}… ({len(value)} characters)"
     shown = ""
@@ -75,7 +75,7 @@ def _shorten(value: object) -> str:
 
 
 def _pieces(value: object, depth: int) -> Iterator[str]:
-    """The parts of `repr(value)`, made one by one: what a request holds may be as large and as deep as it likes."""
+    """The parts of `repr(value)`, made one by one, since the value of a request may be very large and very deep."""
     if not isinstance(value, list | dict):
         yield repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
     elif depth == _DEEPEST:

@@ -1,4 +1,4 @@
-"""Which control of a project's Label Studio config is learned from, under whatever names the project gave it."""
+"""The control of a project's Label Studio config that is learned from, under the names that the project gave it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WANTED = 'The config needs <Labels> over a <Text> that shows a data field, e.g.
 
 @dataclass(frozen=True, slots=True)
 class NotLearned:
-    """Something that cannot be learned from: the rule's name, and the thing itself as it came (JSON)."""
+    """Something that cannot be learned from: the name of the reason, and the JSON as it came."""
 
     reason: str
     payload: Any
@@ -32,7 +32,7 @@ class NotLearned:
 class LabelConfig:
     """The one control that is learned from: the first <Labels> (in document order) over a <Text>.
 
-    labels: what Label Studio writes into results, a label's `alias` where it has one, else its `value`.
+    labels: the names that Label Studio writes into results: a label's `alias`, or its `value` where there is no alias.
     set_aside: the config's other controls, each as {"tag", "name", "toName"}.
     """
 
@@ -47,8 +47,8 @@ class LabelConfig:
     def parse(cls, xml: str) -> LabelConfig:
         """Read a labelling config. Tag and attribute names match in any case and any XML namespace.
 
-        Raises InputError for XML that is malformed or declares a DTD, for no <Labels> over a <Text> bound to one data
-        field, and for labels that are missing, repeated or break a rule of `LabelSet`.
+        Raises InputError for XML that is malformed or declares a DTD, for a config without <Labels> over a <Text> that
+        shows one data field, and for labels that are missing, repeated or break a rule of `LabelSet`.
         """
         elements = [_Element.of(node) for node in _parse_xml(xml).iter() if isinstance(node.tag, str)]
         objects = {element.name: element for element in elements if element.name and not element.targets}
@@ -82,7 +82,7 @@ class _Element:
 
 
 def _parse_xml(xml: object) -> ElementTree.Element:
-    """The root; a document type is refused, since entities can only be declared there (CVE-2003-1564 and its kin)."""
+    """The root. A document type is refused, since it can declare entities that grow without bound (CVE-2003-1564)."""
     if not isinstance(xml, str):
         raise InputError("a labelling config is a string of XML", value=xml)
     if len(xml) > MAX_CONFIG_CHARS:
@@ -151,5 +151,5 @@ def _local_as_written(node: ElementTree.Element) -> str:
 
 
 def _local(name: str) -> str:
-    """The name without its namespace, in lower case: Label Studio's page matches tags so."""
+    """The name without its namespace, in lower case, as the page of Label Studio matches tags."""
     return name.rpartition("}")[2].lower()

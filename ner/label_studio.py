@@ -1,7 +1,7 @@
-"""Label Studio's task and result JSON to text and spans, and back. Pure: nothing here talks to a server.
+"""Label Studio's task and result JSON to text and spans, and back. No function here talks to a server.
 
-Offsets are half-open Unicode code points on both sides. Nothing on the server validates a result, so everything that
-arrives here may be missing, of another type or out of range; what cannot be learned from is set aside with its reason.
+Offsets are half-open Unicode code points on both sides. The server does not validate results: every part of a result
+may be missing, of another type or out of range. What cannot be learned from is set aside with its reason.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ _NO_MAP: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """The spans of one annotation, in text order and never overlapping, and what was set aside.
+    """The spans of one annotation, in text order and without overlaps, and what was set aside.
 
-    trimmed: the regions, as drawn, whose surrounding whitespace was left out of their span.
+    trimmed: the regions, as they were drawn, that had whitespace at an end, which their spans do not have.
     """
 
     spans: tuple[Span, ...]
@@ -75,8 +75,8 @@ class ReadResult:
 def task_text(task: object, config: LabelConfig) -> str:
     """The text of a task under the config's data field.
 
-    Raises InputError when the task, its `data` or the field is missing or of another type; the text itself is not
-    judged here (`documents.check_text`). `$undefined$` is how Label Studio names the only field of an imported list.
+    Raises InputError when the task, its `data` or the field is missing or of another type. The text itself is checked
+    by `documents.check_text`, not here. Label Studio names the only field of an imported list `$undefined$`.
     """
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
@@ -94,11 +94,11 @@ def task_text(task: object, config: LabelConfig) -> str:
 def read_result(
     result: object, text: str, config: LabelConfig, label_map: Mapping[str, str] | None = None
 ) -> ReadResult:
-    """The spans of an annotation's (or prediction's) `result` over `text`. Never raises for what `result` holds.
+    """The spans of the `result` of an annotation or prediction over `text`. No content of `result` raises an error.
 
-    label_map: renames labels before they are looked up in the config; labels it does not list keep their name.
-    Offsets are trusted, `value.text` is not: Label Studio collapses spaces in it. Whitespace at the ends of a region
-    is not part of its span. Of overlapping regions the longest is kept (`spans.drop_overlaps`).
+    label_map: renames labels before the config is searched for them; a label that the map lacks keeps its name. The
+    spans follow the offsets, not `value.text`, in which Label Studio collapses spaces. Whitespace at the ends of a
+    region is not part of its span. Of overlapping regions the longest is kept (`spans.drop_overlaps`).
     """
     refusal = _text_refusal(text)
     if refusal is not None:
@@ -125,10 +125,10 @@ def read_result(
 
 
 def to_result(spans: Iterable[Span], text: str, config: LabelConfig) -> list[dict[str, Any]]:
-    """The regions of a prediction: ids unique within it, a score (clipped into 0..1) for each span that has one.
+    """The regions of a prediction, with unique ids; a span's score is clipped into 0..1.
 
-    Raises InputError for a span outside the text or a label outside the config: the server would store the one and
-    drop the other, both without a word.
+    Raises InputError for a span outside the text, which the server would store as it is, and for a label outside the
+    config, which the server would drop in silence.
     """
     return [_region(index, span, text, config) for index, span in enumerate(spans)]
 
@@ -155,7 +155,7 @@ def _region(index: int, span: Span, text: str, config: LabelConfig) -> dict[str,
 
 
 def clip_score(score: float) -> float:
-    """The score within 0..1, 0 for NaN: Label Studio drops a whole prediction without a word for a score above 1."""
+    """The score within 0..1, 0 for NaN: for a score above 1, Label Studio drops the whole prediction in silence."""
     return min(1.0, max(0.0, float(score))) if score == score else 0.0
 
 
@@ -192,7 +192,7 @@ def _read_region(region: object, text: str, config: LabelConfig, label_map: Mapp
 
 
 def _misplaced(region: dict[str, Any], config: LabelConfig) -> str | None:
-    """Why the region is none of the config's control over its text; None when it is one."""
+    """Why the region is not of the config's control and text; None when it is."""
     kind, value = region.get("type"), region.get("value")
     if isinstance(kind, str) and kind.lower() in _UNSUPPORTED_TYPES:
         return UNSUPPORTED_OBJECT
@@ -208,7 +208,7 @@ def _is_offset(value: object) -> bool:
 
 
 def _overlapping(dropped: Iterable[Span], read: list[tuple[Span, Any]]) -> Iterable[NotLearned]:
-    """Each dropped span with the region it came from; of two regions drawn alike, the later one."""
+    """Each dropped span with its region; of two equal regions, the later one."""
     regions: dict[Span, list[Any]] = {}
     for span, region in read:
         regions.setdefault(span, []).append(region)

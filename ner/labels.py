@@ -7,27 +7,25 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from ner.arrays import BoolArray
 from ner.errors import InputError
 
 OUTSIDE = "O"
-# Decoding weighs each tag against each other one: its time and memory grow with the square.
+# Decoding compares every tag with every other tag, so that its time and memory grow with the square.
 MAX_TYPES = 1000
 
-# What tokens outside are tagged, and the names of the averages' rows beside those of the types.
+# The tag of tokens outside entities, and the names that the rows of the averages have beside those of the types.
 _TAKEN = (OUTSIDE, "micro", "macro")
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The entity types of a project, in order, and the IOB2 tags (Ramshaw and Marcus 1995) they span.
+    """The entity types of a project, in order, and their IOB2 tags (Ramshaw and Marcus 1995).
 
-    Tag 0 is O; type number k has B- as tag 2k + 1 and I- as tag 2k + 2, so an odd tag always begins an entity.
-    Raises InputError for no type or more than MAX_TYPES, an empty or repeated one, whitespace at either end, and the
-    names "O", "micro" and "macro".
+    Tag 0 is O. Type number k has B- as tag 2k + 1 and I- as tag 2k + 2, so an odd tag always begins an entity.
+    Raises InputError where there is no type, or more than MAX_TYPES; where a type is empty, repeated, has whitespace at
+    either end, or is named "O", "micro" or "macro".
     """
 
     types: tuple[str, ...]
@@ -55,7 +53,7 @@ class LabelSet:
         return {tag: index for index, tag in enumerate(self.tags)}
 
     def index(self, name: str) -> int:
-        """The position of the type among `types`; InputError for one that is not there."""
+        """The position of the type among `types`. Raises InputError for an unknown type."""
         try:
             return self.types.index(name)
         except ValueError:
@@ -74,7 +72,7 @@ class LabelSet:
     def allowed_transitions(self) -> BoolArray:
         """(num_tags, num_tags), read-only: whether the tag of the column may follow the tag of the row.
 
-        Everything may follow everything, but I-X only B-X and I-X.
+        I-X may follow only B-X and I-X. Every other tag may follow any tag.
         """
         return self._transitions
 

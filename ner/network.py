@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ner.arrays import Logits
 from ner.errors import BundleError, BundleUnavailableError
 from ner.runtime import errors, onnxruntime
-
-Logits = npt.NDArray[np.floating[Any]]
 
 _ONNX_ERRORS = (
     errors.EPFail,
@@ -38,9 +37,9 @@ _REBUILD = "Train or export the model again."
 class Network:
     """An ONNX token classifier: inputs input_ids and, where the graph has them, attention_mask and token_type_ids.
 
-    One sequence a run, never padded: dynamic INT8 takes one activation scale per tensor, so that in a batch the answer
-    for a text would depend on its company. One thread a run unless told otherwise: callers run windows side by side,
-    since the runtime lets go of the interpreter lock. Raises BundleError for a file that is no such graph, and
+    A run reads one sequence without padding: dynamic INT8 has one activation scale per tensor, so that in a batch the
+    answer for a text would depend on the other texts. By default a run uses one thread: callers run windows side by
+    side, since the runtime releases the interpreter lock. Raises BundleError for a file that is no such graph, and
     BundleUnavailableError where the machine has too little memory or the file is away.
     """
 

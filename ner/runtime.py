@@ -1,8 +1,8 @@
-"""ONNX Runtime, imported here alone: its official builds of release 1.29 and later report their use to Microsoft.
+"""ONNX Runtime is imported only here, because its official builds from 1.29 on report their use to Microsoft.
 
-They report each process, session and model over HTTPS, and leave a file among the temporary ones, unless the variable
-ORT_DISABLE_TELEMETRY stands at 1 when the library is loaded; telling it later is too late. Texts of customers are
-served here, often where nothing may leave the machine. (docs/Privacy.md of ONNX Runtime.)
+These builds report each process, session and model over HTTPS, and leave a temporary file, unless the variable
+ORT_DISABLE_TELEMETRY is 1 when the library is loaded. To set it later has no effect. This project serves the texts of
+customers, often where nothing may leave the machine. (docs/Privacy.md of ONNX Runtime.)
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ OVERLAPS = "region overlaps another"
 
 @dataclass(frozen=True, order=True, slots=True)
 class Span:
-    """`text[start:end]` is an entity of type `label`; `score` (0..1) is the model's, None for people's spans."""
+    """`text[start:end]` is an entity of type `label`. A model gives a `score`, 0..1; people's spans have None."""
 
     start: int
     end: int
@@ -21,7 +21,7 @@ class Span:
     score: float | None = None
 
     def without_score(self) -> Span:
-        """The same span as a person would have drawn it; what comparisons of gold and predicted use."""
+        """The same span as a person would have drawn it: gold and predicted spans are compared without scores."""
         return replace(self, score=None)
 
 
@@ -47,10 +47,10 @@ def overlap(a: Span, b: Span) -> bool:
 
 
 def drop_overlaps(spans: Iterable[Span]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """(kept, dropped), both in text order: the longest span wins, then the earlier one, then the label's name.
+    """(kept, dropped), both in text order: the longest span wins, then the earlier span, then the label's name.
 
-    A flat tagger can learn one of two overlapping spans; the longest is the one annotators mean most often when they
-    nest, and the rule does not depend on the order in which regions were drawn.
+    A flat tagger can learn only one of two overlapping spans. Where annotators nest spans, they most often mean the
+    longest. The rule does not depend on the order in which regions were drawn.
     """
     kept: list[Span] = []
     dropped: list[Span] = []

@@ -1,4 +1,4 @@
-"""Text to scored spans: the one path for serving, evaluation, publishing and the queue."""
+"""Text to scored spans: serving, evaluation, publishing and the queue all take this path."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from ner.alignment import IntArray, as_offsets
+from ner.alignment import as_offsets
+from ner.arrays import FloatArray, IntArray, Logits
 from ner.boundaries import joint_costs
 from ner.bundle import Bundle
 from ner.confidence import CONFIDENCES
-from ner.decoding import FloatArray, log_softmax, tags_to_spans, viterbi
+from ner.decoding import log_softmax, tags_to_spans, viterbi
 from ner.documents import check_text
 from ner.labels import LabelSet
-from ner.network import Logits
 from ner.spans import Span
 from ner.windows import Window, merge, windows
 
@@ -39,10 +39,10 @@ class Tagging:
 
 
 class Tagger:
-    """Tags texts with one verified bundle. Safe to share between threads; the answer for a text is always the same.
+    """Tags texts with one verified bundle. Threads may share a tagger; the answer for a text is always the same.
 
-    `threads` is how many windows run at once. `close()` ends the threads; a tagger that is let go of ends them too.
-    A `check` is called before each window, in any thread; when it raises, the windows that wait are not run.
+    `threads` is how many windows run at once. `close()` ends the threads, and so does the end of the tagger itself.
+    A `check` is called before each window, in any thread. When the check raises, the windows that wait are not run.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
@@ -61,9 +61,9 @@ class Tagger:
         return self._bundle.manifest.version
 
     def tag(self, text: str, check: StopCheck | None = None) -> Tagging:
-        """The spans of a text of any length; none, with confidence 1.0, for a blank one.
+        """The spans of a text of any length. A blank text has no spans and confidence 1.0.
 
-        Raises InputError for a text that `documents.check_text` refuses for another reason than being blank.
+        Raises InputError for any other text that `documents.check_text` refuses.
         """
         return self._tag(text, self._spread, check)
 

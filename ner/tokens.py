@@ -1,37 +1,37 @@
-"""Text to tokens, the one way for training and for serving: ids, trimmed offsets, special tokens."""
+"""Text to tokens, the same for training and for serving: ids, trimmed offsets, special tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from ner.alignment import IntArray, carries_text, trim_offsets
+from ner.alignment import carries_text, trim_offsets
+from ner.arrays import BoolArray, IntArray
 from ner.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """A text's own tokens, special ones left out.
+    """A text's own tokens, without special tokens.
 
     ids: n token ids, what the encoder reads. offsets: (n, 2) int64, half-open code points of the original text,
-    trimmed of whitespace. tagged: (n,), False for tokens of nothing but whitespace (byte-level BPE has such): they are
-    context, but neither training nor decoding gives them a tag.
+    trimmed of whitespace. tagged: (n,), False for tokens of nothing but whitespace, which byte-level BPE has: the
+    encoder reads them, but neither training nor decoding gives them a tag.
     """
 
     ids: list[int]
     offsets: IntArray
-    tagged: npt.NDArray[np.bool_]
+    tagged: BoolArray
 
 
 class TextEncoder:
     """Reads texts with a `tokenizers.Tokenizer` (a transformers tokenizer's `backend_tokenizer`).
 
-    Works on its own copy, without truncation or padding: windows are `ner.windows`' business. `prefix` and `suffix`
-    are the special tokens put before and after a sequence, e.g. ([CLS],) and ([SEP],). Safe to share between threads.
+    The encoder works on a copy of the tokenizer, without truncation or padding, since `ner.windows` cuts long texts.
+    `prefix` and `suffix` are the special tokens before and after a sequence, such as ([CLS],) and ([SEP],). Threads may
+    share an encoder.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -1,6 +1,6 @@
 """Long texts as overlapping windows of tokens, and their logits merged back into one sequence.
 
-Entities are decoded after merging, over the whole text, so a window's edge can neither cut nor double one.
+Entities are decoded after merging, over the whole text, so the edge of a window neither cuts nor doubles an entity.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from ner.arrays import Logits
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Tokens `start:end` are read together; the predictions of tokens `keep_start:keep_end` are taken from here.
+    """Tokens `start:end` are read together; the predictions for tokens `keep_start:keep_end` come from this window.
 
-    All four are half-open positions among the text's own tokens (special tokens not counted).
+    Both ranges are half-open, and count the text's own tokens without special tokens.
     """
 
     start: int
@@ -35,10 +35,10 @@ class Window:
 def windows(num_tokens: int, max_length: int, num_special: int = 2, overlap: int | None = None) -> tuple[Window, ...]:
     """Cover `num_tokens` tokens by windows of at most `max_length` tokens, the `num_special` special ones included.
 
-    Neighbours share `overlap` tokens (a quarter of a window unless told), the last two maybe more: the last window is
-    moved back to be full. Each token is kept from the window where it has most context, counted as the tokens
-    between it and the nearer edge, where the text's own ends are no edges; that cuts each shared stretch in its middle.
-    Raises ValueError unless `max_length` leaves room for a token and `overlap` is smaller than that room.
+    Neighbours share `overlap` tokens, by default a quarter of a window. The last two windows may share more, since the
+    last window is moved back until it is full. Each token is kept from the window in which it has more context: the
+    cut lies in the middle of each shared stretch. Raises ValueError unless `max_length` leaves room for a token and
+    `overlap` is smaller than that room.
     """
     room = max_length - num_special
     shared = room // 4 if overlap is None else overlap
@@ -54,7 +54,7 @@ def windows(num_tokens: int, max_length: int, num_special: int = 2, overlap: int
     )
 
 
-def merge(parts: Sequence[Window], logits: Sequence[npt.NDArray[np.floating[Any]]]) -> npt.NDArray[np.floating[Any]]:
+def merge(parts: Sequence[Window], logits: Sequence[Logits]) -> Logits:
     """(num_tokens, t): the kept rows of each window's (end - start, t) logits, in text order."""
     if len(parts) == 1:
         return logits[0]

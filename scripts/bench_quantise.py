@@ -26,7 +26,8 @@ from loop.training.export import to_onnx
 from loop.training.precision import CALIBRATION, divergence
 from loop.training.quantise import MIGRATION, SMOOTHED, quantise
 from loop.training.retrain import Prepared, prepare
-from ner.network import Logits, Network
+from ner.arrays import Logits
+from ner.network import Network
 from store.projects import project_by_name
 from store.registry import promoted
 from store.session import open_store

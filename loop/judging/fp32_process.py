@@ -28,10 +28,10 @@ from loop.training.encoder import BaseModel, classifier_name, load_base
 from loop.training.export import to_onnx
 from loop.training.lora import ENCODER_SHA256
 from loop.training.trainer import reproducible
-from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle
+from ner.arrays import Logits
+from ner.bundle import MODEL, TOKENIZER, Bundle, Manifest, load_bundle
 from ner.errors import BundleError
-from ner.manifest import Manifest
-from ner.network import Logits, Network
+from ner.network import Network
 from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows

@@ -21,8 +21,8 @@ from loop.sync.pull import pull
 from loop.training.progress import Epoch, ParityError, Silence, TrainingError
 from loop.training.retrain import retrain
 from loop.weak.applying import label_weakly, weak_documents
+from ner.bundle import read_manifest
 from ner.errors import BundleError
-from ner.manifest import read_manifest
 from ner.tagger import Tagger
 from store.gold import count_fresh_gold, count_unpublished
 from store.projects import project_by_id

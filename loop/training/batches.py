@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ner.alignment import IntArray, spans_to_tags
+from ner.alignment import spans_to_tags
+from ner.arrays import IntArray
 from ner.boundaries import joint_kinds
 from ner.labels import LabelSet
 from ner.spans import Span

@@ -11,10 +11,11 @@ import torch
 
 from loop.evaluation.scores import Counts, Scores, count, score
 from loop.training.batches import EncodedText, FramedWindow, collate, frame
+from ner.arrays import FloatArray, Logits
 from ner.boundaries import joint_costs
-from ner.decoding import FloatArray, log_softmax, tags_to_spans, viterbi
+from ner.decoding import log_softmax, tags_to_spans, viterbi
 from ner.labels import LabelSet
-from ner.network import Logits, Network
+from ner.network import Network
 from ner.spans import Span
 from ner.tokens import TextEncoder
 from ner.windows import merge

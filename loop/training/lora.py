@@ -19,10 +19,9 @@ from safetensors.torch import load_file
 from loop.settings.training import TrainSettings
 from loop.training.encoder import BaseModel, classifier_name, lora_targets, quiet
 from loop.training.progress import TrainingError
-from ner.bundle import load_bundle
+from ner.bundle import Manifest, load_bundle
 from ner.errors import BundleError
 from ner.labels import LabelSet
-from ner.manifest import Manifest
 from store.schema import Model
 
 ADAPTER = "adapter"

@@ -19,8 +19,9 @@ from loop.evaluation.agreement import Agreement, check_agreement
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import EvaluationTexts, Spans, onnx_reader
 from loop.training.quantise import quantisable, quantise, quantise_one, write_simplified
+from ner.arrays import Logits
 from ner.decoding import log_softmax
-from ner.network import Logits, Network
+from ner.network import Network
 
 INT8_SMOOTHED, INT8, PARTLY_INT8, FP32 = "INT8, smoothed", "INT8", "INT8, partly FP32", "FP32"
 # Of one file's spans against the other's. Good files reach .98 and more, so that what is asked for is seldom missed.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner.manifest import MANIFEST
+from ner.bundle import MANIFEST
 from store.registry import CANDIDATE, FAILED, INTERRUPTED, TRAINING, fail_model, models
 from store.runs import TrackedRun, recover
 from store.schema import Model, Project

@@ -15,7 +15,7 @@ import pytest
 from loop.cli.app import run
 from loop.settings.settings import Settings
 from loop.settings.toml_lines import with_values
-from ner.manifest import read_manifest
+from ner.bundle import read_manifest
 from store.projects import project_by_name
 from store.registry import TypeScore, finish_model, promote, save_scores, start_model
 from store.runs import begin_run, finish_run

@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from ml_backend.paired_network import PairedNetwork
-from ner.network import Logits, Network
+from ner.arrays import Logits
+from ner.network import Network
 from ner.runtime import onnxruntime
 
 VOCABULARY, WIDTH, LAYERS, TAGS = 500, 384, 4, 11

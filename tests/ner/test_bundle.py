@@ -127,12 +127,20 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder: Path, content: str, r
         ("break_costs", None),
         ("break_costs", {"word": -1}),
         ("confidence", "gut_feeling"),
+        ("precision", 8),
     ],
 )
 def test_a_manifest_field_of_the_wrong_kind_is_named(folder: Path, field: str, value: object) -> None:
     edit_manifest(folder, **{field: value})
     with pytest.raises(BundleError, match=f"'{field}'"):
         load_bundle(folder)
+
+
+def test_a_manifest_from_before_there_was_a_choice_of_precision_is_of_smoothed_int8(folder: Path) -> None:
+    data = json.loads((folder / MANIFEST).read_text())
+    del data["precision"]
+    (folder / MANIFEST).write_text(json.dumps(data))
+    assert load_bundle(folder).manifest.precision == "INT8, smoothed"
 
 
 def test_a_format_of_the_future_is_refused_with_both_numbers(folder: Path) -> None:

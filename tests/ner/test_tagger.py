@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
+from ner.arrays import Logits
 from ner.bundle import load_bundle
 from ner.errors import InputError
-from ner.network import Logits, Network
+from ner.network import Network
 from ner.spans import Span
 from ner.tagger import CHUNK, Tagger, Tagging
 from ner.tokens import TextEncoder

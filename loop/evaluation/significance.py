@@ -1,14 +1,13 @@
-"""Whether one system is better than another on the same documents: a paired test, and intervals of the difference.
+"""Whether one system is better than another on the same documents, and how much chance each look may spend on it.
 
-Everything is computed from counts per document, so that ten thousand resamples are a few matrix products. Documents,
-not sentences or entities, are the unit: entities of one document depend on each other.
+A paired test and intervals of the difference are computed from counts per document, so that ten thousand resamples are
+a few matrix products. The document is the unit, and not the sentence or the entity: entities of one document depend on
+each other.
 
-How the chance of a false promotion is spent over the looks at one holdout.
-
-Each look tests one candidate at its own alpha, and the alphas of an epoch add up to no more than its total. By the
-union bound the chance that a candidate that is as good as the incumbent is promoted in the epoch is then at most that
-total, although all are judged on the same documents and often have a parent in common. It holds for candidates that are
-made without regard to what the looks showed: who reads the errors on the holdout and mends them has used it up.
+Each look at a holdout tests one candidate at its own alpha. The alphas of all looks add up to no more than a total. By
+the union bound that total is the highest chance that any candidate is promoted although it is only as good as the
+incumbent. The bound holds although all candidates are judged on the same documents and often have a parent in common.
+It does not hold for candidates that were made after reading the errors on the holdout.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ class Difference:
 
     low, high: the two-sided percentile interval of the paired bootstrap at `confidence`. lower: its one-sided lower
     bound, and upper its upper one, each at `confidence`. standard_error: of the difference, by the bootstrap.
-    p_value: of the one-sided paired test (None where none was made). support: gold spans, in `bearing` documents.
+    p_value: of the one-sided paired test that the new system is better; p_worse: that it is worse. Either is None where
+    no such test was made. support: gold spans, in `bearing` documents.
     better, worse: documents on which the new system alone gains or loses by F1.
     """
 
@@ -54,6 +54,7 @@ class Difference:
     worse: int
     bearing: int = 0
     p_value: float | None = None
+    p_worse: float | None = None
 
     @property
     def delta(self) -> float:
@@ -63,7 +64,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two systems on the same documents: micro with its p-value, and each entity type."""
+    """Two systems on the same documents: micro, tested for better, and each entity type, tested for worse."""
 
     micro: Difference
     per_type: tuple[Difference, ...]
@@ -81,8 +82,9 @@ def compare_counts(
     confidence: float = 0.95,
     seed: int,
 ) -> Comparison:
-    """The test on micro-F1 and the intervals of micro and of each type. Rows of both are the same documents.
+    """The tests and the intervals of micro-F1 and of the F1 of each type. Rows of both are the same documents.
 
+    permutations: at least. The tests of the types get more where a share of `1 - confidence` for each needs more.
     Raises ValueError when the documents, the types or the gold differ.
     """
     if new.types != old.types or not np.array_equal(new.gold, old.gold):
@@ -96,8 +98,12 @@ def compare_counts(
         _difference(name, column, sampled[:, index], confidence)
         for index, (name, column) in enumerate(zip(names, columns, strict=True))
     ]
-    micro = _with_p_value(rows[0], p_value)
-    return Comparison(micro, tuple(rows[1:]), permutations, resamples, seed)
+    shared = permutations_for((1 - confidence) / max(1, len(new.types)), permutations)
+    types = [
+        replace(row, p_worse=randomisation_p_value(column[:, 2:4], column[:, :2], shared, rng))
+        for row, column in zip(rows[1:], columns[1:], strict=True)
+    ]
+    return Comparison(replace(rows[0], p_value=p_value), tuple(types), permutations, resamples, seed)
 
 
 def randomisation_p_value(new: FloatArray, old: FloatArray, permutations: int, rng: np.random.Generator) -> float:
@@ -225,10 +231,6 @@ def _difference(name: str, columns: FloatArray, sampled: FloatArray, confidence:
         worse=int(np.count_nonzero(gain < 0)),
         bearing=int(np.count_nonzero(columns[:, 4])),
     )
-
-
-def _with_p_value(row: Difference, p_value: float) -> Difference:
-    return replace(row, p_value=p_value)
 
 
 _MOST = 1_000_000

@@ -24,7 +24,7 @@ from loop.evaluation.significance import (
 )
 from loop.promotion.attempt import INSUFFICIENT, Gate
 from loop.promotion.compared_files import SYSTEMS, Sides, read_sides, some
-from loop.promotion.gates import significance_gate, type_gate
+from loop.promotion.gates import significance_gate, type_gates
 from ner.errors import InputError
 from ner.labels import LabelSet
 from ner.spans import Span
@@ -139,10 +139,11 @@ def _spurious_labels(sides: Sides, strays: list[str]) -> Iterator[str]:
 def _type_results(new: Counts, old: Counts, comparison: Comparison, known: int, delta: float) -> tuple[TypeResult, ...]:
     """Of the first `known` types, which are the gold's."""
     results = []
-    for kind, row in enumerate(comparison.per_type[:known]):
+    rows = comparison.per_type[:known]
+    for kind, (row, gate) in enumerate(zip(rows, type_gates(rows, delta), strict=True)):
         ours, theirs = (_column(side, kind) for side in (new, old))
         p_value = randomisation_p_value(ours, theirs, comparison.permutations, np.random.default_rng(comparison.seed))
-        results.append(TypeResult(replace(row, p_value=p_value), type_gate(row, delta)))
+        results.append(TypeResult(replace(row, p_value=p_value), gate))
     return tuple(results)
 
 

@@ -25,7 +25,7 @@ from loop.promotion.attempt import (
     Look,
     Rotation,
 )
-from loop.promotion.gates import type_gate
+from loop.promotion.gates import type_gates
 from loop.promotion.rollback import Affected, RolledBack
 from loop.report import gather
 from loop.report.facts import AttemptReport
@@ -141,13 +141,13 @@ def attempt(documents: tuple[HeldOutDocument, ...] | None = None, **changes: obj
 
 
 def rejected() -> Attempt:
-    """A candidate that is no better."""
+    """A candidate that is no better, and worse on OS."""
     documents = held_out(candidate=0.81, incumbent=0.82, seed=3)
     made = attempt(documents)
     gates = (
         made.gates[0],
         Gate("better than desk-0001", "significance", "p at most 0.005", "p = 0.43", FAIL),
-        *made.gates[2:],
+        *(replace(gate, status=FAIL) if gate.entity_type == "OS" else gate for gate in made.gates[2:]),
     )
     return replace(made, outcome=REJECTED, reason="no better than chance would have it", gates=gates)
 
@@ -345,7 +345,7 @@ def _gates(comparison: object) -> tuple[Gate, ...]:
     return (
         Gate("the file is what it says", "file", "3 checks", "3 hold", PASS),
         better,
-        *(type_gate(one, 0.03) for one in comparison.per_type),
+        *type_gates(comparison.per_type, 0.03),
         *absolute,
     )
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from loop.settings.model import TrainSettings
 from loop.settings.settings import Settings
-from loop.settings.training import TrainSettings
 from loop.training import lora
 from loop.training.dev_split import Evaluated, EvaluationTexts, onnx_reader
 from loop.training.encoder import quiet
@@ -101,7 +101,7 @@ def gathered(home: Path) -> tuple[Prepared, TrainSettings, Path]:
         project = project_by_name(session, settings.project_name)
         model = promoted(session, project.id)
     assert model is not None, "no model is in service there"
-    training = replace(settings.train, seed=model.seed)
+    training = settings.train.changed(seed=model.seed)
     prepared = prepare(store, settings.model_dir, project, training, True, ())
     store.close()
     return prepared, training, settings.model_dir / model.path / lora.ADAPTER

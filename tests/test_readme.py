@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from loop.cli.app import EXIT_CODES, app
-from loop.settings.settings import ENVIRONMENT
+from loop.settings.settings import variables
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -43,4 +43,4 @@ def test_every_exit_code_means_what_the_help_says(readme: str):
 
 def test_every_variable_stands_in_the_readme(readme: str):
     named = set(re.findall(r"`([A-Z_]+)`", "\n".join(first_cells(section(readme, "Settings")))))
-    assert named == {*ENVIRONMENT, "LOOP_HOME"}
+    assert named == {*variables(), "LOOP_HOME"}

@@ -19,11 +19,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from loop import console
-from loop.settings.settings import Settings
 from ner.errors import ConfigError
 
 if TYPE_CHECKING:
     from loop.label_studio.client import LabelStudioClient
+    from loop.settings.settings import Settings
     from ner.tagger import Tagger
     from store.schema import Project
     from store.session import Store
@@ -49,6 +49,8 @@ class Invocation:
     @cached_property
     def settings(self) -> Settings:
         """The settings of the project that this command is about."""
+        from loop.settings.settings import Settings
+
         settings = Settings.load(self.directory)
         start_logging("DEBUG" if self.verbose else settings.log_level)
         return settings

@@ -48,7 +48,7 @@ def connect(
     if moved:
         follow_server(store, client, project)
     linked = link_project(
-        store, client, project.id, ls_project_id=ls_project or invocation.settings.label_studio.project_id
+        store, client, project.id, ls_project_id=ls_project or invocation.settings.label_studio.project
     )
     prepare_queue(client, linked.ls_project_id)
     pushed = make_tasks(store, client, project) if push else 0

@@ -21,7 +21,7 @@ from loop.judging.measured import (
     HeldOutDocument,
     agrees,
 )
-from loop.settings.promotion import BY_WEAK_VOTE
+from loop.settings.model import BY_WEAK_VOTE
 from loop.settings.settings import Settings
 from loop.training.progress import Stages
 from loop.weak.applying import vote_on

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from loop.judging.ask import reply
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import INT8_SPEED, Speed
 from loop.judging.speeds import Runtime, measure_speeds, onnx_runtime
-from loop.settings.training import TrainSettings
+from loop.settings.model import TrainSettings
 from loop.training import lora
 from loop.training.batches import IGNORED, FramedWindow
 from loop.training.dev_split import torch_reader
@@ -78,7 +78,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recorded_settings(manifest: Manifest) -> TrainSettings:
-    """What the candidate was trained with. Raises BundleError where the adapter's shape is not recorded."""
+    """What the candidate was trained with. Raises BundleError where that is not recorded, or cannot be."""
     missing = [name for name in ("rank", "alpha", ENCODER_SHA256) if name not in manifest.settings]
     if missing:
         raise BundleError(
@@ -86,8 +86,12 @@ def recorded_settings(manifest: Manifest) -> TrainSettings:
             value=f"{manifest.version} without {', '.join(missing)}",
             next_step=_RETRAIN,
         )
-    known = {field.name for field in fields(TrainSettings)} & manifest.settings.keys()
-    return TrainSettings(**{name: manifest.settings[name] for name in known})
+    known = TrainSettings.model_fields.keys() & manifest.settings.keys()
+    try:
+        return TrainSettings(**{name: manifest.settings[name] for name in known})
+    except ValueError as error:
+        rule = "a manifest records settings of a training"
+        raise BundleError(rule, value=f"{manifest.version}: {error}", next_step=_RETRAIN) from error
 
 
 def check_base(bundle: Bundle, base: BaseModel, workspace: Path) -> None:

@@ -11,7 +11,7 @@ from loop.evaluation.scores import Scores, grouped
 from loop.evaluation.significance import Comparison, compare_counts, permutations_for, standard_error_of
 from loop.judging.measured import HeldOutDocument
 from loop.promotion.attempt import Look
-from loop.settings.promotion import PromotionSettings
+from loop.settings.model import PromotionSettings
 
 
 def compared(

@@ -10,7 +10,7 @@ from loop.evaluation.scores import PRF, Scores, evaluate_bundle
 from loop.promotion.attempt import Look
 from loop.promotion.holdout import held_out_gold, look_at
 from loop.promotion.record import type_scores
-from loop.settings.promotion import PromotionSettings
+from loop.settings.model import PromotionSettings
 from ner.documents import LabelledText, content_hash
 from ner.errors import InputError
 from ner.tagger import Tagger

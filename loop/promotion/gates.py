@@ -26,7 +26,7 @@ from loop.promotion.attempt import (
     Gate,
     Look,
 )
-from loop.settings.promotion import SHARES, GateSettings
+from loop.settings.model import SHARES, GateSettings
 
 
 def type_gates(rows: Sequence[Difference], delta: float) -> list[Gate]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from loop.evaluation.significance import alpha_of, detectable_difference, documents_needed, spent_after
 from loop.promotion.attempt import Look, Rotation
-from loop.settings.promotion import PromotionSettings
+from loop.settings.model import PromotionSettings
 from ner.spans import Span, drop_overlaps
 from store.gold import GoldDocument, fingerprint, gold
 from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -19,8 +19,7 @@ from loop.report.next_steps import findings, next_steps
 from loop.report.report_json import FORMAT
 from loop.report.scoring import agreement, errors, quantisation, results
 from loop.report.verdict import verdict
-from loop.settings.promotion import PromotionSettings
-from loop.settings.training import TrainSettings
+from loop.settings.model import PromotionSettings, TrainSettings
 from store.errors import NotFoundError
 from store.holdout import looks_of
 from store.projects import project_by_name
@@ -123,7 +122,7 @@ def _metadata(session: Session, attempt: Attempt) -> facts.Metadata:
 
 
 def _retraining(candidate: facts.Origin) -> facts.Retraining:
-    usual = asdict(TrainSettings())
+    usual = TrainSettings().model_dump()
     said = {**candidate.settings, **candidate.adapter}
     changed = {name: value for name, value in said.items() if name in usual and value != usual[name]}
     written = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in changed.items())

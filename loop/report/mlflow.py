@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from loop.evaluation.significance import Difference
 from loop.promotion.attempt import Attempt
-from loop.settings.sections import MLflowSettings
+from loop.settings.model import MLflowSettings
 from ner.bundle import Manifest, read_manifest
 from ner.errors import BundleError, ConfigError
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from loop.promotion.holdout import Sight, sight
-from loop.settings.promotion import PromotionSettings
+from loop.settings.model import PromotionSettings
 from store.counts import ProjectCounts, project_counts
 from store.projects import project_by_id
 from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, TypeScore, models, promoted, promotions, scores

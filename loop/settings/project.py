@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loop.settings.settings import Settings
-from ner.bundle import load_bundle
 from ner.errors import BundleError, ConfigError
 from ner.label_config import LabelConfig
-from ner.tagger import Tagger
 from store.projects import project_by_name, set_label_config
 from store.registry import model
 from store.schema import Project
 from store.session import Store
+
+if TYPE_CHECKING:
+    from ner.tagger import Tagger
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,10 @@ def open_tagger(store: Store, settings: Settings, project: Project, version: str
 
     Raises BundleError when there is none or it is not what it says, NotFoundError for an unknown version.
     """
+    # The runtime of the model is imported by the commands that open one.
+    from ner.bundle import load_bundle
+    from ner.tagger import Tagger
+
     wanted = version or project.promoted_version
     if wanted is None:
         raise BundleError(

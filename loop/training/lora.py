@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from loop.settings.training import TrainSettings
+from loop.settings.model import TrainSettings
 from loop.training.encoder import BaseModel, classifier_name, lora_targets, quiet
 from loop.training.progress import TrainingError
 from ner.bundle import Manifest, load_bundle

@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from itertools import chain, islice
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loop.evaluation.scores import Scores
-from loop.settings.training import TrainSettings
+from loop.settings.model import TrainSettings
 from loop.training import lora
 from loop.training.batches import EncodedText, FramedWindow, encode, frame
 from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, development_salt, gather
@@ -354,7 +354,7 @@ class _Retraining:
                 shutil.rmtree(final, ignore_errors=True)
 
     def _recorded(self, base: BaseModel) -> dict[str, Any]:
-        return {**asdict(self._settings), ENCODER_SHA256: base.sha256}
+        return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256}
 
     def _result(
         self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores

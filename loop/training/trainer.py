@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from loop.settings.training import TrainSettings
+from loop.settings.model import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
 from loop.training.dev_split import Evaluated, EvaluationTexts, torch_reader
 from loop.training.lora import trainable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loop.settings.settings import CONFIG_NAME, Settings
 from loop.settings.template import scaffold
-from loop.settings.toml_lines import with_values
+from loop.settings.toml_text import with_values
 from loop.settings.whole_files import write_whole
 from loop.up.options import Options
 from ner.errors import ConfigError

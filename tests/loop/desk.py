@@ -14,7 +14,7 @@ import pytest
 
 from loop.cli.app import run
 from loop.settings.settings import Settings
-from loop.settings.toml_lines import with_values
+from loop.settings.toml_text import with_values
 from ner.bundle import read_manifest
 from store.projects import project_by_name
 from store.registry import TypeScore, finish_model, promote, save_scores, start_model

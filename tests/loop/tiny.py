@@ -18,8 +18,7 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from loop.settings.promotion import GateSettings, PromotionSettings
-from loop.settings.training import TrainSettings
+from loop.settings.model import GateSettings, PromotionSettings, TrainSettings
 from loop.training.encoder import quiet
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations

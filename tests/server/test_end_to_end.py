@@ -7,7 +7,6 @@ and a server that is stopped in the middle of a pull.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def settings(tmp_path: Path) -> Settings:
     scaffold(home, NAME, config_of_labels(",".join(tiny.LABELS)), salt="salt")
     (home / "loop.toml").write_text(CONFIG, "utf-8")
     (home / "labeling_functions.py").write_text(FUNCTIONS, "utf-8")
-    return replace(Settings.load(home, {}), train=tiny.train_settings(tiny.encoder(tmp_path / "encoder")))
+    return Settings.load(home, {}).model_copy(update={"train": tiny.train_settings(tiny.encoder(tmp_path / "encoder"))})
 
 
 @pytest.fixture

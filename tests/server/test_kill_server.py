@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -208,7 +208,7 @@ def victim(label_studio: RealLabelStudio, client: LabelStudioClient, tmp_path: P
     scaffold(home, NAME, config_of_labels(",".join(tiny.LABELS)), salt="salt")
     (home / "loop.toml").write_text(CONFIG, "utf-8")
     train = tiny.train_settings(tiny.encoder(tmp_path / "encoder"))
-    settings = replace(Settings.load(home, {}), train=train)
+    settings = Settings.load(home, {}).model_copy(update={"train": train})
     store = open_store(settings.store_url)
     with store.read() as session:
         project: Project = project_by_name(session, NAME)
@@ -227,7 +227,8 @@ def test_nothing_is_lost_doubled_or_broken_by_kills(victim: Victim) -> None:
     victim.complete()
     victim.promoted_verifies()
     # From the good model on, short trainings will do: what counts is that there is one to kill.
-    victim.settings = replace(victim.settings, train=replace(victim.settings.train, warm_epochs=1, min_steps=10))
+    quick = victim.settings.train.changed(warm_epochs=1, min_steps=10)
+    victim.settings = victim.settings.model_copy(update={"train": quick})
     usual, hits = dict[str, float](), Counter[str]()
     while not usual.keys() >= set(PHASES):
         work.add(3, 2)

@@ -15,7 +15,7 @@ import pytest
 
 from loop.label_studio.client import LabelStudioClient
 from loop.settings.settings import Settings
-from loop.settings.toml_lines import with_values
+from loop.settings.toml_text import with_values
 from loop.up.options import Options
 from loop.up.project import EXAMPLE, make_project
 from store.counts import project_counts

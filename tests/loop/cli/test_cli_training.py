@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def records(first: int, last: int) -> list[dict[str, object]]:
 @pytest.fixture
 def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk = make_desk(tmp_path / "desk", capsys, monkeypatch)
-    quick = asdict(train_settings(encoder(tmp_path / "encoder")))
+    quick = train_settings(encoder(tmp_path / "encoder")).model_dump()
     desk.configure(**{f"train__{name}": value for name, value in quick.items()})
     desk.loop("import", str(desk.write("train.jsonl", *records(0, 100))), "--split", "train")
     desk.loop("import", str(desk.write("dev.jsonl", *records(100, 140))), "--split", "holdout")

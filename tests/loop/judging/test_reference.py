@@ -21,7 +21,7 @@ from loop.training import lora
 from loop.training.encoder import load_base
 from loop.training.retrain import retrain
 from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle, write_bundle
-from ner.errors import RuleError
+from ner.errors import BundleError, RuleError
 from ner.spans import Span
 from store.session import open_store
 from tests.loop import tiny
@@ -89,6 +89,12 @@ def resealed(
 
 def plain(spans: Sequence[Span]) -> list[Span]:
     return [span.without_score() for span in spans]
+
+
+def test_a_manifest_whose_settings_no_training_could_have_is_refused(bundle: Bundle) -> None:
+    wrong = replace(bundle.manifest, settings={**bundle.manifest.settings, "rank": 0})
+    with pytest.raises(BundleError, match="records settings of a training"):
+        recorded_settings(wrong)
 
 
 def test_the_process_gives_spans_speeds_and_sizes_of_the_candidate(

@@ -19,7 +19,7 @@ from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
 from loop.promotion.gates import gates_of
 from loop.promotion.holdout import Sight, sight, still_deferred
 from loop.promotion.promote import RefusedCandidateError, promote_candidate
-from loop.settings.promotion import GateSettings
+from loop.settings.model import GateSettings
 from ner.bundle import load_bundle
 from ner.documents import LabelledText
 from ner.errors import BundleError
@@ -192,7 +192,7 @@ def test_a_type_with_too_little_gold_is_a_risk_and_no_pass(store: Store, desk: P
 
 
 def test_each_attempt_is_one_look_and_spends_its_part_of_alpha(store: Store, desk: Project, placed: Placement) -> None:
-    spending = replace(placed, promotion=replace(tiny.PROMOTION, alpha=0.06, looks=3, spending="decreasing"))
+    spending = replace(placed, promotion=tiny.PROMOTION.changed(alpha=0.06, looks=3, spending="decreasing"))
     candidate(store, desk, spending, ALL)
     looks = [promote_candidate(store, spending, desk, who="lead").attempt.look]
     for _ in range(2):
@@ -208,7 +208,7 @@ def test_each_attempt_is_one_look_and_spends_its_part_of_alpha(store: Store, des
 def test_the_terms_of_a_holdout_are_fixed_at_its_first_look(store: Store, desk: Project, placed: Placement) -> None:
     candidate(store, desk, placed, TWO)
     promote_candidate(store, placed, desk, who="lead")
-    bold = replace(placed, promotion=replace(tiny.PROMOTION, alpha=0.5, looks=2))
+    bold = replace(placed, promotion=tiny.PROMOTION.changed(alpha=0.5, looks=2))
     candidate(store, desk, placed, ALL)
     look = promote_candidate(store, bold, desk, who="lead").attempt.look
     assert look is not None
@@ -237,7 +237,7 @@ def test_a_spent_holdout_retires_into_training_and_another_one_is_drawn(store: S
     tiny.texts(store, made, [f"unlabelled {n}" for n in range(500)], "pool")
     with store.read() as session:
         drawn_at_first = split_sizes(session, made.id)["holdout"] - len(held)
-    spending = replace(placed, promotion=replace(tiny.PROMOTION, looks=1))
+    spending = replace(placed, promotion=tiny.PROMOTION.changed(looks=1))
     first = candidate(store, made, spending, TWO)
     promote_candidate(store, spending, made, who="lead")
     second = candidate(store, made, spending, ALL)
@@ -261,7 +261,7 @@ def test_a_spent_holdout_retires_into_training_and_another_one_is_drawn(store: S
 def test_a_holdout_that_no_other_can_follow_stays_and_the_attempt_waits(
     store: Store, desk: Project, placed: Placement
 ) -> None:
-    spending = replace(placed, promotion=replace(tiny.PROMOTION, looks=1))
+    spending = replace(placed, promotion=tiny.PROMOTION.changed(looks=1))
     candidate(store, desk, spending, TWO)
     promote_candidate(store, spending, desk, who="lead")
     candidate(store, desk, spending, ALL)
@@ -327,7 +327,7 @@ def test_a_target_for_which_nothing_was_measured_is_no_pass(store: Store, desk: 
     timing = replace(
         placed,
         gates=GateSettings(latency_ms=1e6, documents_per_second=1e-3, bundle_mb=100, memory_mb=1e6),
-        promotion=replace(tiny.PROMOTION, timed=5),
+        promotion=tiny.PROMOTION.changed(timed=5),
     )
     attempt = promote_candidate(store, timing, desk, who="lead").attempt
     assert attempt.outcome == "promoted"
@@ -342,7 +342,7 @@ def test_a_first_model_may_have_to_beat_the_weak_vote(store: Store, desk: Projec
         "systems = labeling_function(name='systems')(regex('windows|ubuntu', 'OS'))\n"
     )
     against = replace(
-        placed, weak_functions=functions, promotion=replace(tiny.PROMOTION, first_model="weak vote", looks=4)
+        placed, weak_functions=functions, promotion=tiny.PROMOTION.changed(first_model="weak vote", looks=4)
     )
     candidate(store, desk, against, {"windows": "OS"})
     attempt = promote_candidate(store, against, desk, who="lead").attempt
@@ -384,7 +384,7 @@ def test_what_is_counted_are_documents_and_not_the_texts_that_they_were_cut_into
     store: Store, placed: Placement
 ) -> None:
     """Eight posts of fifteen texts each have 2^8 arrangements: p is above 1 in 256 however the texts look."""
-    placed = replace(placed, promotion=replace(tiny.PROMOTION, least_documents=8))
+    placed = replace(placed, promotion=tiny.PROMOTION.changed(least_documents=8))
     made = tiny.project(store)
     with store.transaction() as tx:
         new = [NewDocument(text, external_id=text, group=f"post {n // 15}") for n, (text, _) in enumerate(GOLD)]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     tiny.put(store, project, tiny.corpus(80)[:40])
     tiny.put(store, project, [(f"{text}!", spans) for text, spans in tiny.corpus(80)[40:]], "holdout")
     settings = tiny.train_settings(tiny.encoder(home / "encoder"))
-    placed = Placement(home / "models", settings, promotion=replace(tiny.PROMOTION, reference=True))
+    placed = Placement(home / "models", settings, promotion=tiny.PROMOTION.changed(reference=True))
     trained = retrain(store, placed, project)
     attempt = promote_candidate(store, placed, project, who="lead").attempt
     assert attempt.outcome == "promoted", attempt.reason

@@ -29,7 +29,7 @@ from loop.promotion.gates import type_gates
 from loop.promotion.rollback import Affected, RolledBack
 from loop.report import gather
 from loop.report.facts import AttemptReport
-from loop.settings.promotion import PromotionSettings
+from loop.settings.model import PromotionSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations

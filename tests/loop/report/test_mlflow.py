@@ -23,7 +23,7 @@ from loop.judging.measured import Efficiency, Speed
 from loop.promotion.attempt import FAIL, PASS, PROMOTED, SIGNIFICANCE, Attempt, Gate, Look
 from loop.report import mlflow as tracking
 from loop.report.mlflow import HASTY, SILENT, log_attempt, metrics, parameters, require_mlflow, tags
-from loop.settings.sections import MLflowSettings
+from loop.settings.model import MLflowSettings
 from ner.bundle import read_manifest
 from ner.errors import ConfigError
 from tests.fakes import tiny_bundle
@@ -99,8 +99,8 @@ def store(made: Path, tmp_path: Path) -> str:
 def test_an_attempt_is_found_again_in_a_real_store(store: str, tmp_path: Path, folders: tuple[Path, Path]):
     from mlflow import MlflowClient
 
-    assert log_attempt(MLflowSettings(store), attempt(), *folders) is None
-    assert log_attempt(MLflowSettings(store), replace(attempt(), version="v3"), *folders) is None
+    assert log_attempt(MLflowSettings(tracking_uri=store), attempt(), *folders) is None
+    assert log_attempt(MLflowSettings(tracking_uri=store), replace(attempt(), version="v3"), *folders) is None
 
     client = MlflowClient(tracking_uri=store)
     experiment = client.get_experiment_by_name("tickets")
@@ -123,7 +123,7 @@ def test_an_attempt_is_found_again_in_a_real_store(store: str, tmp_path: Path, f
 def test_the_experiment_of_the_settings_is_used_where_there_is_one(store: str, folders: tuple[Path, Path]):
     from mlflow import MlflowClient
 
-    assert log_attempt(MLflowSettings(store, "support desk"), attempt(), *folders) is None
+    assert log_attempt(MLflowSettings(tracking_uri=store, experiment="support desk"), attempt(), *folders) is None
     client = MlflowClient(tracking_uri=store)
     assert client.get_experiment_by_name("support desk") is not None
     assert client.get_experiment_by_name("tickets") is None
@@ -160,7 +160,7 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence_and_raises_nothing(fol
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         told = log_attempt(
-            MLflowSettings(f"http://ada:s%40cret@127.0.0.1:{taken.getsockname()[1]}"), attempt(), *folders
+            MLflowSettings(tracking_uri=f"http://ada:s%40cret@127.0.0.1:{taken.getsockname()[1]}"), attempt(), *folders
         )
     assert told is not None
     assert told.startswith("the decision stands, but MLflow did not take it: ")
@@ -176,7 +176,7 @@ def test_a_password_in_the_address_is_not_told(secret: str):
 
 
 def test_a_store_that_mlflow_refuses_is_told_in_a_sentence(folders: tuple[Path, Path]):
-    told = log_attempt(MLflowSettings("gopher://nowhere"), attempt(), *folders)
+    told = log_attempt(MLflowSettings(tracking_uri="gopher://nowhere"), attempt(), *folders)
     assert told is not None
     assert "gopher" in told
 
@@ -185,7 +185,7 @@ def test_a_run_whose_files_cannot_be_kept_is_marked_failed(store: str, tmp_path:
     from mlflow import MlflowClient
 
     (tmp_path / "mlartifacts").write_text("in the way", "utf-8")
-    told = log_attempt(MLflowSettings(store), attempt(), *folders)
+    told = log_attempt(MLflowSettings(tracking_uri=store), attempt(), *folders)
     assert told is not None
     client = MlflowClient(tracking_uri=store)
     experiment = client.get_experiment_by_name("tickets")
@@ -198,7 +198,7 @@ def test_without_mlflow_the_refusal_says_what_to_install(monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match="mlflow-skinny"):
         require_mlflow()
     told = log_attempt(
-        MLflowSettings("sqlite:///never.db"), attempt(), *folders
+        MLflowSettings(tracking_uri="sqlite:///never.db"), attempt(), *folders
     )  # and behind a decision it is only told
     assert told is not None
     assert "pip install" in told
@@ -214,7 +214,7 @@ import json, os, sys, threading
 from pathlib import Path
 from tests.loop.report.test_mlflow import attempt
 from loop.report.mlflow import log_attempt
-from loop.settings.sections import MLflowSettings
+from loop.settings.model import MLflowSettings
 
 assert "mlflow" not in sys.modules
 seen = {}
@@ -226,7 +226,7 @@ class Watch:
 
 sys.meta_path.insert(0, Watch())
 sys.modules.pop("mlflow", None)
-told = log_attempt(MLflowSettings(sys.argv[1]), attempt(), Path(sys.argv[2]), Path(sys.argv[3]))
+told = log_attempt(MLflowSettings(tracking_uri=sys.argv[1]), attempt(), Path(sys.argv[2]), Path(sys.argv[3]))
 from mlflow.telemetry.client import get_telemetry_client
 from mlflow.telemetry.utils import is_telemetry_disabled
 client = get_telemetry_client()

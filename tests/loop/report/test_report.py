@@ -17,7 +17,7 @@ from loop.report.history import decisions
 from loop.report.limits import limits
 from loop.report.report_json import FORMAT, from_json, plain, to_json
 from loop.report.rollback import report_of_rollback
-from loop.settings.promotion import PromotionSettings
+from loop.settings.model import PromotionSettings
 from store.projects import project_by_name
 from store.registry import model, promote
 from store.session import Store, open_store

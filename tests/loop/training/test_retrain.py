@@ -77,7 +77,7 @@ def folders(placed: Placement) -> list[str]:
 
 
 def changed(placed: Placement, **fields: Any) -> Placement:
-    return replace(placed, train=replace(placed.train, **fields))
+    return replace(placed, train=placed.train.changed(**fields))
 
 
 def adapter_hash(result: RetrainResult) -> str:
@@ -374,7 +374,7 @@ import json, os, signal, sys
 from pathlib import Path
 from loop.training.progress import Silence
 from loop.training.retrain import retrain
-from loop.settings.training import TrainSettings
+from loop.settings.model import TrainSettings
 from store.projects import project_by_name
 from store.session import open_store
 from tests.loop.tiny import Placement
@@ -398,7 +398,7 @@ def test_after_kill_9_the_next_training_says_what_it_found_and_completes(
     store: Store, desk: Project, placed: Placement, tmp_path: Path, at: str
 ) -> None:
     short = changed(placed, **SHORT)
-    settings = json.dumps({name: getattr(short.train, name) for name in short.train.__dataclass_fields__})
+    settings = json.dumps(short.train.model_dump())
     words = [f"sqlite:///{tmp_path / 'store.db'}", str(placed.model_dir), settings, at]
     died = subprocess.run([sys.executable, "-c", KILLED, *words], check=False, env=os.environ)
     assert died.returncode == -signal.SIGKILL

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 
 from loop.files.importing import import_file
 from loop.settings.settings import Settings
-from loop.settings.toml_lines import with_values
+from loop.settings.toml_text import with_values
 from loop.up.__main__ import main
 from loop.up.children import ChildError, Children
 from loop.up.options import InUseError, Options, check_ports, held, read_options

@@ -1,0 +1,278 @@
+"""Every setting of a project: its key in loop.toml, its type, default, limits, variable and explanation.
+
+A setting is added here and nowhere else. What `loop init` writes, what is read from loop.toml and from the environment,
+and every complaint about a value come from these models. The explanations are written for the reader of loop.toml; the
+defaults of `[train]` are the recipe that BENCHMARKS.md measures.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+BY_WEAK_VOTE = "weak vote"
+ShareName = Literal["f1", "precision", "recall"]
+SHARES: tuple[ShareName, ...] = get_args(ShareName)
+Share = Annotated[float, Field(ge=0, le=1)]
+_DAY = 86_400.0
+# The largest seed that every library with random numbers takes.
+_LARGEST_SEED = 2**32 - 1
+
+
+def setting(
+    default: Any, explanation: str, *, variable: str = "", secret: bool = False, example: Any = None, **limits: Any
+) -> Any:
+    """A field of a section.
+
+    explanation: one or two sentences for loop.toml. variable: the environment variable that wins over the file.
+    secret: the file never holds the value, and nothing shows it. example: what loop.toml shows in place of a default
+    that means "none". limits: whatever pydantic's `Field` takes, such as `ge=1`.
+    """
+    return Field(
+        default,
+        description=explanation,
+        examples=None if example is None else [example],
+        json_schema_extra={"variable": variable, "secret": secret},
+        **{"repr": not secret, **limits},
+    )
+
+
+def is_one_line(name: str) -> bool:
+    """False for a name with a line break, another control character, or a lone surrogate."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
+
+
+def _one_line(name: str) -> str:
+    if not name.strip() or not is_one_line(name):
+        raise ValueError("is one line, not blank and without control characters")
+    return name
+
+
+def _web_address(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("starts with http:// or https://")
+    return url.rstrip("/")
+
+
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError as error:
+        raise ValueError("starts in the home folder of a user of this machine") from error
+
+
+def _upper(level: Any) -> Any:
+    return level.upper() if isinstance(level, str) else level
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+FilePath = Annotated[str, AfterValidator(_expanded)]
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
+
+
+class Section(BaseModel):
+    """A table of loop.toml. The docstring of each stands under its header there."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    def changed(self, **values: Any) -> Self:
+        """This section with other values, checked like the rest."""
+        return type(self)(**{**dict(self), **values})
+
+
+class ProjectSettings(Section):
+    """The only section without which a project cannot be."""
+
+    name: Line = setting(..., "The project's name in the store.", example="desk")
+    labels: FilePath = setting("labels.xml", "The label config for Label Studio: Labels over Text.")
+
+
+class StoreSettings(Section):
+    """The database."""
+
+    url: str = setting(
+        "sqlite:///loop.db",
+        "An SQLAlchemy URL; PostgreSQL is postgresql+psycopg://user@host/name.",
+        variable="LOOP_STORE_URL",
+        repr=False,
+    )
+
+
+class ModelsSettings(Section):
+    """The trained models."""
+
+    dir: FilePath = setting("models", "The folder of the models, one folder for each version.", variable="MODEL_DIR")
+
+
+class LabelStudioSettings(Section):
+    """The server. Only connect, pull, publish, run and simulate-annotator need one."""
+
+    url: WebAddress | None = setting(
+        None, "The server's address.", variable="LABEL_STUDIO_URL", example="http://localhost:8080"
+    )
+    project: int | None = setting(None, "The project's id on the server; `loop connect` links one.", example=1)
+    api_key_file: FilePath | None = setting(
+        None, "A file that only you can read; it holds the API key, legacy or personal.", example="api-key"
+    )
+    api_key: str | None = setting(None, "The API key itself.", variable="LABEL_STUDIO_API_KEY", secret=True)
+
+
+class TrainSettings(Section):
+    """How a model is trained. BENCHMARKS.md measures this recipe; read it before you change the recipe."""
+
+    encoder: Annotated[Line, AfterValidator(_expanded)] = setting(
+        "minilm",
+        '"minilm" comes with a package and needs no download. Any other is a name or a folder that transformers '
+        "loads: BERT, DistilBERT or RoBERTa.",
+    )
+    max_length: int = setting(
+        128, "Tokens of a window, special tokens included; overlapping windows read a longer text.", ge=8
+    )
+    rank: int = setting(16, "Rank of the LoRA adapter (Hu et al. 2021) on every linear layer.", ge=1)
+    alpha: int = setting(32, "Scale of the LoRA adapter.", ge=1)
+    dropout: float = setting(
+        0.0, "Dropout of the adapter. Any value above 0 makes a training a quarter longer.", ge=0, lt=1
+    )
+    encoder_dropout: float = setting(
+        0.1, "Dropout in the encoder's own layers. It makes a training a tenth longer than 0 does.", ge=0, lt=1
+    )
+    learning_rate: float = setting(1e-3, "Of AdamW, at its peak.", gt=0)
+    weight_decay: float = setting(0.01, "Of AdamW.", ge=0)
+    beta2: float = setting(0.98, "Of AdamW.", ge=0, lt=1)
+    warmup_share: float = setting(
+        0.1, "The learning rate rises over this share of the steps, then falls to 0; both are linear.", ge=0, lt=1
+    )
+    batch_size: int = setting(32, "Windows in a step; small data sets use smaller steps.", ge=1)
+    epochs: int = setting(4, "Passes over the data, at most.", ge=1)
+    patience: int = setting(
+        2, "Training stops after so many epochs without a better F1 on the development split.", ge=1
+    )
+    min_steps: int = setting(
+        200, "With little data, an epoch is several passes, so that a full training has so many steps.", ge=0
+    )
+    averaging: float = setting(
+        0.998,
+        "Decay of the running average of the weights that is evaluated and exported (Polyak & Juditsky 1992); "
+        "0 takes the last weights instead.",
+        ge=0,
+        lt=1,
+    )
+    warm_epochs: int = setting(3, "In place of `epochs` when training goes on from an adapter.", ge=1)
+    warm_learning_rate: float = setting(
+        5e-4, "In place of `learning_rate` when training goes on from an adapter.", gt=0
+    )
+    dev_share: float = setting(
+        0.1, "Share of the training documents that is held back for early stopping.", gt=0, lt=0.5
+    )
+    seed: int = setting(13, "Of every random choice of a training.", ge=0, le=_LARGEST_SEED)
+    threads: int = setting(0, "Of torch; 0 takes every core that the process may use.", ge=0, le=1024)
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        '"auto" takes "bfloat16" where the processor computes in it, and "float32" elsewhere, where bfloat16 '
+        "is three times slower.",
+    )
+
+
+class HoldoutSettings(Section):
+    """The documents by which candidates are judged. No model is ever trained on them."""
+
+    share: float = setting(0.2, "Of the pool's documents, drawn at random.", ge=0, lt=1)
+
+
+class PromotionSettings(Section):
+    """How a candidate is judged against the model in service. README explains the rules.
+    Alpha, looks and spending of a holdout are fixed at its first look; a change counts from the next holdout on."""
+
+    alpha: float = setting(
+        0.05, "The chance of at least one false promotion over all looks at one holdout.", ge=0.001, lt=1
+    )
+    looks: int = setting(10, "Candidates that one holdout judges before another is drawn.", ge=1, le=100)
+    spending: Literal["even", "decreasing"] = setting(
+        "even", 'How alpha is divided among the looks; "decreasing" gives the first looks more.'
+    )
+    delta: float = setting(0.03, "F1 that an entity type may lose.", gt=0, lt=1)
+    confidence: float = setting(0.95, "Of intervals, and of the bound that is compared with delta.", gt=0, lt=1)
+    least_documents: int = setting(
+        20, "Labelled documents that a holdout has before a candidate is judged by it.", ge=1
+    )
+    wanted: float = setting(0.02, "The difference in micro-F1 that you would like to see.", gt=0, lt=1)
+    resamples: int = setting(10_000, "Of the test and of the intervals, at least.", ge=1000, le=10**6)
+    seed: int = setting(13, "Of the test, the intervals and the perturbations.", ge=0, le=_LARGEST_SEED)
+    first_model: Literal["gates", "weak vote"] = setting(
+        "gates", '"gates" alone judge a first model; with "weak vote" it also has to beat the labelling functions.'
+    )
+    reference: bool = setting(
+        True, "Run each candidate in FP32, too. It takes a minute and tells what INT8 loses; it needs torch."
+    )
+    robustness: int = setting(300, "Held-out texts that are perturbed, at most; 0 for none.", ge=0)
+    timed: int = setting(100, "Texts that are timed; 0 for none.", ge=0)
+    texts: bool = setting(True, "Whether reports quote held-out texts. Without, a report can go where texts may not.")
+
+
+class GateSettings(Section):
+    """Targets that a candidate has to reach, on the holdout and on this machine. 0, the default of each, is none."""
+
+    f1: Share = setting(0.0, "Micro-F1, at least.", example=0.85)
+    precision: Share = setting(0.0, "Micro-precision, at least.", example=0.8)
+    recall: Share = setting(0.0, "Micro-recall, at least.", example=0.8)
+    latency_ms: float = setting(0.0, "Median time of one text, at most.", ge=0, example=100.0)
+    documents_per_second: float = setting(0.0, "In calls of 8 texts, at least.", ge=0, example=100.0)
+    bundle_mb: float = setting(0.0, "Of the model's folder, at most.", ge=0, example=100.0)
+    memory_mb: float = setting(0.0, "Of a process that runs the model, at most.", ge=0, example=400.0)
+    types: Mapping[str, Mapping[ShareName, Share]] = setting(
+        {}, "For entity types, at least.", example={"VERSION": {"f1": 0.8, "recall": 0.75}}
+    )
+
+
+class MLflowSettings(Section):
+    """Where each attempt at a promotion is logged, too. This needs the extra "mlflow"."""
+
+    tracking_uri: str = setting("", "An MLflow tracking URI; empty for nowhere.", repr=False)
+    experiment: str = setting("", "By default the project's name.")
+
+
+class ServiceSettings(Section):
+    """The pace of `loop run`."""
+
+    poll_seconds: float = setting(15.0, "How often Label Studio is asked for news.", gt=0, le=_DAY)
+    retrain_after: int = setting(50, "Newly labelled documents that start a training.", ge=1)
+
+
+class WeakSettings(Section):
+    """Labels before anybody has labelled."""
+
+    functions: FilePath = setting("", "A Python file of labelling functions; empty for none.", example="functions.py")
+
+
+class BackendSettings(Section):
+    """The ML backend, which `loop serve` starts."""
+
+    host: str = setting("127.0.0.1", "Where it listens.")
+    port: int = setting(9090, "Where it listens.", variable="PORT", ge=1, le=65535)
+    workers: int = setting(1, "Processes, each with its own copy of the models.", variable="WORKERS", ge=1)
+    threads: int = setting(4, "Requests that each process answers at once.", variable="THREADS", ge=1)
+    url: str = setting("", "How Label Studio reaches it, where that is not http://host:port.")
+    basic_auth_user: str = setting("", "Who may call it; empty for everybody.", variable="BASIC_AUTH_USER")
+    basic_auth_pass: str = setting("", "The password of that user.", variable="BASIC_AUTH_PASS", secret=True)
+
+    @property
+    def address(self) -> str:
+        """The URL that Label Studio is told."""
+        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+class StatusSettings(Section):
+    """What `loop status` warns of."""
+
+    minimum_labels: int = setting(50, "Labels of an entity type below which it warns.")
+
+
+class LogSettings(Section):
+    """What is logged, on standard error."""
+
+    level: Level = setting("INFO", "DEBUG, INFO, WARNING or ERROR.", variable="LOG_LEVEL")

@@ -164,11 +164,6 @@ def append_annotations(tx: Transaction, items: Iterable[tuple[int, NewAnnotation
     return AppendCounts(added=len(rows), unchanged=len(given) - len(rows))
 
 
-def append_annotation(tx: Transaction, document_id: int, annotation: NewAnnotation) -> bool:
-    """True when the annotation differed from its latest version and a new one was stored."""
-    return append_annotations(tx, [(document_id, annotation)]).added == 1
-
-
 def sync_annotations(tx: Transaction, source: str, seen: Mapping[int, Sequence[NewAnnotation]]) -> AppendCounts:
     """Bring documents (by id) to exactly these annotations of one source: append what changed, note what is gone."""
     counts = append_annotations(tx, [(document, item) for document, items in seen.items() for item in items])
@@ -193,11 +188,6 @@ def mark_annotations_deleted(tx: Transaction, keys: Iterable[tuple[int, str, str
             rows.append(row | {"digest": _digest(row)})
     insert_rows(tx.session, AnnotationVersion, rows)
     return len(rows)
-
-
-def mark_annotation_deleted(tx: Transaction, document_id: int, source: str, source_id: str) -> bool:
-    """True when the annotation was live and now has a last version that says it is gone."""
-    return mark_annotations_deleted(tx, [(document_id, source, source_id)]) == 1
 
 
 def latest_versions(session: Session, document_ids: Iterable[int]) -> list[AnnotationVersion]:

@@ -115,13 +115,6 @@ def is_held_out(document: type[Document]) -> ColumnElement[bool]:
     )
 
 
-def count_left_out(session: Session, project_id: int) -> int:
-    """How many live documents of the pool and of train are never trained on, since the holdout shares them."""
-    query = select(func.count()).select_from(Document).join(Split, Split.document_id == Document.id)
-    query = query.where(Document.project_id == project_id, Document.deleted_at.is_(None))
-    return session.scalar(query.where(Split.split.in_(LEARNED_FROM), is_held_out(Document))) or 0
-
-
 def fingerprint(documents: Iterable[GoldDocument]) -> str:
     """SHA-256 (hex) over texts and spans; the same in every store and in any order of documents."""
     lines = sorted(f"{item.content_hash} {to_json(spans_to_json(sorted(item.spans)))}" for item in documents)

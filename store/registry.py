@@ -422,9 +422,3 @@ def scores(session: Session, version: str, dataset: str) -> list[TypeScore]:
     columns = [getattr(Score, item.name) for item in fields(TypeScore)]
     rows = session.execute(select(*columns).where(*mine, Score.evaluated_at == latest).order_by(Score.id))
     return [TypeScore(*row) for row in rows]
-
-
-def scored_fingerprint(session: Session, version: str, dataset: str) -> str | None:
-    """What the latest evaluation of a model on a dataset was done on; None when there is none."""
-    query = select(Score.fingerprint).where(Score.model == version, Score.dataset == dataset)
-    return session.scalar(query.order_by(Score.evaluated_at.desc(), Score.id).limit(1))

@@ -11,14 +11,12 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from store.columns import utc_now
 from store.errors import RefusedError
-from store.projects import lock_project
-from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Document, Model, Project, Score, Split, TrainingItem
-from store.session import Transaction, chunks, select_in
+from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Document, Project, Split, TrainingItem
+from store.session import select_in
 
 DRAWN, FOLLOWED, ASKED = "drawn by group", "follows its group", "asked for at import"
 TRAINED_ON = "kept out of the holdout: a model was trained on this text or group"
@@ -70,18 +68,6 @@ def place(session: Session, project: Project, documents: Sequence[Keys], split: 
     return [_draw(project, keys, groups, trained, epoch) for keys in documents]
 
 
-def foresee(session: Session, project: Project, keys: Keys) -> str:
-    """The split that a document not yet in the store would get as a pool document."""
-    return place(session, project, [keys])[0].split
-
-
-def split_of_tasks(session: Session, project_id: int, ls_task_ids: Iterable[int]) -> dict[int, str]:
-    """Split by Label Studio task id, for those tasks that are in the store."""
-    query = select(Document.ls_task_id, Split.split).join(Split, Split.document_id == Document.id)
-    rows = select_in(session, query.where(Document.project_id == project_id), Document.ls_task_id, set(ls_task_ids))
-    return {row[0]: row[1] for row in rows}
-
-
 def split_sizes(session: Session, project_id: int) -> dict[str, int]:
     """How many live documents stand in each split."""
     query = (
@@ -98,29 +84,6 @@ def current_epoch(session: Session, project_id: int) -> int:
     # From the highest epoch down, to the first of this project: a join would read every document.
     own = exists().where(Document.id == Split.document_id, Document.project_id == project_id)
     return session.scalar(select(Split.epoch).where(own).order_by(Split.epoch.desc()).limit(1)) or 1
-
-
-def assign_split(
-    tx: Transaction, project_id: int, document_ids: Iterable[int], split: str, reason: str, *, epoch: int | None = None
-) -> int:
-    """Move documents, on purpose and with a reason; gives how many moved.
-
-    Refused: into the holdout, any whose text or group a model was trained on; out of a holdout that has judged a
-    model, anything but all of it, since picking from it would bias what it says next.
-    """
-    project = lock_project(tx, project_id)
-    if split not in SPLITS or not reason.strip():
-        raise RefusedError("a move names a split and a reason", value=f"{split!r}, {reason!r}")
-    moving = _standing_elsewhere(tx.session, project_id, set(document_ids), split)
-    if split == HOLDOUT:
-        _check_never_trained(tx.session, project_id, moving)
-    _check_holdout_stays_whole(tx.session, project_id, {row.id for row in moving if row.split == HOLDOUT})
-    values = {"split": split, "reason": reason, "assigned_at": utc_now()}
-    if split == HOLDOUT:
-        values["epoch"] = epoch or current_epoch(tx.session, project.id)
-    for chunk in chunks(row.id for row in moving):
-        tx.session.execute(update(Split).where(Split.document_id.in_(chunk)).values(values))
-    return len(moving)
 
 
 def trained_keys(session: Session, project_id: int, documents: Iterable[Keys]) -> set[str]:
@@ -157,45 +120,3 @@ def _group_splits(session: Session, project_id: int, group_keys: set[str]) -> di
     ):
         found[group] = HOLDOUT if HOLDOUT in (split, found.get(group)) else POOL
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    id: int
-    keys: Keys
-    split: str
-
-
-def _standing_elsewhere(session: Session, project_id: int, ids: set[int], split: str) -> list[_Standing]:
-    query = select(Document.id, Document.group_key, Document.content_hash, Split.split).join(Split)
-    query = query.where(Document.project_id == project_id)
-    rows = [_Standing(i, Keys(g, h), s) for i, g, h, s in select_in(session, query, Document.id, ids)]
-    if len(rows) != len(ids):
-        missing = sorted(ids - {row.id for row in rows})
-        raise RefusedError("documents to move are in the project", value=missing, next_step="Leave these out.")
-    return [row for row in rows if row.split != split]
-
-
-def _check_never_trained(session: Session, project_id: int, moving: Sequence[_Standing]) -> None:
-    trained = trained_keys(session, project_id, [row.keys for row in moving])
-    refused = [row.id for row in moving if _known(row.keys, trained)]
-    if refused:
-        raise RefusedError(
-            "nothing that a model was trained on enters the holdout",
-            value=f"documents {refused[:10]}" + (f" and {len(refused) - 10} more" if len(refused) > 10 else ""),
-            next_step="Leave these where they stand.",
-        )
-
-
-def _check_holdout_stays_whole(session: Session, project_id: int, leaving: set[int]) -> None:
-    judged = select(Score.id).join(Model, Model.version == Score.model)
-    if not leaving or session.scalar(judged.where(Model.project_id == project_id, Score.dataset == HOLDOUT)) is None:
-        return
-    standing = select(Document.id).join(Split).where(Document.project_id == project_id, Split.split == HOLDOUT)
-    staying = set(session.scalars(standing)) - leaving
-    if staying:
-        raise RefusedError(
-            "a holdout that has judged a model is retired whole",
-            value=f"{len(leaving)} to move, {len(staying)} to stay",
-            next_step="Move all of it, and draw another one.",
-        )

@@ -66,11 +66,6 @@ def upsert_tasks(tx: Transaction, project_id: int, tasks: Iterable[NewDocument])
     return UpsertCounts(added=len(new), changed=len(edited), known=len(same), document_ids=ids)
 
 
-def upsert_task(tx: Transaction, project_id: int, task: NewDocument) -> int:
-    """The document id of one task, stored as by `upsert_tasks`."""
-    return upsert_tasks(tx, project_id, [task]).document_ids[_task_id(task)]
-
-
 def edited_documents(session: Session, project_id: int) -> set[int]:
     """The ids of the documents that took the place of one whose text was edited in Label Studio."""
     query = select(Split.document_id).join(Document, Document.id == Split.document_id)

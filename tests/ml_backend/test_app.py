@@ -17,8 +17,8 @@ from ner.tagger import Tagger
 from store.documents import stored_documents
 from store.runs import pending_hints
 from store.schema import HOLDOUT
-from store.splits import assign_split
 from tests.ml_backend.given import CONFIG, OTHER_CONFIG, Home, make_home, make_project, request_body, task, until
+from tests.store.given import move
 
 OpenApp = Callable[..., FlaskClient]
 TEXTS = {number: f"windows {number}" for number in range(1, 21)}
@@ -154,7 +154,7 @@ def test_without_the_store_an_unseen_task_of_a_held_out_group_is_held_out(half_h
         ids = [
             one.document_id for one in stored_documents(tx.session, half_held.project_id) if one.ls_task_id in groups
         ]
-        assign_split(tx, half_held.project_id, ids, HOLDOUT, "a test")
+        move(tx, ids, HOLDOUT)
         tx.commit()
     tasks = [{**task("windows", 100 + number), "meta": {"doc": group}} for number, group in groups.items()]
     assert shown_without_the_store(half_held, open_app(half_held, poll_seconds=3600.0), tasks) == set()
@@ -172,7 +172,7 @@ def test_a_task_that_moves_into_the_holdout_is_soon_answered_empty(half_held: Ho
     assert client.post("/predict", json=body).json["results"][0]["result"]
     with half_held.store.transaction() as tx:
         ids = [d.document_id for d in stored_documents(tx.session, half_held.project_id) if d.ls_task_id == free]
-        assign_split(tx, half_held.project_id, ids, HOLDOUT, "a test")
+        move(tx, ids, HOLDOUT)
         tx.commit()
     until(lambda: not client.post("/predict", json=body).json["results"][0]["result"])
 

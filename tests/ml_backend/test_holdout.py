@@ -15,9 +15,9 @@ from store.documents import stored_documents
 from store.predictions import NewPrediction, save_predictions
 from store.projects import project_by_id
 from store.schema import HOLDOUT
-from store.splits import assign_split
 from store.tasks import upsert_tasks
 from tests.ml_backend.given import CONFIG, Home, make_home
+from tests.store.given import move
 
 TEXTS = {number: f"text {number}" for number in range(1, 41)}
 
@@ -127,7 +127,7 @@ def test_the_fingerprint_changes_when_a_split_or_a_publication_does(half_held: H
     note()
     with half_held.store.transaction() as tx:
         docs = stored_documents(tx.session, half_held.project_id, ["pool"])
-        assign_split(tx, half_held.project_id, [docs[0].document_id], HOLDOUT, "a test")
+        move(tx, [docs[0].document_id], HOLDOUT)
         tx.commit()
     note()
     with half_held.store.transaction() as tx:

@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from ner.spans import Span
-from store.annotations import FILE, NewAnnotation, append_annotations
+from store.annotations import FILE, NewAnnotation, append_annotations, mark_annotations_deleted
+from store.columns import utc_now
 from store.documents import NewDocument, add_documents
 from store.projects import create_project
 from store.registry import TrainedOn, finish_model, save_training_items, start_model
 from store.runs import begin_run
-from store.schema import Project
+from store.schema import Project, Split
 from store.session import Store, Transaction
 
 CONFIG = '<View><Labels name="label" toName="text"/><Text name="text" value="$text"/></View>'
@@ -78,6 +80,22 @@ def candidate_in(tx: Transaction, project_id: int, *, parent: str | None = None,
     if finished:
         finish_model(tx, model.version, files={"model.onnx": "f" * 64})
     return model.version
+
+
+def append_annotation(tx: Transaction, document_id: int, annotation: NewAnnotation) -> bool:
+    """Whether the annotation of a document differed from its latest version, and a new one was stored."""
+    return append_annotations(tx, [(document_id, annotation)]).added == 1
+
+
+def mark_annotation_deleted(tx: Transaction, document_id: int, source: str, source_id: str) -> bool:
+    """Whether the annotation was live, and is marked deleted now."""
+    return mark_annotations_deleted(tx, [(document_id, source, source_id)]) == 1
+
+
+def move(tx: Transaction, document_ids: Sequence[int], split: str, epoch: int = 1) -> None:
+    """Let documents stand in another split, whatever the rules say."""
+    values = {"split": split, "epoch": epoch, "reason": "a test", "assigned_at": utc_now()}
+    tx.session.execute(update(Split).where(Split.document_id.in_(document_ids)).values(values))
 
 
 def trained_on(store: Store, version: str, *items: TrainedOn) -> None:

@@ -14,12 +14,10 @@ from store.annotations import (
     LABEL_STUDIO,
     NewAnnotation,
     NewSetAside,
-    append_annotation,
     append_annotations,
     history,
     latest_versions,
     list_set_aside,
-    mark_annotation_deleted,
     sync_annotations,
 )
 from store.errors import NotFoundError, StoreError
@@ -40,7 +38,7 @@ B = given.annotation((0, 5, "SOFTWARE"), (17, 23, "OS"))
 
 def append(store: Store, document_id: int, *annotations: NewAnnotation) -> list[bool]:
     with store.transaction() as tx:
-        new = [append_annotation(tx, document_id, annotation) for annotation in annotations]
+        new = [given.append_annotation(tx, document_id, annotation) for annotation in annotations]
         tx.commit()
     return new
 
@@ -134,9 +132,9 @@ def test_annotations_of_other_ids_sources_and_documents_are_others(
 def test_a_deletion_is_a_version_that_keeps_what_was_there(store: Store, document: int) -> None:
     append(store, document, B)
     with store.transaction() as tx:
-        assert mark_annotation_deleted(tx, document, B.source, B.source_id)
-        assert not mark_annotation_deleted(tx, document, B.source, B.source_id)
-        assert not mark_annotation_deleted(tx, document, B.source, "unknown")
+        assert given.mark_annotation_deleted(tx, document, B.source, B.source_id)
+        assert not given.mark_annotation_deleted(tx, document, B.source, B.source_id)
+        assert not given.mark_annotation_deleted(tx, document, B.source, "unknown")
         tx.commit()
     first, last = versions(store, document)
     assert (first.deleted, last.deleted, last.sequence) == (False, True, 2)
@@ -146,8 +144,8 @@ def test_a_deletion_is_a_version_that_keeps_what_was_there(store: Store, documen
 def test_a_deleted_annotation_that_is_back_is_live_again(store: Store, document: int) -> None:
     append(store, document, A)
     with store.transaction() as tx:
-        mark_annotation_deleted(tx, document, A.source, A.source_id)
-        assert append_annotation(tx, document, A)
+        given.mark_annotation_deleted(tx, document, A.source, A.source_id)
+        assert given.append_annotation(tx, document, A)
         tx.commit()
     assert [version.deleted for version in versions(store, document)] == [False, True, False]
 
@@ -178,7 +176,7 @@ def test_a_task_without_annotations_any_more_has_none(store: Store, document: in
 
 def test_an_annotation_of_an_unknown_document_is_refused(store: Store, project: Project) -> None:
     with pytest.raises(NotFoundError, match="99"), store.transaction() as tx:
-        append_annotation(tx, 99, A)
+        given.append_annotation(tx, 99, A)
 
 
 @given.on_both

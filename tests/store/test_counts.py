@@ -6,7 +6,6 @@ from store.annotations import (
     NewSetAside,
     append_annotations,
     list_set_aside,
-    mark_annotation_deleted,
     mend_set_aside,
     save_set_aside,
 )
@@ -77,7 +76,7 @@ def test_what_is_set_aside_is_counted_as_annotations_are_now(store: Store, proje
     given.annotated(store, key, replace(first, lead_time=1.0, set_aside=[outside]))
     assert counted() == {"label outside the config": 1, "span outside the text": 1}
     with store.transaction() as tx:
-        mark_annotation_deleted(tx, key, "file", "2")
+        given.mark_annotation_deleted(tx, key, "file", "2")
         save_set_aside(tx, project.id, [NewSetAside("train.jsonl:3", "text refused", "\0")])
         tx.commit()
     assert counted() == {"label outside the config": 1, "text refused": 1}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.annotations import NewSetAside, append_annotation, history, list_set_aside, save_set_aside
+from store.annotations import NewSetAside, history, list_set_aside, save_set_aside
 from store.documents import NewDocument, add_documents, stored_documents, texts_by_name
 from store.projects import all_projects, create_project, project_by_name
 from store.schema import Project
@@ -67,7 +67,7 @@ def test_json_comes_back_as_it_was_however_deep(store: Store, project: Project, 
 def test_numbers_come_back_to_the_last_bit(store: Store, project: Project) -> None:
     (key,) = given.documents(store, project.id, ["Fedora"])
     with store.transaction() as tx:
-        append_annotation(tx, key, given.annotation(lead_time=0.1 + 0.2, parent_prediction=2**60 + 1))
+        given.append_annotation(tx, key, given.annotation(lead_time=0.1 + 0.2, parent_prediction=2**60 + 1))
         tx.commit()
     with store.read() as session:
         (found,) = history(session, key)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from store.annotations import NewAnnotation, mark_annotation_deleted
+from store.annotations import NewAnnotation
 from store.columns import utc_now
 from store.documents import NewDocument, add_documents
 from store.gold import count_fresh_gold
@@ -43,7 +43,7 @@ def test_a_deleted_annotation_that_is_back_is_new(store: Store, project: Project
     (key,) = given.documents(store, project.id, ["Gnome"])
     given.annotated(store, key, SHOWN)
     with store.transaction() as tx:
-        mark_annotation_deleted(tx, key, SHOWN.source, SHOWN.source_id)
+        given.mark_annotation_deleted(tx, key, SHOWN.source, SHOWN.source_id)
         tx.commit()
     since = utc_now()
     given.annotated(store, key, SHOWN)

@@ -11,7 +11,6 @@ from store.annotations import LABEL_STUDIO, sync_annotations
 from store.documents import NewDocument, add_documents
 from store.schema import Project
 from store.session import Store, Transaction, open_store
-from store.splits import split_of_tasks
 from store.tasks import upsert_tasks
 from tests.store import given
 
@@ -43,9 +42,8 @@ def plans(store: Store, work: Callable[[Transaction], object]) -> list[str]:
         lambda tx, project: add_documents(tx, project, [NewDocument("new", external_id="new", group="g")]),
         lambda tx, project: upsert_tasks(tx, project, [given.task(1, "new"), given.task(7, "edited")]),
         lambda tx, project: sync_annotations(tx, LABEL_STUDIO, {1: [given.annotation(source=LABEL_STUDIO)]}),
-        lambda tx, project: split_of_tasks(tx.session, project, [7]),
     ],
-    ids=["add_documents", "upsert_tasks", "sync_annotations", "split_of_tasks"],
+    ids=["add_documents", "upsert_tasks", "sync_annotations"],
 )
 def test_what_a_pull_does_reads_no_more_of_a_larger_project(store_url: str, work: Callable[..., object]) -> None:
     store = open_store(store_url)

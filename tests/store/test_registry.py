@@ -27,7 +27,6 @@ from store.registry import (
     rollback,
     save_scores,
     save_training_items,
-    scored_fingerprint,
     scores,
     trained_on,
 )
@@ -351,9 +350,7 @@ def test_scores_are_those_of_the_latest_evaluation(store: Store, project: Projec
             tx.commit()
     with store.read() as session:
         assert scores(session, version, HOLDOUT) == second
-        assert scored_fingerprint(session, version, HOLDOUT) == "after"
         assert scores(session, version, "dev.jsonl") == []
-        assert scored_fingerprint(session, version, "dev.jsonl") is None
 
 
 def test_scores_of_an_unknown_model_are_refused(store: Store, project: Project) -> None:

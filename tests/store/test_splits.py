@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
-from store.registry import TrainedOn, TypeScore, save_scores
+from store.registry import TrainedOn
 from store.schema import HOLDOUT, POOL, TRAIN, Project, Split
 from store.session import Store
-from store.splits import Keys, assign_split, current_epoch, draws_holdout, foresee, split_of_tasks, split_sizes
-from store.tasks import upsert_tasks
+from store.splits import current_epoch, draws_holdout
 from tests.store import given
 
 
@@ -160,88 +159,14 @@ def test_a_group_that_was_trained_on_never_enters_the_holdout(store: Store, proj
     assert standing(store, project)["asked"] == TRAIN
 
 
-def test_a_move_is_made_on_purpose_and_notes_its_reason(store: Store, project: Project) -> None:
-    (key,) = add(store, project, TRAIN, ("a", "text", None))
-    with store.transaction() as tx:
-        assert assign_split(tx, project.id, [key], HOLDOUT, "more to judge by") == 1
-        assert assign_split(tx, project.id, [key], HOLDOUT, "again") == 0
-        tx.commit()
-    with store.read() as session:
-        row = session.get_one(Split, key)
-        assert (row.split, row.reason, row.epoch) == (HOLDOUT, "more to judge by", 1)
-
-
-def test_a_move_without_a_reason_is_refused(store: Store, project: Project) -> None:
-    (key,) = add(store, project, TRAIN, ("a", "text", None))
-    with pytest.raises(RefusedError, match="reason"), store.transaction() as tx:
-        assign_split(tx, project.id, [key], POOL, "  ")
-
-
-def test_what_was_trained_on_cannot_be_moved_into_the_holdout(store: Store, project: Project) -> None:
-    known, same_text, same_group, other = add(
-        store, project, TRAIN, ("a", "text", "g"), ("b", "text", "h"), ("c", "more", "g"), ("d", "else", "i")
-    )
-    trained(store, project, known)
-    for key in (known, same_text, same_group):
-        refusal = pytest.raises(RefusedError, match=rf"enters the holdout: got documents \[{key}\]")
-        with refusal, store.transaction() as tx:
-            assign_split(tx, project.id, [key, other], HOLDOUT, "because")
-    assert set(standing(store, project).values()) == {TRAIN}
-
-
-def test_a_holdout_that_judged_is_moved_whole_or_not_at_all(store: Store, project: Project) -> None:
-    keys = add(store, project, HOLDOUT, ("a", "one", None), ("b", "two", None))
-    version = given.candidate(store, project.id)
-    with store.transaction() as tx:
-        save_scores(tx, version, HOLDOUT, [TypeScore("micro", 1.0, 1.0, 1.0, 1, 1, 1)], "f")
-        tx.commit()
-    with pytest.raises(RefusedError, match="1 to move, 1 to stay"), store.transaction() as tx:
-        assign_split(tx, project.id, keys[:1], TRAIN, "picked")
-    with store.transaction() as tx:
-        assert assign_split(tx, project.id, keys, TRAIN, "epoch spent") == 2
-        tx.commit()
-    assert set(standing(store, project).values()) == {TRAIN}
-
-
-def test_a_holdout_that_never_judged_may_be_moved_in_part(store: Store, project: Project) -> None:
-    keys = add(store, project, HOLDOUT, ("a", "one", None), ("b", "two", None))
-    with store.transaction() as tx:
-        assert assign_split(tx, project.id, keys[:1], TRAIN, "imported by mistake") == 1
-
-
-def test_documents_of_another_project_are_not_moved(store: Store, project: Project) -> None:
-    other = given.project(store, "Other")
-    (key,) = given.documents(store, other.id, ["text"])
-    with pytest.raises(RefusedError, match="in the project"), store.transaction() as tx:
-        assign_split(tx, project.id, [key], POOL, "because")
-
-
 def test_new_holdout_documents_join_the_current_epoch(store: Store, project: Project) -> None:
     first = add(store, project, HOLDOUT, ("a", "one", None))
     (second,) = add(store, project, TRAIN, ("b", "two", None))
     with store.transaction() as tx:
-        assign_split(tx, project.id, first, TRAIN, "epoch spent")
-        assign_split(tx, project.id, [second], HOLDOUT, "second epoch", epoch=2)
+        given.move(tx, first, TRAIN)
+        given.move(tx, [second], HOLDOUT, epoch=2)
         tx.commit()
     (third,) = add(store, project, HOLDOUT, ("c", "three", None))
     with store.read() as session:
         assert current_epoch(session, project.id) == 2
         assert session.get_one(Split, third).epoch == 2
-
-
-def test_an_unseen_text_is_foreseen_where_it_would_be_drawn(store: Store, project: Project) -> None:
-    held, free = groups(True, 1)[0], groups(False, 1)[0]
-    with store.read() as session:
-        there = session.get_one(Project, project.id)
-        assert foresee(session, there, Keys(held, "hash")) == HOLDOUT
-        assert foresee(session, there, Keys(free, "hash")) == POOL
-
-
-def test_splits_are_found_by_task(store: Store, project: Project) -> None:
-    held, free = groups(True, 1)[0], groups(False, 1)[0]
-    with store.transaction() as tx:
-        upsert_tasks(tx, project.id, [given.task(1, "one", group=held), given.task(2, "two", group=free)])
-        tx.commit()
-    with store.read() as session:
-        assert split_of_tasks(session, project.id, [1, 2, 3]) == {1: HOLDOUT, 2: POOL}
-        assert split_sizes(session, project.id) == {POOL: 1, TRAIN: 0, HOLDOUT: 1}

@@ -9,7 +9,7 @@ from store.gold import gold
 from store.projects import link
 from store.schema import HOLDOUT, Document, Project, Split
 from store.session import Store
-from store.tasks import UpsertCounts, count_live_tasks, live_task_ids, mark_deleted, upsert_task, upsert_tasks
+from store.tasks import UpsertCounts, count_live_tasks, live_task_ids, mark_deleted, upsert_tasks
 from tests.store import given
 
 
@@ -113,7 +113,7 @@ def test_deleted_tasks_are_noted_once_and_live_again_when_they_are_back(store: S
         assert mark_deleted(tx, project.id, [2]) == 0
         assert live_task_ids(tx.session, project.id) == {1}
         assert count_live_tasks(tx.session, project.id) == 1
-        upsert_task(tx, project.id, given.task(2, "two"))
+        upsert_tasks(tx, project.id, [given.task(2, "two")])
         assert live_task_ids(tx.session, project.id) == {1, 2}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ner.spans import Span
-from store.annotations import FILE, LABEL_STUDIO, mark_annotation_deleted
+from store.annotations import FILE, LABEL_STUDIO
 from store.predictions import (
     BegunFromPrelabel,
     NewPrediction,
@@ -65,7 +65,7 @@ def test_skips_deletions_and_what_came_from_files_are_left_out(store: Store, pro
     annotated(store, three, "12", parent_prediction=102)
     annotated(store, four, "line 1", parent_prediction=103, source=FILE)
     with store.transaction() as tx:
-        mark_annotation_deleted(tx, two, LABEL_STUDIO, "11")
+        given.mark_annotation_deleted(tx, two, LABEL_STUDIO, "11")
         mark_deleted(tx, project.id, [3])
         tx.commit()
     assert begun(store, project) == []

@@ -32,7 +32,7 @@ from store.gold import gold
 from store.projects import create_project, set_label_config, set_overlap
 from store.schema import AnnotationVersion, Project
 from store.session import Store, open_store
-from store.tasks import live_task_ids, mark_deleted, upsert_task, upsert_tasks
+from store.tasks import live_task_ids, mark_deleted, upsert_tasks
 from store.votes import votes
 
 
@@ -147,7 +147,7 @@ def test_a_big_file_lets_others_write_between_its_batches_and_is_completed_when_
 def test_labels_for_a_text_whose_task_was_deleted_bring_it_back_and_a_bare_text_does_not(desk: Desk):
     desk.lines({"id": "e", "text": "Excel hangs"})
     with desk.store.transaction() as tx:
-        upsert_task(tx, desk.project.id, NewDocument("Excel hangs", "e", ls_task_id=7))
+        upsert_tasks(tx, desk.project.id, [NewDocument("Excel hangs", "e", ls_task_id=7)])
         mark_deleted(tx, desk.project.id, [7])
         tx.commit()
     assert desk.lines({"id": "e", "text": "Excel hangs"}).revived == 0

@@ -1,11 +1,11 @@
-"""What arrived and cannot be learned from: kept whole, with the rule that set it aside.
-
-Every version of every annotation ever seen, in the order it was seen; nothing is changed or removed.
+"""Annotations: every version of every annotation ever seen, in the order it was seen. No version is changed or removed.
 
 An annotation is named by (document, source, source_id): Label Studio's id, or a line of an imported file. A new
 version is stored when what people did changed (result, creator, lead time, skipped, ground truth, parent prediction,
 deleted), or when the same result is read as other spans because the label config changed. A -> B -> A is three
-versions. An annotation that was deleted gets a last version that says so and keeps what it held.
+versions. An annotation that was deleted gets a last version that says so and keeps what the annotation held.
+
+What arrives and cannot be learned from is set aside: kept whole, with the rule that set it aside.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from ner.label_config import NotLearned
 from ner.spans import Span
 from store.columns import spans_to_json, to_json, utc_now
 from store.errors import NotFoundError
@@ -26,86 +27,7 @@ from store.projects import lock_project
 from store.schema import AnnotationVersion, Document, SetAside
 from store.session import Transaction, chunks, insert_rows, select_in
 
-
-@dataclass(frozen=True, slots=True)
-class NewSetAside:
-    """`source_ref` says where it came from (`label_studio:17`, `train.jsonl:12`), `payload` is JSON as it came."""
-
-    source_ref: str
-    reason: str
-    payload: Any
-    document_id: int | None = None
-    annotation_version_id: int | None = None
-
-
-def save_set_aside(tx: Transaction, project_id: int, items: Iterable[NewSetAside]) -> int:
-    """Store what is not stored yet (same place, reason, payload and version); gives how many were new.
-
-    What was mended and comes again just as it was is not mended any more.
-    """
-    lock_project(tx, project_id)
-    given = {_digest_of_set_aside(item): item for item in items}
-    query = select(SetAside.digest, SetAside.id, SetAside.mended_at).where(SetAside.project_id == project_id)
-    known = {row.digest: row for row in select_in(tx.session, query, SetAside.digest, given)}
-    rows = [_set_aside_row(project_id, digest, item) for digest, item in given.items() if digest not in known]
-    insert_rows(tx.session, SetAside, rows)
-    _set_mended(tx, [row.id for row in known.values() if row.mended_at is not None], None)
-    return len(rows)
-
-
-def mend_set_aside(tx: Transaction, project_id: int, source_refs: Collection[str], reasons: Collection[str]) -> int:
-    """Note that what these places were set aside for is in order now; gives how many were."""
-    lock_project(tx, project_id)
-    query = select(SetAside.id).where(SetAside.project_id == project_id, SetAside.mended_at.is_(None))
-    query = query.where(SetAside.reason.in_(list(reasons)))
-    ids = [row[0] for row in select_in(tx.session, query, SetAside.source_ref, set(source_refs))]
-    _set_mended(tx, ids, utc_now())
-    return len(ids)
-
-
-def list_set_aside(session: Session, project_id: int, reason: str | None = None) -> list[SetAside]:
-    """All that was ever set aside, oldest first; for one reason where given."""
-    query = select(SetAside).where(SetAside.project_id == project_id).order_by(SetAside.id)
-    return list(session.scalars(query if reason is None else query.where(SetAside.reason == reason)))
-
-
-def _set_mended(tx: Transaction, ids: Iterable[int], moment: datetime | None) -> None:
-    for chunk in chunks(ids):
-        tx.session.execute(update(SetAside).where(SetAside.id.in_(chunk)).values(mended_at=moment))
-
-
-def _digest_of_set_aside(item: NewSetAside) -> str:
-    content = [item.source_ref, item.reason, item.payload, item.document_id, item.annotation_version_id]
-    return hashlib.sha256(to_json(content).encode()).hexdigest()
-
-
-def _set_aside_row(project_id: int, digest: str, item: NewSetAside) -> dict[str, Any]:
-    return {
-        "project_id": project_id,
-        "document_id": item.document_id,
-        "annotation_version_id": item.annotation_version_id,
-        "source_ref": item.source_ref,
-        "reason": item.reason,
-        "payload": item.payload,
-        "digest": digest,
-        "seen_at": utc_now(),
-        "mended_at": None,
-    }
-
-
 LABEL_STUDIO, FILE = "label_studio", "file"
-
-
-class Reasoned(Protocol):
-    """Part of an annotation that cannot be learned from, and the rule that says so."""
-
-    @property
-    def reason(self) -> str:
-        """The rule's name."""
-
-    @property
-    def payload(self) -> Any:
-        """What was set aside, as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +48,7 @@ class NewAnnotation:
     parent_prediction: int | None = None
     source_created_at: datetime | None = None
     source_updated_at: datetime | None = None
-    set_aside: Sequence[Reasoned] = ()
+    set_aside: Sequence[NotLearned] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +152,7 @@ _CARRIED = (
 def _digest(row: Mapping[str, Any]) -> str:
     spans = None if row["spans"] is None else spans_to_json(row["spans"])
     content = {name: row[name] for name in _PEOPLE} | {"spans": spans}
-    return hashlib.sha256(to_json(content).encode()).hexdigest()
+    return _sha256(content)
 
 
 def _row(document_id: int, annotation: NewAnnotation) -> dict[str, Any]:
@@ -290,3 +212,72 @@ def _save_aside(tx: Transaction, projects: Mapping[int, int], stored: Sequence[_
         )
     for project_id, items in by_project.items():
         save_set_aside(tx, project_id, items)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSetAside:
+    """`source_ref` says where it came from (`label_studio:17`, `train.jsonl:12`), `payload` is JSON as it came."""
+
+    source_ref: str
+    reason: str
+    payload: Any
+    document_id: int | None = None
+    annotation_version_id: int | None = None
+
+
+def save_set_aside(tx: Transaction, project_id: int, items: Iterable[NewSetAside]) -> int:
+    """Store what is not stored yet (same place, reason, payload and version); gives how many items were new.
+
+    An item that was mended and comes again unchanged is not mended any more.
+    """
+    lock_project(tx, project_id)
+    given = {_set_aside_digest(item): item for item in items}
+    query = select(SetAside.digest, SetAside.id, SetAside.mended_at).where(SetAside.project_id == project_id)
+    known = {row.digest: row for row in select_in(tx.session, query, SetAside.digest, given)}
+    rows = [_set_aside_row(project_id, digest, item) for digest, item in given.items() if digest not in known]
+    insert_rows(tx.session, SetAside, rows)
+    _set_mended(tx, [row.id for row in known.values() if row.mended_at is not None], None)
+    return len(rows)
+
+
+def mend_set_aside(tx: Transaction, project_id: int, source_refs: Collection[str], reasons: Collection[str]) -> int:
+    """Note that what these places were set aside for is in order now; gives how many were."""
+    lock_project(tx, project_id)
+    query = select(SetAside.id).where(SetAside.project_id == project_id, SetAside.mended_at.is_(None))
+    query = query.where(SetAside.reason.in_(list(reasons)))
+    ids = [row[0] for row in select_in(tx.session, query, SetAside.source_ref, set(source_refs))]
+    _set_mended(tx, ids, utc_now())
+    return len(ids)
+
+
+def list_set_aside(session: Session, project_id: int, reason: str | None = None) -> list[SetAside]:
+    """All that was ever set aside, oldest first; for one reason where given."""
+    query = select(SetAside).where(SetAside.project_id == project_id).order_by(SetAside.id)
+    return list(session.scalars(query if reason is None else query.where(SetAside.reason == reason)))
+
+
+def _set_mended(tx: Transaction, ids: Iterable[int], moment: datetime | None) -> None:
+    for chunk in chunks(ids):
+        tx.session.execute(update(SetAside).where(SetAside.id.in_(chunk)).values(mended_at=moment))
+
+
+def _set_aside_row(project_id: int, digest: str, item: NewSetAside) -> dict[str, Any]:
+    return {
+        "project_id": project_id,
+        "document_id": item.document_id,
+        "annotation_version_id": item.annotation_version_id,
+        "source_ref": item.source_ref,
+        "reason": item.reason,
+        "payload": item.payload,
+        "digest": digest,
+        "seen_at": utc_now(),
+        "mended_at": None,
+    }
+
+
+def _set_aside_digest(item: NewSetAside) -> str:
+    return _sha256([item.source_ref, item.reason, item.payload, item.document_id, item.annotation_version_id])
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(to_json(content).encode()).hexdigest()

@@ -1,10 +1,10 @@
-"""Gold: for each document, the one annotation that is believed.
+"""Gold: for each document, the one annotation that is believed; and how much of it is new since a moment.
 
-The rule: among a document's live annotations (latest version, not deleted, not skipped, of which something can be
-learned), ground truth first, else the one updated last; the others are kept, and those that differ are counted. A
-deleted document has no gold.
+Live annotations are those whose latest version is neither deleted nor skipped and says something that can be learned.
+The gold of a document is its live annotation with ground truth, else the live annotation that was updated last. The
+other live annotations are kept, and those with other spans are counted. A deleted document has no gold.
 
-What is new: the reasons to train and to publish again.
+New gold is the reason to train again, and open tasks without a prediction are the reason to publish again.
 """
 
 from __future__ import annotations

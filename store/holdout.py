@@ -1,9 +1,8 @@
-"""The ledger of looks at a project's holdouts: each model seen on one is counted, before anything of it is seen.
+"""The looks at a project's holdouts, and the rotation from a spent holdout to the next one.
 
-The terms of an epoch (its alpha, its looks, its schedule) are fixed at its first look, so that changed settings count
-from the next holdout on.
-
-A spent holdout goes into training, and another one is drawn, uniformly at random, in its place.
+A look is one model judged on one state of a holdout's gold. It is counted before the model's score is known. The terms
+of an epoch (alpha, number of looks, schedule) are fixed at its first look: changed settings count from the next holdout
+on. The documents of a spent holdout go into training, and another holdout is drawn uniformly at random.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What was published: a model's predictions for documents, and the order in which they are to be labelled.
+"""What was published: a model's predictions for documents, and the order in which the documents are to be labelled.
 
-What is asked when a model is withdrawn: which versions served, and which annotations began from a pre-label.
+When a model is withdrawn, this module also tells which versions served, and which annotations began from a pre-label.
 """
 
 from __future__ import annotations

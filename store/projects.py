@@ -111,13 +111,7 @@ def link(tx: Transaction, project_id: int, ls_url: str, ls_project_id: int) -> P
     A new link forgets how far the old one was pulled, and the task ids, which meant other tasks there.
     """
     project = lock_project(tx, project_id)
-    other = project_by_ls_id(tx.session, ls_project_id, ls_url)
-    if other is not None and other.id != project_id:
-        raise RefusedError(
-            "a project in Label Studio feeds one project here",
-            value=f"{ls_project_id} on {ls_url} feeds {other.name!r}",
-            next_step="Link another, or work in that one.",
-        )
+    _check_feeds_no_other(tx, project, ls_url, ls_project_id)
     if (project.ls_url, project.ls_project_id) != (normal_url(ls_url), ls_project_id):
         project.ls_url, project.ls_project_id = normal_url(ls_url), ls_project_id
         project.pull_watermark = project.ls_overlap = None
@@ -134,13 +128,7 @@ def relocate(tx: Transaction, project_id: int, ls_url: str) -> Project:
     project = lock_project(tx, project_id)
     if project.ls_project_id is None:
         raise RefusedError("only a linked project moves", value=project.name, next_step="Link it: `loop connect`.")
-    other = project_by_ls_id(tx.session, project.ls_project_id, ls_url)
-    if other is not None and other.id != project_id:
-        raise RefusedError(
-            "a project in Label Studio feeds one project here",
-            value=f"{project.ls_project_id} on {ls_url} feeds {other.name!r}",
-            next_step="Link another, or work in that one.",
-        )
+    _check_feeds_no_other(tx, project, ls_url, project.ls_project_id)
     project.ls_url = normal_url(ls_url)
     tx.session.flush()
     return project
@@ -189,3 +177,13 @@ def lock_project(tx: Transaction, project_id: int) -> Project:
     if project is None:
         raise NotFoundError("a project is in the store", value=project_id, next_step="Name one that `loop init` made.")
     return project
+
+
+def _check_feeds_no_other(tx: Transaction, project: Project, ls_url: str, ls_project_id: int) -> None:
+    other = project_by_ls_id(tx.session, ls_project_id, ls_url)
+    if other is not None and other.id != project.id:
+        raise RefusedError(
+            "a project in Label Studio feeds one project here",
+            value=f"{ls_project_id} on {ls_url} feeds {other.name!r}",
+            next_step="Link another, or work in that one.",
+        )

@@ -1,11 +1,10 @@
-"""Model versions, their states, and the one pointer to what is in service.
+"""Models: their states, the one pointer to the model in service, the decisions, and what each model is made of.
 
-training -> candidate -> promoted -> retired, or -> failed, interrupted, rejected on the way. `promote` and `rollback`
-move the pointer, the states and the record of the decision in the caller's one transaction.
+A model goes from training to candidate, promoted and retired; it may end as failed, interrupted or rejected. `promote`
+and `rollback` move the pointer, the states and the record of the decision in the caller's one transaction.
 
-Where a model comes from: its parents, and exactly which annotation versions it was trained on.
-
-Scores of models, for each entity type, micro and macro, by dataset.
+Each model knows its parent, the annotation versions that it was trained on, and its scores by dataset: for each entity
+type, micro and macro.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -30,6 +29,16 @@ TRAINING, CANDIDATE, PROMOTED, RETIRED = "training", "candidate", "promoted", "r
 REJECTED, FAILED, INTERRUPTED = "rejected", "failed", "interrupted"
 PROMOTE, REJECT, DEFER, ROLLBACK = "promote", "reject", "defer", "rollback"
 _ONLY_BY_FORCE = (REJECTED, RETIRED)
+TRAIN_ROLE, DEV_ROLE = "train", "dev"
+GOLD, WEAK = "gold", "weak"
+
+
+class Why(TypedDict):
+    """Why a decision was made, by whom, and on which figures."""
+
+    reason: str
+    who: str
+    figures: NotRequired[Mapping[str, Any]]
 
 
 def start_model(
@@ -123,12 +132,10 @@ def promote(
     project_id: int,
     version: str,
     *,
-    reason: str,
-    who: str,
-    figures: Mapping[str, Any] | None = None,
     force: bool = False,
+    **why: Unpack[Why],
 ) -> Promotion:
-    """Put a candidate into service, and note why; `force` takes rejected and retired ones too.
+    """Put a candidate into service, and note why; `force` takes rejected and retired models too.
 
     Raises NotFoundError for an unknown version, RefusedError for one of another project, one in service already,
     and one whose state does not allow it.
@@ -142,12 +149,10 @@ def promote(
             "only a candidate is promoted", value=f"{version} is {found.state}", next_step=_way_out(found.state)
         )
     forced = found.state != CANDIDATE or force
-    return _move_pointer(tx, project, found, PROMOTE, reason=reason, who=who, figures=figures, forced=forced)
+    return _move_pointer(tx, project, found, PROMOTE, forced=forced, **why)
 
 
-def reject(
-    tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
-) -> Promotion:
+def reject(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) -> Promotion:
     """Note that a candidate was not promoted, and why; what is in service stays."""
     project = lock_project(tx, project_id)
     found = _of_project(tx.session, project, version)
@@ -156,27 +161,23 @@ def reject(
             "only a candidate is rejected", value=f"{version} is {found.state}", next_step="Nothing to do."
         )
     found.state = REJECTED
-    return _record(tx, project, found, REJECT, reason=reason, who=who, figures=figures)
+    return _record(tx, project, found, REJECT, **why)
 
 
-def refuse(
-    tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
-) -> Promotion:
+def refuse(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) -> Promotion:
     """Note that a model's files were shown to be wrong; a candidate is failed by it, and what is in service stays."""
     project = lock_project(tx, project_id)
     found = _of_project(tx.session, project, version)
     if found.state == CANDIDATE:
-        found.state, found.finished_at, found.error = FAILED, utc_now(), storable(reason)
-    return _record(tx, project, found, REJECT, reason=reason, who=who, figures=figures)
+        found.state, found.finished_at, found.error = FAILED, utc_now(), storable(why["reason"])
+    return _record(tx, project, found, REJECT, **why)
 
 
-def defer(
-    tx: Transaction, project_id: int, version: str, *, reason: str, who: str, figures: Mapping[str, Any] | None = None
-) -> Promotion:
+def defer(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) -> Promotion:
     """Note that a model could not be judged yet, and why; nothing else changes."""
     project = lock_project(tx, project_id)
     found = _of_project(tx.session, project, version)
-    return _record(tx, project, found, DEFER, reason=reason, who=who, figures=figures)
+    return _record(tx, project, found, DEFER, **why)
 
 
 def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str | None = None) -> Promotion:
@@ -199,7 +200,7 @@ def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str
             next_step="Train and promote another one; this one serves until then.",
         )
     found = _of_project(tx.session, project, to or served[-2])
-    return _move_pointer(tx, project, found, ROLLBACK, reason=reason, who=who, figures=None)
+    return _move_pointer(tx, project, found, ROLLBACK, reason=reason, who=who)
 
 
 def promotions(session: Session, project_id: int) -> list[Promotion]:
@@ -232,17 +233,9 @@ def _check_target(project: Project, to: str, decisions: list[Promotion]) -> None
 
 
 def _move_pointer(
-    tx: Transaction,
-    project: Project,
-    to: Model,
-    action: str,
-    *,
-    reason: str,
-    who: str,
-    figures: Mapping[str, Any] | None,
-    forced: bool = False,
+    tx: Transaction, project: Project, to: Model, action: str, *, forced: bool = False, **why: Unpack[Why]
 ) -> Promotion:
-    decision = _record(tx, project, to, action, reason=reason, who=who, figures=figures, forced=forced)
+    decision = _record(tx, project, to, action, forced=forced, **why)
     if project.promoted_version is not None:
         model(tx.session, project.promoted_version).state = RETIRED
     to.state = PROMOTED
@@ -252,26 +245,18 @@ def _move_pointer(
 
 
 def _record(
-    tx: Transaction,
-    project: Project,
-    about: Model,
-    action: str,
-    *,
-    reason: str,
-    who: str,
-    figures: Mapping[str, Any] | None,
-    forced: bool = False,
+    tx: Transaction, project: Project, about: Model, action: str, *, forced: bool = False, **why: Unpack[Why]
 ) -> Promotion:
-    if not reason.strip() or not who.strip():
-        raise RefusedError("a decision says who made it and why", value=f"{who!r}, {reason!r}")
+    if not why["reason"].strip() or not why["who"].strip():
+        raise RefusedError("a decision says who made it and why", value=f"{why['who']!r}, {why['reason']!r}")
     decision = Promotion(
         project_id=project.id,
         version=about.version,
         previous=project.promoted_version,
         action=action,
-        reason=reason,
-        figures=dict(figures or {}),
-        who=who,
+        reason=why["reason"],
+        figures=dict(why.get("figures") or {}),
+        who=why["who"],
         forced=forced,
         at=utc_now(),
     )
@@ -311,10 +296,6 @@ def _way_out(state: str) -> str:
     }.get(state, "Train another one: `loop retrain`.")
 
 
-TRAIN_ROLE, DEV_ROLE = "train", "dev"
-GOLD, WEAK = "gold", "weak"
-
-
 @dataclass(frozen=True, slots=True)
 class TrainedOn:
     """A document a model saw, for its weights (`train`) or to stop early (`dev`), with gold or weak labels.
@@ -335,18 +316,8 @@ def save_training_items(tx: Transaction, version: str, items: Iterable[TrainedOn
     for item in given:
         _check(item)
     _check_not_held_out(tx.session, found, {item.document_id for item in given})
-    rows = [
-        {
-            "model": version,
-            "document_id": item.document_id,
-            "annotation_version_id": item.annotation_version_id,
-            "role": item.role,
-            "kind": item.kind,
-        }
-        for item in given
-    ]
-    insert_rows(tx.session, TrainingItem, rows)
-    return len(rows)
+    insert_rows(tx.session, TrainingItem, [asdict(item) | {"model": version} for item in given])
+    return len(given)
 
 
 def trained_on(session: Session, version: str) -> list[TrainedOn]:

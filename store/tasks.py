@@ -1,7 +1,4 @@
-"""Documents that are Label Studio tasks: what a pull brings, and what it finds gone.
-
-What a pull asks of the past: annotations that a task had on an earlier text, and tasks that are no documents.
-"""
+"""Documents that are Label Studio tasks: what a pull brings, what it finds gone, and what it asks of the past."""
 
 from __future__ import annotations
 

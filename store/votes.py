@@ -47,14 +47,9 @@ def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collecti
         for source, given in votes.items()
         for vote in given
     }
-    names = ("document_id", "source", "start", "end", "label")
+    names = ("document_id", "source", "start", "end", "label", "function_digest", "created_at")
     insert_rows(
-        tx.session,
-        WeakVote,
-        [
-            dict(zip(names, key, strict=True)) | {"function_digest": digest, "created_at": now}
-            for key, digest in rows.items()
-        ],
+        tx.session, WeakVote, [dict(zip(names, (*key, digest, now), strict=True)) for key, digest in rows.items()]
     )
     return len(rows)
 

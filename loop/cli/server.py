@@ -28,18 +28,17 @@ def register(app: typer.Typer) -> None:
 def connect(
     invocation: Invocation,
     ls_project: Annotated[
-        int | None, typer.Option("--ls-project", metavar="ID", help="Link this one. By default a new one is made.")
+        int | None,
+        typer.Option("--ls-project", metavar="ID", help="Link this project, instead of a new one."),
     ] = None,
     push: Annotated[bool, typer.Option("--push", help="Make tasks of the open texts that were imported here.")] = False,
     backend: Annotated[bool, typer.Option(help="Connect the ML backend, which must be running.")] = True,
-    moved: Annotated[
-        bool, typer.Option("--moved", help="The server is the one already linked, at another address now.")
-    ] = False,
+    moved: Annotated[bool, typer.Option("--moved", help="The linked server has another address now.")] = False,
 ) -> int | None:
-    """Tie the project to one in Label Studio, and the ML backend to that. However often: nothing is doubled.
+    """Link the project to a project in Label Studio, and connect the ML backend there. Safe to repeat.
 
-    Another server than the one whose tasks are known here is refused. If LABEL_STUDIO_URL changed because the server
-    moved, say --moved: the tasks there are compared with the known ones, and every tie stays.
+    Once tasks of a server are known here, another server is refused. If LABEL_STUDIO_URL changed because the server
+    moved, say --moved: the tasks there are compared with the known ones, and every link stays.
     """
     from loop.doctor.diagnosis import account_of
     from loop.sync.connect import connect_backend, follow_server, link_project, make_tasks, prepare_queue
@@ -68,7 +67,7 @@ def pull(
 ) -> int | None:
     """Bring what changed in Label Studio into the store: tasks, annotations, skips, deletions.
 
-    What cannot be learned from is kept and named with its reason. Safe to repeat and to interrupt.
+    Regions that nothing can be learned from are kept, and named with the reason. Safe to repeat and to interrupt.
     """
     from loop.sync.pull import pull as pull_tasks
 
@@ -85,8 +84,8 @@ def pull(
 def publish(invocation: Invocation) -> int | None:
     """Send the predictions of the model in service for the open tasks, and order the queue by them.
 
-    Tasks that carry them already are left alone. Tasks of the holdout get an empty prediction: what annotators are
-    shown must not leak into what judges the model.
+    Tasks that have these predictions already are left alone. Tasks of the holdout get an empty prediction: pre-labels
+    would bias the annotations that judge the models.
     """
     from loop.sync.publish import publish as publish_predictions
 
@@ -115,9 +114,9 @@ def simulate(
         typer.Option("--key-file", metavar="FILE", help="API key of a further annotator; may be given again."),
     ] = None,
 ) -> int | None:
-    """Play an annotator: take the next task as Label Studio offers it, submit its gold, with mistakes if you like.
+    """Play an annotator: take the next task that Label Studio offers, and submit its gold, with mistakes if you like.
 
-    Watch the loop learn: each answer is a real annotation by the user whose key is configured.
+    Each answer is a real annotation of the user whose key is configured, so that you can watch the loop learn.
     """
     from loop.files.checking import LabelRule
     from loop.files.formats import open_input
@@ -156,8 +155,8 @@ def run(
 ) -> int | None:
     """The loop: pull, label, retrain when enough is new, evaluate and promote, publish; again and again.
 
-    Each step is logged with its time and counts. A step that fails is tried again later, and Label Studio may be down
-    meanwhile. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end it cleanly.
+    Each step is logged with its time and counts. A step that fails is tried again later, also while Label Studio is
+    down. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end the loop cleanly.
     """
     from loop.service.cycle import Cycle
     from loop.service.service import CycleReport, Service
@@ -179,8 +178,8 @@ def run(
 def serve(invocation: Invocation) -> int | None:
     """Start the ML backend on this project's store and models, until Ctrl-C.
 
-    It serves every project of the store that is linked to Label Studio. PORT, WORKERS, THREADS, BASIC_AUTH_USER and
-    BASIC_AUTH_PASS are read as in loop.toml.
+    The backend serves every project of the store that is linked to Label Studio. Its settings are those of loop.toml
+    and of PORT, WORKERS, THREADS, BASIC_AUTH_USER and BASIC_AUTH_PASS.
     """
     settings = invocation.settings
     backend = settings.backend

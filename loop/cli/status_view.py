@@ -20,7 +20,7 @@ _STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in trai
 
 
 def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[RenderableType]:
-    """What to print, from the top down; `now` (aware) is what ages are counted from."""
+    """What to print, from the top down. Ages are counted from `now`, an aware time."""
     now = now or datetime.now(UTC)
     yield styled(f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}")
     yield _facts(status, now)
@@ -58,7 +58,7 @@ def _facts(status: ProjectStatus, now: datetime) -> Table:
 
 
 def _holdout(sight: Sight) -> str:
-    """Its looks, and what it can see."""
+    """How many looks at the holdout are spent, and which difference the holdout can show."""
     left = f"{sight.spent} of {sight.looks} looks spent"
     gold = f"{sight.documents:,} labelled documents, {sight.entities:,} entities"
     if sight.detectable is None:
@@ -140,7 +140,7 @@ def _decision(decision: DecisionStatus | None, now: datetime) -> str:
 
 
 def _first_sentence(reason: str) -> str:
-    """What was measured; `loop report` has the rest."""
+    """The first sentence of a reason: what was measured. `loop report` has the rest."""
     first, stop, rest = reason.partition(". ")
     return f"{first}." if stop and rest else reason
 

@@ -221,6 +221,10 @@ _KEY_ADVICE = {
     True: "The personal token may be revoked: make a new one under Account & Settings.",
     False: "Copy it again from Account & Settings; a legacy key also needs legacy tokens enabled for the organization.",
 }
+_REFUSALS = {
+    403: ("is allowed to this user", "Use the key of a user of that organization."),
+    404: ("exists", "Check the project's id with `loop doctor`; it may have been deleted."),
+}
 
 
 def _redirected(where: str, answer: requests.Response) -> LabelStudioError:
@@ -236,16 +240,13 @@ def _redirected(where: str, answer: requests.Response) -> LabelStudioError:
 def _refused(where: str, answer: requests.Response, is_personal: bool) -> LabelStudioError:
     status = answer.status_code
     if status == 401:
-        rule, advice = f"{where} accepts LABEL_STUDIO_API_KEY", _KEY_ADVICE[is_personal]
-    elif status == 403:
-        rule, advice = f"{where} is allowed to this user", "Use the key of a user of that organization."
-    elif status == 404:
-        rule, advice = f"{where} exists", "Check the project's id with `loop doctor`; it may have been deleted."
+        rule, advice = "accepts LABEL_STUDIO_API_KEY", _KEY_ADVICE[is_personal]
     elif status >= 500:
-        rule, advice = f"{where} works", "Look into Label Studio's own log, then run this again."
+        rule, advice = "works", "Look into Label Studio's own log, then run this again."
     else:
-        rule, advice = f"{where} accepts what is sent", "Correct what it names."
-    return LabelStudioError(rule, value=f"{status}: {_detail(answer)}", next_step=advice, status=status)
+        rule, advice = _REFUSALS.get(status, ("accepts what is sent", "Correct what it names."))
+    detail = f"{status}: {_detail(answer)}"
+    return LabelStudioError(f"{where} {rule}", value=detail, next_step=advice, status=status)
 
 
 def _detail(answer: requests.Response) -> str:

@@ -1,4 +1,4 @@
-"""How results reach people and programs: tables of at most 80 columns, progress on standard error, or JSON."""
+"""How results reach people and programs: tables of at most 80 columns, progress on standard error, and JSON."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """Standard error: progress, notes and complaints, so that standard output stays the result."""
+    """Standard error, for progress, notes and complaints: standard output holds the result alone."""
     return _console(sys.stderr)
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
-    """`value` (a dataclass, or made of plain values) as one JSON document on standard output, written at once."""
+    """Print `value` (a dataclass, or plain values) as one JSON document on standard output, at once."""
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=None if one_line else 2)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as dictionaries, paths and times as strings, tuples as lists, all the way down."""
+    """`value` with dataclasses as dictionaries, paths and times as strings, and tuples as lists, at every depth."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -56,7 +56,7 @@ def plain(value: Any) -> Any:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table whose first column is text and whose others are figures set to the right."""
+    """A table. Its first column holds text; the other columns hold figures, aligned to the right."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, show_edge=False)
     for i, name in enumerate(columns):
         made.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
@@ -66,12 +66,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def styled(markup: str) -> Text:
-    """Words with rich's markup in them; what comes from data is escaped by the caller."""
+    """Text with rich's markup in it. The caller escapes what comes from data."""
     return Text.from_markup(markup)
 
 
 def cell(value: object) -> str:
-    """A figure or word as a cell: `-` for what is not there, three decimals, thousands parted by commas."""
+    """A cell: `-` for None, three decimals for a float, commas between thousands of an int."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -82,16 +82,16 @@ def cell(value: object) -> str:
 
 
 def bar(share: float, width: int = 12) -> str:
-    """`share` (0..1, cut there) as a bar of `width` cells."""
+    """`share`, limited to 0..1, as a bar of `width` characters."""
     full = round(min(max(share, 0.0), 1.0) * width)
     return "━" * full + "─" * (width - full)
 
 
 @contextmanager
 def progress_bar(title: str, quiet: bool = False) -> Iterator[Progress]:
-    """A rich progress display on standard error with count, time left and a free `note` field; removed at the end.
+    """A progress display on standard error with count, time left and a `note` field; it is removed at the end.
 
-    Where standard error is no terminal, nothing moves: the tasks are kept but not drawn.
+    Where standard error is no terminal, the title is printed once and nothing is drawn.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -108,14 +108,14 @@ def progress_bar(title: str, quiet: bool = False) -> Iterator[Progress]:
 
 
 class Ticker:
-    """Says on standard error, every few seconds, how much is done."""
+    """Tells on standard error how much is done, every few seconds."""
 
     def __init__(self, title: str, quiet: bool = False, total: int | None = None) -> None:
         self._title, self._quiet, self._last = title, quiet, time.monotonic()
         self._of = "" if total is None else f" of {total:,}"
 
     def __call__(self, done: int) -> None:
-        """`done` units so far."""
+        """Note that `done` units are finished."""
         now = time.monotonic()
         if not self._quiet and now - self._last >= _LOG_EVERY_S:
             self._last = now

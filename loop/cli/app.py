@@ -1,6 +1,6 @@
-"""The command line: parses, calls the core, prints what it returned. Nothing is decided here.
+"""The command line: it parses, calls the core and prints the result. It decides nothing.
 
-Heavy libraries are imported by the command that needs them, so that `loop --help` answers at once.
+A command imports the heavy libraries that it needs when it runs, so that `loop --help` answers at once.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ EXIT_CODES = (
     "promoted; 9 model bundle refused; 10 doctor found a problem; 130 interrupted."
 )
 _ABOUT = (
-    "Annotate, retrain, promote, pre-label, again: the loop around Label Studio for named entity recognition.\n\n"
-    "A project is a folder with a loop.toml; `loop init` makes one. Everything but connect, pull, publish, run, serve "
-    "and simulate-annotator works without a server."
+    "The annotation loop around Label Studio for named entity recognition: annotate, retrain, promote, pre-label, and "
+    "again.\n\n"
+    "A project is a folder with a loop.toml; `loop init` makes one. Only connect, pull, publish, run, serve and "
+    "simulate-annotator have to do with a server."
 )
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ app = typer.Typer(
 def shared_options(
     ctx: typer.Context, directory: Directory = None, as_json: AsJson = False, verbose: Verbose = False
 ) -> None:
-    """What stands before the command's name."""
+    """Take in the options that stand before the command's name."""
     ctx.obj.merge(directory, as_json, verbose)
 
 
@@ -54,24 +55,24 @@ for commands in (project, data, training, promotion, rollback, report, compare, 
 def main(words: Sequence[str] | None = None) -> None:
     """The entry point `loop`.
 
-    Threads of torch wait asleep unless told otherwise: they would else spin while a server, the backend or another
-    training has the cores, which makes a training up to twelve times slower. OpenMP reads this once, when it is loaded.
+    Threads of torch that wait shall sleep. By default they spin, and when a server or another training has the cores,
+    a training takes up to twelve times longer. OpenMP reads the variable once, when it is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = run(sys.argv[1:] if words is None else words)
     try:
         sys.stdout.flush()
-    except OSError:  # which was told already
+    except OSError:  # `run` has told it already
         _drop_output()
     sys.exit(code)
 
 
 def run(words: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every failure is translated to a message here."""
+    """Run one command line and return its exit code. Every failure becomes a message here."""
     invocation = Invocation()
     try:
         code = typer.main.get_command(app).main(list(words), prog_name="loop", standalone_mode=False, obj=invocation)
-        sys.stdout.flush()  # now, where a full disk can still be told
+        sys.stdout.flush()  # here a full disk can still be told
     except typer.TyperException as error:
         return _usage(invocation, error, words)
     except (KeyboardInterrupt, typer.Abort):
@@ -120,14 +121,14 @@ def _interrupted(invocation: Invocation) -> int:
 
 
 def _tell(invocation: Invocation, error: RuleError) -> int:
-    """Say what is wrong; gives the exit code. What cannot be written to standard output goes to standard error."""
+    """Say what is wrong, and return the exit code. Standard error takes what standard output cannot."""
     if invocation.verbose:
         traceback.print_exc()
     if invocation.as_json:
         value = None if error.value is None else str(error.value)
         told = {"rule": error.rule, "value": value, "next_step": error.next_step, "exit_code": error.exit_code}
         try:
-            console.print_json({"error": told}, one_line=True)  # behind lines of JSON it is one more
+            console.print_json({"error": told}, one_line=True)  # one more line where lines of JSON came before
             return error.exit_code
         except OSError:
             _drop_output()
@@ -136,12 +137,12 @@ def _tell(invocation: Invocation, error: RuleError) -> int:
 
 
 def _complain(message: str) -> None:
-    """One line, however long: what is to be copied from it, or found in a log, is not cut."""
+    """Print one line, however long, so that it can be copied and found in a log."""
     console.stderr().print(f"[bold red]loop:[/] {escape(message)}", soft_wrap=True)
 
 
 def _drop_output() -> None:
-    """What is left to be written goes nowhere: Python would try once more at its end, and complain."""
+    """Drop what is left to be written. Python would try again at its end, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""`loop import`, `loop export-data`, `loop label`: data in, data out, and weak votes."""
+"""`loop import`, `loop export-data` and `loop label`: data in, data out, and weak votes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ner.errors import ConfigError
 
 
 class SplitName(StrEnum):
-    """Where a document stands."""
+    """The split of a document."""
 
     POOL = "pool"
     TRAIN = "train"
@@ -22,7 +22,7 @@ class SplitName(StrEnum):
 
 
 class InputFormat(StrEnum):
-    """What a file to import may be."""
+    """The format of a file to import."""
 
     AUTO = "auto"
     JSONL = "jsonl"
@@ -31,7 +31,7 @@ class InputFormat(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """What data is exported as."""
+    """The format of exported data."""
 
     JSONL = "jsonl"
     CONLL = "conll"
@@ -50,21 +50,33 @@ def import_files(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to import.")],
     split: Annotated[
         SplitName,
-        typer.Option(help="pool: a share of it, drawn at random by `doc`, is the holdout. train, holdout: all of it."),
+        typer.Option(
+            help="Where the documents go. pool: a share of them, drawn at random, is held out. train or holdout: all."
+        ),
     ] = SplitName.POOL,
     file_format: Annotated[
-        InputFormat, typer.Option("--format", help="JSON Lines, Label Studio's JSON export, or two-column CoNLL.")
+        InputFormat,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="jsonl (JSON Lines), label-studio (its JSON export) or conll (two columns); auto looks at the file.",
+        ),
     ] = InputFormat.AUTO,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Set records that break a rule aside, with the reason, and go on.")
+        bool,
+        typer.Option(
+            "--skip-bad", help="Set aside the records that break a rule, each with its reason, and store the rest."
+        ),
     ] = False,
 ) -> int | None:
-    """Store texts, with their spans where they have some.
+    """Store the texts of files, with their spans.
 
-    A JSON Lines record has `text`, and by choice `spans` ({start, end, label}, half-open, in characters), `id`, `doc`
-    (texts of one doc stay in one split), `meta` and `weak`. Without `spans` a text is unlabelled; `spans: []` says
-    that it holds no entity. Labels are renamed by [label_map] of loop.toml. A file is checked whole
-    before anything of it is stored, and importing it again adds nothing, or what an interrupted import left out.
+    A record of JSON Lines has a `text`. It may have `spans` ({start, end, label}; offsets are half-open and count
+    characters), `id`, `doc`, `meta` and `weak`. Texts of one `doc` stay in one split. A text without `spans` is
+    unlabelled; `spans: []` says that the text holds no entity. [label_map] of loop.toml renames labels.
+
+    A file is checked whole before anything of it is stored. The same import again adds nothing, or what an interrupted
+    import left out.
     """
     from loop.files.importing import import_file
 
@@ -93,7 +105,7 @@ def import_files(
 
 
 def notes(one: object) -> list[str]:
-    """What a person should know of an import beyond its counts."""
+    """What people should know of an import beyond its counts."""
     from loop.files.importing import Imported
 
     assert isinstance(one, Imported)
@@ -113,16 +125,20 @@ def notes(one: object) -> list[str]:
 
 def export_data(
     invocation: Invocation,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file, or for datasets the folder, to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; for `datasets`, the folder.")],
     file_format: Annotated[
-        OutputFormat, typer.Option("--format", help="datasets: tokens, ner_tags (IOB2), text and spans.")
+        OutputFormat,
+        typer.Option(
+            "--format",
+            help="datasets is a folder that the library `datasets` loads: tokens, ner_tags (IOB2), text and spans.",
+        ),
     ] = OutputFormat.JSONL,
-    split: Annotated[list[SplitName] | None, typer.Option(help="Only these splits; may be given twice.")] = None,
+    split: Annotated[list[SplitName] | None, typer.Option(help="Only this split; give it again for another.")] = None,
 ) -> int | None:
-    """Write the texts and their gold. JSON Lines hold the unlabelled ones too, without `spans`.
+    """Write the texts of the store and their gold.
 
-    CoNLL and datasets hold the labelled ones; their tokens are cut at white space and wherever a span ends. A file
-    appears whole or not at all.
+    JSON Lines hold every text, an unlabelled text without `spans`. CoNLL and `datasets` hold the labelled texts; their
+    tokens are cut at white space and where a span begins or ends. A file appears whole or not at all.
     """
     from loop.files.exporting import export_data as export
     from store.schema import SPLITS
@@ -138,8 +154,8 @@ def export_data(
 def label(invocation: Invocation) -> int | None:
     """Let the labelling functions vote on every text that may be trained on.
 
-    The functions are those of the file that weak.functions of loop.toml names. `loop retrain` learns from the majority
-    of their votes as long as nobody has labelled anything.
+    The setting weak.functions of loop.toml names the Python file of the functions. `loop retrain` learns from the
+    majority of the votes as long as nobody has labelled anything.
     """
     from loop.weak.applying import label_weakly
 

@@ -1,4 +1,4 @@
-"""What every command gets: where the project is, how to answer, and the store and project, opened when asked for."""
+"""What every command shares: its options, its answer, and the project, the store and the server, opened on demand."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ if TYPE_CHECKING:
 Directory = Annotated[
     Path | None,
     typer.Option(
-        "-C", "--project", metavar="DIR", help="The project folder, or one inside it; by default LOOP_HOME, or here."
+        "-C",
+        "--project",
+        metavar="DIR",
+        help="The project's folder, or a folder inside it; by default LOOP_HOME, or the working directory.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer, or the failure, as JSON on standard output.")]
+Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of a failure.")]
 
 
 @dataclass
 class Invocation:
-    """The options that every command shares; heavy things are made on first use and kept."""
+    """The options that every command shares. The settings, the store and the rest are made on first use and kept."""
 
     directory: Path | None = None
     as_json: bool = False
@@ -52,7 +56,7 @@ class Invocation:
         from loop.settings.settings import Settings
 
         settings = Settings.load(self.directory)
-        start_logging("DEBUG" if self.verbose else settings.log_level)
+        start_logging("DEBUG" if self.verbose else settings.log.level)
         return settings
 
     @cached_property
@@ -64,14 +68,14 @@ class Invocation:
 
     @cached_property
     def project(self) -> Project:
-        """The project's row; a label config that was edited offline is taken over first."""
+        """The project's row, with the label config as its file says it now."""
         from loop.settings.project import current_project
 
         return current_project(self.store, self.settings)
 
     @cached_property
     def client(self) -> LabelStudioClient:
-        """Label Studio, by the URL and key of the settings."""
+        """Label Studio, at the URL and with the key of the settings. Raises ConfigError without one of the two."""
         from loop.label_studio.client import LabelStudioClient
 
         url, key = self.settings.label_studio.url, self.settings.label_studio.api_key
@@ -90,22 +94,22 @@ class Invocation:
         return LabelStudioClient(url, key)
 
     def tagger(self, version: str | None = None) -> Tagger:
-        """The verified model `version`, else the one in service."""
+        """The model `version`, or the model in service; its bundle is verified first."""
         from loop.settings.project import open_tagger
 
         return open_tagger(self.store, self.settings, self.project, version)
 
     def answer(self, value: Any, *printed: Any) -> None:
-        """`value` as JSON when asked for, else what was made of it for people."""
+        """Print `value` as JSON with --json, otherwise what was made of it for people."""
         if self.as_json:
             console.print_json(value)
-            return
-        self.say(*printed)
+        else:
+            self.say(*printed)
 
     def say(self, *printed: Any) -> None:
-        """For people, as it comes. A string is taken as it is: data in it is never markup (`console.styled` is).
+        """Print for people. A string is printed as it is: it is no markup (`console.styled` makes some).
 
-        Nor is it cut into lines: a path or a command in it can be copied.
+        A long string is not cut into lines, so that a path or a command in it can be copied.
         """
         out = console.stdout()
         for item in printed:
@@ -115,14 +119,14 @@ class Invocation:
                 out.print(item)
 
     def merge(self, directory: Path | None, as_json: bool, verbose: bool) -> None:
-        """Options count wherever they stand, before the command's name or behind it."""
+        """Take in options of a second place: they may stand before the command's name, or behind it."""
         self.directory = directory or self.directory
         self.as_json = as_json or self.as_json
         self.verbose = verbose or self.verbose
 
 
 def who() -> str:
-    """Who decides, as it is kept: the name of the user, or its number where no name is known (as in containers)."""
+    """Who decides, for the records: the user's name, or the user's number where no name is known (in containers)."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -130,13 +134,13 @@ def who() -> str:
 
 
 def _prose(docstring: str) -> str:
-    """A docstring as help: each paragraph one line, so that it is wrapped to the terminal, and no markup in it."""
+    """A docstring as help: each paragraph is one line, which the terminal's width then breaks; nothing is markup."""
     paragraphs = inspect.cleandoc(docstring).split("\n\n")
     return "\n\n".join(escape(" ".join(paragraph.split())) for paragraph in paragraphs)
 
 
 def start_logging(level: str) -> None:
-    """Log lines of this project on standard error; those of libraries from WARNING on."""
+    """Log this project from `level` on, and libraries from WARNING on, to standard error."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     for package in ("loop", "ner", "store", "weak_labeling"):
         logging.getLogger(package).setLevel(level)
@@ -147,7 +151,7 @@ def start_logging(level: str) -> None:
 def command(app: typer.Typer, name: str, example: str) -> Callable[[Callable[..., int | None]], Callable[..., Any]]:
     """Register `function(invocation, ...)` as the command `name`, with the shared options behind its own.
 
-    What it returns is the exit code. `example` is shown at the end of its help.
+    The function returns the exit code. Its docstring is the help, and `example` ends the help.
     """
 
     def register(function: Callable[..., int | None]) -> Callable[..., Any]:
@@ -156,7 +160,7 @@ def command(app: typer.Typer, name: str, example: str) -> Callable[[Callable[...
             ctx.obj.merge(directory, as_json, verbose)
             try:
                 return function(ctx.obj, **own)
-            except BrokenPipeError:  # the reader has left; nothing more to say, and nothing to flush at the end
+            except BrokenPipeError:  # the reader has left: nothing is flushed at the end
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 0
 

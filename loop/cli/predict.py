@@ -1,4 +1,4 @@
-"""`loop predict`, `loop evaluate`, `loop serve`: a model at work."""
+"""`loop predict`: a model finds the entities of texts."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from loop import console
 from loop.cli.invocation import Invocation, command
 
 STANDARD_INPUT = Path("-")
-Version = Annotated[str | None, typer.Option("--version", help="Another model than the one in service.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to `app`."""
+    """Add this command to `app`."""
     command(app, "predict", "loop predict tickets.jsonl --out spans.jsonl")(predict)
 
 
 def predict(
     invocation: Invocation,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON Lines with `text` and `id`; - for standard input.")
+        Path, typer.Argument(metavar="FILE", help="JSON Lines with `text` and, by choice, `id`; - for standard input.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Write there instead of standard output, whole or not at all.")
+        Path | None, typer.Option(help="Write to this file, whole or not at all, instead of standard output.")
     ] = None,
-    version: Version = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="A model's version; by default the model in service.")
+    ] = None,
 ) -> int | None:
-    """Find the entities of texts: `{id, spans: [{start, end, label, score}]}`, a line for each, in order.
+    """Find the entities of texts, and write a line of JSON for each text, in the order of the file.
 
-    Offsets are half-open and count characters (Unicode code points). A record without an id gets its line's number.
-    The lines are JSON with and without --json, which only makes what is said about --out, or a failure, JSON too.
+    A line is `{id, spans: [{start, end, label, score}]}`. Offsets are half-open and count characters (Unicode code
+    points). A record without an id gets the number of its line.
+
+    The lines are JSON with and without --json. With --json, the message about --out and a failure are JSON, too.
     """
     from loop.files.predicting import predict as predicted
     from loop.files.predicting import read_texts

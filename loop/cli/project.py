@@ -1,4 +1,4 @@
-"""`loop init`, `loop status`, `loop doctor`: a project as a whole."""
+"""`loop init`, `loop status` and `loop doctor`: a project as a whole."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ def register(app: typer.Typer) -> None:
 
 def init(
     invocation: Invocation,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it may exist and hold data.")],
-    labels: Annotated[str | None, typer.Option(help="Entity types, parted by commas.")] = None,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The project's folder. It may exist already and hold data.")
+    ],
+    labels: Annotated[str | None, typer.Option(metavar="A,B", help="The entity types, separated by commas.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Or a Label Studio config in XML: Labels over Text.", metavar="XML")
+        Path | None,
+        typer.Option(help="A label config of Label Studio (Labels over Text), in place of --labels.", metavar="XML"),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The project's name; by default the folder's.")] = None,
+    name: Annotated[str | None, typer.Option(help="The project's name; by default the name of the folder.")] = None,
 ) -> int | None:
-    """Make a project: loop.toml with every setting explained, labels.xml, and the store. No server is needed.
+    """Make a project: loop.toml with every setting explained, labels.xml, and the store.
 
-    Inside it, import, retrain, evaluate, promote and predict work offline.
+    No server is needed. In the project, import, retrain, evaluate, promote and predict work offline. A folder that is a
+    project already is refused, and no file is overwritten.
     """
     from loop.settings.template import config_of_labels, scaffold
 
@@ -50,26 +54,26 @@ def init(
     made = scaffold(folder, name or folder.resolve().name, label_config)
     said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
     following = f"Next: loop -C {shlex.quote(str(made.home))} import FILE.jsonl --split train"
-    store = "The store has this project already, with the same labels and nothing done yet: this folder joins it."
+    store = "The store has this project already, with the same labels and no data: this folder joins it."
     invocation.answer(made, said, *([store] if made.joined else []), following)
     return 0
 
 
 def status(invocation: Invocation) -> int | None:
-    """What a lead asks first: the model in service, F1 per type, labels per type, open work, what went wrong."""
+    """Show the project: the model in service, F1 and labels for each entity type, open work, and what went wrong."""
     from loop.cli.status_view import view
     from loop.service.status import project_status
 
     settings = invocation.settings
-    found = project_status(invocation.store, invocation.project.id, settings.status_minimum, settings.promotion)
+    found = project_status(invocation.store, invocation.project.id, settings.status.minimum_labels, settings.promotion)
     invocation.answer(found, *view(found))
     return 0
 
 
 def doctor(invocation: Invocation) -> int | None:
-    """Check everything that is known to go wrong, here and on Label Studio, and say how to mend it.
+    """Check what is known to go wrong, here and in Label Studio, and say how to mend it.
 
-    Nothing is changed. Ends with 10 when a check fails; warnings alone end with 0.
+    Nothing is changed. The exit code is 10 when a check fails; with warnings alone it is 0.
     """
     from loop.doctor.diagnosis import diagnose
 
@@ -85,7 +89,7 @@ def doctor(invocation: Invocation) -> int | None:
 
 
 def finding(check: Check) -> Table:
-    """A check for people: its sign, and beside it what it found and what to do."""
+    """A check as people read it: its sign, what was found, and what to do."""
     sign = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
     shown = Table.grid(padding=(0, 1, 0, 0))
     shown.add_column(width=4)

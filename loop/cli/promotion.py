@@ -11,14 +11,13 @@ from rich.markup import escape
 
 from loop import console
 from loop.cli.gate_view import gate_notes, gate_table, wrapped
-from loop.cli.invocation import Invocation, command, who
+from loop.cli.invocation import Invocation, Version, command, who
 
 if TYPE_CHECKING:
     from loop.evaluation.significance import Comparison
     from loop.service.decisions import Attempted
 
 NOT_PROMOTED = 8
-Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ from loop.cli.invocation import Invocation, command
 if TYPE_CHECKING:
     from loop.report.files import ReportFiles
 
-Version = Annotated[
+VersionOrReport = Annotated[
     str | None,
     typer.Argument(metavar="VERSION", help="A model's version, or the name of a report's folder.", show_default=False),
 ]
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     invocation: Invocation,
-    version: Version = None,
+    version: VersionOrReport = None,
     latest: Annotated[bool, typer.Option("--latest", help="The latest report of all; this is the default.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     history: Annotated[bool, typer.Option("--history", help="Every decision so far, instead of one report.")] = False,

@@ -193,7 +193,7 @@ def serve(invocation: Invocation) -> int | None:
         "THREADS": str(backend.threads),
         "BASIC_AUTH_USER": backend.basic_auth_user,
         "BASIC_AUTH_PASS": backend.basic_auth_pass,
-        "LOG_LEVEL": settings.log_level,
+        "LOG_LEVEL": settings.log.level,
     }
     os.execve(sys.executable, [sys.executable, "-m", "ml_backend"], environ)
 

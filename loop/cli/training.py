@@ -11,12 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop import console
-from loop.cli.invocation import Invocation, command
+from loop.cli.invocation import Invocation, Version, command
 
 if TYPE_CHECKING:
     from loop.evaluation.scores import PRF
-
-Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="A model's version.", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:

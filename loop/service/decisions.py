@@ -72,7 +72,7 @@ def attempt_promotion(
 def _follow_up(store: Store, settings: Settings, attempt: Attempt) -> tuple[Mapping[str, str] | None, tuple[str, ...]]:
     """(the report's files by kind, what people should know); the report is kept, and logged where that is asked for."""
     written, problem = _kept(
-        lambda: report_of(attempt, store, settings.promotion, settings.status_minimum), settings.reports
+        lambda: report_of(attempt, store, settings.promotion, settings.status.minimum_labels), settings.reports
     )
     notices = [problem]
     if settings.mlflow.tracking_uri and written is not None:

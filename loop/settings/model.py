@@ -93,88 +93,63 @@ class ProjectSettings(Section):
 
 
 class StoreSettings(Section):
-    """The database."""
+    """The database: SQLite, or PostgreSQL (postgresql+psycopg://user@host/name)."""
 
-    url: str = setting(
-        "sqlite:///loop.db",
-        "An SQLAlchemy URL; PostgreSQL is postgresql+psycopg://user@host/name.",
-        variable="LOOP_STORE_URL",
-        repr=False,
-    )
+    url: str = setting("sqlite:///loop.db", "An SQLAlchemy URL.", variable="LOOP_STORE_URL", repr=False)
 
 
 class ModelsSettings(Section):
     """The trained models."""
 
-    dir: FilePath = setting("models", "The folder of the models, one folder for each version.", variable="MODEL_DIR")
+    dir: FilePath = setting("models", "One folder for each version stands in it.", variable="MODEL_DIR")
 
 
 class LabelStudioSettings(Section):
-    """The server. Only connect, pull, publish, run and simulate-annotator need one."""
+    """The server. Only connect, pull, publish, run and simulate-annotator need one.
+    The API key, legacy or personal, stands in a file that only you can read, or in the environment."""
 
     url: WebAddress | None = setting(
         None, "The server's address.", variable="LABEL_STUDIO_URL", example="http://localhost:8080"
     )
     project: int | None = setting(None, "The project's id on the server; `loop connect` links one.", example=1)
-    api_key_file: FilePath | None = setting(
-        None, "A file that only you can read; it holds the API key, legacy or personal.", example="api-key"
-    )
-    api_key: str | None = setting(None, "The API key itself.", variable="LABEL_STUDIO_API_KEY", secret=True)
+    api_key_file: FilePath | None = setting(None, "The file of the API key.", example="api-key")
+    api_key: str | None = setting(None, "The API key.", variable="LABEL_STUDIO_API_KEY", secret=True)
 
 
 class TrainSettings(Section):
-    """How a model is trained. BENCHMARKS.md measures this recipe; read it before you change the recipe."""
+    """How a model is trained. BENCHMARKS.md measures this recipe; read it before you change the recipe.
+    Another encoder is a name or a folder that transformers loads: BERT, DistilBERT or RoBERTa. "minilm" comes with a
+    package and needs no download. A text of more tokens than max_length is read by overlapping windows."""
 
-    encoder: Annotated[Line, AfterValidator(_expanded)] = setting(
-        "minilm",
-        '"minilm" comes with a package and needs no download. Any other is a name or a folder that transformers '
-        "loads: BERT, DistilBERT or RoBERTa.",
-    )
-    max_length: int = setting(
-        128, "Tokens of a window, special tokens included; overlapping windows read a longer text.", ge=8
-    )
+    encoder: Annotated[Line, AfterValidator(_expanded)] = setting("minilm", "The model that the adapter is trained on.")
+    max_length: int = setting(128, "Tokens of a window, special tokens included.", ge=8)
     rank: int = setting(16, "Rank of the LoRA adapter (Hu et al. 2021) on every linear layer.", ge=1)
     alpha: int = setting(32, "Scale of the LoRA adapter.", ge=1)
-    dropout: float = setting(
-        0.0, "Dropout of the adapter. Any value above 0 makes a training a quarter longer.", ge=0, lt=1
-    )
-    encoder_dropout: float = setting(
-        0.1, "Dropout in the encoder's own layers. It makes a training a tenth longer than 0 does.", ge=0, lt=1
-    )
+    dropout: float = setting(0.0, "Of the adapter; above 0, a training takes a quarter longer.", ge=0, lt=1)
+    encoder_dropout: float = setting(0.1, "Of the encoder; above 0, a training takes a tenth longer.", ge=0, lt=1)
     learning_rate: float = setting(1e-3, "Of AdamW, at its peak.", gt=0)
     weight_decay: float = setting(0.01, "Of AdamW.", ge=0)
     beta2: float = setting(0.98, "Of AdamW.", ge=0, lt=1)
-    warmup_share: float = setting(
-        0.1, "The learning rate rises over this share of the steps, then falls to 0; both are linear.", ge=0, lt=1
-    )
-    batch_size: int = setting(32, "Windows in a step; small data sets use smaller steps.", ge=1)
+    warmup_share: float = setting(0.1, "Share of the steps in which the rate rises; then it falls.", ge=0, lt=1)
+    batch_size: int = setting(32, "Windows in a step, at most; small data sets use smaller steps.", ge=1)
     epochs: int = setting(4, "Passes over the data, at most.", ge=1)
-    patience: int = setting(
-        2, "Training stops after so many epochs without a better F1 on the development split.", ge=1
-    )
-    min_steps: int = setting(
-        200, "With little data, an epoch is several passes, so that a full training has so many steps.", ge=0
-    )
+    patience: int = setting(2, "Epochs without a better F1 on the development split, then training stops.", ge=1)
+    min_steps: int = setting(200, "At least; with little data, an epoch is several passes.", ge=0)
     averaging: float = setting(
         0.998,
-        "Decay of the running average of the weights that is evaluated and exported (Polyak & Juditsky 1992); "
-        "0 takes the last weights instead.",
+        "Decay of the average of the weights that is exported (Polyak & Juditsky 1992); 0 takes the last weights.",
         ge=0,
         lt=1,
     )
     warm_epochs: int = setting(3, "In place of `epochs` when training goes on from an adapter.", ge=1)
-    warm_learning_rate: float = setting(
-        5e-4, "In place of `learning_rate` when training goes on from an adapter.", gt=0
-    )
-    dev_share: float = setting(
-        0.1, "Share of the training documents that is held back for early stopping.", gt=0, lt=0.5
-    )
+    warm_learning_rate: float = setting(5e-4, "Likewise, in place of `learning_rate`.", gt=0)
+    dev_share: float = setting(0.1, "Of the training documents, held back for early stopping.", gt=0, lt=0.5)
     seed: int = setting(13, "Of every random choice of a training.", ge=0, le=_LARGEST_SEED)
     threads: int = setting(0, "Of torch; 0 takes every core that the process may use.", ge=0, le=1024)
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        '"auto" takes "bfloat16" where the processor computes in it, and "float32" elsewhere, where bfloat16 '
-        "is three times slower.",
+        'Or "float32", "bfloat16". "auto" takes bfloat16 where the processor computes in it; elsewhere bfloat16 is '
+        "three times slower.",
     )
 
 
@@ -188,30 +163,22 @@ class PromotionSettings(Section):
     """How a candidate is judged against the model in service. README explains the rules.
     Alpha, looks and spending of a holdout are fixed at its first look; a change counts from the next holdout on."""
 
-    alpha: float = setting(
-        0.05, "The chance of at least one false promotion over all looks at one holdout.", ge=0.001, lt=1
-    )
+    alpha: float = setting(0.05, "Chance of a false promotion over all looks at one holdout.", ge=0.001, lt=1)
     looks: int = setting(10, "Candidates that one holdout judges before another is drawn.", ge=1, le=100)
-    spending: Literal["even", "decreasing"] = setting(
-        "even", 'How alpha is divided among the looks; "decreasing" gives the first looks more.'
-    )
+    spending: Literal["even", "decreasing"] = setting("even", 'With "decreasing", first looks get more alpha.')
     delta: float = setting(0.03, "F1 that an entity type may lose.", gt=0, lt=1)
     confidence: float = setting(0.95, "Of intervals, and of the bound that is compared with delta.", gt=0, lt=1)
-    least_documents: int = setting(
-        20, "Labelled documents that a holdout has before a candidate is judged by it.", ge=1
-    )
+    least_documents: int = setting(20, "Labelled documents of a holdout before it judges a candidate.", ge=1)
     wanted: float = setting(0.02, "The difference in micro-F1 that you would like to see.", gt=0, lt=1)
     resamples: int = setting(10_000, "Of the test and of the intervals, at least.", ge=1000, le=10**6)
     seed: int = setting(13, "Of the test, the intervals and the perturbations.", ge=0, le=_LARGEST_SEED)
     first_model: Literal["gates", "weak vote"] = setting(
-        "gates", '"gates" alone judge a first model; with "weak vote" it also has to beat the labelling functions.'
+        "gates", 'With "weak vote", a first model has to beat the labelling functions, too.'
     )
-    reference: bool = setting(
-        True, "Run each candidate in FP32, too. It takes a minute and tells what INT8 loses; it needs torch."
-    )
+    reference: bool = setting(True, "Run candidates in FP32, too: it takes a minute and tells what INT8 loses.")
     robustness: int = setting(300, "Held-out texts that are perturbed, at most; 0 for none.", ge=0)
     timed: int = setting(100, "Texts that are timed; 0 for none.", ge=0)
-    texts: bool = setting(True, "Whether reports quote held-out texts. Without, a report can go where texts may not.")
+    texts: bool = setting(True, "Whether reports quote held-out texts.")
 
 
 class GateSettings(Section):
@@ -225,7 +192,7 @@ class GateSettings(Section):
     bundle_mb: float = setting(0.0, "Of the model's folder, at most.", ge=0, example=100.0)
     memory_mb: float = setting(0.0, "Of a process that runs the model, at most.", ge=0, example=400.0)
     types: Mapping[str, Mapping[ShareName, Share]] = setting(
-        {}, "For entity types, at least.", example={"VERSION": {"f1": 0.8, "recall": 0.75}}
+        {}, "For single entity types, at least.", example={"VERSION": {"f1": 0.8, "recall": 0.75}}
     )
 
 

@@ -127,21 +127,6 @@ class Settings(BaseSettings):
         """The file of labelling functions, or None."""
         return self.home / self.weak.functions if self.weak.functions else None
 
-    @property
-    def holdout_share(self) -> float:
-        """The share of the pool's documents that is held out."""
-        return self.holdout.share
-
-    @property
-    def status_minimum(self) -> int:
-        """The number of labels of a type below which `loop status` warns."""
-        return self.status.minimum_labels
-
-    @property
-    def log_level(self) -> str:
-        """DEBUG, INFO, WARNING or ERROR."""
-        return self.log.level
-
 
 def keys() -> Iterator[tuple[str, str, FieldInfo]]:
     """(section, key, field) of every setting, in the order of loop.toml; `[label_map]` has no keys of its own."""
@@ -190,17 +175,16 @@ def without_password(url: str) -> str:
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is TOML in UTF-8", value=str(error), next_step="Save it as UTF-8.") from error
-    except OSError as error:
-        raise ConfigError(f"{path} can be read", value=str(error), next_step="Correct its permissions.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        how = "Save it as UTF-8, or correct its permissions."
+        raise ConfigError(f"{path} can be read as UTF-8", value=str(error), next_step=how) from error
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is TOML in UTF-8", value=str(error), next_step="Correct that line.") from error
+        raise ConfigError(f"{path} is TOML", value=str(error), next_step="Correct that line.") from error
 
 
 def _refuse_secrets(document: Mapping[str, Any]) -> None:

@@ -61,10 +61,10 @@ def scaffold(
 
 
 def config_of_labels(words: str) -> str:
-    """A label config, Labels over Text, for label names parted by commas; InputError for none or one twice."""
+    """A label config, Labels over Text, for names separated by commas; InputError for an empty or repeated name."""
     labels = [word.strip() for word in words.split(",")]
     if not all(labels):
-        raise InputError("labels are names parted by commas", value=words, next_step="Write --labels SOFTWARE,OS.")
+        raise InputError("labels are names separated by commas", value=words, next_step="Write --labels SOFTWARE,OS.")
     twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
     if twice is not None:
         raise InputError("each label is named once", value=twice, next_step="Remove one of the two.")
@@ -126,7 +126,7 @@ def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, .
             left = next((p for p in all_projects(tx.session) if p.name == settings.project_name), None)
             made = left is None or left.label_config != label_config or _is_used(tx.session, left)
             if made:
-                share = settings.holdout_share
+                share = settings.holdout.share
                 name = settings.project_name
                 create_project(tx, name, label_config=label_config, labels=labels, holdout_share=share, salt=salt)
             tx.commit()

@@ -26,7 +26,7 @@ def test_a_name_is_all_that_a_project_must_say(tmp_path: Path):
     assert (settings.home, settings.project_name) == (tmp_path, "desk")
     assert settings.store_url == f"sqlite:///{tmp_path}/loop.db"
     assert settings.model_dir == tmp_path / "models"
-    assert (settings.holdout_share, settings.status_minimum, settings.log_level) == (0.2, 50, "INFO")
+    assert (settings.holdout.share, settings.status.minimum_labels, settings.log.level) == (0.2, 50, "INFO")
     assert settings.label_map is None
     assert load(tmp_path, MINIMAL + "[label_map]\n").label_map is None
 
@@ -114,7 +114,7 @@ def test_a_folder_without_project_is_refused_with_what_to_do(tmp_path: Path):
         ("[gates]\ntypes = { OS = { f1 = 2 } }", r"gates\.types\.OS\.f1 is less than or equal to 1: got 2"),
         ("[gates]\ntypes = { OS = 0.5 }", r"gates\.types\.OS is a table: got 0\.5"),
         ("[[train]]\nepochs = 1", r"\[train\] is a table"),
-        ("[train", "TOML in UTF-8"),
+        ("[train", r"loop\.toml is TOML"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_name(tmp_path: Path, line: str, named: str):
@@ -202,7 +202,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
     assert (settings.label_studio.url, settings.label_studio.api_key) == ("http://env", "k")
     assert (settings.model_dir, settings.store_url) == (Path("/models"), "postgresql://h/d")
     assert (backend.host, backend.basic_auth_user, backend.basic_auth_pass) == ("h", "u", "p")
-    assert (backend.port, backend.workers, backend.threads, settings.log_level) == (2, 3, 5, "DEBUG")
+    assert (backend.port, backend.workers, backend.threads, settings.log.level) == (2, 3, 5, "DEBUG")
 
 
 @pytest.mark.parametrize(

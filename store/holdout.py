@@ -150,11 +150,13 @@ class Rotated:
 
 
 def not_blind(session: Session, project_id: int) -> set[int]:
-    """The ids of documents of a later holdout that were annotated while their pre-label may have been in sight.
+    """The ids of held-out documents that were annotated while a pre-label may have been in sight.
 
-    A document of the first holdout never has a pre-label. A document of a later holdout was in the pool before, where
-    it had pre-labels: it is blind only from the moment on at which Label Studio was known to show an empty prediction
-    in their place. A prediction that was about to be sent and was not confirmed counts as a pre-label in sight.
+    A document that was held out from the start has no pre-label. A document that was drawn into a later holdout was in
+    the pool before, where it had pre-labels: it is blind only from the moment on at which Label Studio was known to
+    show an empty prediction in their place. A prediction that was about to be sent and was not confirmed counts as a
+    pre-label in sight. Whatever the times say, an annotation is not blind if Label Studio says of one of its regions
+    that it came from a prediction: a person may open a task before it is drawn, and submit it later.
     """
     version = AnnotationVersion
     cleared = (
@@ -163,20 +165,23 @@ def not_blind(session: Session, project_id: int) -> set[int]:
         .scalar_subquery()
     )
     shown = exists().where(Prediction.document_id == Document.id)
+    early = or_(
+        version.source_created_at < Split.assigned_at,
+        and_(shown, or_(cleared.is_(None), version.source_created_at < cleared)),
+    )
     query = (
-        select(Document.id)
+        select(Document.id, and_(Split.reason.startswith(_DRAWN), early), version.result)
         .join(Split, Split.document_id == Document.id)
         .join(version, version.document_id == Document.id)
-        .where(Document.project_id == project_id, Split.split == HOLDOUT, Split.reason.startswith(_DRAWN))
+        .where(Document.project_id == project_id, Split.split == HOLDOUT)
         .where(version.source == LABEL_STUDIO, ~version.deleted, is_latest(version))
-        .where(
-            or_(
-                version.source_created_at < Split.assigned_at,
-                and_(shown, or_(cleared.is_(None), version.source_created_at < cleared)),
-            )
-        )
     )
-    return set(session.scalars(query))
+    return {key for key, too_early, result in session.execute(query) if too_early or _from_a_prediction(result)}
+
+
+def _from_a_prediction(result: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether an annotation holds a region of a pre-label, as it was or changed."""
+    return any(str(region.get("origin")).startswith("prediction") for region in result)
 
 
 def rotate(tx: Transaction, project_id: int, least: int = 1) -> Rotated | None:

@@ -244,6 +244,23 @@ def test_what_a_killed_publish_has_shown_is_taken_back_when_its_document_is_draw
     assert sighted(store, project) == set()
 
 
+def test_a_task_opened_before_it_was_drawn_and_submitted_later_is_not_blind(
+    store: Store, server: FakeLabelStudio, tmp_path: Path
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish(store, server, project, tagger)
+    opened = {task_id: task["predictions"][0]["result"] for task_id, task in server.tasks.items()}
+    one, other, *_ = rotated(store, project, tagger.version)
+    publish(store, server, project, tagger)
+    for document, origin in ((one, "prediction-changed"), (other, "manual")):
+        assert document.ls_task_id is not None
+        result = [{**region, "origin": origin} for region in opened[document.ls_task_id]]
+        server.annotate(document.ls_task_id, result, created_at=format_time(utc_now()))
+    pull(store, server, project)
+    assert sighted(store, project) == {one.document_id}
+
+
 @pytest.mark.parametrize("moment", ["delete_prediction", *MOMENTS])
 def test_a_kill_while_pre_labels_are_taken_back_makes_nobody_blind_too_early(
     store: Store, server: FakeLabelStudio, tmp_path: Path, moment: str

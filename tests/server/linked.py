@@ -12,18 +12,13 @@ from loop.sync.connect import link_project
 from ner.bundle import load_bundle
 from ner.tagger import Tagger
 from store.projects import create_project, project_by_id
-from store.registry import finish_model, promote, start_model
-from store.runs import tracked
 from store.schema import Project
 from store.session import Store
-from tests.fakes import tiny_bundle
+from tests.fakes import CONFIG, tiny_bundle
 from tests.server.real_label_studio import RealLabelStudio
+from tests.store import given
 
 LABELS = ("SOFTWARE", "OS")
-CONFIG = (
-    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
 
 
 @dataclass(frozen=True)
@@ -60,13 +55,8 @@ class Linked:
 
     def promoted_tagger(self, folder: Path, words: dict[str, str], certainty: dict[str, float]) -> Tagger:
         """The next version, promoted: it tags the words it knows."""
-        with tracked(self.store, self.project.id, "retrain") as run, self.store.transaction() as tx:
-            settings: dict[str, Any] = {"encoder": "tiny", "seed": 1, "settings": {}, "libraries": {}}
-            model = start_model(tx, self.project.id, run_id=run.id, data_fingerprint="0", **settings)
-            finish_model(tx, model.version, files={})
-            promote(tx, self.project.id, model.version, reason="test", who="test")
-            tx.commit()
-        path = tiny_bundle(folder / model.version, LABELS, words, certainty=certainty, version=model.version)
+        version = given.promoted(self.store, self.project.id)
+        path = tiny_bundle(folder / version, LABELS, words, certainty=certainty, version=version)
         return Tagger(load_bundle(path))
 
 

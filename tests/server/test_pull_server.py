@@ -16,7 +16,8 @@ from store.documents import count_open, stored_documents
 from store.gold import gold
 from store.session import Store, open_store
 from store.tasks import live_task_ids
-from tests.server.linked import CONFIG, Linked, StopsAfter, make_linked, region
+from tests.fakes import CONFIG
+from tests.server.linked import Linked, StopsAfter, make_linked, region
 from tests.server.real_label_studio import RealLabelStudio
 
 

@@ -14,7 +14,7 @@ from store.annotations import FILE, NewAnnotation, append_annotations, mark_anno
 from store.columns import utc_now
 from store.documents import NewDocument, add_documents
 from store.projects import create_project
-from store.registry import TrainedOn, finish_model, save_training_items, start_model
+from store.registry import TrainedOn, finish_model, promote, save_training_items, start_model
 from store.runs import begin_run
 from store.schema import Project, Split
 from store.session import Store, Transaction
@@ -96,6 +96,15 @@ def move(tx: Transaction, document_ids: Sequence[int], split: str, epoch: int = 
     """Let documents stand in another split, whatever the rules say."""
     values = {"split": split, "epoch": epoch, "reason": "a test", "assigned_at": utc_now()}
     tx.session.execute(update(Split).where(Split.document_id.in_(document_ids)).values(values))
+
+
+def promoted(store: Store, project_id: int) -> str:
+    """The version of a committed model in service."""
+    with store.transaction() as tx:
+        version = candidate_in(tx, project_id)
+        promote(tx, project_id, version, reason="a test", who="a test")
+        tx.commit()
+    return version
 
 
 def trained_on(store: Store, version: str, *items: TrainedOn) -> None:

@@ -13,12 +13,8 @@ from loop.label_studio.simulated_annotator import GoldBook, Habits, blunder, sim
 from ner.documents import LabelledText
 from ner.errors import InputError
 from ner.spans import Span, drop_overlaps
-from tests.fakes import FakeLabelStudio
+from tests.fakes import CONFIG, FakeLabelStudio
 
-CONFIG = (
-    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
 TEXTS = [f"Excel {n} crashed on Windows" for n in range(10)]
 GOLD = GoldBook(
     LabelledText(str(n), text, (Span(0, 7, "SOFTWARE"), Span(19, 26, "OS"))) for n, text in enumerate(TEXTS)

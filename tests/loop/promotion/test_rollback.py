@@ -21,17 +21,14 @@ from store import registry
 from store.errors import RefusedError
 from store.predictions import withdrawn_since
 from store.projects import create_project, link, project_by_id, set_label_config
-from store.registry import finish_model, promotions, start_model
+from store.registry import promotions
 from store.runs import begin_run
 from store.schema import Project
 from store.session import Store, open_store
-from tests.fakes import FakeLabelStudio, tiny_bundle
+from tests.fakes import CONFIG, FakeLabelStudio, tiny_bundle
 from tests.loop.desk import Desk, make_desk
+from tests.store import given
 
-CONFIG = (
-    '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
-    '<Text name="text" value="$text"/></View>'
-)
 LABELS = ("SOFTWARE", "OS")
 TEXTS = ("excel on windows", "windows again", "excel again", "nothing here")
 RIGHT = {"excel": "SOFTWARE", "windows": "OS"}
@@ -71,10 +68,6 @@ class Queue(FakeLabelStudio):
         self.tasks[task_id] |= {**fields, "updated_at": self.now()}
         return self.tasks[task_id]
 
-    def prediction_versions(self, project_id: int, task_ids: Sequence[int]) -> dict[int, str]:
-        self._called("prediction_versions")
-        return {one["id"]: one["model_version"] for key in task_ids for one in self.tasks[key]["predictions"]}
-
     def drafts(self, task_id: int) -> list[dict[str, Any]]:
         return self.made.get(task_id, [])
 
@@ -96,17 +89,11 @@ class Shop:
 
     def promoted(self, words: Mapping[str, str], *, published: bool = True) -> str:
         """The next version, in service and, unless told otherwise, published."""
-        with self.store.transaction() as tx:
-            run = begin_run(tx, self.project.id, "retrain")
-            fields: dict[str, Any] = {"encoder": "tiny", "seed": 1, "settings": {}, "libraries": {}}
-            model = start_model(tx, self.project.id, run_id=run.id, data_fingerprint="0", **fields)
-            finish_model(tx, model.version, files={})
-            registry.promote(tx, self.project.id, model.version, reason="a test", who="a test")
-            tx.commit()
-        tiny_bundle(self.placed.model_dir / model.path, LABELS, words, version=model.version)
+        version = given.promoted(self.store, self.project.id)
+        tiny_bundle(self.placed.model_dir / self.project.slug / version, LABELS, words, version=version)
         if published:
-            self.publish(model.version)
-        return model.version
+            self.publish(version)
+        return version
 
     def publish(self, version: str) -> None:
         pull(self.store, self.server, self.project)
@@ -125,8 +112,8 @@ class Shop:
         return int(made["id"])
 
     def back(self, **fields: Any) -> RolledBack:
-        given: dict[str, Any] = {"who": "lead", "reason": "misses versions", "client": self.server} | fields
-        return rollback(self.store, self.placed, self.project, **given)
+        asked: dict[str, Any] = {"who": "lead", "reason": "misses versions", "client": self.server} | fields
+        return rollback(self.store, self.placed, self.project, **asked)
 
     def in_service(self) -> str | None:
         with self.store.read() as session:

@@ -20,11 +20,10 @@ from store.gold import count_unpublished
 from store.holdout import HoldoutTerms, not_blind, rotate, spend_look
 from store.predictions import predictions, ranks
 from store.projects import create_project, link
-from store.registry import finish_model, promote, start_model
-from store.runs import tracked
 from store.schema import Project
 from store.session import Store
 from tests.fakes import CONFIG, FakeLabelStudio, tiny_bundle
+from tests.store import given
 
 WORDS = {"excel": "SOFTWARE", "windows": "OS"}
 CERTAINTY = {f"w{n}": n / 20 for n in range(1, 20)}
@@ -49,14 +48,8 @@ def made_project(store: Store, server: FakeLabelStudio, holdout_share: float = 0
 def promoted_tagger(
     store: Store, project: Project, folder: Path, labels: tuple[str, ...] = ("SOFTWARE", "OS")
 ) -> Tagger:
-    with tracked(store, project.id, "retrain") as run, store.transaction() as tx:
-        model = start_model(
-            tx, project.id, run_id=run.id, encoder="tiny", seed=1, settings={}, libraries={}, data_fingerprint="0"
-        )
-        finish_model(tx, model.version, files={})
-        promote(tx, project.id, model.version, reason="test", who="test")
-        tx.commit()
-    path = tiny_bundle(folder / model.version, labels, WORDS, certainty=CERTAINTY, version=model.version)
+    version = given.promoted(store, project.id)
+    path = tiny_bundle(folder / version, labels, WORDS, certainty=CERTAINTY, version=version)
     return Tagger(load_bundle(path))
 
 

@@ -7,6 +7,7 @@ one stays, deleted, since models may have been trained on it and its annotations
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -98,7 +99,7 @@ def add_documents(tx: Transaction, project_id: int, documents: Iterable[NewDocum
     return AddedCounts(
         added=len(new),
         known=len(keyed) - len(new),
-        splits=_tally(item.split for item in placed),
+        splits=Counter(item.split for item in placed),
         kept_elsewhere=tuple(sorted(name for name, row in known.items() if split != POOL and row.split != split)),
         not_held_out=tuple(item.external_id for item, at in zip(new, placed, strict=True) if at.reason == TRAINED_ON),
         document_ids=tuple(ids[item.external_id] for item in keyed),
@@ -296,13 +297,6 @@ def _insert(
     items = [(item.source, item.external_id, item.keys, at) for item, at in zip(new, placed, strict=True)]
     ids = insert_documents(tx, project.id, items)
     return {item.external_id: key for item, key in zip(new, ids, strict=True)}
-
-
-def _tally(values: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
 
 
 def _is_utf8(text: str) -> bool:

@@ -10,7 +10,7 @@ New gold is the reason to train again, and open tasks without a prediction are t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -169,11 +169,7 @@ def _believed(annotations: list[Row[*tuple[Any, ...]]]) -> GoldDocument:
 
 
 def _as_set(spans: Iterable[Span]) -> frozenset[tuple[int, int, str]]:
-    return frozenset(_positions(spans))
-
-
-def _positions(spans: Iterable[Span]) -> Iterator[tuple[int, int, str]]:
-    return ((span.start, span.end, span.label) for span in spans)
+    return frozenset((span.start, span.end, span.label) for span in spans)
 
 
 _Key = tuple[int, str, str]

@@ -16,7 +16,7 @@ from ml_backend.settings import ServerSettings
 from store.migrating import head_revision
 from store.registry import models, promoted
 from store.runs import pending_hints
-from store.schema import Project, Run
+from store.schema import Prediction, Project, Run
 from store.session import Store, open_store
 
 pytestmark = pytest.mark.training
@@ -61,6 +61,8 @@ def test_the_store_is_brought_to_todays_schema_with_everything_that_it_held(
         (project,) = session.query(Project)
         assert [model.state for model in models(session, project.id)] == ["promoted", "rejected", "candidate"]
         assert len(pending_hints(session, 17)) == 1
+        assert all(shown.confirmed_at == shown.published_at for shown in session.query(Prediction))
+        assert session.query(Prediction).count() == 6
     store.close()
 
 

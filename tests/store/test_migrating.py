@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -12,9 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.orm import Session
 
 from store import migrating
 from store.errors import StoreOpenError
+from store.projects import project_by_name
 from store.schema import Base
 from store.session import Store, open_store
 from tests.store import given
@@ -29,6 +32,12 @@ store.close()
 """
 
 
+def differences(session: Session) -> list[Any]:
+    """How the schema of the open database differs from the declared one."""
+    context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+    return list(compare_metadata(context, Base.metadata))
+
+
 def execute(url: str, *statements: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -40,15 +49,13 @@ def execute(url: str, *statements: str) -> None:
 @given.on_both
 def test_the_migrated_schema_is_the_declared_one(store: Store) -> None:
     with store.read() as session:
-        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        assert differences(session) == []
 
 
 def test_the_comparison_would_notice_a_difference(store: Store) -> None:
     with store.transaction() as tx:
         tx.session.execute(text("ALTER TABLE runs DROP COLUMN error"))
-        context = MigrationContext.configure(tx.session.connection(), opts={"compare_type": True})
-        assert [difference[0] for difference in compare_metadata(context, Base.metadata)] == ["add_column"]
+        assert [difference[0] for difference in differences(tx.session)] == ["add_column"]
 
 
 def test_opening_again_changes_nothing(store_url: str) -> None:
@@ -129,14 +136,26 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(empty_url: str, mo
 
 
 @given.on_both
-def test_every_step_can_be_taken_back(store: Store) -> None:
-    with store.transaction() as tx:
+def test_a_store_at_an_older_schema_goes_on_with_what_it_holds(empty_url: str) -> None:
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
         config = migrating._config()
-        config.attributes["connection"] = tx.session.connection()
-        command.downgrade(config, "base")
-        tx.commit()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO projects (name, slug, label_config, labels, salt, holdout_share, created_at)"
+                " VALUES ('Desk', 'desk', '', '[]', 'salt', 0.5, '2026-01-01 00:00:00')"
+            )
+        )
+    engine.dispose()
+    with pytest.raises(StoreOpenError, match="store at 0001"):
+        open_store(empty_url, migrate=False)
+    store = open_store(empty_url)
+    assert store.schema_version() == migrating.head_revision()
     with store.read() as session:
-        assert inspect(session.connection()).get_table_names() == ["alembic_version"]
+        assert (project_by_name(session, "desk").name, differences(session)) == ("Desk", [])
+    store.close()
 
 
 def test_there_is_one_line_of_migrations() -> None:

@@ -14,23 +14,6 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_TABLES = (
-    "projects",
-    "documents",
-    "splits",
-    "annotation_versions",
-    "set_aside",
-    "weak_votes",
-    "runs",
-    "models",
-    "training_items",
-    "scores",
-    "promotions",
-    "predictions",
-    "queue_ranks",
-    "hints",
-)
-
 
 def upgrade() -> None:
     """To this schema."""
@@ -42,18 +25,6 @@ def upgrade() -> None:
     _runs_and_models()
     _decisions()
     _queue()
-
-
-def downgrade() -> None:
-    """To an empty database."""
-    if op.get_bind().dialect.name != "sqlite":
-        op.drop_constraint("fk_projects_promoted_version", "projects", type_="foreignkey")
-    else:
-        op.execute("UPDATE projects SET promoted_version = NULL")
-    for table in reversed(_TABLES):
-        op.drop_table(table)
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute("DROP FUNCTION annotation_versions_append_only()")
 
 
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:

@@ -18,10 +18,3 @@ def upgrade() -> None:
     op.add_column("set_aside", sa.Column("mended_at", Instant(), nullable=True))
     op.add_column("projects", sa.Column("ls_overlap", sa.JSON(), nullable=True))
     op.drop_column("annotation_versions", "parent_version")
-
-
-def downgrade() -> None:
-    """To the schema before."""
-    op.add_column("annotation_versions", sa.Column("parent_version", sa.String(), nullable=True))
-    op.drop_column("projects", "ls_overlap")
-    op.drop_column("set_aside", "mended_at")

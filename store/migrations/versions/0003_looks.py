@@ -47,9 +47,3 @@ def upgrade() -> None:
             "project_id", "epoch", "model", "fingerprint", name="uq_holdout_looks_project_id_epoch_model_fingerprint"
         ),
     )
-
-
-def downgrade() -> None:
-    """To the schema before."""
-    op.drop_table("holdout_looks")
-    op.drop_table("holdout_epochs")

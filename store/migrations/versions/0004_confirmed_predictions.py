@@ -17,9 +17,3 @@ def upgrade() -> None:
     """To this schema. Until now a prediction was stored only after it was sent."""
     op.add_column("predictions", sa.Column("confirmed_at", Instant(), nullable=True))
     op.execute("UPDATE predictions SET confirmed_at = published_at")
-
-
-def downgrade() -> None:
-    """To the schema before, in which every stored prediction counts as sent."""
-    op.execute("DELETE FROM predictions WHERE confirmed_at IS NULL AND holdout")
-    op.drop_column("predictions", "confirmed_at")

@@ -116,6 +116,13 @@ def test_scores_stand_per_type_micro_and_macro_with_their_differences(store: Sto
     assert (macro["low"], macro["high"]) == (None, None)
 
 
+def test_the_scores_are_those_that_the_decision_was_made_on_and_not_computed_again(store: Store):
+    decided_on = attempt(held_out(candidate=1.0)).candidate_scores
+    assert decided_on is not None
+    made = report(store, attempt(candidate_scores=decided_on))
+    assert row(made, "micro")["candidate"]["f1"] == decided_on.micro.f1 == 1.0
+
+
 def test_each_type_carries_the_status_of_its_own_gate(store: Store):
     gates = tuple(
         Gate(f"{name} is not worse", NON_INFERIORITY, "", "", status, "", name)

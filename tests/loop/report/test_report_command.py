@@ -53,6 +53,7 @@ def test_it_prints_verdict_gates_types_and_where_the_files_are_in_80_columns(des
     assert kept["verdict"]["sentences"][0] in words
     assert "✓ pass" in words
     assert "micro 292" in words
+    assert words.index("✓ pass") < words.index("micro 292") < words.index("Next steps") < words.index("Page:")
     path = desk.home / "reports" / "desk-0002-01" / "report.html"
     assert f"Page:     {path}" in said.out
     assert max(len(line) for line in said.out.splitlines() if str(desk.home) not in line) <= 80

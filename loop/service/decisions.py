@@ -1,4 +1,4 @@
-"""An attempt at a promotion, or a rollback, with all that follows it: the report, and MLflow where asked for."""
+"""What follows the decision on a promotion or a rollback: the report, and MLflow where that is asked for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempted:
-    """An attempt, its report's files by kind (None where none could be written), and what people should know."""
+    """An attempt at a promotion, the files of its report by kind (None where none could be written), and notices."""
 
     result: PromotionResult
     report: Mapping[str, str] | None
@@ -53,7 +53,10 @@ def attempt_promotion(
     force_because: str | None = None,
     stages: Stages = silent,
 ) -> Attempted:
-    """Judge, decide, report. The decision stands whatever becomes of the report. Errors as `promote_candidate`."""
+    """Judge a candidate, decide, and write the report. The decision stands even where the report cannot be written.
+
+    Raises what `promote_candidate` raises.
+    """
     threads = settings.backend.threads
     if settings.mlflow.tracking_uri:
         require_mlflow()  # now, while nothing is decided
@@ -70,7 +73,7 @@ def attempt_promotion(
 
 
 def _follow_up(store: Store, settings: Settings, attempt: Attempt) -> tuple[Mapping[str, str] | None, tuple[str, ...]]:
-    """(the report's files by kind, what people should know); the report is kept, and logged where that is asked for."""
+    """Write the report, and log the attempt to MLflow where asked for: (the report's files by kind, notices)."""
     written, problem = _kept(
         lambda: report_of(attempt, store, settings.promotion, settings.status.minimum_labels), settings.reports
     )
@@ -85,7 +88,7 @@ def _follow_up(store: Store, settings: Settings, attempt: Attempt) -> tuple[Mapp
 def report_on_rollback(
     store: Store, settings: Settings, project: Project, done: RolledBack
 ) -> tuple[Mapping[str, str] | None, str | None]:
-    """(the report's files by kind, None); or (None, why it could not be written): the rollback stands."""
+    """Write the report: (its files by kind, None), or (None, why it could not be written). The rollback stands."""
     written, problem = _kept(lambda: report_of_rollback(project.name, done, store), settings.reports)
     return (paths(written), None) if written is not None else (None, problem)
 

@@ -1,4 +1,4 @@
-"""A retraining as people see it: a bar with loss and time left on a terminal, a line for each epoch elsewhere."""
+"""A retraining as people see it: on a terminal a bar with loss and time left, elsewhere a line for each epoch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from loop import console
-from loop.training.progress import Epoch, TrainingStep
+from loop.training.progress import Epoch, TrainingProgress, TrainingStep
 
 
-class TrainingView:
-    """Hears of a retraining and shows it on standard error."""
+class TrainingView(TrainingProgress):
+    """Shows a retraining on standard error."""
 
     def __init__(self, quiet: bool) -> None:
         self._console = console.stderr()
@@ -37,7 +37,7 @@ class TrainingView:
         self._bar.stop()
 
     def stage(self, name: str) -> None:
-        """A new bar, or a line."""
+        """Begin a new bar, or print a line."""
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(name, total=None, note="")
@@ -45,17 +45,17 @@ class TrainingView:
             self._say(f"{name} ...")
 
     def notice(self, message: str) -> None:
-        """Above the bar."""
+        """Print the message above the bar."""
         self._say(escape(message))
 
     def step(self, step: TrainingStep) -> None:
-        """The bar moves."""
+        """Move the bar."""
         if self._task is not None:
             note = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.4f}  {_clock(step.seconds_left)} left"
             self._bar.update(self._task, completed=step.step, total=step.steps, note=note)
 
     def epoch(self, epoch: Epoch) -> None:
-        """What the development split says."""
+        """Print the figures of the epoch."""
         best = ", the best so far" if epoch.best else ""
         figures = f"loss {epoch.loss:.4f}, development loss {epoch.dev_loss:.4f}, F1 {epoch.dev_f1:.3f}{best}"
         self._say(f"epoch {epoch.epoch}/{epoch.epochs}: {figures}")

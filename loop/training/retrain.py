@@ -33,6 +33,7 @@ from loop.training.recovery import BUILDING, recover_project
 from loop.training.trainer import Outcome, check_finds, make_plan, reproducible, train
 from ner.boundaries import learned_costs
 from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
+from ner.confidence import DEFAULT_CONFIDENCE
 from ner.labels import LabelSet
 from ner.network import Network
 from ner.tokens import TextEncoder
@@ -45,7 +46,6 @@ from store.runs import RETRAIN, TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
 
-CONFIDENCE = "minimum_margin"
 # The texts by which files are compared: enough to tell, and few enough to be read in seconds.
 COMPARED_TEXTS, COMPARED_WINDOWS = 800, 1600
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "numpy")
@@ -322,7 +322,7 @@ class _Retraining:
             encoder=self._settings.encoder,
             labels=self._labels.types,
             max_length=self._settings.max_length,
-            confidence=CONFIDENCE,
+            confidence=DEFAULT_CONFIDENCE,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             data_fingerprint=row.data_fingerprint,
             seed=row.seed,

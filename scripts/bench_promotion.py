@@ -9,6 +9,8 @@ StackOverflow-5:
     loop -C HOME retrain --from-scratch
     python scripts/bench_promotion.py --home HOME --counts counts.npz
 
+With --linear DATA the models are two linear taggers, which are trained within minutes.
+
 Null candidates are equal by construction: a system answers each document as one of the models does, each equally
 likely, drawn for every system and document anew. On any documents all systems have then the same expected counts, and
 over the population the same micro-F1; and any two that were not chosen by their results are exchangeable on every
@@ -59,13 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=Path, required=True, help="made from --home where it is missing")
     parser.add_argument("--home", type=Path, help="a project with a holdout and at least two models")
+    parser.add_argument("--linear", type=Path, metavar="DATA", help="StackOverflow's folder: two quick linear taggers")
     parser.add_argument("--epochs", type=int, default=1_000, help="holdouts of 10 null candidates each")
     parser.add_argument("--entities", type=int, default=1_000, help="in the holdout of an epoch")
     parser.add_argument("--runs", type=int, default=1_000, help="candidates for each cell of the power table")
     parser.add_argument("--regressions", type=int, default=200, help="for each support and entity type")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    population = Population.load(given.counts, given.home)
+    population = Population.load(given.counts, given.home, given.linear)
     null, power, guard = (np.random.default_rng(seed) for seed in np.random.SeedSequence(given.seed).spawn(3))
     parts: tuple[Callable[[], Iterable[str]], ...] = (
         lambda: population.told(),

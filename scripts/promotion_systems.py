@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from bench_stackoverflow import LABEL_MAP, LABELS
 
+from ner.spans import Span, drop_overlaps
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -29,12 +35,12 @@ class Population:
     gold: IntArray
 
     @classmethod
-    def load(cls, path: Path, home: Path | None) -> Population:
+    def load(cls, path: Path, home: Path | None, linear: Path | None = None) -> Population:
         """From the file, which is made first where it is missing."""
         if not path.exists():
-            if home is None:
-                sys.exit(f"{path} is missing: name a project to make it from with --home")
-            np.savez_compressed(path, **count_models(home))
+            if home is None and linear is None:
+                sys.exit(f"{path} is missing: make it with --home PROJECT or --linear DATA")
+            np.savez_compressed(path, **(count_models(home) if home else count_linear(linear or Path())))
         with np.load(path) as kept:
             names, types = tuple(map(str, kept["names"])), tuple(map(str, kept["types"]))
             summed = (_by_document(kept[name], kept["document"]) for name in ("right", "found", "gold"))
@@ -79,7 +85,6 @@ def count_models(home: Path) -> dict[str, Any]:
     from loop.settings.settings import Settings
     from ner.bundle import load_bundle
     from ner.labels import LabelSet
-    from ner.spans import drop_overlaps
     from ner.tagger import Tagger
     from store.gold import gold
     from store.registry import models
@@ -112,6 +117,79 @@ def count_models(home: Path) -> dict[str, Any]:
         "gold": sides[0].gold,
         "document": np.array(of),
     }
+
+
+def count_linear(data: Path) -> dict[str, Any]:
+    """As `count_models`, for two linear taggers that are trained on DATA/train.jsonl within minutes; gold: dev.jsonl.
+
+    The first tagger has seen all training texts; the second has seen a third of them, and knows no affixes.
+    """
+    from loop.evaluation.scores import count
+    from loop.files.strict_json import parse_json
+    from ner.labels import LabelSet
+
+    train, dev = ([parse_json(line) for line in (data / f"{name}.jsonl").open()] for name in ("train", "dev"))
+    labels = LabelSet(LABELS)
+    true = [_mapped_spans(record) for record in dev]
+    texts = [record["text"] for record in dev]
+    systems = [LinearTagger(affixes=True).fit(train), LinearTagger(affixes=False).fit(train[::3])]
+    sides = [count(true, [system.tag(text) for text in texts], labels) for system in systems]
+    numbers: dict[str, int] = {}
+    return {
+        "names": np.array(["linear", "linear, a third of the texts, no affixes"]),
+        "types": np.array(labels.types),
+        "right": np.stack([side.true_positives for side in sides]),
+        "found": np.stack([side.predicted for side in sides]),
+        "gold": sides[0].gold,
+        "document": np.array([numbers.setdefault(str(record["doc"]), len(numbers)) for record in dev]),
+    }
+
+
+class LinearTagger:
+    """Logistic regression on a token and its neighbours; consecutive tokens of one type are one span."""
+
+    def __init__(self, *, affixes: bool) -> None:
+        from sklearn.feature_extraction import FeatureHasher
+        from sklearn.linear_model import SGDClassifier
+
+        self._affixes, self._hasher = affixes, FeatureHasher(2**18, input_type="string")
+        self._model = SGDClassifier(loss="log_loss", alpha=1e-6, max_iter=8, tol=None, random_state=1)
+
+    def fit(self, records: Sequence[Mapping[str, Any]]) -> LinearTagger:
+        rows, tags = list[list[str]](), list[str]()
+        for record in records:
+            tokens, spans = list(_TOKEN.finditer(record["text"])), _mapped_spans(record)
+            rows += self._features([token[0] for token in tokens])
+            tags += [_tag_of(token.start(), spans) for token in tokens]
+        self._model.fit(self._hasher.transform(rows), tags)
+        return self
+
+    def tag(self, text: str) -> tuple[Span, ...]:
+        tokens = list(_TOKEN.finditer(text))
+        if not tokens:
+            return ()
+        tags = self._model.predict(self._hasher.transform(self._features([token[0] for token in tokens])))
+        runs = [list(run) for _, run in groupby(zip(tokens, tags, strict=True), key=lambda pair: pair[1])]
+        return tuple(Span(run[0][0].start(), run[-1][0].end(), run[0][1]) for run in runs if run[0][1] != "O")
+
+    def _features(self, words: Sequence[str]) -> list[list[str]]:
+        padded = ["^", *words, "$"]
+        return [self._of_one(*padded[at - 1 : at + 2]) for at in range(1, len(padded) - 1)]
+
+    def _of_one(self, before: str, word: str, after: str) -> list[str]:
+        shape = re.sub(r"[A-Z]+", "A", re.sub(r"[a-z]+", "a", re.sub(r"\d+", "0", word)))
+        found = [f"w {word.lower()}", f"s {shape}", f"b {before.lower()}", f"a {after.lower()}"]
+        affixes = [f"{n} {part}" for n in (2, 3, 4) for part in (word[:n], f"-{word[-n:]}")] if self._affixes else []
+        return [*found, *affixes]
+
+
+def _tag_of(start: int, spans: Sequence[Span]) -> str:
+    return next((span.label for span in spans if span.start <= start < span.end), "O")
+
+
+def _mapped_spans(record: Mapping[str, Any]) -> tuple[Span, ...]:
+    known = [one for one in record["spans"] if one["label"] in LABEL_MAP]
+    return drop_overlaps(Span(one["start"], one["end"], LABEL_MAP[one["label"]]) for one in known)[0]
 
 
 def _by_document(records: IntArray, document: IntArray) -> IntArray:

@@ -41,8 +41,8 @@ def compare(
     share a `doc` are one document and are resampled together. Each record of the gold has to be in A and B. The entity
     types are the gold's labels; a predicted span of another label counts as spurious.
 
-    A is promoted when its micro-F1 is higher than chance explains (p at most alpha) and no entity type is found worse
-    by delta. Exits with 0 when it is, and with 8 when it is not. No project is needed.
+    A is promoted when its micro-F1 is higher than chance explains (p at most alpha) and no entity type is shown to be
+    worse. Exits with 0 when A is promoted, and with 8 when not. No project is needed.
     """
     from loop.promotion.compare import PROMOTE, compare_files
 

@@ -1,4 +1,4 @@
-"""Gates for people: a table of at most 80 columns, and what would help where one did not pass."""
+"""Gates for people: a table of at most 80 columns, and what would help where a gate did not pass."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gate_table(gates: Sequence[Gate]) -> Table:
 
 
 def gate_notes(gates: Sequence[Gate]) -> Iterator[Text]:
-    """Why each gate that is no pass is none; wrapped where it is printed."""
+    """Why each gate did not pass; the text is wrapped where it is printed."""
     for gate in gates:
         if gate.status != PASS:
             sign = _SIGNS.get(gate.status, safe(gate.status))
@@ -40,10 +40,10 @@ def gate_notes(gates: Sequence[Gate]) -> Iterator[Text]:
 
 
 def safe(text: str) -> str:
-    """No markup of rich's in it, and no control sequence of the terminal's."""
+    """The text without rich's markup and without control sequences."""
     return escape(visible(text))
 
 
 def wrapped(text: str) -> Text:
-    """A sentence that is cut into lines where it is printed; data in it is never markup."""
+    """A sentence that is cut into lines where it is printed. Data in the sentence is never markup."""
     return Text(visible(text))

@@ -1,4 +1,4 @@
-"""`loop promote`: a candidate judged, and put into service or not."""
+"""`loop promote`: a candidate is judged, and put into service or not."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def promote(
     ] = False,
     because: Annotated[str | None, typer.Option(metavar="TEXT", help="Why a promotion is forced.")] = None,
 ) -> int | None:
-    """Judge the newest candidate, or VERSION, against the model in service, and put it there if it passes every gate.
+    """Judge the newest candidate, or VERSION, against the model in service; it serves if it passes every gate.
 
-    Its files are proven first. Then both are asked about the holdout's texts, as served, and compared by a paired test
-    at the alpha that this look may spend, and by type. Each attempt spends a look, and leaves a report. Ends with 8
-    when the candidate is not promoted, or has to wait for more gold in the holdout.
+    The candidate's files are proven first. Then both models tag the holdout's texts as they serve, and are compared by
+    a paired test at the alpha that this look may spend, and by entity type. Each attempt spends a look and leaves a
+    report. Ends with 8 when the candidate is not promoted, or has to wait for more gold in the holdout.
     """
     from loop.service.decisions import attempt_promotion
 
@@ -57,7 +57,7 @@ def promote(
 
 
 def as_json(done: Attempted) -> dict[str, object]:
-    """The decision as plain values; the report has everything."""
+    """The answer of --json: the decision; the report has everything."""
     attempt = done.attempt
     return {
         "version": attempt.version,

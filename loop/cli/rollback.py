@@ -34,18 +34,18 @@ def rollback(
         bool, typer.Option("--requeue", help="Put the tasks annotated from withdrawn pre-labels back into the queue.")
     ] = False,
 ) -> int | None:
-    """Put the model back that was in service before. Its bundle is verified first.
+    """Put the model that was in service before back. Its bundle is verified first.
 
-    The backend takes it up by itself. When Label Studio answers, open tasks get its predictions back, and the
-    annotations that were submitted on top of the withdrawn model's pre-labels are listed; `loop run` or `loop publish`
-    makes up for what could not be sent.
+    The backend takes the model up by itself. When Label Studio answers, open tasks get the predictions of the restored
+    model back, and the annotations that were submitted on top of the withdrawn model's pre-labels are listed. `loop
+    run` or `loop publish` sends what could not be sent now.
 
-    --requeue deletes and changes no annotation: such a task asks for one annotator more. Label Studio offers it to
-    everybody who has not annotated it; to its own annotator, last of all and as a draft, only where that is the user
-    whose key is configured. Any other finds it in the data manager, as a task that is not completed. Until somebody
-    annotates it anew, its annotation stays gold.
+    --requeue deletes and changes no annotation: each of these tasks asks for one annotator more. Label Studio offers
+    the task to everybody who has not annotated it. Its own annotator gets it last, as a draft, and only where that is
+    the user whose key is configured; any other annotator finds it in the data manager, as a task that is not completed.
+    Until somebody annotates the task again, its annotation stays gold.
 
-    Naming the version that a rollback put into service (--to) does again what was left: it publishes, lists, requeues,
+    To name the version that a rollback put into service (--to) does again what was left: it publishes, lists, requeues,
     and takes tasks out of the queue that were looked at since.
     """
     from loop.promotion.rollback import rollback as put_back

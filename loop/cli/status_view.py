@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop.console import bar, styled, table
-from loop.promotion.holdout import Sight
+from loop.promotion.holdout import HoldoutPower
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
@@ -57,15 +57,15 @@ def _facts(status: ProjectStatus, now: datetime) -> Table:
     return facts
 
 
-def _holdout(sight: Sight) -> str:
+def _holdout(power: HoldoutPower) -> str:
     """How many looks at the holdout are spent, and which difference the holdout can show."""
-    left = f"{sight.spent} of {sight.looks} looks spent"
-    gold = f"{sight.documents:,} labelled documents, {sight.entities:,} entities"
-    if sight.detectable is None:
+    left = f"{power.spent} of {power.looks} looks spent"
+    gold = f"{power.documents:,} labelled documents, {power.entities:,} entities"
+    if power.detectable is None:
         return f"{gold}; {left}; what it can see is known once two models were compared"
-    seen = f"finds a true difference of {100 * sight.detectable:.1f} F1 points in 4 cases of 5"
-    more = (sight.documents_for_wanted or 0) - sight.documents
-    wanted = f"{more:,} more labelled documents would find {100 * sight.wanted:g}" if more > 0 else "as wanted"
+    seen = f"finds a true difference of {100 * power.detectable:.1f} F1 points in 4 cases of 5"
+    more = (power.documents_for_wanted or 0) - power.documents
+    wanted = f"{more:,} more labelled documents would find {100 * power.wanted:g}" if more > 0 else "as wanted"
     return f"{gold}; {left}; {seen}; {wanted}"
 
 

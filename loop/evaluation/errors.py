@@ -22,7 +22,7 @@ _CUT = " … "
 
 @dataclass(frozen=True, slots=True)
 class JudgedText:
-    """One document: its name, its text, gold and predicted spans. Spans of one side do not overlap."""
+    """A text with its name, its gold spans and its predicted spans. Spans of one side do not overlap."""
 
     name: str
     text: str
@@ -32,10 +32,10 @@ class JudgedText:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """A gold span and the predicted one that answers it; gold is None for a spurious one, predicted for a missed one.
+    """A gold span and the predicted span that answers it.
 
-    kind: RIGHT (type and bounds agree), BOUNDARY (the type does, the bounds do not), TYPE (the type does not, whatever
-    the bounds), MISSED or SPURIOUS.
+    gold is None for a spurious prediction, predicted for a missed gold span. kind: RIGHT (type and bounds agree),
+    BOUNDARY (only the type agrees), TYPE (the type differs, whatever the bounds), MISSED or SPURIOUS.
     """
 
     kind: str
@@ -44,12 +44,12 @@ class Pairing:
 
     @property
     def start(self) -> int:
-        """The first character of either."""
+        """Where the earlier span begins."""
         return min(span.start for span in (self.gold, self.predicted) if span is not None)
 
     @property
     def end(self) -> int:
-        """Behind the last character of either."""
+        """Where the later span ends (half-open)."""
         return max(span.end for span in (self.gold, self.predicted) if span is not None)
 
     @property
@@ -63,8 +63,8 @@ class Pairing:
 class TypeErrors:
     """One type's spans. right + boundary + mistyped + missed are its gold spans.
 
-    right + boundary + taken + spurious are its predicted ones. mistyped: gold of this type that was given another one;
-    taken: predicted as this type where gold has another.
+    right + boundary + taken + spurious are its predicted spans. mistyped: gold of this type that was predicted as
+    another type. taken: predicted as this type where the gold has another type.
     """
 
     type: str

@@ -1,4 +1,4 @@
-"""Robustness: how the served file does on texts to whose tokens something was done that people do, too.
+"""Robustness: how the served file does on texts that were changed in ways in which people write, too.
 
 Invariance tests in the sense of CheckList (Ribeiro et al. 2020, section 2.2): case, typos, white space and punctuation
 change while the entities stay, so that their gold moves along. Typos after Belinkov & Bisk (2018, section 3.2): a word
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from random import Random
-from typing import Protocol
 
 from loop.evaluation.scores import score
 from ner.documents import MAX_TEXT_CHARS
@@ -41,21 +40,11 @@ Marked = tuple[str, Spans]
 Perturbation = Callable[[str, Sequence[Span], Random], Marked]
 
 
-class GoldText(Protocol):
-    """A text and its gold, such as `loop.promotion.attempt.HeldOutDocument`."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def gold(self) -> Spans: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """F1 (0..1), micro and per type, on the holdout's texts after `name` was done to their tokens.
+    """F1 (0..1), micro and per type, on the holdout's texts after the perturbation `name`.
 
-    changed: texts that it changed at all. spans keep their tokens: gold is moved along with the text.
+    documents: how many texts. changed: how many of them the perturbation changed. Gold is moved along with the text.
     """
 
     name: str
@@ -83,9 +72,9 @@ class Edit:
 
 
 def perturb(name: str, text: str, spans: Sequence[Span], seed: int) -> PerturbedText:
-    """The text after the perturbation of that name, the same for the same text and seed, wherever it stands.
+    """The text after the perturbation of that name, always the same for the same text and seed.
 
-    A text that would come out longer than a text may be comes back as it is.
+    A text that would become longer than MAX_TEXT_CHARS is returned unchanged.
     """
     random = Random(int(_digest(f"{seed} {name}", text), 16))
     changed, moved = PERTURBATIONS[name](text, spans, random)
@@ -93,26 +82,24 @@ def perturb(name: str, text: str, spans: Sequence[Span], seed: int) -> Perturbed
 
 
 def robustness(
-    documents: Sequence[GoldText],
+    texts: Sequence[Marked],
     tag: Callable[[Sequence[str]], Sequence[Sequence[Span]]],
     labels: LabelSet,
     *,
     seed: int,
     limit: int = DOCUMENTS,
 ) -> tuple[Perturbed, ...]:
-    """F1 after each perturbation, AS_IT_IS first, on at most `limit` of the documents, the same for all.
+    """F1 after each perturbation, AS_IT_IS first, on at most `limit` of the texts (with their gold), the same for all.
 
-    They are drawn by a hash of the text, so that other documents more or less change little. `tag` gives the spans of
-    each of some texts, and is called once for each row, with the texts that it has not seen. Errors as `score`.
+    The texts are drawn by a hash, so that a few texts more or less change little. `tag` gives the spans of each of some
+    texts. `tag` is called once for each row, with the texts that it has not seen. Errors as `score`.
     """
-    drawn = sorted(documents, key=lambda document: _digest(str(seed), document.text))[:limit]
-    texts, gold = [document.text for document in drawn], [document.gold for document in drawn]
+    drawn = sorted(texts, key=lambda one: _digest(str(seed), one[0]))[:limit]
     known: dict[str, Sequence[Span]] = {}
-    rows = [_row(AS_IT_IS, texts, texts, gold, labels, tag, known)]
+    rows = [_row(AS_IT_IS, drawn, drawn, labels, tag, known)]
     for name in PERTURBATIONS:
-        done = [perturb(name, text, spans, seed) for text, spans in zip(texts, gold, strict=True)]
-        moved = [one.spans for one in done]
-        rows.append(_row(name, texts, [one.text for one in done], moved, labels, tag, known))
+        changed = [perturb(name, text, gold, seed) for text, gold in drawn]
+        rows.append(_row(name, drawn, [(one.text, one.spans) for one in changed], labels, tag, known))
     return tuple(rows)
 
 
@@ -171,30 +158,29 @@ PERTURBATIONS: dict[str, Perturbation] = {
 
 def _row(
     name: str,
-    originals: Sequence[str],
-    texts: Sequence[str],
-    gold: Sequence[Spans],
+    originals: Sequence[Marked],
+    perturbed: Sequence[Marked],
     labels: LabelSet,
     tag: Callable[[Sequence[str]], Sequence[Sequence[Span]]],
     known: dict[str, Sequence[Span]],
 ) -> Perturbed:
     """The scores of one row; answers are added to `known`."""
-    unseen = list(dict.fromkeys(text for text in texts if text not in known))
+    unseen = list(dict.fromkeys(text for text, _ in perturbed if text not in known))
     known |= zip(unseen, tag(unseen), strict=True)
-    scores = score(gold, [known[text] for text in texts], labels)
+    scores = score([gold for _, gold in perturbed], [known[text] for text, _ in perturbed], labels)
     return Perturbed(
         name=name,
         micro_f1=scores.micro.f1,
         per_type={label: row.f1 for label, row in scores.per_type.items()},
-        documents=len(texts),
-        changed=sum(text != original for text, original in zip(texts, originals, strict=True)),
+        documents=len(perturbed),
+        changed=sum(text != original for (text, _), (original, _) in zip(perturbed, originals, strict=True)),
     )
 
 
 def _cased(text: str, spans: Sequence[Span], case: Callable[[str], str]) -> Marked:
-    """What has another length in the other case (`ß`, `İ`) moves what stands behind it.
+    """A character that has another length in the other case (`ß`, `İ`) moves the spans behind it.
 
-    The case of a character may depend on its neighbours (`Σ` at the end of a word), its length never does.
+    The case of a character may depend on its neighbours (`Σ` at the end of a word). Its length never does.
     """
     starts = [0, *accumulate(len(case(character)) for character in text)]
     moved = tuple(replace(span, start=starts[span.start], end=starts[span.end]) for span in spans)

@@ -1,4 +1,4 @@
-"""Entity-level strict precision, recall and F1, by seqeval, and the counts per document that later tests need.
+"""Entity-level strict precision, recall and F1, by seqeval, and the counts per text that later tests need.
 
 Strict: a predicted span is right when start, end and type are all those of a gold span.
 """
@@ -8,41 +8,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ner.documents import LabelledText
 from ner.labels import LabelSet
 from ner.spans import Span, drop_overlaps, overlap
 
+if TYPE_CHECKING:
+    from ner.tagger import Tagger
+
 IntArray = npt.NDArray[np.int64]
-
-
-class Labelled(Protocol):
-    """A text and the spans that people gave it."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def spans(self) -> tuple[Span, ...]: ...
-
-
-class Tags(Protocol):
-    """What a tagger says of a text."""
-
-    @property
-    def spans(self) -> tuple[Span, ...]: ...
-
-
-class LabelledTagger(Protocol):
-    """`ner.tagger.Tagger`, as far as it is needed here."""
-
-    @property
-    def labels(self) -> LabelSet: ...
-
-    def tag_many(self, texts: Sequence[str]) -> Sequence[Tags]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +40,10 @@ class PRF:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """Per document and entity type: each array is (documents, types) int64, types in the order of `types`."""
+    """Per row and entity type: each array is (rows, types) int64, types in the order of `types`.
+
+    A row is a text, and after `grouped` a document: all texts that belong together.
+    """
 
     types: tuple[str, ...]
     true_positives: IntArray
@@ -90,7 +71,7 @@ class Scores:
 
     @property
     def documents(self) -> int:
-        """How many documents were scored."""
+        """How many texts were scored."""
         return len(self.counts.gold)
 
     def as_dict(self) -> dict[str, dict[str, float]]:
@@ -99,22 +80,22 @@ class Scores:
         return {name: {key: getattr(row, key) for key in PRF.__slots__} for name, row in rows.items()}
 
 
-def evaluate_bundle(tagger: LabelledTagger, documents: Sequence[Labelled]) -> Scores:
-    """The scores of a tagger, as it serves, on labelled documents.
+def evaluate_bundle(tagger: Tagger, texts: Sequence[LabelledText]) -> Scores:
+    """The scores of a tagger, as it serves, on labelled texts.
 
     Of overlapping gold spans the longest counts, as in training (`ner.spans.drop_overlaps`).
     """
-    gold = [drop_overlaps(document.spans)[0] for document in documents]
-    predicted = [tags.spans for tags in tagger.tag_many([document.text for document in documents])]
+    gold = [drop_overlaps(text.spans)[0] for text in texts]
+    predicted = [tagging.spans for tagging in tagger.tag_many([text.text for text in texts])]
     return score(gold, predicted, tagger.labels)
 
 
 def score(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: LabelSet) -> Scores:
-    """The scores of predicted spans against gold ones, document by document; spans' own scores are ignored.
+    """The scores of predicted spans against gold spans, text by text; the spans' own scores are ignored.
 
     seqeval (IOB2, strict) compares tags along the segments between all boundaries of both sides, so any span is
-    represented exactly, wherever a tokeniser would have cut. Raises ValueError when spans of one side overlap in a
-    document or the numbers of documents differ, InputError for a label outside `labels`.
+    represented exactly, wherever a tokeniser would have cut. Raises ValueError when spans of one side overlap in a text
+    or the numbers of texts differ, InputError for a label outside `labels`.
     """
     counts = count(gold, predicted, labels)
     pairs = [_tag_sequences(one, other, labels) for one, other in zip(gold, predicted, strict=True)]
@@ -123,7 +104,7 @@ def score(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], l
 
 
 def count(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: LabelSet) -> Counts:
-    """True positives, predicted and gold spans per document and type. Errors as `score`."""
+    """True positives, predicted and gold spans per text and type. Errors as `score`."""
     shape = (len(gold), len(labels.types))
     counts = Counts(labels.types, *(np.zeros(shape, dtype=np.int64) for _ in range(3)))
     for row, (true, found) in enumerate(zip(gold, predicted, strict=True)):
@@ -140,9 +121,9 @@ def count(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], l
 
 
 def grouped(counts: Counts, documents: Sequence[Hashable]) -> Counts:
-    """The counts of records summed by the document that each belongs to, in the order in which those first appear.
+    """The counts of texts summed by the document that each text belongs to, in the order of first appearance.
 
-    Entities of one document depend on each other, so that what is resampled is the document.
+    Entities of one document depend on each other, so that the document is the unit of resampling.
     """
     numbers: dict[Hashable, int] = {}
     rows = np.array([numbers.setdefault(key, len(numbers)) for key in documents], dtype=np.intp)

@@ -132,7 +132,8 @@ def perturbed(
 
     labels = LabelSet(tuple(project.labels))
     try:
-        return robustness(documents, tag, labels, seed=options.seed, limit=options.robustness)
+        texts = [(one.text, one.gold) for one in documents]
+        return robustness(texts, tag, labels, seed=options.seed, limit=options.robustness)
     except (BundleError, JudgingError) as error:
         logger.warning("robustness was not measured: %s", error)
         return ()

@@ -1,4 +1,4 @@
-"""The holdout as judge: which one it is, what a look at it costs, what it can see, and what becomes of a spent one."""
+"""The holdout as judge: its gold, what a look costs, how two models compare on it, which differences it can show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy.orm import Session
 
-from loop.evaluation.significance import alpha_of, detectable_difference, documents_needed, spent_after
+from loop.evaluation.scores import Scores, grouped
+from loop.evaluation.significance import (
+    Comparison,
+    alpha_of,
+    compare_counts,
+    detectable_difference,
+    documents_needed,
+    permutations_for,
+    spent_after,
+    standard_error_of,
+)
+from loop.judging.measured import HeldOutDocument
 from loop.promotion.attempt import Look, Rotation
 from loop.settings.model import PromotionSettings
 from ner.spans import Span, drop_overlaps
@@ -24,14 +35,14 @@ _DIFFERING = 0.25  # of the documents, between a model and the next one: 18 to 3
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What a holdout can see today.
+class HoldoutPower:
+    """Which differences a holdout can show today.
 
     epoch, spent and looks: which holdout, and its looks. alpha: of the next look, 0 when there is none. documents and
     entities: with gold. detectable: the smallest true difference in micro-F1 (0..1) that the next look finds in four
-    cases of five; None while nothing was measured on a holdout, and `estimated` from one model alone while no two were
-    compared. wanted: the one that is wished for, and documents_for_wanted how many documents of the same kind would
-    show it.
+    cases of five. detectable is None while nothing was measured on a holdout, and `estimated` from one model alone
+    while no two models were compared. wanted: the difference that one would like to see; documents_for_wanted: how many
+    documents of the same kind would show that difference.
     """
 
     epoch: int
@@ -54,13 +65,13 @@ def terms(settings: PromotionSettings) -> HoldoutTerms:
 
 
 def held_out_gold(session: Session, project: Project) -> list[GoldDocument]:
-    """The gold of the current holdout, without what was labelled while a pre-label was in sight."""
-    sighted = not_blind(session, project.id)
-    return [item for item in gold(session, project.id, [HOLDOUT]) if item.document_id not in sighted]
+    """The gold of the current holdout, without texts that were labelled while a pre-label was shown."""
+    shown = not_blind(session, project.id)
+    return [item for item in gold(session, project.id, [HOLDOUT]) if item.document_id not in shown]
 
 
 def known_spans(document: GoldDocument, types: Sequence[str]) -> tuple[Span, ...]:
-    """A document's gold as it is judged by: spans of the project's types, of overlapping ones the longest."""
+    """The gold spans that judge: those of the project's types; of overlapping spans the longest."""
     return drop_overlaps(span.without_score() for span in document.spans if span.label in types)[0]
 
 
@@ -86,7 +97,7 @@ def look_at(
     *,
     evaluating: bool = False,
 ) -> Look:
-    """Spend a look for a model on the holdout's gold as it is; the same one again costs nothing.
+    """Spend a look for a model on the holdout's gold as it is; a second look at the same gold costs nothing.
 
     Raises RefusedError when the holdout is spent.
     """
@@ -106,9 +117,9 @@ def look_at(
 
 
 def renew(run: TrackedRun, project: Project, settings: PromotionSettings) -> Rotation | None:
-    """Retire the holdout when it is spent, and draw another one; None when it is not, or when none can be drawn.
+    """Retire a spent holdout and draw the next one; None when the holdout is not spent, or none can be drawn.
 
-    The next one has room for as many documents as the settings ask for, and for half of those that are given up.
+    The next holdout has at least as many documents as the settings ask for, and half as many as are given up.
     """
     with run.transaction() as tx:
         if not is_spent(tx.session, project, settings):
@@ -121,10 +132,10 @@ def renew(run: TrackedRun, project: Project, settings: PromotionSettings) -> Rot
 def too_few(
     documents: Sequence[GoldDocument], types: Sequence[str], look: Look, settings: PromotionSettings
 ) -> str | None:
-    """Why a look at these documents would be wasted; None when it would not.
+    """Why a look at these texts would be wasted, None when it would not.
 
-    n documents (groups of texts) have 2^n arrangements, so that no p-value lies below 2^-n; and there are to be as many
-    as the settings ask for.
+    n documents (groups of texts) have 2^n arrangements, so that no p-value lies below 2^-n. The settings may ask for
+    more documents.
     """
     if look.alpha <= 0:
         return (
@@ -139,6 +150,33 @@ def too_few(
     if groups < needed:
         return f"holdout {look.epoch} has {groups} documents with gold, and a look takes {needed}"
     return None
+
+
+def compare_by_document(
+    texts: Sequence[HeldOutDocument], new: Scores, old: Scores, look: Look | None, settings: PromotionSettings
+) -> Comparison:
+    """Compare two models on the same texts, by document: the texts of one group depend on each other.
+
+    Counted one by one, such texts would say more than they know, and chance would pass more often than it may.
+    """
+    groups = _groups(texts)
+    return compare_counts(
+        grouped(new.counts, groups),
+        grouped(old.counts, groups),
+        seed=settings.seed,
+        permutations=permutations_for(look.alpha if look else 1.0, settings.resamples),
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+    )
+
+
+def standard_error_alone(texts: Sequence[HeldOutDocument], scores: Scores, settings: PromotionSettings) -> float:
+    """The standard error of one model's micro-F1: `loop status` estimates from it while there is no comparison."""
+    return standard_error_of(grouped(scores.counts, _groups(texts)), resamples=settings.resamples, seed=settings.seed)
+
+
+def _groups(texts: Sequence[HeldOutDocument]) -> list[str]:
+    return [one.group or one.name for one in texts]
 
 
 def waiting_for(session: Session, project: Project, settings: PromotionSettings) -> str:
@@ -158,8 +196,8 @@ def still_deferred(session: Session, project: Project, version: str, settings: P
     return look.alpha > 0 and too_few(held_out_gold(session, project), project.labels, look, settings) is not None
 
 
-def sight(session: Session, project: Project, settings: PromotionSettings) -> Sight:
-    """What the current holdout can see: by the standard error that the last comparison on it had."""
+def holdout_power(session: Session, project: Project, settings: PromotionSettings) -> HoldoutPower:
+    """What the current holdout can show, by the standard error of the last comparison on it."""
     look = next_look(session, project, settings)
     documents = held_out_gold(session, project)
     detectable = None
@@ -169,7 +207,7 @@ def sight(session: Session, project: Project, settings: PromotionSettings) -> Si
         now = error * (compared / len(documents)) ** 0.5
         alpha = look.alpha or alpha_of(settings.spending, settings.alpha, settings.looks, 1)
         detectable = detectable_difference(now, alpha)
-    return Sight(
+    return HoldoutPower(
         epoch=look.epoch,
         spent=min(look.number - 1, look.looks),
         looks=look.looks,
@@ -186,10 +224,11 @@ def sight(session: Session, project: Project, settings: PromotionSettings) -> Si
 
 
 def _last_error(session: Session, project: Project, epoch: int) -> tuple[float, int, bool] | None:
-    """(the standard error of the last comparison, on this holdout where there was one; its documents; an estimate?).
+    """(the standard error of the last comparison; its documents; whether it is an estimate).
 
-    While no two models were compared: of a difference to a model that does otherwise on a quarter of the documents. Two
-    models that have nothing in common would differ by the root of 2 times what one alone varies by.
+    A comparison on this holdout comes first. While no two models were compared, the difference to a model that answers
+    otherwise on a quarter of the documents is estimated. The standard error of a difference between two models that
+    have nothing in common is the root of 2 times that of one model.
     """
     known = [row.figures for row in promotions(session, project.id)]
     compared = [figures for figures in known if figures.get("standard_error")]

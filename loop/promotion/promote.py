@@ -1,10 +1,8 @@
-"""Which model an attempt at a promotion is about.
+"""`loop promote`: a candidate is judged against the model in service, and serves if it passes every gate.
 
-`loop promote`: the candidate as served against the model in service as served, on the holdout, by every gate.
-
-In order: the candidate's files are proven; the holdout is renewed if it is spent; the candidate is asked in a process
-of its own, in INT8 and in FP32; a look is spent; only then is what it said held against the gold. One transaction
-moves the pointer and keeps the decision with its figures.
+In order: the candidate's files are proven; a spent holdout is replaced; the candidate is asked in processes of its own,
+in INT8 and in FP32; a look is spent; only then are the answers compared with the gold. One transaction moves the
+pointer and keeps the decision with its figures.
 """
 
 from __future__ import annotations
@@ -12,18 +10,26 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loop.evaluation.robustness import Perturbed
-from loop.evaluation.scores import score
+from loop.evaluation.scores import Scores, score
 from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.measured import ContractCheck
 from loop.promotion.attempt import DEFERRED, FORCED, PROMOTED, REFUSED, REJECTED, Attempt, Look
-from loop.promotion.by_document import compared, error_alone
 from loop.promotion.gates import gates_of, reason_of
-from loop.promotion.holdout import held_out_gold, known_spans, look_at, next_look, renew, too_few, waiting_for
+from loop.promotion.holdout import (
+    compare_by_document,
+    held_out_gold,
+    known_spans,
+    look_at,
+    next_look,
+    renew,
+    standard_error_alone,
+    too_few,
+    waiting_for,
+)
 from loop.promotion.record import figures_of, record, risks_of, rotated
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
@@ -39,9 +45,9 @@ from store.session import Store
 
 
 def choose(known: Sequence[Model], version: str | None, *, forced: bool) -> Model:
-    """The candidate of that version, else the newest; by force a rejected or retired model, too.
+    """The candidate of that version, by default the newest one; with force a rejected or retired model, too.
 
-    Raises RefusedError when there is none, or the version is of another state.
+    Raises RefusedError when there is no candidate, or the version has another state.
     """
     states = (CANDIDATE, REJECTED, RETIRED) if forced else (CANDIDATE,)
     candidates = [found for found in known if found.state == CANDIDATE]
@@ -94,50 +100,53 @@ def promote_candidate(
 ) -> PromotionResult:
     """Judge the candidate (the newest unless named) and move the pointer, or record why not, with the figures.
 
-    A candidate whose files are shown to be wrong is marked failed, forced or not, and
-    RefusedCandidateError is raised. Where the holdout cannot tell, or the model in service cannot be asked, the attempt
-    is deferred: the candidate waits and no look is spent. BundleError and JudgingError, for what may pass,
-    leave all as it was. `force_because` promotes whatever the gates say, rejected and retired models too, and is kept
-    with the decision.
-    Raises RefusedError when there is no candidate, or when another model went into service meanwhile; RunHeldError
-    while a training or another promotion is at work, and when another process took this one for dead.
+    The attempt is deferred where the holdout cannot tell, or where the model in service cannot be asked: the candidate
+    waits, and no look is spent. `force_because` promotes whatever the gates say, rejected and retired models too, and
+    is kept with the decision.
+
+    Raises RefusedCandidateError for a candidate whose files are shown to be wrong, forced or not: it is marked failed.
+    Raises BundleError and JudgingError for what may pass, such as too little memory: the candidate stays one. Raises
+    RefusedError when there is no candidate, or another model went into service meanwhile; RunHeldError while a training
+    or another promotion is at work, or when another process took this one for dead.
     """
     if force_because is not None and not force_because.strip():
         raise RefusedError("a forced promotion says why", value=force_because, next_step='Add --because "...".')
     with tracked(store, project.id, PROMOTE, exclusive=True) as run:
-        work = _Promotion(run, settings, project, who, threads, force_because, stages)
-        result = work.run(version)
+        result = _Promotion(run, settings, project, who, threads, force_because, stages).attempt(version)
         run.counts |= {"version": result.attempt.version, "promoted": result.promoted}
     return result
 
 
+@dataclass(slots=True)
 class _Promotion:
     """One attempt at work."""
 
-    def __init__(
-        self,
-        run: TrackedRun,
-        settings: Settings,
-        project: Project,
-        who: str,
-        threads: int,
-        force_because: str | None,
-        stages: Stages,
-    ) -> None:
-        self.at_work, self.store, self.settings, self.project = run, run.store, settings, project
-        self.who, self.threads, self.because, self.stages = who, threads, force_because, stages
-        self.types = tuple(project.labels)
-        self.began = time.monotonic()
+    run: TrackedRun
+    settings: Settings
+    project: Project
+    who: str
+    threads: int
+    because: str | None
+    stages: Stages
+    began: float = field(default_factory=time.monotonic)
 
-    def run(self, version: str | None) -> PromotionResult:
+    @property
+    def store(self) -> Store:
+        return self.run.store
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(self.project.labels)
+
+    def attempt(self, version: str | None) -> PromotionResult:
         """Everything, in order."""
         with self.store.read() as session:
             chosen = choose(models(session, self.project.id), version, forced=self.because is not None)
             incumbent = registry.promoted(session, self.project.id)
-        attempt = self._attempt(chosen, incumbent)
+        attempt = self._begun(chosen, incumbent)
         contract = self._proven(attempt, chosen)
         if self.because is None:
-            attempt = replace(attempt, rotation=renew(self.at_work, self.project, self.settings.promotion))
+            attempt = replace(attempt, rotation=renew(self.run, self.project, self.settings.promotion))
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
             look = next_look(session, self.project, self.settings.promotion)
@@ -152,29 +161,7 @@ class _Promotion:
             measured = replace(measured, problems=(str(error),))
         return self._decide(attempt, chosen, incumbent, documents, measured)
 
-    def _obstacle(self, incumbent: Model | None, documents: Sequence[GoldDocument], look: Look) -> str | None:
-        """Why the holdout cannot judge now; a first model is compared with nothing, and needs no more than a look."""
-        if incumbent is None and (look.alpha > 0 or not documents):
-            return None
-        return too_few(documents, self.types, look, self.settings.promotion)
-
-    def _proven(self, attempt: Attempt, chosen: Model) -> tuple[ContractCheck, ...]:
-        self.stages("proving the files")
-        try:
-            folder = self.settings.model_dir / chosen.path
-            return check_contract(folder, chosen.version, chosen.files, self.project.labels)
-        except WrongFileError as error:
-            raise self._refused(attempt, error) from error
-
-    def _refused(self, attempt: Attempt, error: WrongFileError) -> RefusedCandidateError:
-        """The refusal is noted in the store; the error that is given carries the attempt, for its report."""
-        with self.at_work.transaction() as tx:
-            registry.refuse(tx, self.project.id, attempt.version, reason=str(error), who=self.who)
-            tx.commit()
-        done = replace(attempt, outcome=REFUSED, reason=str(error), judged_seconds=self._seconds())
-        return RefusedCandidateError(error, done)
-
-    def _attempt(self, chosen: Model, incumbent: Model | None) -> Attempt:
+    def _begun(self, chosen: Model, incumbent: Model | None) -> Attempt:
         forced = f" --force --because {shlex.quote(self.because)}" if self.because else ""
         return Attempt(
             project=self.project.name,
@@ -189,13 +176,35 @@ class _Promotion:
             because=self.because,
         )
 
+    def _proven(self, attempt: Attempt, chosen: Model) -> tuple[ContractCheck, ...]:
+        self.stages("proving the files")
+        try:
+            folder = self.settings.model_dir / chosen.path
+            return check_contract(folder, chosen.version, chosen.files, self.project.labels)
+        except WrongFileError as error:
+            raise self._refused(attempt, error) from error
+
+    def _obstacle(self, incumbent: Model | None, documents: Sequence[GoldDocument], look: Look) -> str | None:
+        """Why the holdout cannot judge now. A first model is compared with nothing, and needs no more than a look."""
+        if incumbent is None and (look.alpha > 0 or not documents):
+            return None
+        return too_few(documents, self.types, look, self.settings.promotion)
+
+    def _refused(self, attempt: Attempt, error: WrongFileError) -> RefusedCandidateError:
+        """Note the refusal in the store; the error that is returned carries the attempt, for its report."""
+        with self.run.transaction() as tx:
+            registry.refuse(tx, self.project.id, attempt.version, reason=str(error), who=self.who)
+            tx.commit()
+        done = replace(attempt, outcome=REFUSED, reason=str(error), judged_seconds=self._seconds())
+        return RefusedCandidateError(error, done)
+
     def _defer(self, attempt: Attempt, obstacle: str, documents: Sequence[GoldDocument], look: Look) -> PromotionResult:
         told = f"{rotated(attempt.rotation)}Not judged yet: {obstacle}."
         done = replace(attempt, reason=told, look=look if look.alpha else None, judged_seconds=self._seconds())
         with self.store.read() as session:
             waits_for = waiting_for(session, self.project, self.settings.promotion)
         figures = {"holdout": fingerprint(documents), "documents": len(documents), "waits_for": waits_for}
-        with self.at_work.transaction() as tx:
+        with self.run.transaction() as tx:
             registry.defer(tx, self.project.id, done.version, reason=told, who=self.who, figures=figures)
             tx.commit()
         return PromotionResult(done, figures)
@@ -231,16 +240,42 @@ class _Promotion:
         documents: Sequence[GoldDocument],
         measured: Measured,
     ) -> PromotionResult:
-        """Spend the look, hold what was said against the gold, and record what follows."""
+        """Spend the look, compare the answers with the gold, and record what follows."""
         self.stages("deciding")
-        look = self._look(chosen, documents)
-        settings = self.settings.promotion
-        gold = [one.gold for one in measured.documents]
-        labels = LabelSet(self.types)
-        new = score(gold, [one.candidate for one in measured.documents], labels)
-        against = measured.against
-        old = score(gold, [one.incumbent or () for one in measured.documents], labels) if against else None
-        comparison = compared(measured.documents, new, old, look, settings) if old is not None else None
+        judged = self._judged(attempt, measured, self._look(chosen, documents))
+        done = self._concluded(judged, chosen, incumbent, measured)
+        scored = {chosen.version: done.candidate_scores}
+        if incumbent is not None and done.against == incumbent.version:
+            scored[incumbent.version] = done.incumbent_scores
+        known = {version: scores for version, scores in scored.items() if scores is not None}
+        figures = figures_of(done, known, fingerprint(documents))
+        if done.comparison is None and documents:
+            alone = standard_error_alone(done.documents, known[chosen.version], self.settings.promotion)
+            figures |= {"standard_error_alone": alone}
+        record(self.run, self.project, done, incumbent, known, figures)
+        return PromotionResult(done, figures)
+
+    def _look(self, chosen: Model, documents: Sequence[GoldDocument]) -> Look | None:
+        """The look, spent before anything of the gold is compared; None where there is no gold, or no look is left."""
+        if not documents:
+            return None
+        with self.run.transaction() as tx:
+            try:
+                look = look_at(tx, self.project, chosen.version, documents, self.settings.promotion)
+            except RefusedError:
+                if self.because is None:
+                    raise
+                return None
+            tx.commit()
+        return look
+
+    def _judged(self, attempt: Attempt, measured: Measured, look: Look | None) -> Attempt:
+        """The attempt with the scores of both sides, their comparison, and every gate."""
+        settings, texts, against = self.settings.promotion, measured.documents, measured.against
+        gold, labels = [one.gold for one in texts], LabelSet(self.types)
+        new = score(gold, [one.candidate for one in texts], labels)
+        old = score(gold, [one.incumbent or () for one in texts], labels) if against else None
+        comparison = compare_by_document(texts, new, old, look, settings) if old is not None else None
         gates = gates_of(
             new,
             comparison,
@@ -252,59 +287,46 @@ class _Promotion:
             delta=settings.delta,
             against=against,
         )
-        reason = reason_of(gates, comparison, new, against)
-        passed = not any(gate.blocks for gate in gates)
-        if passed and comparison is None and new.micro.support and not new.micro.true_positives:
-            passed, reason = False, f"{reason} It gets none of them right."
-        outcome = (PROMOTED if passed else REJECTED) if self.because is None else FORCED
-        told = f"{rotated(attempt.rotation)}{reason}" + "".join(f" ({one})" for one in measured.problems)
-        if self.because is not None:
-            told = f"Forced by {self.who}, because: {self.because}. {told}"
-        done = replace(
+        return replace(
             attempt,
-            outcome=outcome,
-            reason=told,
-            documents=measured.documents,
+            documents=texts,
             against=against,
             candidate_scores=new,
             incumbent_scores=old,
             comparison=comparison,
-            agreement=measured.agreement,
             gates=gates,
             contract=measured.contract,
             look=look,
             efficiency=measured.efficiency,
-            robustness=self._robustness(chosen, measured),
-            risks=risks_of(gates, measured, incumbent, look),
             machine=measured.machine,
+        )
+
+    def _concluded(self, judged: Attempt, chosen: Model, incumbent: Model | None, measured: Measured) -> Attempt:
+        """The attempt with its outcome, the reason in words, and what nothing is decided by."""
+        assert judged.candidate_scores is not None
+        outcome, reason = outcome_of(judged, judged.candidate_scores)
+        told = f"{rotated(judged.rotation)}{reason}" + "".join(f" ({one})" for one in measured.problems)
+        if self.because is not None:
+            outcome, told = FORCED, f"Forced by {self.who}, because: {self.because}. {told}"
+        self.stages("perturbing texts")
+        return replace(
+            judged,
+            outcome=outcome,
+            reason=told,
+            robustness=perturbed(self.settings, self.project, chosen, judged.documents, self.threads),
+            risks=risks_of(judged, measured, incumbent),
             judged_seconds=self._seconds(),
         )
-        known = {chosen.version: new}
-        if incumbent is not None and old is not None and against == incumbent.version:
-            known[incumbent.version] = old
-        figures = figures_of(done, known, fingerprint(documents))
-        if comparison is None and documents:
-            figures |= {"standard_error_alone": error_alone(measured.documents, new, settings)}
-        record(self.at_work, self.project, done, incumbent, known, figures)
-        return PromotionResult(done, figures)
-
-    def _robustness(self, chosen: Model, measured: Measured) -> tuple[Perturbed, ...]:
-        self.stages("perturbing texts")
-        return perturbed(self.settings, self.project, chosen, measured.documents, self.threads)
-
-    def _look(self, chosen: Model, documents: Sequence[GoldDocument]) -> Look | None:
-        """The look, spent before anything of the gold is compared; None where there is no gold, or none is left."""
-        if not documents:
-            return None
-        with self.at_work.transaction() as tx:
-            try:
-                look = look_at(tx, self.project, chosen.version, documents, self.settings.promotion)
-            except RefusedError:
-                if self.because is None:
-                    raise
-                return None
-            tx.commit()
-        return look
 
     def _seconds(self) -> float:
         return round(time.monotonic() - self.began, 1)
+
+
+def outcome_of(judged: Attempt, scores: Scores) -> tuple[str, str]:
+    """(PROMOTED or REJECTED, the reason), by the gates. A first model that finds nothing right is rejected, too."""
+    reason = reason_of(judged.gates, judged.comparison, scores, judged.against)
+    if any(gate.blocks for gate in judged.gates):
+        return REJECTED, reason
+    if judged.comparison is None and scores.micro.support and not scores.micro.true_positives:
+        return REJECTED, f"{reason} It gets none of them right."
+    return PROMOTED, reason

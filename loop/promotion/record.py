@@ -1,14 +1,14 @@
-"""What the store keeps of an attempt at a promotion."""
+"""What is kept of an attempt at a promotion: its figures, its risks in words, and the decision in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from loop.evaluation.scores import Scores
 from loop.judging.evidence import Measured
-from loop.promotion.attempt import FORCED, INSUFFICIENT, REJECTED, Attempt, Gate, Look, Rotation
+from loop.promotion.attempt import FORCED, INSUFFICIENT, REJECTED, Attempt, Rotation
 from store import registry
 from store.errors import RefusedError
 from store.registry import TypeScore, save_scores
@@ -65,18 +65,18 @@ def rotated(rotation: Rotation | None) -> str:
     )
 
 
-def risks_of(gates: Sequence[Gate], measured: Measured, incumbent: Model | None, look: Look | None) -> tuple[str, ...]:
+def risks_of(judged: Attempt, measured: Measured, incumbent: Model | None) -> tuple[str, ...]:
     """What a lead should know before relying on the decision."""
-    risks = [f"{gate.name}: cannot be said ({gate.note})" for gate in gates if gate.status == INSUFFICIENT]
-    if incumbent is None and measured.against is None:
+    risks = [f"{gate.name}: cannot be said ({gate.note})" for gate in judged.gates if gate.status == INSUFFICIENT]
+    if incumbent is None and judged.against is None:
         risks.append("the first model: it was compared with nothing")
-    if look is not None and look.epoch > 1:
+    if judged.look is not None and judged.look.epoch > 1:
         risks.append(
-            f"holdout {look.epoch} was drawn from what nobody had labelled by then: the queue had taken from it what "
-            "the model was least sure of, so that it may be easier than the texts as they come"
+            f"holdout {judged.look.epoch} was drawn from what nobody had labelled by then: the queue had taken from it "
+            "what the model was least sure of, so that it may be easier than the texts as they come"
         )
-    if measured.efficiency is not None and measured.efficiency.reference_error:
-        risks.append(f"INT8 was not compared with FP32: {measured.efficiency.reference_error}")
+    if judged.efficiency is not None and judged.efficiency.reference_error:
+        risks.append(f"INT8 was not compared with FP32: {judged.efficiency.reference_error}")
     return (*risks, *measured.problems)
 
 

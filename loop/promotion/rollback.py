@@ -1,9 +1,7 @@
-"""Which annotations were submitted on top of the pre-labels of models that are withdrawn.
+"""`loop rollback`: an earlier model serves again, and the annotations that the withdrawn models led to are found.
 
-`loop rollback`: an earlier model serves again, and what the withdrawn ones led people to is found.
-
-The pointer moves in one transaction, which the backend follows. What concerns Label Studio comes after it and takes
-nothing back when it fails: saying the same rollback again, by its version, does what was left.
+The pointer moves in one transaction, which the backend follows. The work in Label Studio comes after it. Where that
+work fails, the rollback stands, and the same rollback given again by its version does what was left.
 """
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
+from loop.settings.settings import Settings
 from loop.sync.publish import PublishCounts, publish
 from loop.sync.pull import linked_project_id, pull
 from loop.sync.requeue import offer_again, requeue
@@ -46,11 +44,11 @@ from store.session import Store, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """An annotation that was begun from a pre-label of `version`, one of the withdrawn.
+    """An annotation that was begun from a pre-label of `version`, a withdrawn model.
 
-    annotator: the number of Label Studio's user. at: when it was submitted. unchanged: it says exactly what the
-    pre-label said, and so may be a mistake of the model that nobody looked at; None where the pre-label is not known.
-    gold: it is the annotation of its document that is believed now.
+    annotator: the number of Label Studio's user. at: when the annotation was submitted. unchanged: the annotation says
+    exactly what the pre-label said, and so may be a mistake of the model that nobody looked at; None where the
+    pre-label is not known. gold: the annotation is the gold of its text now.
     """
 
     document_id: int
@@ -66,7 +64,7 @@ class Affected:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The affected annotations, oldest first. exact: each was told by its prediction, none by times."""
+    """The affected annotations, oldest first. exact: each was found by its prediction, none by comparing times."""
 
     affected: tuple[Affected, ...]
     exact: bool
@@ -84,8 +82,8 @@ def find_affected(
     """The annotations begun from pre-labels of the `withdrawn` versions, as the store knows them.
 
     `versions` holds the model version of each of Label Studio's predictions, by its id; None when the server could
-    not be asked. A prediction that it does not hold is guessed from times: see `_estimate`. What was published empty,
-    for the holdout, showed nobody anything, and an annotation begun from it is not affected.
+    not be asked. The version of any other prediction is guessed from times: see `_estimate`. An empty prediction, as
+    the holdout gets it, showed nobody anything: an annotation that was begun from it is not affected.
     """
     with store.read() as session:
         begun = begun_from_prelabels(session, project.id)
@@ -104,9 +102,9 @@ def find_affected(
 
 
 def _estimate(made_at: datetime, shown: Sequence[Published], moved: Sequence[Promotion]) -> str | None:
-    """The version in service at that time if it was published by then, else the one that was published last by then.
+    """The version in service at that time if it was published by then, else the version published last by then.
 
-    Between a promotion and its publishing the version before is what annotators still see.
+    Between a promotion and its publishing, annotators still see the version before.
     """
     serving = next((decision.version for decision in reversed(moved) if decision.at <= made_at), None)
     by_then = [one.version for one in shown if one.published_at <= made_at]
@@ -114,7 +112,7 @@ def _estimate(made_at: datetime, shown: Sequence[Published], moved: Sequence[Pro
 
 
 def _was_blind(item: BegunFromPrelabel, version: str, shown: Iterable[Published]) -> bool:
-    """Whether nothing was shown. What the backend gave, and no publishing, was empty where the document is held out."""
+    """Whether nothing was shown. The backend, too, gives an empty prediction for a text of the holdout."""
     told = _told(version, shown)
     return item.split == HOLDOUT if told is None else told.holdout
 
@@ -145,21 +143,15 @@ def _places(spans: Iterable[Span]) -> set[tuple[int, int, str]]:
 NOT_LINKED = "the project is not linked to Label Studio"
 
 
-class LinkedFolder(Protocol):
-    """What is needed of the settings."""
-
-    @property
-    def model_dir(self) -> Path: ...
-
-
 @dataclass(frozen=True, slots=True)
 class RolledBack:
     """A rollback as it stands.
 
-    withdrawn: the versions that served since `version` last did, the one that it replaced at the end. affected: the
-    annotations that were begun from their pre-labels, told by the predictions themselves where `exact`, else guessed
-    from times. requeued: the tasks that stand in the queue again, None where that was not asked or not reached.
-    published: what was sent; publish_problem: why Label Studio has not all of it yet, as `loop run` will see to.
+    withdrawn: the versions that served since `version` last did; the one that `version` replaced comes last. affected:
+    the annotations that were begun from pre-labels of the withdrawn versions, found by the predictions themselves where
+    `exact`, else guessed from times. requeued: how many tasks stand in the queue again, None where that was not asked
+    or not reached. published: what was sent. publish_problem: why Label Studio does not have all predictions yet;
+    `loop run` sends the rest.
     """
 
     version: str
@@ -181,7 +173,7 @@ class RolledBack:
 
 def rollback(
     store: Store,
-    settings: LinkedFolder,
+    settings: Settings,
     project: Project,
     *,
     who: str,
@@ -192,16 +184,16 @@ def rollback(
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> RolledBack:
-    """Put the model back that was in service before (or `to`), once its bundle is verified; then see to Label Studio.
+    """Put the model that was in service before (or `to`) back, once its bundle is verified; then see to Label Studio.
 
-    With a `client` of the linked server, what was annotated until now is pulled, the affected annotations are found,
-    their tasks put back into the queue where `requeue` says so, and the predictions of `version` are published. A
-    refusal or silence of the server is told in the result. Where `to` is in service by a rollback already, the pointer
-    stays, as do that rollback's reason, and the rest is done again.
+    With a `client` of the linked server, new annotations are pulled, the affected annotations are found, their tasks go
+    back into the queue where `requeue` says so, and the predictions of the restored version are published. The result
+    says where the server refused or did not answer. Where a rollback put `to` into service already, that rollback and
+    its reason stand, and only the work in Label Studio is done again.
 
-    Takes no lock to move the pointer: it must work while a training runs. Raises the errors of the registry, and
-    BundleError for a bundle that is not what it says, or a model of other labels than the project's: the backend would
-    not serve it.
+    The pointer moves without the project's lock, so that a rollback works while a training runs. Raises the errors of
+    the registry, and BundleError for a bundle that the backend would not serve: one that is not what it says, or has
+    other labels than the project.
     """
     moved, withdrawn, bundle = _move(store, settings, project, who=who, reason=reason, to=to)
     begin = RolledBack(moved.version, withdrawn, moved.reason, moved.who, moved.at, (), False, None, None, None)
@@ -209,7 +201,7 @@ def rollback(
 
 
 def _move(
-    store: Store, settings: LinkedFolder, project: Project, *, who: str, reason: str, to: str | None
+    store: Store, settings: Settings, project: Project, *, who: str, reason: str, to: str | None
 ) -> tuple[Promotion, tuple[str, ...], Bundle]:
     with store.transaction() as tx:
         done = _standing(tx, project, to)
@@ -222,7 +214,7 @@ def _move(
 
 
 def _standing(tx: Transaction, project: Project, to: str | None) -> Promotion | None:
-    """The rollback that put `to` into service, where it is there by one."""
+    """The rollback that put `to` into service, None where `to` serves for another reason or not at all."""
     if to is None or project_by_id(tx.session, project.id).promoted_version != to:
         return None
     last = moves(promotions(tx.session, project.id))[-1]
@@ -231,7 +223,7 @@ def _standing(tx: Transaction, project: Project, to: str | None) -> Promotion | 
 
 @dataclass(slots=True)
 class _AfterMove:
-    """What follows the move of the pointer."""
+    """The work in Label Studio that follows the move of the pointer."""
 
     store: Store
     project: Project
@@ -242,7 +234,7 @@ class _AfterMove:
     progress: Callable[[int, int], None] | None
 
     def all(self, put_back: bool) -> RolledBack:
-        """Find, put back, publish; whatever the server refuses is said, and what the store knows is given."""
+        """Find, put back, publish. Where the server refuses, the result says so, and holds what the store knows."""
         if self.client is None or self.project.ls_project_id is None:
             self._find(None)
             return replace(self.result, publish_problem=NOT_LINKED if self.project.ls_project_id is None else None)
@@ -272,7 +264,7 @@ class _AfterMove:
         self._offer_again(client, queued)
 
     def _requeue(self, client: LabelStudioClient, ls_project_id: int) -> Sequence[int]:
-        """The tasks that stand in the queue again; they are pulled as such, so that they get their predictions."""
+        """The tasks that stand in the queue again. They are pulled once more, so that they get their predictions."""
         doubted: dict[int, set[int]] = {}
         for item in self.result.affected:
             doubted.setdefault(item.task_id, set()).add(item.annotation_id)
@@ -283,12 +275,12 @@ class _AfterMove:
         return done.queued
 
     def _pull(self, client: LabelStudioClient) -> None:
-        """Bring what was annotated until now, unless `loop run` is bringing it just then."""
+        """Pull new annotations, unless `loop run` pulls just now."""
         with suppress(RunHeldError):
             pull(self.store, client, self.project)
 
     def _offer_again(self, client: LabelStudioClient, queued: Sequence[int]) -> None:
-        """The queue never offers a task twice to one person: those of this key's user come as drafts."""
+        """The queue never offers a task twice to one person: tasks of this key's user come as drafts."""
         if not queued:
             return
         me = str(client.whoami().get("id"))
@@ -296,7 +288,7 @@ class _AfterMove:
         offer_again(client, self._prelabels(mine))
 
     def _prelabels(self, document_ids: set[int]) -> dict[int, list[dict[str, Any]]]:
-        """What `version` says of these documents, by task id, as it was published for them."""
+        """The published predictions of the restored version for these texts, by task id."""
         with self.store.read() as session:
             config = LabelConfig.parse(project_by_id(session, self.project.id).label_config)
             known = predictions(session, self.result.version)

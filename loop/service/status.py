@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from loop.promotion.holdout import Sight, sight
+from loop.promotion.holdout import HoldoutPower, holdout_power
 from loop.settings.model import PromotionSettings
 from store.counts import ProjectCounts, project_counts
 from store.projects import project_by_id
@@ -103,7 +103,7 @@ class ProjectStatus:
     last_promotion: DecisionStatus | None
     running: tuple[RunStatus, ...]
     interrupted: tuple[RunStatus, ...]
-    holdout: Sight
+    holdout: HoldoutPower
 
 
 def project_status(
@@ -131,7 +131,7 @@ def project_status(
             last_promotion=_decision(decisions, (PROMOTE, ROLLBACK)),
             running=tuple(_run(run) for run in _runs(session, project_id, RUNNING) if is_alive(run)),
             interrupted=_interrupted(session, project_id),
-            holdout=sight(session, project, promotion or PromotionSettings()),
+            holdout=holdout_power(session, project, promotion or PromotionSettings()),
         )
 
 

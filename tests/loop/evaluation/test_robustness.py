@@ -186,11 +186,11 @@ def test_a_text_that_would_get_too_long_stays(monkeypatch: pytest.MonkeyPatch) -
     assert done("upper case", "[ß]x") == "[SS]X"
 
 
-DOCUMENTS = [
-    Labelled("my Windows crashes", (Span(3, 10, "OS"),)),
-    Labelled("my Outlook hangs", (Span(3, 10, "SOFTWARE"),)),
-    Labelled("my windows", (Span(3, 10, "OS"),)),
-    Labelled("my 7", ()),
+TEXTS = [
+    ("my Windows crashes", (Span(3, 10, "OS"),)),
+    ("my Outlook hangs", (Span(3, 10, "SOFTWARE"),)),
+    ("my windows", (Span(3, 10, "OS"),)),
+    ("my 7", ()),
 ]
 
 
@@ -208,7 +208,7 @@ class Reader:
 
 def test_robustness_scores_the_texts_as_they_are_and_after_each_perturbation() -> None:
     reader = Reader()
-    rows = {row.name: row for row in robustness(DOCUMENTS, reader, LABELS, seed=1)}
+    rows = {row.name: row for row in robustness(TEXTS, reader, LABELS, seed=1)}
     assert list(rows) == [AS_IT_IS, *NAMES]
     as_it_is, lower = rows[AS_IT_IS], rows["lower case"]
     assert (as_it_is.documents, as_it_is.changed) == (4, 0)
@@ -224,14 +224,14 @@ def test_robustness_moves_the_gold_along() -> None:
         places = [text.lower().find("windows") for text in texts]
         return [(Span(place, place + 7, "OS"),) for place in places]
 
-    rows = robustness([Labelled("Großes, weißes Windows", (Span(15, 22, "OS"),))], find, LABELS, seed=1)
+    rows = robustness([("Großes, weißes Windows", (Span(15, 22, "OS"),))], find, LABELS, seed=1)
     assert {row.name: row.micro_f1 for row in rows if row.name != "typos"} == dict.fromkeys(
         [AS_IT_IS, *NAMES[:2], *NAMES[3:]], 1.0
     )
 
 
 def test_robustness_draws_the_same_documents_wherever_they_stand() -> None:
-    few = [robustness(order, Reader(), LABELS, seed=1, limit=2) for order in (DOCUMENTS, DOCUMENTS[::-1])]
+    few = [robustness(order, Reader(), LABELS, seed=1, limit=2) for order in (TEXTS, TEXTS[::-1])]
     assert few[0] == few[1]
     assert {row.documents for row in few[0]} == {2}
 

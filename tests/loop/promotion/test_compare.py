@@ -13,8 +13,7 @@ import pytest
 
 from loop.cli.app import run
 from loop.evaluation.scores import Counts
-from loop.promotion.compare import PROMOTE, REJECT, compare_files, grouped
-from loop.promotion.compared_files import read_sides
+from loop.promotion.compare import PROMOTE, REJECT, compare_files, grouped, read_sides
 from ner.errors import InputError
 from tests.loop.desk import Said
 

@@ -17,7 +17,7 @@ from loop.cli.invocation import who
 from loop.judging.ask import JudgingError
 from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
 from loop.promotion.gates import gates_of
-from loop.promotion.holdout import Sight, sight, still_deferred
+from loop.promotion.holdout import HoldoutPower, holdout_power, still_deferred
 from loop.promotion.promote import RefusedCandidateError, promote_candidate
 from loop.settings.model import GateSettings
 from ner.bundle import load_bundle
@@ -593,9 +593,9 @@ def test_a_model_that_went_into_service_during_the_evaluation_stops_the_promotio
 def test_status_says_what_the_holdout_can_see_by_one_model_and_then_by_two(
     store: Store, desk: Project, placed: Placement
 ) -> None:
-    def now() -> Sight:
+    def now() -> HoldoutPower:
         with store.read() as session:
-            return sight(session, desk, placed.promotion)
+            return holdout_power(session, desk, placed.promotion)
 
     assert (now().documents, now().entities, now().detectable) == (120, 120, None)
     candidate(store, desk, placed, TWO)

@@ -30,7 +30,7 @@ from store.votes import StoredVote, replace_votes, votes
 BATCH = 1000
 SHOWN_PROBLEMS = 5
 GOLD = "gold"
-VOTED_ELSEWHERE = "import"
+IMPORTED_VOTE = "import"  # in the place of a function's digest
 _ADVICE = "Correct them, or set them aside with --skip-bad"
 
 
@@ -239,7 +239,7 @@ class _Import:
         for document, record in stored:
             for vote in record.votes:
                 self.votes.setdefault(vote.source, []).append(
-                    StoredVote(document, vote.source, vote.span, VOTED_ELSEWHERE)
+                    StoredVote(document, vote.source, vote.span, IMPORTED_VOTE)
                 )
 
     def _merged_votes(self, tx: Transaction) -> dict[str, list[StoredVote]]:

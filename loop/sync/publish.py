@@ -127,7 +127,8 @@ class _Publish:
             deleted = note_deletions(self.store, self.client, self.project) if error.status == _BAD_REQUEST else 0
             if not deleted:
                 raise
-            tasks = self._open_tasks()
+            still_open = self._open_tasks()
+            tasks = {task: document for task, document in tasks.items() if task in still_open}
             items = [item for item in items if item.document.ls_task_id in tasks]
             created = self._send(items, wrong)
         activated = self._activate(any_carry=created > 0 or bool(tasks.keys() - lacking))

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
+from loop.files.importing import IMPORTED_VOTE
 from loop.training.dataset import WeakDocument
 from ner.spans import Span
 from store.documents import stored_documents
@@ -41,10 +44,7 @@ def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
     with store.read() as session:
         held = held_out(session, project.id)
         documents = [item for item in stored_documents(session, project.id, LEARNED_FROM) if item not in held]
-        cast: dict[int, list[Vote]] = {}
-        for vote in votes(session, project.id):
-            if vote.span.label in project.labels:
-                cast.setdefault(vote.document_id, []).append(Vote(vote.span, vote.source))
+        cast = _stored_votes(session, project)
     return [
         WeakDocument(item.document_id, item.text, item.group_key, majority_vote(cast[item.document_id], item.text))
         for item in documents
@@ -59,24 +59,21 @@ def vote_on(
 
     The votes are those that the functions of the file give now, which are not stored, and those in the store.
     """
-    cast: dict[int, list[Vote]] = {item.document_id: [] for item in documents}
     with store.read() as session:
-        for vote in votes(session, project.id):
-            if vote.document_id in cast and vote.span.label in project.labels:
-                cast[vote.document_id].append(Vote(vote.span, vote.source))
+        cast = _stored_votes(session, project)
     if functions_file is not None:
         texts = [(item.document_id, item.text) for item in documents]
         applied = apply_functions(load_functions(functions_file), texts, project.labels)
         for document, given in applied.votes.items():
-            cast[document] += given
-    return tuple(majority_vote(cast[item.document_id], item.text) for item in documents)
+            cast.setdefault(document, []).extend(given)
+    return tuple(majority_vote(cast.get(item.document_id, ()), item.text) for item in documents)
 
 
-def label_weakly(store: Store, project: Project, functions_file: Path, imported: str = "import") -> WeaklyLabelled:
+def label_weakly(store: Store, project: Project, functions_file: Path) -> WeaklyLabelled:
     """Let the functions of a file vote on the pool and train; the new votes replace their earlier votes.
 
-    The votes of functions that are gone from the file are deleted. Votes that came with imported records stay; their
-    digest is `imported`. Raises InputError for a file that does not run.
+    The votes of functions that are gone from the file are deleted. Votes that came with imported records stay. Raises
+    InputError for a file that does not run.
     """
     functions = load_functions(functions_file)
     with store.read() as session:
@@ -89,7 +86,7 @@ def label_weakly(store: Store, project: Project, functions_file: Path, imported:
         for vote in given:
             cast[vote.source].append(StoredVote(document, vote.source, vote.span, digests[vote.source]))
     with store.transaction() as tx:
-        known = {vote.source for vote in votes(tx.session, project.id) if vote.function_digest != imported}
+        known = {vote.source for vote in votes(tx.session, project.id) if vote.function_digest != IMPORTED_VOTE}
         replace_votes(tx, project.id, {**dict.fromkeys(known, ()), **cast})
         tx.commit()
     return WeaklyLabelled(
@@ -99,3 +96,12 @@ def label_weakly(store: Store, project: Project, functions_file: Path, imported:
         failures=applied.failures_by_function(),
         first_failures={failure.function: failure.reason for failure in reversed(applied.failures)},
     )
+
+
+def _stored_votes(session: Session, project: Project) -> dict[int, list[Vote]]:
+    """The votes in the store by document id, without those for labels that the project no longer has."""
+    cast: dict[int, list[Vote]] = {}
+    for vote in votes(session, project.id):
+        if vote.span.label in project.labels:
+            cast.setdefault(vote.document_id, []).append(Vote(vote.span, vote.source))
+    return cast

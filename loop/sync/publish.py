@@ -269,6 +269,8 @@ def _may_stay(held: bool, row: Prediction | None, there: Sequence[Json], *, edit
         return False
     if held:
         return not any(one["result"] for one in there)
+    if row is not None and bool(row.spans) != any(one["result"] for one in there):
+        return False  # a publish that was cut off noted this prediction, and did not send it
     return not edited and not (row is not None and row.holdout)
 
 

@@ -277,6 +277,26 @@ def test_a_kill_while_pre_labels_are_taken_back_makes_nobody_blind_too_early(
     assert sighted(store, project) == {first.document_id}
 
 
+@pytest.mark.parametrize("moment", ["delete_prediction", *MOMENTS])
+def test_after_a_kill_on_the_way_to_the_next_holdout_every_task_shows_what_the_store_says(
+    store: Store, server: FakeLabelStudio, tmp_path: Path, moment: str
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish(store, server, project, tagger)
+    drawn = {document.ls_task_id for document in rotated(store, project, tagger.version)}
+    server.settings["sampling"] = "Sequential sampling"  # so that there is something to activate
+    publish_killed(store, server, project, tagger, moment)
+    publish(store, server, project, tagger)
+    with store.read() as session:
+        noted, stored = predictions(session, tagger.version), stored_documents(session, project.id)
+    for document in stored:
+        (shown,) = server.tasks[document.ls_task_id or 0]["predictions"]
+        row = noted[document.document_id]
+        assert row.holdout is (document.ls_task_id in drawn)
+        assert bool(shown["result"]) is bool(row.spans) is not row.holdout
+
+
 def test_a_prediction_of_the_backend_is_kept_in_the_pool_and_replaced_in_the_holdout(
     store: Store, server: FakeLabelStudio, tmp_path: Path
 ) -> None:

@@ -214,8 +214,8 @@ def guard_table(population: Population, runs: int, rng: np.random.Generator) -> 
     yield "| --- " * 10 + "|"
     for kind, total in enumerate(population.gold.sum(axis=0)):
         for support in SUPPORTS if total >= LEAST_SUPPORT else ():
-            cells = [*judged(population, kind, support, runs, rng, worse=True)]
-            cells += judged(population, kind, support, runs, rng, worse=False)
+            both = (judged(population, kind, support, runs, rng, worse=worse) for worse in (True, False))
+            cells = [share for shares in both for share in shares]
             yield f"| {population.types[kind]} | {support:,} | " + " | ".join(f"{share:.1%}" for share in cells) + " |"
 
 

@@ -1,4 +1,4 @@
-"""What a candidate's files have to be before anybody looks at what they say."""
+"""What a candidate's files have to be before their answers count."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from loop.judging.measured import (
     WEAK_VOTE,
     ContractCheck,
     Efficiency,
-    HeldOutDocument,
+    HeldOutText,
     agrees,
 )
 from loop.settings.model import BY_WEAK_VOTE
@@ -54,7 +54,7 @@ class Measured:
     FP32 could not be run. problems: what people should know, a sentence each.
     """
 
-    documents: tuple[HeldOutDocument, ...]
+    documents: tuple[HeldOutText, ...]
     contract: tuple[ContractCheck, ...]
     efficiency: Efficiency
     against: str | None
@@ -116,7 +116,7 @@ def _in_fp32(
 
 
 def perturbed(
-    settings: Settings, project: Project, chosen: Model, documents: Sequence[HeldOutDocument], threads: int
+    settings: Settings, project: Project, chosen: Model, documents: Sequence[HeldOutText], threads: int
 ) -> tuple[Perturbed, ...]:
     """How the candidate does on perturbed texts of the holdout; nothing where none are asked for, or asking fails.
 
@@ -209,10 +209,10 @@ def _documents(
     served: ServedAnswers,
     said: Sequence[Spans] | None,
     reference: Reference,
-) -> tuple[HeldOutDocument, ...]:
+) -> tuple[HeldOutText, ...]:
     known = not reference.error
     return tuple(
-        HeldOutDocument(
+        HeldOutText(
             name=item.external_id,
             text=item.text,
             gold=gold,

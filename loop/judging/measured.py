@@ -1,4 +1,4 @@
-"""What was measured of a model: what it said of each text, what its files are, what it costs. Plain data."""
+"""What was measured of a model: its answers for each text, its files, its costs. Plain data."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _FEWEST_SPANS = 20  # with fewer, one that differs would weigh more than a broke
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOutDocument:
-    """A text of the holdout with its gold, and what each system said of it; None where one was not asked.
+class HeldOutText:
+    """A text of the holdout with its gold and the answers of each system; None where a system was not asked.
 
-    Spans are those of the project's types, without overlaps. reference: the candidate in FP32, before INT8. group: what
-    the text belongs to (a thread, a post); texts of one group depend on each other, and are one document to the test.
+    Spans have the project's types, and do not overlap. reference: the candidate in FP32, before INT8. group: what the
+    text belongs to (a thread, a post). Texts of one group depend on each other, and are one document to the test.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ContractCheck:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One way to run the candidate, one text a run: median and 95th percentile, and texts a second in calls of 8.
+    """One way to run the candidate: median and 95th percentile of a lone text, and texts a second in calls of 8.
 
     size_mb: of the weights' file, None where there is none. runtime: "torch FP32", "ONNX FP32" or "ONNX INT8".
     """

@@ -1,6 +1,6 @@
-"""One attempt at a promotion, whole: what was looked at, what it gave, and what was decided. Plain data.
+"""One attempt at a promotion: what was looked at, the figures, and the decision. Plain data.
 
-Reports are made of this, and `loop.promotion.record.figures_of` it is what the store keeps with the decision.
+Reports are made of an attempt. `loop.promotion.record.figures_of` gives what the store keeps of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loop.evaluation.robustness import Perturbed
     from loop.evaluation.scores import Scores
     from loop.evaluation.significance import Comparison
-    from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument
+    from loop.judging.measured import ContractCheck, Efficiency, HeldOutText
 
 PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
 PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"
@@ -51,9 +51,9 @@ class Gate:
 class Look:
     """A look at a holdout, spent or to be spent.
 
-    number: which one of the epoch (from 1) of the `looks` that it has; used: how many are spent by now, this one among
-    them. alpha: what this one may spend of `total`, the chance of one false promotion over the epoch. spent: alpha that
-    the used ones may have spent.
+    number: of this look (from 1), of the `looks` that the epoch has. used: how many looks are spent by now, this look
+    among them. alpha: what this look may spend of `total`, the chance of one false promotion over the epoch. spent: the
+    alpha of all used looks together.
     """
 
     epoch: int
@@ -68,11 +68,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A holdout that was spent, and the one that was drawn in its place.
+    """A holdout that was spent, and the holdout that was drawn in its place. All counts are of documents.
 
-    retired: documents that went into training. drawn: of `eligible` ones on which no model was trained. carried: those
-    that had joined the old holdout after its last look, and so have judged nothing. barred: documents of the pool that
-    could not be drawn, since a model was trained on them or their group.
+    retired: went into training. drawn: of the `eligible` documents of the pool. carried: had joined the old holdout
+    after its last look, and so have judged nothing. barred: of the pool, could not be drawn, since a model was trained
+    on them or their group.
     """
 
     epoch: int
@@ -88,8 +88,8 @@ class Attempt:
     """Everything about one attempt.
 
     version: the candidate's. incumbent: the version in service, None for a first model. against: what the candidate was
-    compared with: the incumbent's version, WEAK_VOTE, or None. command: the one that was given. judged_seconds:
-    how long the judging took. because: why it was forced. documents: empty where nothing was looked at.
+    compared with: the incumbent's version, WEAK_VOTE, or None. command: what the user gave. judged_seconds: how long
+    the judging took. because: why the promotion was forced. documents: the texts; empty where nothing was looked at.
     candidate_scores, incumbent_scores: of both sides on `documents`, by which the gates decided; None where a side was
     not scored. agreement: of INT8 with FP32, None where FP32 was not run.
     """
@@ -103,7 +103,7 @@ class Attempt:
     at: datetime
     command: str
     types: tuple[str, ...]
-    documents: tuple[HeldOutDocument, ...] = ()
+    documents: tuple[HeldOutText, ...] = ()
     against: str | None = None
     candidate_scores: Scores | None = None
     incumbent_scores: Scores | None = None

@@ -19,7 +19,7 @@ from loop.evaluation.significance import (
     spent_after,
     standard_error_of,
 )
-from loop.judging.measured import HeldOutDocument
+from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import Look, Rotation
 from loop.settings.model import PromotionSettings
 from ner.spans import Span, drop_overlaps
@@ -153,7 +153,7 @@ def too_few(
 
 
 def compare_by_document(
-    texts: Sequence[HeldOutDocument], new: Scores, old: Scores, look: Look | None, settings: PromotionSettings
+    texts: Sequence[HeldOutText], new: Scores, old: Scores, look: Look | None, settings: PromotionSettings
 ) -> Comparison:
     """Compare two models on the same texts, by document: the texts of one group depend on each other.
 
@@ -170,12 +170,12 @@ def compare_by_document(
     )
 
 
-def standard_error_alone(texts: Sequence[HeldOutDocument], scores: Scores, settings: PromotionSettings) -> float:
+def standard_error_alone(texts: Sequence[HeldOutText], scores: Scores, settings: PromotionSettings) -> float:
     """The standard error of one model's micro-F1: `loop status` estimates from it while there is no comparison."""
     return standard_error_of(grouped(scores.counts, _groups(texts)), resamples=settings.resamples, seed=settings.seed)
 
 
-def _groups(texts: Sequence[HeldOutDocument]) -> list[str]:
+def _groups(texts: Sequence[HeldOutText]) -> list[str]:
     return [one.group or one.name for one in texts]
 
 

@@ -484,6 +484,15 @@ def test_a_process_that_is_killed_says_nothing_about_the_model(
     assert promote_candidate(store, placed, desk, who="lead").promoted
 
 
+def test_where_fp32_cannot_be_run_int8_is_timed_alone(store: Store, desk: Project, placed: Placement) -> None:
+    candidate(store, desk, placed, ALL)  # there is no encoder "tiny" to make its FP32 from
+    asking = replace(placed, promotion=tiny.PROMOTION.changed(reference=True, timed=5))
+    efficiency = promote_candidate(store, asking, desk, who="lead").attempt.efficiency
+    assert efficiency is not None
+    assert efficiency.reference_error
+    assert [(speed.runtime, speed.texts) for speed in efficiency.speeds] == [("ONNX INT8", 5)]
+
+
 SHORT_OF_MEMORY = {
     "loading": "session = lambda *given, **named: fail(errors.Fail('[E] : 1 : FAIL : failed:std::bad_alloc'))",
     "running": """

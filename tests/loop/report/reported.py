@@ -11,7 +11,7 @@ from loop.evaluation.agreement import check_agreement
 from loop.evaluation.robustness import Perturbed
 from loop.evaluation.scores import count, score
 from loop.evaluation.significance import compare_counts
-from loop.judging.measured import ContractCheck, Efficiency, HeldOutDocument, Speed
+from loop.judging.measured import ContractCheck, Efficiency, HeldOutText, Speed
 from loop.promotion.attempt import (
     DEFERRED,
     FAIL,
@@ -71,7 +71,7 @@ _VERBS = ("crashes with", "does not start on", "shows nothing on", "lost its set
 
 def held_out(
     number: int = 120, *, seed: int = 7, candidate: float = 0.9, incumbent: float = 0.8
-) -> tuple[HeldOutDocument, ...]:
+) -> tuple[HeldOutText, ...]:
     """Documents whose systems err at random, with these chances of being right on a span."""
     rng = random.Random(seed)
     documents = []
@@ -80,7 +80,7 @@ def held_out(
         said = _said(rng, text, gold, candidate)
         reference = said if rng.random() < 0.97 else gold
         documents.append(
-            HeldOutDocument(f"ticket-{index:03d}", text, gold, said, _said(rng, text, gold, incumbent), reference)
+            HeldOutText(f"ticket-{index:03d}", text, gold, said, _said(rng, text, gold, incumbent), reference)
         )
     return tuple(documents)
 
@@ -104,7 +104,7 @@ def scored(given: Attempt) -> Attempt:
     )
 
 
-def attempt(documents: tuple[HeldOutDocument, ...] | None = None, **changes: object) -> Attempt:
+def attempt(documents: tuple[HeldOutText, ...] | None = None, **changes: object) -> Attempt:
     """A promotion of desk-0002 over desk-0001; fields by name."""
     documents = held_out() if documents is None else documents
     labels = LabelSet(TYPES)
@@ -209,7 +209,7 @@ def hostile() -> Attempt:
     for index, text in enumerate(HOSTILE):
         gold = (Span(0, min(5, len(text)), types[index % 5]),)
         said = (Span(0, min(4, len(text)), types[(index + 1) % 5]), Span(len(text) - 3, len(text), types[0]))
-        documents.append(HeldOutDocument(f"{index} {text[:60]}", text, gold, said, gold, gold))
+        documents.append(HeldOutText(f"{index} {text[:60]}", text, gold, said, gold, gold))
     bad = "<i>because</i> | \0 \ud800 \u202e `x` \n# no heading"
     looked_at = scored(replace(first(), types=types, documents=tuple(documents)))
     return replace(

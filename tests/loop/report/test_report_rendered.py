@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from loop.judging.measured import HeldOutDocument
+from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import Attempt, Gate
 from loop.report.facts import AttemptReport, Report, ResultRow, SystemScores
 from loop.report.figures import axis_reach, forest, history_line
@@ -140,7 +140,7 @@ def test_a_status_is_a_word_with_a_sign_and_not_a_colour_alone(page: Callable[[s
 
 
 def test_both_spans_of_an_example_are_marked_each_in_its_way(store: Store):
-    documents = (HeldOutDocument("d", "use Excel 2016 now", (Span(4, 14, "OS"),), (Span(4, 9, "OS"),)),)
+    documents = (HeldOutText("d", "use Excel 2016 now", (Span(4, 14, "OS"),), (Span(4, 9, "OS"),)),)
     made = page_of(report_of(scored(replace(reported.first(), documents=documents)), store))
     both, gold_alone = '<mark class="gold"><mark class="found">Excel</mark></mark>', '<mark class="gold"> 2016</mark>'
     assert f"use {both}{gold_alone} now" in render_html(made)
@@ -255,7 +255,7 @@ def test_the_same_content_makes_the_same_page(content: Callable[[str], Report], 
 def many_types(number: int) -> Attempt:
     types = tuple(f"TYPE_{index:03d}" for index in range(number))
     documents = tuple(
-        HeldOutDocument(f"d{index}", "some words here", (Span(0, 4, name),), (Span(5, 10, name),), (Span(0, 4, name),))
+        HeldOutText(f"d{index}", "some words here", (Span(0, 4, name),), (Span(5, 10, name),), (Span(0, 4, name),))
         for index, name in enumerate(types)
     )
     gates = tuple(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loop import console
 from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from loop.files.importing import Imported
 
 
 class SplitName(StrEnum):
@@ -104,11 +107,8 @@ def import_files(
     return 0
 
 
-def notes(one: object) -> list[str]:
+def notes(one: Imported) -> list[str]:
     """What people should know of an import beyond its counts."""
-    from loop.files.importing import Imported
-
-    assert isinstance(one, Imported)
     said = [f"{one.votes:,} weak votes stored."] if one.votes else []
     if one.dropped_labels:
         dropped = ", ".join(f"{label} {count:,}" for label, count in sorted(one.dropped_labels.items()))

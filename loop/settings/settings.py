@@ -17,24 +17,9 @@ from pydantic import AfterValidator, Field, PrivateAttr, TypeAdapter, Validation
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
+from loop.settings import model
 from loop.settings.complaints import complaint
-from loop.settings.model import (
-    BackendSettings,
-    GateSettings,
-    HoldoutSettings,
-    LabelStudioSettings,
-    LogSettings,
-    MLflowSettings,
-    ModelsSettings,
-    ProjectSettings,
-    PromotionSettings,
-    Section,
-    ServiceSettings,
-    StatusSettings,
-    StoreSettings,
-    TrainSettings,
-    WeakSettings,
-)
+from loop.settings.model import Section
 from ner.errors import ConfigError
 
 CONFIG_NAME = "loop.toml"
@@ -50,20 +35,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
-    project: ProjectSettings
-    store: StoreSettings = StoreSettings()
-    models: ModelsSettings = ModelsSettings()
-    label_studio: LabelStudioSettings = LabelStudioSettings()
-    train: TrainSettings = TrainSettings()
-    holdout: HoldoutSettings = HoldoutSettings()
-    promotion: PromotionSettings = PromotionSettings()
-    gates: GateSettings = GateSettings()
-    mlflow: MLflowSettings = MLflowSettings()
-    service: ServiceSettings = ServiceSettings()
-    weak: WeakSettings = WeakSettings()
-    backend: BackendSettings = BackendSettings()
-    status: StatusSettings = StatusSettings()
-    log: LogSettings = LogSettings()
+    project: model.ProjectSettings
+    store: model.StoreSettings = model.StoreSettings()
+    models: model.ModelsSettings = model.ModelsSettings()
+    label_studio: model.LabelStudioSettings = model.LabelStudioSettings()
+    train: model.TrainSettings = model.TrainSettings()
+    holdout: model.HoldoutSettings = model.HoldoutSettings()
+    promotion: model.PromotionSettings = model.PromotionSettings()
+    gates: model.GateSettings = model.GateSettings()
+    mlflow: model.MLflowSettings = model.MLflowSettings()
+    service: model.ServiceSettings = model.ServiceSettings()
+    weak: model.WeakSettings = model.WeakSettings()
+    backend: model.BackendSettings = model.BackendSettings()
+    status: model.StatusSettings = model.StatusSettings()
+    log: model.LogSettings = model.LogSettings()
     label_map: Annotated[dict[str, str] | None, AfterValidator(lambda given: given or None)] = Field(
         None, description=_MAP, examples=[{"Application": "SOFTWARE"}]
     )
@@ -222,7 +207,7 @@ def _converted(words: str, kind: Any) -> Any:
         return words
 
 
-def _with_key(section: LabelStudioSettings, home: Path) -> LabelStudioSettings:
+def _with_key(section: model.LabelStudioSettings, home: Path) -> model.LabelStudioSettings:
     """The section with the key from its key file, unless the environment gave one.
 
     A missing key file leaves the key unset: offline commands need none, and `loop doctor` tells. Raises ConfigError for
@@ -241,10 +226,10 @@ def _with_key(section: LabelStudioSettings, home: Path) -> LabelStudioSettings:
         ) from None
 
 
-def _with_encoder(section: TrainSettings, home: Path) -> TrainSettings:
+def _with_encoder(section: model.TrainSettings, home: Path) -> model.TrainSettings:
     """The section with an encoder that is a folder as its absolute path. Any other encoder is a name and stays one."""
     folder = home / section.encoder
-    if section.encoder == TrainSettings().encoder or not folder.is_dir():
+    if section.encoder == model.TrainSettings().encoder or not folder.is_dir():
         return section
     return section.model_copy(update={"encoder": str(folder.resolve())})
 

@@ -6,6 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import tomlkit
+from hypothesis import HealthCheck, assume, example, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from loop.settings.settings import Settings, about, find_home, keys, sqlite_url, variables, without_password
@@ -14,6 +18,9 @@ from ner.errors import ConfigError
 from store.session import open_store
 
 MINIMAL = '[project]\nname = "desk"\n'
+PLACES = [(section, key) for section, key, _ in keys()]
+SCALARS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.booleans() | st.integers() | st.floats()
+VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.sampled_from(["f1", "OS"]), SCALARS, max_size=2)
 
 
 def load(folder: Path, text: str, **environ: str) -> Settings:
@@ -157,6 +164,23 @@ def test_a_value_outside_its_limits_is_refused_by_name(
     with pytest.raises(ConfigError, match=rf"^{section}\.{key} is .*: got .*Correct {section}\.{key}"):
         load(tmp_path, f"{head}{key} = {refused}\n")
     assert load(tmp_path, f"{head}{key} = {taken}\n")
+
+
+@given(st.sampled_from(PLACES), VALUES)
+@example(("service", "poll_seconds"), 10**400)
+@example(("gates", "types"), {"OS": {"f1": 0.5, "F1": 1}})
+@effort(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_key_is_set_to_counts_or_is_refused_by_name(tmp_path: Path, place: tuple[str, str], value: object):
+    section, key = place
+    assume(not str(value).startswith("~"))  # a path of a home folder, which has a test of its own
+    document = {"project": {"name": "desk"}}
+    document.setdefault(section, {})[key] = value  # type: ignore[assignment]
+    try:
+        settings = Settings.of_text(tmp_path, tomlkit.dumps(document), {})
+    except ConfigError as refused:
+        assert f"{section}.{key}" in str(refused)
+        return
+    assert getattr(getattr(settings, section), key) in (value, str(value).rstrip("/"), str(value).upper())
 
 
 @pytest.mark.parametrize("text", ["[train]\nepochs = 3\n", '[project]\nlabels = "labels.xml"\n', ""])

@@ -6,6 +6,8 @@ another host is dead when its heartbeat is more than ten minutes old; `tracked` 
 are told apart by name: two machines or containers that share a store need different names. Start times are compared to
 two seconds. A clock that is set by more than that while a run is at work makes the run look dead.
 
+A run is dead, too, for the process that it belonged to, once it is over there, even where its end could not be stored.
+
 An exclusive run takes the place of a dead one. A run that is only slow may lose its place that way. Such a run learns
 it from `TrackedRun.transaction`, before it changes anything.
 
@@ -46,6 +48,8 @@ STALE_AFTER = timedelta(minutes=10)
 BEAT_SECONDS = 60.0
 HINTS_KEPT = timedelta(days=1)
 _SAME_START_SECONDS = 2.0
+# Runs of this process that are over although the store could not be told so: (id, started_at). They are dead.
+_OVER: set[tuple[int, datetime]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,16 @@ def tracked(store: Store, project_id: int, kind: str, *, exclusive: bool = False
         run = begin_run(tx, project_id, kind, exclusive=exclusive)
         tx.commit()
     at_work = TrackedRun(run.id, project_id, store, tuple(replaced))
+    over = (run.id, run.started_at)
     try:
         with _beating(store, run.id):
             yield at_work
     except BaseException as error:
-        _note_failure(store, run.id, error)
+        if not _note_failure(store, run.id, error):
+            _OVER.add(over)
         raise
-    _note_end(at_work)
+    if not _note_end(at_work):
+        _OVER.add(over)
 
 
 def begin_run(tx: Transaction, project_id: int, kind: str, *, exclusive: bool = False) -> Run:
@@ -144,11 +151,15 @@ def fail_run(tx: Transaction, run_id: int, error: str, *, interrupted: bool = Fa
 
 
 def recover(tx: Transaction, project_id: int, kinds: Collection[str] | None = None) -> list[Interrupted]:
-    """Mark dead runs (of these kinds where given), and the models they were training, as interrupted; gives them."""
+    """Mark dead runs (of these kinds where given), and the models they were training, as interrupted; gives them.
+
+    Runs of this process that are over are marked whatever their kind: other processes take them for alive.
+    """
     lock_project(tx, project_id)
     found = []
     for run in _running_runs(tx.session, project_id):
-        if is_alive(run) or (kinds is not None and run.kind not in kinds):
+        wanted = kinds is None or run.kind in kinds or _is_over(run)
+        if is_alive(run) or not wanted:
             continue
         error = f"process {run.pid} on {run.host} ended without a word"
         _end(tx, run.id, INTERRUPTED, error=error)
@@ -180,6 +191,8 @@ def is_alive(run: Run) -> bool:
     """Whether the run's process is still there, as far as can be told from here."""
     if run.host != platform.node():
         return utc_now() - run.heartbeat_at < STALE_AFTER
+    if _is_over(run):
+        return False
     try:
         process = psutil.Process(run.pid)
         same = abs(float(process.create_time()) - run.process_started) < _SAME_START_SECONDS
@@ -188,6 +201,10 @@ def is_alive(run: Run) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _is_over(run: Run) -> bool:
+    return (run.id, run.started_at) in _OVER
 
 
 @contextmanager
@@ -217,19 +234,20 @@ def _beat_until(ended: threading.Event, store: Store, run_id: int) -> None:
                 return  # another process ended the run; what is left of it learns that from `TrackedRun.transaction`
 
 
-def _note_end(run: TrackedRun) -> None:
-    """Store that a run ended well. What the run did stands, even when it was taken for dead after its last commit."""
-    with run.store.transaction() as tx:
-        try:
+def _note_end(run: TrackedRun) -> bool:
+    """Store that a run ended well; False where that fails. What the run did was committed, and stands all the same."""
+    try:
+        with run.store.transaction() as tx:
             finish_run(tx, run.id, run.counts)
-        except RefusedError as error:
-            logger.warning("the end of run %d could not be noted: %s", run.id, error)
-        else:
             tx.commit()
+    except RuleError as error:
+        logger.warning("the end of run %d could not be noted: %s", run.id, error)
+        return False
+    return True
 
 
-def _note_failure(store: Store, run_id: int, error: BaseException) -> None:
-    """Store how a run failed; when even that fails, the error that ended the run stays the one that is raised."""
+def _note_failure(store: Store, run_id: int, error: BaseException) -> bool:
+    """Store how a run failed; False where even that fails. The error that ended the run stays the one to be raised."""
     try:
         with store.transaction() as tx:
             interrupted = not isinstance(error, Exception)
@@ -237,6 +255,8 @@ def _note_failure(store: Store, run_id: int, error: BaseException) -> None:
             tx.commit()
     except RuleError as second:
         error.add_note(f"The store could not note it: {second}")
+        return False
+    return True
 
 
 def _excluded_by(kind: str) -> frozenset[str]:

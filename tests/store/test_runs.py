@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import psutil
@@ -277,3 +278,22 @@ def test_a_run_that_was_taken_over_changes_nothing_and_ends_without_an_error(
     assert (found(store, first.id).state, found(store, second.id).state) == ("interrupted", "done")
     with store.read() as session:
         assert project_by_id(session, project.id).ls_overlap == {"n": 1}
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_run_whose_end_cannot_be_noted_does_not_hold_its_project(
+    store: Store, project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: bool
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise StoreBusyError("busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "_end", refused)
+        with suppress(ValueError), tracked(store, project.id, "retrain", exclusive=True) as first:
+            if failing:
+                raise ValueError("boom")
+    assert ("could not be noted" in caplog.text) is not failing
+    assert (found(store, first.id).state, is_alive(found(store, first.id))) == ("running", False)
+    with tracked(store, project.id, "pull", exclusive=True) as second:
+        assert [dead.run_id for dead in second.replaced] == [first.id]
+    assert found(store, first.id).state == "interrupted"

@@ -187,7 +187,10 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             raise BundleError("the files of a model lie in its folder", value=name)
         if not file.is_file():
             raise BundleUnavailableError("every file of a model is there", value=str(file), next_step=_REBUILD)
-        found = _sha256(file)
+        try:
+            found = _sha256(file)
+        except OSError as error:
+            raise BundleUnavailableError("every file of a model can be read", value=repr(error)) from error
         if found != expected:
             raise BundleError(
                 f"the SHA-256 of {name} is that in {MANIFEST}",

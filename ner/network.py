@@ -26,8 +26,11 @@ _ONNX_ERRORS = (
     errors.RuntimeException,
 )
 # What ONNX Runtime says when the machine, and not the file, is at fault. It has no error class for that: too little
-# memory comes as FAIL while a file is loaded and as RUNTIME_EXCEPTION while a graph is run.
-_MACHINE = re.compile(r"bad_alloc|allocate memory|out of memory|pthread_|NO_SUCHFILE", re.IGNORECASE)
+# memory comes as FAIL while a file is loaded and as RUNTIME_EXCEPTION while a graph is run. A file that the system does
+# not give (too many are open, the disk fails) comes as FAIL with the system's error number.
+_MACHINE = re.compile(
+    r"bad_alloc|allocate memory|out of memory|pthread_|NO_SUCHFILE|system error number", re.IGNORECASE
+)
 _INTEGERS: dict[str, npt.DTypeLike] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FILLS = {"input_ids": None, "attention_mask": 1, "token_type_ids": 0}
 _AWAKE_MICROSECONDS = 2000

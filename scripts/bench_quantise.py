@@ -26,7 +26,7 @@ import onnx
 from loop.settings.model import TrainSettings
 from loop.settings.settings import Settings
 from loop.training import lora
-from loop.training.dev_split import Evaluated, EvaluationTexts, onnx_reader
+from loop.training.dev_split import DevEvaluation, EvaluationTexts, onnx_reader
 from loop.training.encoder import MINILM, load_base, quiet
 from loop.training.export import to_onnx
 from loop.training.precision import CALIBRATION, divergence
@@ -189,7 +189,7 @@ def merged(prepared: Prepared, training: TrainSettings, adapter: Path) -> object
 class Measured:
     """What one file makes of the development split."""
 
-    evaluated: Evaluated
+    evaluated: DevEvaluation
     logits: tuple[Logits, ...]
 
     @staticmethod

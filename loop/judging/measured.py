@@ -9,7 +9,7 @@ from ner.spans import Span
 
 WEAK_VOTE = "weak vote"
 INT8_SPEED = "ONNX INT8"
-LEAST_AGREEMENT = 0.75  # broken files give 0.12 and less, whole ones 0.99 (test_wrong_files.py)
+BROKEN_BELOW = 0.75  # broken files give 0.12 and less, whole ones 0.99 (test_wrong_files.py)
 _FEWEST_SPANS = 20  # with fewer, one that differs would weigh more than a broken file does
 
 
@@ -77,4 +77,4 @@ class Efficiency:
 
 def agrees(agreement: Agreement) -> bool:
     """Whether the served file can be the model that FP32 is."""
-    return agreement.f1 >= LEAST_AGREEMENT or agreement.spans < _FEWEST_SPANS
+    return agreement.f1 >= BROKEN_BELOW or agreement.spans < _FEWEST_SPANS

@@ -12,7 +12,7 @@ from statistics import NormalDist
 from loop.evaluation.agreement import Agreement
 from loop.evaluation.scores import PRF, Scores
 from loop.evaluation.significance import Comparison, Difference
-from loop.judging.measured import INT8_SPEED, LEAST_AGREEMENT, ContractCheck, Efficiency, agrees
+from loop.judging.measured import BROKEN_BELOW, INT8_SPEED, ContractCheck, Efficiency, agrees
 from loop.promotion.attempt import (
     COST,
     FAIL,
@@ -174,7 +174,7 @@ def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) 
     if agreement is not None:
         value = f"{agreement.f1:.3f}; {agreement.differing:,} of {agreement.texts:,} texts differ"
         status = PASS if agrees(agreement) else FAIL
-        target = f"F1 of one against the other at least {LEAST_AGREEMENT}"
+        target = f"F1 of one against the other at least {BROKEN_BELOW}"
         yield Gate("the served file says what FP32 says", FILE, target, value, status)
 
 

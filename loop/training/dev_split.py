@@ -26,7 +26,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evaluated:
+class DevEvaluation:
     """What a model makes of labelled texts.
 
     loss: mean negative log-likelihood of the gold tags, in nats a token. counts: per document and type. spans: of each
@@ -71,16 +71,16 @@ class EvaluationTexts:
         pairs = zip(self.texts, self._log_probs(read), strict=True)
         return tuple(self._decode(text, log_probs) for text, log_probs in pairs)
 
-    def evaluate(self, read: Reader) -> Evaluated:
+    def evaluate(self, read: Reader) -> DevEvaluation:
         """The spans of each text, held against the gold; every window is read once."""
         all_log_probs = self._log_probs(read)
         pairs = list(zip(self.texts, all_log_probs, strict=True))
         losses = [-log_probs[np.arange(len(log_probs)), text.tags[text.tagged]] for text, log_probs in pairs]
         spans = tuple(self._decode(text, log_probs) for text, log_probs in pairs)
         loss = float(np.concatenate(losses).mean()) if any(map(len, losses)) else 0.0
-        return Evaluated(loss, count([text.spans for text in self.texts], spans, self.labels), spans)
+        return DevEvaluation(loss, count([text.spans for text in self.texts], spans, self.labels), spans)
 
-    def scores(self, evaluated: Evaluated) -> Scores:
+    def scores(self, evaluated: DevEvaluation) -> Scores:
         """The full table of an evaluation of these texts."""
         return score([text.spans for text in self.texts], evaluated.spans, self.labels)
 

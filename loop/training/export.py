@@ -14,7 +14,7 @@ import torch
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import quiet
-from loop.training.precision import LEAST_AGREEMENT, Attempt, write_served
+from loop.training.precision import LEAST_AGREEMENT, Trial, write_served
 from loop.training.progress import ParityError
 from ner.bundle import MODEL
 from ner.network import Network
@@ -34,11 +34,11 @@ class Parity:
     """
 
     logit_difference: float
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[Trial, ...]
     bytes: int
 
     @property
-    def served(self) -> Attempt:
+    def served(self) -> Trial:
         """The way in which the served file was written."""
         return self.attempts[-1]
 
@@ -108,7 +108,7 @@ def to_onnx(model: Any, path: Path, example: Sequence[int]) -> None:
     """
     constant = {"token_type_ids": torch.zeros((1, 1), dtype=torch.long)} if _has_token_types(model) else {}
 
-    class Served(torch.nn.Module):  # type: ignore[misc]
+    class LogitsOfIds(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -119,7 +119,7 @@ def to_onnx(model: Any, path: Path, example: Sequence[int]) -> None:
     axes = {0: "batch", 1: "tokens"}
     with quiet(), torch.no_grad():
         torch.onnx.export(
-            Served().eval(),
+            LogitsOfIds().eval(),
             (torch.tensor([list(map(int, example))], dtype=torch.long),),
             str(path),
             input_names=["input_ids"],

@@ -21,6 +21,7 @@ from loop.training.dev_split import EvaluationTexts, Spans, onnx_reader
 from loop.training.quantise import quantisable, quantise, quantise_one, write_simplified
 from ner.arrays import Logits
 from ner.decoding import log_softmax
+from ner.errors import BundleError, BundleUnavailableError
 from ner.network import Network
 
 INT8_SMOOTHED, INT8, PARTLY_INT8, FP32 = "INT8, smoothed", "INT8", "INT8, partly FP32", "FP32"
@@ -42,7 +43,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class Trial:
     """A step that was taken, and how far its file names the spans that FP32 names."""
 
     step: Step
@@ -60,14 +61,14 @@ class Attempt:
 
 def write_served(
     fp32: Path, target: Path, compared: EvaluationTexts, calibration: Sequence[FramedWindow]
-) -> tuple[Attempt, ...]:
+) -> tuple[Trial, ...]:
     """Write `target`, the file that serves in place of `fp32`; gives all attempts, the last of which is that file.
 
     compared: the texts on which spans are compared, every window read alone as it is served. calibration: windows
     whose activations say what is to be smoothed.
     """
     writer = _Writer(fp32, target, compared, [window.ids.tolist() for window in calibration[:CALIBRATION]])
-    attempts: list[Attempt] = []
+    attempts: list[Trial] = []
     for step in writer.steps(attempts):
         attempts.append(writer.attempt(step))
         if attempts[-1].suffices:
@@ -80,7 +81,7 @@ class _Writer:
         self._fp32, self._target, self._compared, self._calibration = fp32, target, compared, calibration
         self._expected = self._tag(fp32)
 
-    def steps(self, attempts: Sequence[Attempt]) -> Iterator[Step]:
+    def steps(self, attempts: Sequence[Trial]) -> Iterator[Step]:
         """What to try, in order; `attempts` holds what came of the steps before."""
         yield Step(INT8_SMOOTHED, smoothed=True)
         yield Step(INT8)
@@ -90,15 +91,23 @@ class _Writer:
             yield Step(PARTLY_INT8, smoothed, tuple(names[: math.ceil(share * len(names))]))
         yield Step(FP32)
 
-    def attempt(self, step: Step) -> Attempt:
-        """Write the file and compare it with FP32."""
+    def attempt(self, step: Step) -> Trial:
+        """Write the file and compare it with FP32. A file in INT8 that cannot be run agrees on no text."""
         if step.precision == FP32:
             write_simplified(self._fp32, self._target)
         else:
             calibration = self._calibration if step.smoothed else []
             num_tags = len(self._compared.labels.tags)
             quantise(self._fp32, self._target, calibration, num_tags, in_fp32=step.in_fp32)
-        return Attempt(step, check_agreement(self._tag(self._target), self._expected))
+        try:
+            return Trial(step, check_agreement(self._tag(self._target), self._expected))
+        except BundleUnavailableError:
+            raise
+        except BundleError:
+            if step.precision == FP32:
+                raise
+            texts, spans = len(self._expected), sum(map(len, self._expected))
+            return Trial(step, Agreement(f1=0.0, spans=spans, texts=texts, differing=texts))
 
     def _tag(self, path: Path) -> tuple[Spans, ...]:
         return self._compared.tag(onnx_reader(Network(path)))
@@ -111,11 +120,17 @@ class _Writer:
         """
         windows = [window for window in self._compared.windows() if len(window.ids)][:_PROBED]
         expected = onnx_reader(Network(self._fp32))(windows)
-        costs = {}
+        costs: dict[str, float] = {}
         for name in quantisable(self._fp32):
             quantise_one(self._fp32, self._target, name)
-            answered = onnx_reader(Network(self._target))(windows)
-            costs[name] = np.mean([divergence(*pair).mean() for pair in zip(expected, answered, strict=True)])
+            try:
+                answered = onnx_reader(Network(self._target))(windows)
+            except BundleUnavailableError:
+                raise
+            except BundleError:
+                costs[name] = math.inf  # with this node in INT8 the file cannot be run
+                continue
+            costs[name] = float(np.mean([divergence(*pair).mean() for pair in zip(expected, answered, strict=True)]))
         return sorted(costs, key=lambda name: -costs[name])
 
 

@@ -16,7 +16,7 @@ import torch
 
 from loop.settings.model import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
-from loop.training.dev_split import Evaluated, EvaluationTexts, torch_reader
+from loop.training.dev_split import DevEvaluation, EvaluationTexts, torch_reader
 from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
@@ -53,7 +53,7 @@ class Outcome:
     best_epoch: int
     steps: int
     loss: float
-    evaluated: Evaluated
+    evaluated: DevEvaluation
     seconds: float
 
 
@@ -87,7 +87,7 @@ def train(
     finite. Whether the model finds anything at all is `check_finds`'s question.
     """
     trainer = _Trainer(model, plan, settings)
-    best: tuple[tuple[float, float], int, dict[str, Any], Evaluated] | None = None
+    best: tuple[tuple[float, float], int, dict[str, Any], DevEvaluation] | None = None
     epoch, loss = 0, 0.0
     for epoch in range(1, plan.epochs + 1):
         loss = trainer.run_epoch(epoch, windows, padding_id, progress)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import resource
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 
 from ner.bundle import MANIFEST, Manifest, load_bundle, read_manifest, write_bundle
-from ner.errors import BundleError
+from ner.errors import BundleError, BundleUnavailableError
 from ner.labels import LabelSet
+from ner.network import Network
 from tests.fakes import tiny_bundle, tiny_graph, tiny_tokenizer
 
 LABELS = ("OS", "VERSION")
@@ -178,6 +182,32 @@ def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "model.onnx").unlink()
     with pytest.raises(BundleError, match=r"is there.*model\.onnx"):
         load_bundle(folder)
+
+
+def test_a_file_that_the_disk_does_not_give_says_nothing_about_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(hashlib, "file_digest", broken)
+    with pytest.raises(BundleUnavailableError, match="Input/output error"):
+        load_bundle(folder)
+
+
+def test_too_many_open_files_say_nothing_about_the_model(folder: Path) -> None:
+    limits, opened = resource.getrlimit(resource.RLIMIT_NOFILE), list[int]()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[0], 256), limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(BundleUnavailableError):
+            Network(folder / "model.onnx")
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_required_file_that_no_hash_covers_is_refused(folder: Path) -> None:

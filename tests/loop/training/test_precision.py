@@ -16,6 +16,7 @@ from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.export import to_onnx
 from loop.training.precision import FP32, INT8, INT8_SMOOTHED, LEAST_AGREEMENT, PARTLY_INT8, divergence, write_served
+from ner.errors import BundleUnavailableError
 from ner.labels import LabelSet
 from ner.network import Network
 from tests.loop import tiny
@@ -75,10 +76,11 @@ def test_the_product_that_int8_spoils_is_found_and_left_in_fp32(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "model.onnx"]
 
 
+@pytest.mark.parametrize("added", [1000.0, np.inf], ids=["finds nothing", "gives no finite logits"])
 def test_where_no_int8_will_do_fp32_is_served_and_changes_nothing(
-    base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: float
 ) -> None:
-    monkeypatch.setattr(precision, "quantise", deaf)
+    monkeypatch.setattr(precision, "quantise", lambda source, target, *_, **__: spoil(source, target, added))
     attempts = written(base, texts, tmp_path)
     assert [attempt.step.precision for attempt in attempts] == [INT8_SMOOTHED, INT8, *[PARTLY_INT8] * 3, FP32]
     # Of nine products (four in each of two layers, and the classifier) an eighth, a quarter, a half, rounded up.
@@ -88,11 +90,37 @@ def test_where_no_int8_will_do_fp32_is_served_and_changes_nothing(
     assert max(np.abs(one - other).max() for one, other in zip(fp32, served, strict=True)) < 1e-4
 
 
-def deaf(source: Path, target: Path, *_: Any, **__: Any) -> None:
-    """Write a file that finds nothing at all."""
+def test_a_node_that_alone_in_int8_gives_no_finite_logits_is_left_in_fp32_first(
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = precision.quantise_one
+
+    def spoiling(source: Path, target: Path, name: str) -> None:
+        if "layer.0/output/dense" in name:
+            return spoil(source, target, np.inf)
+        return real(source, target, name)
+
+    monkeypatch.setattr(precision, "quantise", lambda source, target, *_, **__: spoil(source, target, 1000.0))
+    monkeypatch.setattr(precision, "quantise_one", spoiling)
+    assert "layer.0/output/dense" in written(base, texts, tmp_path)[2].step.in_fp32[0]
+
+
+def test_a_lack_of_memory_says_nothing_about_int8(
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(*_: object, **__: object) -> None:
+        raise BundleUnavailableError("memory is at hand")
+
+    monkeypatch.setattr(precision, "quantise", starved)
+    with pytest.raises(BundleUnavailableError):
+        written(base, texts, tmp_path)
+
+
+def spoil(source: Path, target: Path, added: float) -> None:
+    """Write the file with `added` to the logit of the first tag, so that it finds nothing at all."""
     model = onnx.load(str(source))
     zeros = np.zeros(len(LABELS.tags), dtype=np.float32)
-    zeros[0] = 1000.0
+    zeros[0] = added
     model.graph.initializer.append(onnx.numpy_helper.from_array(zeros, "deaf"))
     [last] = [node for node in model.graph.node if "logits" in node.output]
     last.output[list(last.output).index("logits")] = "heard"

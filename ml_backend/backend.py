@@ -1,14 +1,10 @@
-"""What one process of the backend holds: the live models, the hints, the metrics. Started once, after any fork."""
+"""What one process of the backend holds: the live models, the hints, the metrics and the threads that answer."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ml_backend.access_log import AccessLog
-from ml_backend.auth import BasicAuth
 from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
 from ml_backend.metrics import Metrics
@@ -17,11 +13,10 @@ from ml_backend.settings import ServerSettings
 
 
 class Backend:
-    """The parts behind the routes."""
+    """The parts behind the routes. `threads` runs what takes time: at most `settings.threads` requests at once."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.auth = BasicAuth(settings.user, settings.password)
         self.limits = Limits(settings.max_tasks, settings.max_text_chars)
         self.metrics = Metrics()
         self.live = LiveModels(
@@ -31,36 +26,23 @@ class Backend:
             threads=settings.model_threads,
             listener=self.metrics.listener(),
         )
-        self.access_log = AccessLog()
         self.hints = Hints(self.live.store, self.metrics.lost_hint)
-        self._starting = threading.Lock()
-        self._started_in: int | None = None
+        self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="answer")
 
-    def start(self, go_on: Callable[[], bool] = lambda: True) -> None:
-        """Load what is promoted and begin to follow the store; does nothing where that was done in this process.
-
-        `go_on` is asked before each model whether to load it now.
-        """
-        if self._started_in == os.getpid():
-            return
-        with self._starting:
-            if self._started_in != os.getpid():
-                self.live.start(go_on)
-                self.hints.start()
-                self.access_log.start()
-                self._started_in = os.getpid()
+    def start(self) -> None:
+        """Load the promoted models, and begin to follow the store. Returns when the models have proven themselves."""
+        self.live.start()
+        self.hints.start()
 
     def stop(self) -> None:
-        """End the threads of this process."""
-        if self._started_in == os.getpid():
-            self.access_log.stop()
-            self.hints.stop()
-            self.live.stop()
-            self._started_in = None
+        """End the threads. A request that is still being answered is not waited for."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.hints.stop()
+        self.live.stop()
 
 
 def health(backend: Backend) -> dict[str, Any]:
-    """Answered from memory, to anyone: which version serves each project, and which rule keeps another from it."""
+    """Which version serves each project, and which rule keeps a promoted version out of service; from memory."""
     served = [one for group in backend.live.served.values() for one in group]
     problem = backend.live.store_problem
     return {

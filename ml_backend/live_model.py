@@ -14,15 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
 from ml_backend.memory import Trimmer
 from ml_backend.paired_network import PairedNetwork
-from ml_backend.projects import LinkedProject, linked_projects
 from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError, RuleError
 from ner.network import Network
 from ner.tagger import Tagger
 from store.projects import project_by_id
+from store.schema import Model, Project
 from store.session import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,49 @@ _FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
 _WARM_UP = "A first answer allocates what later ones use again."
 # Reading the splits of a large project takes at most this share of the thread's time.
 _SPLIT_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedProject:
+    """A project that is linked to one in Label Studio: its label config, and the model that ought to be in service.
+
+    path: the model's folder, relative to MODEL_DIR; it and `version` are None before the first promotion.
+    """
+
+    project_id: int
+    name: str
+    slug: str
+    label_config: str
+    labels: tuple[str, ...]
+    ls_url: str | None
+    ls_project_id: int
+    version: str | None
+    path: str | None
+
+
+def linked_projects(session: Session) -> list[LinkedProject]:
+    """Every linked project, oldest first."""
+    query = (
+        select(Project, Model.path)
+        .outerjoin(Model, Model.version == Project.promoted_version)
+        .where(Project.ls_project_id.is_not(None))
+        .order_by(Project.id)
+    )
+    return [_linked(project, path) for project, path in session.execute(query)]
+
+
+def _linked(project: Project, path: str | None) -> LinkedProject:
+    return LinkedProject(
+        project_id=project.id,
+        name=project.name,
+        slug=project.slug,
+        label_config=project.label_config,
+        labels=tuple(project.labels),
+        ls_url=project.ls_url,
+        ls_project_id=project.ls_project_id or 0,
+        version=project.promoted_version,
+        path=path,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +235,10 @@ class LiveModels:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, go_on: Callable[[], bool] = lambda: True) -> None:
-        """Load what is promoted, then follow the store from a thread; a store that is away is waited for there.
-
-        `go_on` is asked before each project; the thread loads what is left out here.
-        """
+    def start(self) -> None:
+        """Load what is promoted, then follow the store from a thread; the thread waits for a store that is away."""
         self._stop.clear()
-        self.refresh(go_on)
+        self.refresh()
         self._thread = threading.Thread(target=self._follow, name="live-models", daemon=True)
         self._thread.start()
 
@@ -224,15 +267,12 @@ class LiveModels:
                 self._store = open_store(self._store_url, migrate=False)
             return self._store
 
-    def refresh(self, go_on: Callable[[], bool] = lambda: True) -> None:
-        """Bring what is served in line with the store. Never raises: what cannot be learned now stays as it was.
-
-        `go_on` is asked before each project; the others wait for the next time when it says no.
-        """
+    def refresh(self) -> None:
+        """Bring what is served in line with the store. Never raises: what cannot be learned now stays as it was."""
         try:
             with self.store().read() as session:
                 linked = linked_projects(session)
-            problems = [self._follow_one(project) for project in linked if go_on()]
+            problems = [self._follow_one(project) for project in linked]
             self._drop_all_but({project.project_id for project in linked})
         except RuleError as error:
             self._note_store(error)

@@ -1,16 +1,18 @@
 """Prometheus metrics, summed over the worker processes where there are several.
 
-With PROMETHEUS_MULTIPROC_DIR in the environment before `prometheus_client` is first imported (`serve` sees to it where
-there are several workers), each process writes its numbers to that folder and any of them answers for all. Without it a
-process knows its own.
+`serve` sets PROMETHEUS_MULTIPROC_DIR where there are several workers, before `prometheus_client` is first imported.
+Then each process writes its numbers to that folder, and any process answers for all. Without the variable, a process
+knows its own numbers only.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from ml_backend.live_model import Listener
 
@@ -23,8 +25,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
-        registry = None if self._shared else self._registry
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        registry = None if self._folder else self._registry
         self._by_answer: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "ner_backend_requests", "Requests answered.", ["endpoint", "status"], registry=registry
@@ -76,8 +78,9 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        if not self._shared:
+        if not self._folder:
             return generate_latest(self._registry)
+        _forget_the_dead(Path(self._folder))
         merged = CollectorRegistry()
         MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
         return generate_latest(merged)
@@ -87,3 +90,11 @@ class Metrics:
             self._serving.labels(project, old).set(0)
         if new is not None:
             self._serving.labels(project, new).set(1)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take the gauges of workers that are gone out of the sums; their counters stay."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = re.search(r"_([0-9]+)\.db$", file.name)
+        if pid and not Path("/proc", pid[1]).exists():
+            mark_process_dead(int(pid[1]), str(folder))  # type: ignore[no-untyped-call]

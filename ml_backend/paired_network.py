@@ -1,4 +1,4 @@
-"""A lone caller gets every core, several at once get one each."""
+"""A lone request gets every core; requests beside one another get one core each."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from collections.abc import Sequence
 from ner.arrays import Logits
 from ner.network import Network
 
-# Callers that come back within this time are at work together, even when their runs happen not to overlap.
+# Requests that arrive together do not overlap in every run: the interpreter lock keeps them apart now and then.
 _TOGETHER_SECONDS = 0.05
 
 
 class PairedNetwork(Network):
     """Two sessions on one graph: `wide` runs a window on several threads, `narrow` on one. Their logits are the same.
 
-    Side by side, single-threaded runs do more in all; but one that is alone would leave the other cores idle.
+    Side by side, runs on one thread get more done in all. A run that is alone would leave the other cores idle. A run
+    counts as alone when no two runs have overlapped for a moment.
     """
 
     def __init__(self, narrow: Network, wide: Network) -> None:
         self._narrow, self._wide = narrow, wide
         self._lock = threading.Lock()
         self._running = 0
-        self._caller, self._called_at, self._other_at = 0, 0.0, 0.0
+        self._overlapped_at = float("-inf")
 
     def logits(self, ids: Sequence[int]) -> Logits:
         """As `Network.logits`."""
@@ -35,11 +36,9 @@ class PairedNetwork(Network):
                 self._running -= 1
 
     def _enter(self) -> Network:
-        caller, now = threading.get_ident(), time.monotonic()
         with self._lock:
             self._running += 1
-            if caller != self._caller:
-                self._caller, self._other_at = caller, self._called_at
-            self._called_at = now
-            alone = self._running == 1 and now - self._other_at > _TOGETHER_SECONDS
-        return self._wide if alone else self._narrow
+            now = time.monotonic()
+            if self._running > 1:
+                self._overlapped_at = now
+            return self._wide if now - self._overlapped_at > _TOGETHER_SECONDS else self._narrow

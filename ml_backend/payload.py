@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.refusals import TooLargeError, TooSlowError, WrongTypeError
+from ml_backend.refusals import TooLargeError, WrongTypeError
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import LabelConfig
@@ -47,37 +47,21 @@ class Asked:
     group: str | None
 
 
-def read_body(environ: Mapping[str, Any], max_bytes: int) -> bytes:
-    """The body of a WSGI request that calls itself JSON.
-
-    Raises WrongTypeError, TooLargeError, TooSlowError, and InputError for one that is cut off or malformed.
-    """
-    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+def check_content_type(given: str) -> None:
+    """Raise WrongTypeError unless a Content-Type header names JSON."""
+    kind = given.partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise WrongTypeError(
             "a body is sent as application/json",
             value=kind or "no Content-Type",
             next_step="Set the Content-Type header.",
         )
-    given = environ.get("CONTENT_LENGTH", "")
-    # A body of unknown length can be read to its end only where the server marks that end; a byte too many is enough.
-    size = int(given) if given.isdecimal() else max_bytes + 1 if environ.get("wsgi.input_terminated") else 0
-    body = _read(environ["wsgi.input"], size) if not given or size <= max_bytes else b""
-    if len(body) > max_bytes or (given and size > max_bytes):
+
+
+def check_length(length: int, max_bytes: int) -> None:
+    """Raise TooLargeError for a body of more than `max_bytes`."""
+    if length > max_bytes:
         raise TooLargeError(f"a body has at most {max_bytes:,} bytes", next_step="Send fewer tasks in a request.")
-    if given and len(body) < size:
-        raise InputError("a body is as long as its Content-Length says", value=f"{len(body):,} of {size:,} bytes")
-    return body
-
-
-def _read(source: Any, size: int) -> bytes:
-    """Whatever server this runs under: each has exceptions of its own for a client that sends nonsense or leaves."""
-    try:
-        return bytes(source.read(size))
-    except TimeoutError:
-        raise TooSlowError("a body arrives in time", next_step="Send it without long pauses.") from None
-    except Exception as error:
-        raise InputError("a body is well-formed and whole", value=type(error).__name__) from error
 
 
 def read_json(body: bytes) -> dict[str, Any]:

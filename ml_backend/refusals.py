@@ -1,4 +1,4 @@
-"""Why a request is refused: each rule with the HTTP status that goes with it."""
+"""Why a request is refused: each rule, the HTTP status that belongs to the rule, and the JSON that says so."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class RefusalError(RuleError):
 
 
 class UnknownProjectError(RefusalError):
-    """No project of the store is linked to the request's project, or more than one is."""
+    """No project of the store is linked to the request's project, or more than one project is."""
 
     status = 404
 
 
 class NoModelError(RefusalError):
-    """The project has no model in service, or one that its label config has left behind.
+    """The project has no model in service, or its label config has other labels than the model.
 
-    Label Studio opens the task all the same and stores no empty prediction, so it asks again later.
+    Label Studio opens the task all the same. It stores no empty prediction, so it asks again later.
     """
 
     status = 409
@@ -37,31 +37,31 @@ class TooSlowError(RefusalError):
 
 
 class TooLargeError(RefusalError):
-    """More than one request may hold or one answer may take."""
+    """More than one request may hold, or more than can be answered in time."""
 
     status = 413
 
 
 class WrongTypeError(RefusalError):
-    """A body that does not call itself JSON."""
+    """A body whose Content-Type is not JSON."""
 
     status = 415
 
 
 def status_of(error: RuleError) -> int:
-    """The HTTP status for a refusal; anything that is not the client's doing is a 503."""
+    """The HTTP status for a refusal: a 4xx where the client is at fault, else 503."""
     if isinstance(error, RefusalError):
         return error.status
     return 400 if isinstance(error, InputError) else 503
 
 
 def as_json(error: RuleError) -> dict[str, Any]:
-    """The refusal as `error_body` shows it."""
+    """The refusal in the shape of `error_body`."""
     return error_body(error.rule, error.value, error.next_step)
 
 
 def error_body(rule: str, value: object = None, next_step: str = "") -> dict[str, Any]:
-    """The one shape of every error answer; of a long value, the first 200 characters."""
+    """The shape that every error answer has; a long value is cut to its first 200 characters."""
     shown = value if isinstance(value, str) or value is None else show(value)
     if isinstance(value, str) and len(value) > _SHOWN:
         shown = f"{value[:_SHOWN]}… ({len(value)} characters)"

@@ -1,209 +1,177 @@
-"""`python -m ml_backend`: gunicorn with the app, as the environment says.
+"""`python -m ml_backend`: granian with the app, as the environment says.
 
-The app is imported in each worker and not before the fork, so that no thread of a library is left behind by it. A
-worker loads the promoted models before it takes its first request.
+granian reads requests in Rust, beside the interpreter, and hands the app what has arrived. Each worker process imports
+the app for itself, and loads the promoted models before it listens.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
+import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gunicorn import arbiter
-from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
 
-from ml_backend.libraries import make_app
 from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError, RuleError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 log = logging.getLogger(__name__)
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
-# A worker that says nothing for so long is replaced; its main thread says something every second, busy or not.
-_SILENT_SECONDS = 60
 _GRACE_SECONDS = 30
-_KEEP_ALIVE_SECONDS = 75
-# A thread back from the runtime waits at most so long for the interpreter lock; requests hold it for about 1 ms. With
-# four clients on two cores this gave 3-8 % over the interpreter's own 5 ms.
+# A client that has sent no whole head by then is let go of; so is a kept connection that nobody uses.
+_HEAD_SECONDS = 10
+# Each connection is an open file; so are the store, the models and the log.
+_MOST_CONNECTIONS, _OTHER_FILES = 10_000, 100
+# A thread back from the runtime waits at most so long for the interpreter lock; requests hold the lock for about 1 ms.
+# With four clients on two cores this gave 3-8 % over the interpreter's own 5 ms.
 _SWITCH_SECONDS = 0.0005
-# One file each, of the 1024 that a process may commonly have open.
-_CONNECTIONS = 800
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; 3 when the configuration is wrong or the port is taken."""
-    for number in _ENDING:  # gunicorn's own handlers come later
+    for number in (signal.SIGTERM, signal.SIGINT):  # granian's own handlers come later
         signal.signal(number, _leave)
+    # A forked worker would start with its parent's handlers, which would take a signal and forget it.
+    multiprocessing.set_start_method("spawn")
     try:
         settings = ServerSettings.from_environ(os.environ)
-        listener = listen(settings)
+        host, port = find_address(settings)
     except RuleError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the edge prints
         return error.exit_code
-    _set_up_logging(settings)
-    log.info("listening on http://%s:%d", *listener.getsockname()[:2])
+    set_up_logging(settings)
+    log.info("listening on http://%s:%d", host, port)
     with _metrics_folder(settings.workers):
+        server = Server(**options(settings, host, port))
         try:
-            _Server(settings, listener).run()
-        except SystemExit as ended:
-            return int(ended.code or 0)
+            server.serve()
+        except SystemExit as ended:  # a worker that heeds Ctrl-C by itself counts as failed, but is not
+            return 0 if server.interrupt_signal else int(ended.code or 0)
     return 0
 
 
 def _leave(*_: object) -> None:
-    """The way out for a signal that comes early."""
     raise SystemExit(0)
 
 
-def _set_up_logging(settings: ServerSettings) -> None:
-    """Lines on standard error. The attributes left out are those that logging's documentation names as costly."""
+def options(settings: ServerSettings, host: str, port: int) -> dict[str, Any]:
+    """granian's options, all of them documented ones."""
+    return {
+        "target": "ml_backend.serve:worker_application",
+        "factory": True,
+        "interface": Interfaces.ASGI,
+        "address": host,
+        "port": port,
+        "workers": settings.workers,
+        "http": HTTPModes.http1,
+        "http1_settings": HTTP1Settings(header_read_timeout=1000 * _HEAD_SECONDS),
+        "websockets": False,
+        "loop": Loops.asyncio,
+        "backpressure": allow_connections(),
+        "respawn_failed_workers": True,
+        "workers_kill_timeout": _GRACE_SECONDS,
+        "log_level": LogLevels(settings.log_level.lower()),
+        "log_dictconfig": {"loggers": {"_granian": {"propagate": True}}},
+    }
+
+
+def application() -> Starlette:
+    """The app as the environment says, for any ASGI server that takes a factory. Raises ConfigError."""
+    settings = ServerSettings.from_environ(os.environ)
+    set_up_logging(settings)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    prepare_libraries(os.environ)
+    app: Starlette = importlib.import_module("ml_backend.app").create_app(settings)
+    return app
+
+
+def worker_application() -> Starlette:
+    """The app for a worker process, which ends at once after an orderly shutdown."""
+    atexit.register(_end_at_once)
+    return application()
+
+
+def _end_at_once() -> None:
+    """End without the libraries' own way out: ONNX Runtime now and then aborts there ("terminate called")."""
+    logging.shutdown()
+    os._exit(0)
+
+
+def prepare_libraries(environ: MutableMapping[str, str]) -> None:
+    """Keep numpy from starting threads that nothing here uses; numpy reads this when it is first imported.
+
+    What the operator has set stays.
+    """
+    environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def set_up_logging(settings: ServerSettings) -> None:
+    """Lines on standard error, from the settings' level on."""
     logging.basicConfig(level=settings.logging_level, format=_LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    for name, value in (("_srcfile", None), ("logThreads", False), ("logMultiprocessing", False)):
-        setattr(logging, name, value)
+
+
+def allow_connections() -> int:
+    """Raise the limit of open files as far as the system allows; how many connections a worker may take then."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return _MOST_CONNECTIONS if most == resource.RLIM_INFINITY else min(_MOST_CONNECTIONS, most - _OTHER_FILES)
 
 
 @contextmanager
 def _metrics_folder(workers: int) -> Iterator[None]:
-    """Where several workers put their metrics, for as long as the server runs; one worker needs none.
+    """Where several workers put their metrics, for as long as the server runs; one worker needs no folder.
 
-    prometheus_client reads the variable when it is first imported, hence before `_Server.load`.
+    prometheus_client reads the variable when it is first imported, which happens in `application`.
     """
     if workers == 1:
         os.environ.pop(_METRICS, None)
         yield
         return
-    owner, folder = os.getpid(), tempfile.mkdtemp(prefix="ner-backend-metrics-")
+    folder = tempfile.mkdtemp(prefix="ner-backend-metrics-")
     os.environ[_METRICS] = folder
     try:
         yield
     finally:
-        if os.getpid() == owner:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def listen(settings: ServerSettings) -> socket.socket:
-    """The socket that the workers share; raises ConfigError for a port that is taken or an address that is not ours."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Connections have it from the moment they arrive, which may be before gunicorn sets it: an answer goes out in two
-    # pieces, and without it the second one waits 40 ms for the client to acknowledge the first.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(2048)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise ConfigError(
-            "the backend's address is free",
-            value=f"{settings.host}:{settings.port}: {getattr(error, 'strerror', None) or error}",
-            next_step="Stop what listens there, or set PORT (and HOST) to another address.",
-        ) from error
-    return listener
+def find_address(settings: ServerSettings) -> tuple[str, int]:
+    """The IP address and the port that HOST and PORT stand for; for PORT=0 a port that is free now.
 
-
-class _Logger(Logger):  # type: ignore[misc]
-    """gunicorn's own lines, in the format of all the others."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        self.error_log.handlers.clear()
-        self.error_log.propagate = True
-
-
-class _Server(BaseApplication):  # type: ignore[misc]
-    def __init__(self, settings: ServerSettings, listener: socket.socket) -> None:
-        self._settings, self._listener = settings, listener
-        super().__init__()
-
-    def load_config(self) -> None:
-        # Handed over for good: gunicorn closes this number once it has a socket of its own.
-        for name, value in options(self._settings, self._listener.detach()).items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        return make_app(self._settings, os.environ)
-
-    def run(self) -> None:
-        _Arbiter(self).run()
-
-
-class _Arbiter(arbiter.Arbiter):  # type: ignore[misc]
-    def spawn_worker(self) -> Any:
-        """A new process starts with the arbiter's handlers, which would take a signal and forget it.
-
-        So signals wait until the worker has handlers of its own and lets them through.
-        """
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-        try:
-            return super().spawn_worker()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-
-
-def options(settings: ServerSettings, listener: int) -> dict[str, Any]:
-    """gunicorn's settings; `listener` is the file number of the listening socket."""
-    return {
-        "bind": [f"fd://{listener}"],
-        "workers": settings.workers,
-        "worker_class": "ml_backend.worker.Worker",
-        "threads": settings.threads,
-        "worker_connections": _CONNECTIONS,
-        "keepalive": _KEEP_ALIVE_SECONDS,
-        "timeout": _SILENT_SECONDS,
-        "graceful_timeout": _GRACE_SECONDS,
-        "loglevel": settings.log_level.lower(),
-        "accesslog": None,
-        "logger_class": _Logger,
-        "control_socket_disable": True,
-        "post_worker_init": _post_worker_init,
-        "worker_exit": _worker_exit,
-        "child_exit": _child_exit,
-    }
-
-
-def _post_worker_init(worker: Any) -> None:
-    """Load the models; between two, say that the worker is alive. One that was told to end loads no more."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
-
-    def go_on() -> bool:
-        worker.notify()
-        return bool(worker.alive)
-
-    if worker.alive:
-        worker.wsgi.extensions["ml_backend"].start(go_on)
-
-
-def _worker_exit(_server: object, worker: Any) -> None:
-    """End the threads and the process: its libraries' own way out, at the interpreter's end, is not to be relied on.
-
-    ONNX Runtime now and then aborts there ("terminate called"), and a request that hangs would be waited for.
-    gunicorn calls this in the arbiter, too, for a worker that was gone already.
+    Raises ConfigError for a port that is taken or an address that is not ours. granian itself would share the port with
+    another granian.
     """
-    if hasattr(worker, "wsgi"):  # else it ended before it had the app
-        worker.wsgi.extensions["ml_backend"].stop()
-    if os.getpid() == worker.pid:
-        ending = sys.exc_info()[1]
-        logging.shutdown()
-        os._exit(ending.code & 0xFF if isinstance(ending, SystemExit) and isinstance(ending.code, int) else 0)
-
-
-def _child_exit(_server: object, worker: Any) -> None:
-    """Take the gauges of a worker that is gone out of the sums."""
-    if _METRICS not in os.environ:
-        return
-    multiprocess = importlib.import_module("prometheus_client.multiprocess")
-    multiprocess.mark_process_dead(worker.pid)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+            probe.listen()
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                "the backend's address is free",
+                value=f"{settings.host}:{settings.port}: {getattr(error, 'strerror', None) or error}",
+                next_step="Stop what listens there, or set PORT (and HOST) to another address.",
+            ) from error
+        host, port = probe.getsockname()[:2]
+        return host, port

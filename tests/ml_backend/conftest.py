@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from starlette.testclient import TestClient
 
 from ml_backend.app import create_app
 from tests.ml_backend.given import Home, make_home
@@ -30,21 +31,18 @@ def served(home: Home) -> Home:
 
 
 @pytest.fixture
-def open_app(home: Home) -> Iterator[Callable[..., FlaskClient]]:
+def open_app(home: Home) -> Iterator[Callable[..., TestClient]]:
     """Make a client of an app on `home` (or another), its settings changed as told; its threads end with the test."""
-    made = []
+    with ExitStack() as stack:
 
-    def make(at: Home = home, **changes: Any) -> FlaskClient:
-        app = create_app(replace(at.settings, **changes))
-        made.append(app)
-        return app.test_client()
+        def make(at: Home = home, **changes: Any) -> TestClient:
+            app = create_app(replace(at.settings, **changes))
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
-    yield make
-    for app in made:
-        app.extensions["ml_backend"].stop()
+        yield make
 
 
 @pytest.fixture
-def client(served: Home, open_app: Callable[..., FlaskClient]) -> FlaskClient:
+def client(served: Home, open_app: Callable[..., TestClient]) -> TestClient:
     """A client of an app with a model in service."""
     return open_app()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -179,12 +180,15 @@ class RunningBackend:
 
 
 @contextmanager
-def running(environ: Mapping[str, str], log: Path) -> Iterator[RunningBackend]:
-    """`python -m ml_backend` until the end of the block, once it listens."""
+def running(environ: Mapping[str, str], log: Path, *, ready: bool = True) -> Iterator[RunningBackend]:
+    """`python -m ml_backend` until the end of the block, once it answers (or, unless `ready`, has begun to start)."""
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, "-m", "ml_backend"], env=dict(environ), stderr=file, stdout=file)
     try:
-        yield RunningBackend(process, log, _address(process, log))
+        url = _address(process, log)
+        if ready:
+            until(lambda: _connects(url), 60)
+        yield RunningBackend(process, log, url)
     finally:
         process.terminate()
         try:
@@ -192,6 +196,15 @@ def running(environ: Mapping[str, str], log: Path) -> Iterator[RunningBackend]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+def _connects(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=30).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -181,25 +181,6 @@ def test_splits_that_cannot_be_read_keep_the_project_s_model_and_hold_up_no_othe
     assert served(live).version == "it-support-0002"
 
 
-def test_loading_is_interrupted_between_two_projects_and_resumed_by_the_thread(home: Home) -> None:
-    asked: list[bool] = []
-    for number in (8, 9):
-        project = make_project(home, f"Project {number}", number)
-        home.promote(home.model(project_id=project), project)
-
-    def go_on() -> bool:
-        asked.append(len(asked) == 0)
-        return asked[-1]
-
-    live = LiveModels(home.store_url, home.model_dir, poll_seconds=0.05, threads=1)
-    live.start(go_on)
-    try:
-        assert asked == [True, False, False]
-        until(lambda: {served.version for (served,) in live.served.values()} >= {"project-8-0001", "project-9-0001"})
-    finally:
-        live.stop()
-
-
 def test_a_failure_that_nobody_foresaw_is_a_problem_of_its_project(
     home: Home, live: LiveModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

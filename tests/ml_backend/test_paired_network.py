@@ -59,21 +59,37 @@ def test_a_caller_beside_another_gets_the_narrow_network(pair: tuple[Noted, Note
     assert (narrow.runs, wide.runs) == (1, 1)
 
 
-def test_callers_that_take_turns_are_at_work_together(
+def test_a_caller_keeps_the_narrow_network_for_a_moment_after_it_was_beside_another(
     pair: tuple[Noted, Noted, PairedNetwork], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrow, wide, both = pair
     clock = [1000.0]
     monkeypatch.setattr("ml_backend.paired_network.time.monotonic", lambda: clock[0])
-    for _ in range(2):
-        both.logits([1])
-        other = threading.Thread(target=both.logits, args=([1],))
-        other.start()
-        other.join()
-    assert (narrow.runs, wide.runs) == (3, 1)
-    clock[0] += 0.06
+    wide.may_go_on.clear()
+    first = threading.Thread(target=both.logits, args=([1],))
+    first.start()
+    assert wide.entered.wait(30)
     both.logits([1])
-    assert (narrow.runs, wide.runs) == (3, 2)
+    wide.may_go_on.set()
+    first.join()
+    clock[0] += 0.04
+    both.logits([1])
+    assert (narrow.runs, wide.runs) == (2, 1)
+    clock[0] += 0.02
+    both.logits([1])
+    assert (narrow.runs, wide.runs) == (2, 2)
+
+
+def test_a_lone_caller_gets_the_wide_network_whichever_thread_runs_it(
+    pair: tuple[Noted, Noted, PairedNetwork],
+) -> None:
+    """The server gives each request to another thread of its pool."""
+    narrow, wide, both = pair
+    for _ in range(3):
+        thread = threading.Thread(target=both.logits, args=([1],))
+        thread.start()
+        thread.join()
+    assert (narrow.runs, wide.runs) == (0, 3)
 
 
 def test_a_run_that_fails_is_not_counted_as_running_on(pair: tuple[Noted, Noted, PairedNetwork]) -> None:

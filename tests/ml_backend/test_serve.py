@@ -1,30 +1,31 @@
-"""The real server: gunicorn with its workers, on a port, started and stopped."""
+"""The real server: granian with its workers, on a port, started and stopped."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
+from starlette.testclient import TestClient
 
-from ml_backend.libraries import prepare
-from ml_backend.serve import listen, options
+from ml_backend.serve import application, find_address, prepare_libraries
 from ml_backend.settings import ServerSettings
-from ml_backend.wsgi import application
 from ner.errors import ConfigError
 from tests.ml_backend.given import Home, RunningBackend, request_body, running, until
 
 BODY = json.dumps(request_body("on windows")).encode()
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TYPE = {"Content-Type": "application/json"}
 
 
@@ -34,6 +35,16 @@ def backend(served: Home, tmp_path: Path) -> Iterator[RunningBackend]:
     with running(served.environ(WORKERS="2", THREADS="2"), tmp_path / "backend.log") as started:
         until(lambda: get(started, "/health")["projects"])
         yield started
+
+
+def children_of(backend: RunningBackend) -> list[psutil.Process]:
+    return psutil.Process(backend.process.pid).children(recursive=True)
+
+
+def workers_of(backend: RunningBackend) -> list[psutil.Process]:
+    """The processes that answer; Python's resource tracker is none."""
+    living = [child for child in children_of(backend) if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if "resource_tracker" not in " ".join(child.cmdline())]
 
 
 def get(backend: RunningBackend, path: str) -> dict[str, object]:
@@ -109,77 +120,41 @@ def test_promotions_and_a_rollback_under_load_fail_no_request(served: Home, back
     )
 
 
-def test_the_metrics_of_all_workers_are_one_answer(backend: RunningBackend) -> None:
+def both_serve(backend: RunningBackend) -> bool:
+    """Whether the sums over all workers say so; no worker may be listening yet, or again."""
     text = 'ner_backend_model_serving{project="it-support",version="it-support-0001"} 2.0'
-    until(lambda: text in get_bytes(backend, "/metrics").decode())
+    with suppress(OSError):
+        return text in get_bytes(backend, "/metrics").decode()
+    return False
+
+
+def test_the_metrics_of_all_workers_are_one_answer(backend: RunningBackend) -> None:
+    until(lambda: both_serve(backend))
 
 
 def test_a_worker_that_dies_is_replaced_and_leaves_the_sums(backend: RunningBackend) -> None:
-    children = Path(f"/proc/{backend.process.pid}/task/{backend.process.pid}/children")
-    before = children.read_text().split()
-    os.kill(int(before[0]), signal.SIGKILL)
-    until(lambda: len(children.read_text().split()) == 2 and children.read_text().split() != before)
-    text = 'ner_backend_model_serving{project="it-support",version="it-support-0001"} 2.0'
-    until(lambda: text in get_bytes(backend, "/metrics").decode())
+    until(lambda: both_serve(backend))
+    before = workers_of(backend)
+    before[0].kill()
+    until(lambda: len(workers_of(backend)) == 2 and workers_of(backend) != before)
+    until(lambda: both_serve(backend))
 
 
 @pytest.mark.parametrize("early", [True, False])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_every_process_and_leaves_nothing_behind(
     served: Home, tmp_path: Path, number: signal.Signals, early: bool
 ) -> None:
     (tmp_path / "tmp").mkdir()
     environ = served.environ(WORKERS="2", TMPDIR=str(tmp_path / "tmp"))
-    with running(environ, tmp_path / "backend.log") as backend:
-        if not early:
-            until(lambda: get(backend, "/health")["projects"])
-        children = Path(f"/proc/{backend.process.pid}/task/{backend.process.pid}/children").read_text().split()
+    with running(environ, tmp_path / "backend.log", ready=not early) as backend:
+        children = children_of(backend)
         backend.process.send_signal(number)
         assert backend.process.wait(30) == 0
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+    until(lambda: not psutil.wait_procs(children, timeout=0)[1])
     assert list((tmp_path / "tmp").iterdir()) == []
     assert "Traceback" not in backend.log.read_text("utf-8")
     assert "terminate called" not in backend.log.read_text("utf-8")
-
-
-@dataclass
-class Booting:
-    """A worker that loads its models, as the backend in it sees it."""
-
-    alive: bool = True
-    notified: int = 0
-    started: bool = False
-
-    def notify(self) -> None:
-        self.notified += 1
-
-    @property
-    def wsgi(self) -> Booting:
-        return self
-
-    @property
-    def extensions(self) -> dict[str, Booting]:
-        return {"ml_backend": self}
-
-    def start(self, go_on: Callable[[], bool]) -> None:
-        assert go_on()
-        assert self.notified == 1
-        self.alive = False
-        assert not go_on()
-        self.started = True
-
-
-def test_a_worker_says_that_it_is_alive_before_each_model_and_loads_none_once_told_to_end() -> None:
-    initialise = options(ServerSettings("sqlite://", Path()), 3)["post_worker_init"]
-    interval = sys.getswitchinterval()
-    try:
-        loading, ending = Booting(), Booting(alive=False)
-        initialise(loading)
-        initialise(ending)
-    finally:
-        sys.setswitchinterval(interval)
-    assert (loading.started, loading.notified) == (True, 2)
-    assert not ending.started
 
 
 def test_a_port_that_is_taken_is_an_error_that_says_so(served: Home) -> None:
@@ -203,31 +178,35 @@ def test_a_wrong_setting_is_an_error_that_names_it(served: Home) -> None:
 
 def test_an_address_of_another_machine_is_refused(served: Home) -> None:
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):
-        listen(ServerSettings(served.store_url, served.model_dir, host="192.0.2.1"))
+        find_address(ServerSettings(served.store_url, served.model_dir, host="192.0.2.1"))
 
 
-def test_a_connection_made_before_the_workers_are_ready_is_not_slowed_down(served: Home) -> None:
-    listener = listen(ServerSettings(served.store_url, served.model_dir, port=0))
-    with listener, socket.create_connection(listener.getsockname()):
-        accepted, _ = listener.accept()
-        with accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-def test_any_wsgi_server_can_make_the_app(served: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_asgi_server_can_make_the_app(served: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in served.environ().items():
         monkeypatch.setenv(name, value)
-    app = application()
+    interval = sys.getswitchinterval()
     try:
-        answer = app.test_client().post("/predict", data=BODY, headers=TYPE)
-        assert answer.status_code == 200
+        with TestClient(application()) as client:
+            assert client.post("/predict", content=BODY, headers=TYPE).status_code == 200
     finally:
-        app.extensions["ml_backend"].stop()
+        sys.setswitchinterval(interval)
 
 
-def test_importing_the_server_starts_nothing_and_imports_no_library_before_the_fork() -> None:
+@pytest.mark.parametrize("path", ["/health", "/predict"])
+def test_variables_of_other_servers_change_nothing(served: Home, tmp_path: Path, path: str) -> None:
+    """Such as SCRIPT_NAME, by which some servers cut a prefix off every path."""
+    environ = served.environ(SCRIPT_NAME="/elsewhere", HTTP_AUTHORIZATION="x", WEB_CONCURRENCY="3", ROOT_PATH="/x")
+    with running(environ, tmp_path / "backend.log") as backend:
+        connection = http.client.HTTPConnection(backend.url.removeprefix("http://"), timeout=30)
+        connection.request("POST" if path == "/predict" else "GET", path, BODY, TYPE)
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert len(workers_of(backend)) == 1
+
+
+def test_the_parent_process_imports_no_library_of_the_workers() -> None:
     code = """
-import os, sys, ml_backend.wsgi, ml_backend.serve, ml_backend.worker
+import os, sys, ml_backend.serve
 print(len(os.listdir("/proc/self/task")), {"numpy", "onnxruntime", "prometheus_client"} & set(sys.modules))"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.stdout == "1 set()\n"
@@ -235,8 +214,8 @@ print(len(os.listdir("/proc/self/task")), {"numpy", "onnxruntime", "prometheus_c
 
 def test_numpy_is_told_to_keep_no_threads_unless_the_operator_says_so() -> None:
     quiet: dict[str, str] = {}
-    prepare(quiet)
+    prepare_libraries(quiet)
     assert quiet == {"OPENBLAS_NUM_THREADS": "1"}
     told = {"OPENBLAS_NUM_THREADS": "2"}
-    prepare(told)
+    prepare_libraries(told)
     assert told == {"OPENBLAS_NUM_THREADS": "2"}

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from ml_backend.auth import BasicAuth
+from ml_backend.access import BasicAuth
 
 
 def header(text: str, scheme: str = "Basic") -> str:
@@ -41,4 +41,3 @@ def test_anything_else_is_not(given: str | None) -> None:
 
 def test_without_a_user_everyone_is_let_in() -> None:
     assert BasicAuth("", "").allows(None)
-    assert not BasicAuth("", "").required

@@ -1,7 +1,8 @@
-"""Webhooks, answered from memory: a thread tells the store that something changed, a reason to pull sooner.
+"""Hints: what Label Studio's webhooks say, kept in memory until a thread writes it to the store.
 
-Label Studio waits for the answer inside the annotator's own request, so nothing here may take time. A hint that is
-lost costs nothing, since a pull finds everything by itself: a full queue lets go of its oldest one.
+A hint tells the loop to pull sooner. Label Studio waits for the webhook's answer while the annotator waits for Label
+Studio, so adding a hint takes no time. A lost hint costs nothing, because a pull finds every change by itself. So a
+full queue drops its oldest hint.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Key = tuple[int, str]
 
 
 class Hints:
-    """A bounded queue of (Label Studio's project id, action) and the thread that empties it into the store."""
+    """A bounded queue of (Label Studio's project id, action), and the thread that writes the queue to the store."""
 
     def __init__(self, store: Callable[[], Store], on_lost: Callable[[], object] = lambda: None) -> None:
         self._store, self._on_lost = store, on_lost
@@ -35,7 +36,7 @@ class Hints:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to empty the queue."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
         self._thread.start()
 
@@ -48,7 +49,7 @@ class Hints:
             self._thread.join()
 
     def add(self, ls_project_id: int, action: str) -> None:
-        """Remember a hint; the same one twice before it is written is one."""
+        """Remember a hint. The same hint twice before it is written counts as one."""
         with self._changed:
             self._waiting[ls_project_id, action] = None
             if len(self._waiting) > _CAPACITY:
@@ -57,7 +58,7 @@ class Hints:
             self._changed.notify()
 
     def write(self) -> int:
-        """Write what waits, in one transaction; the number written. What the store refuses is lost, and counted."""
+        """Write what waits, in one transaction; gives how many hints. What the store refuses is lost, and counted."""
         with self._changed:
             taken = list(self._waiting)
             self._waiting.clear()

@@ -57,7 +57,7 @@ class Holdout:
         return group in self.groups or draws_holdout(self.draw_salt, group, self.share)
 
     def score(self, asked: Asked) -> float:
-        """0..1: the published score, else a place among the published ones drawn by a salted hash of the task."""
+        """The published score, 0..1; without one, a published score that a salted hash of the task draws."""
         published = self.held.get(asked.task_id) if asked.task_id is not None else None
         return published if published is not None else self._drawn(f"{asked.task_id}\0{asked.text}")
 
@@ -93,7 +93,7 @@ def read_holdout(session: Session, project: Project, version: str | None) -> Hol
 
 
 def fingerprint(session: Session, project_id: int, version: str | None) -> tuple[object, ...]:
-    """Changes when `read_holdout` would answer otherwise; cheaper to ask for."""
+    """A value that changes when `read_holdout` would give something else; cheaper to read."""
     splits = select(func.count(), func.max(Split.assigned_at), func.count(Document.ls_task_id)).select_from(Split)
     splits = splits.join(Document, Document.id == Split.document_id).where(Document.project_id == project_id)
     published = select(func.count(), func.max(Prediction.published_at)).where(Prediction.model == version)
@@ -101,13 +101,13 @@ def fingerprint(session: Session, project_id: int, version: str | None) -> tuple
 
 
 def place_unseen(session: Session, project_id: int, asked: Sequence[Asked]) -> list[bool]:
-    """Whether each task, none of them in the store, will be held out when it is pulled."""
+    """Whether each task will be held out when it is pulled; for tasks that are not in the store yet."""
     keys = [keys_of(item) for item in asked]
     return [at.split == HOLDOUT for at in place(session, project_by_id(session, project_id), keys)]
 
 
 def keys_of(asked: Asked) -> Keys:
-    """What a task is placed by: the group it names, else its text."""
+    """What places a task: its group where it names one, else its text."""
     digest = content_hash(asked.text)
     return Keys(asked.group or digest, digest)
 

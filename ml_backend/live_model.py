@@ -1,8 +1,8 @@
-"""The models in service, one for each project: a new one is loaded and proven before it takes the old one's place.
+"""The models in service, one for each project. A new model is loaded and proven before it replaces the old model.
 
-A thread of each process asks the store which version is promoted. Requests read one reference and keep what they got
-until they have answered, so they wait for nothing and a promotion fails none of them. A new model that cannot be
-loaded leaves the old one in service and is tried again, ever more seldom.
+A thread of each process asks the store which version is promoted. A request reads one reference and keeps the model
+that it got until it has answered. So a request never waits for a promotion, and no promotion fails a request. When a
+new model cannot be loaded, the old model stays in service; the thread tries again, after ever longer pauses.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _SPLIT_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class LinkedProject:
-    """A project that is linked to one in Label Studio: its label config, and the model that ought to be in service.
+    """A project of the store that is linked to a project in Label Studio, and the model that is promoted for it.
 
-    path: the model's folder, relative to MODEL_DIR; it and `version` are None before the first promotion.
+    path: the model's folder, relative to MODEL_DIR. `path` and `version` are None before the first promotion.
     """
 
     project_id: int
@@ -81,7 +81,7 @@ def _linked(project: Project, path: str | None) -> LinkedProject:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What is in service for a project. `problem`: why the promoted version is not, None when it is."""
+    """What is in service for a project. `problem`: why the promoted version is not in service; None when it is."""
 
     linked: LinkedProject
     tagger: Tagger | None = None
@@ -96,16 +96,16 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told: of a version that took over (slug, old, new), and of one that could not be loaded (slug)."""
+    """Whom to tell: `changed` that a version took over (slug, old, new), `failed` that one did not load (slug)."""
 
     changed: Callable[[str, str | None, str | None], object] = lambda *_: None
     failed: Callable[[str], object] = lambda _: None
 
 
 def load_tagger(folder: Path, version: str, labels: tuple[str, ...], threads: int) -> Tagger:
-    """A tagger that has been verified and has answered; raises BundleError.
+    """A tagger whose files are verified and that has answered once; raises BundleError.
 
-    The order of the labels is the model's own: a config whose labels were only moved about is still the same one.
+    The order of the labels is the model's own: a label config may list the same labels in another order.
     """
     bundle = load_bundle(folder)
     if bundle.manifest.version != version:
@@ -147,20 +147,20 @@ class LiveModel:
 
     @property
     def served(self) -> Served | None:
-        """What is to be served now; None until the splits were read, since a held-out task must not be answered."""
+        """What to serve now; None until the splits are read, because a held-out task must not be answered."""
         return self._served if self._fingerprint else None
 
     def follow(self, linked: LinkedProject, store: Store) -> None:
-        """Serve the promoted model when it can be loaded, else the one in service, and the splits as they are now.
+        """Load the promoted model where it is new and can be loaded, and read the splits where they have changed.
 
-        Raises StoreError when the splits cannot be read; the model is kept, and so are the splits last read.
+        Raises StoreError when the splits cannot be read; then the model and the last splits are kept.
         """
         served = replace(self._served, linked=linked) if self._served is not None else Served(linked)
         self._served = self._load(served)
         self._served = self._read_splits(self._served, store)
 
     def close(self) -> None:
-        """Note that the project is served no longer."""
+        """Tell the listener that the project is served no longer."""
         if self._served is not None and self._served.version is not None:
             self._listener.changed(self._served.linked.slug, self._served.version, None)
 
@@ -252,7 +252,7 @@ class LiveModels:
 
     @property
     def served(self) -> Mapping[int, tuple[Served, ...]]:
-        """By Label Studio's project id; several where projects of two servers share one id."""
+        """What is served for each project id of Label Studio; several where projects of two servers share an id."""
         return self._served
 
     @property
@@ -268,7 +268,7 @@ class LiveModels:
             return self._store
 
     def refresh(self) -> None:
-        """Bring what is served in line with the store. Never raises: what cannot be learned now stays as it was."""
+        """Bring what is served in line with the store. Never raises: what cannot be read now stays as it was."""
         try:
             with self.store().read() as session:
                 linked = linked_projects(session)
@@ -282,7 +282,7 @@ class LiveModels:
             self._note_store(next((problem for problem in problems if problem is not None), None))
 
     def _follow_one(self, project: LinkedProject) -> RuleError | None:
-        """Follow one project, and say why the store could not be read for it: the others are followed all the same."""
+        """Follow one project; gives why the store could not be read for it, so that the others are followed as well."""
         model, problem = self._model(project.project_id), None
         try:
             model.follow(project, self.store())
@@ -300,7 +300,7 @@ class LiveModels:
         return self._models[project_id]
 
     def _put(self, served: Served) -> None:
-        """Serve this from now on: one reference is replaced, requests see the old mapping or the new one."""
+        """Serve this from now on. One reference is replaced: a request sees the old mapping or the new mapping."""
         self._serve([*self._others({served.linked.project_id}), served])
 
     def _drop_all_but(self, project_ids: set[int]) -> None:

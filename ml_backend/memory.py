@@ -1,6 +1,7 @@
-"""Memory that was freed goes back to the system: glibc keeps it for each thread, for as long as anything is above it.
+"""Give memory that was freed back to the system.
 
-A model that was let go of and a long text leave tens of MB behind so, which the next model does not use again.
+glibc keeps freed memory for the thread that asked for it. So a replaced model and a long text each leave tens of MB
+behind, which the next model does not use again.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ _STATM = Path("/proc/self/statm")
 
 
 class Trimmer:
-    """Gives free memory back when the process has grown by 16 MB, and once a minute; only glibc needs it."""
+    """Gives free memory back when the process has grown by 16 MB, and once a minute. Only glibc needs this."""
 
     def __init__(self) -> None:
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         self._size, self._due = 0, 0.0
 
     def trim(self) -> bool:
-        """Called now and then; whether there was a reason to do it."""
+        """Give memory back if there is a reason to; gives whether there was."""
         now = time.monotonic()
         if self._trim is None or (resident() < self._size + _STEP and now < self._due):
             return False
@@ -33,7 +34,7 @@ class Trimmer:
 
 
 def resident() -> int:
-    """Bytes of memory that this process has in use, shared ones included; 0 where the system does not say."""
+    """Bytes of memory that this process uses, shared memory included; 0 where the system does not say."""
     try:
         return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

@@ -21,7 +21,7 @@ _UNMATCHED = "unmatched"
 
 
 class Metrics:
-    """The backend's counters; one set for each app."""
+    """The backend's counters; each app has its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -69,7 +69,7 @@ class Metrics:
         self._hints.inc()
 
     def lost_hint(self) -> None:
-        """Count a webhook event that was dropped."""
+        """Count a webhook event that was lost."""
         self._lost.inc()
 
     def listener(self) -> Listener:

@@ -1,4 +1,4 @@
-"""What Label Studio sends, read and checked: JSON bodies, project ids, the tasks to predict. Pure."""
+"""Read and check what Label Studio sends: JSON bodies, project ids, the tasks to predict. No input or output here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ner.label_studio import task_text
 from store.documents import read_key
 
 _LARGEST_ID = 2**63 - 1
-# Longer configs are read anew for each request: what is kept must stay small, whoever sends what.
+# A longer config is parsed for each request: the cache must stay small, whatever is sent.
 _KEPT_CONFIG_CHARS = 20_000
 
 
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """A checked request. `label_config` is the project's config as Label Studio has it now, None when not sent."""
+    """A checked request. `label_config`: the project's config as Label Studio has it now; None when none was sent."""
 
     ls_project_id: int
     tasks: list[dict[str, Any]]
@@ -40,7 +40,7 @@ class PredictRequest:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One task to predict: its text, its id in Label Studio (None from other callers) and the group it names."""
+    """One task to predict: its text, its id in Label Studio (None from other callers), and its group, if it has one."""
 
     text: str
     task_id: int | None
@@ -86,7 +86,7 @@ def read_project_id(value: object) -> int:
 
 
 def read_predict(payload: Mapping[str, Any], limits: Limits) -> PredictRequest:
-    """Check a /predict body but for its tasks' texts, which need the label config (`read_tasks`)."""
+    """Check a /predict body. The texts of the tasks are left to `read_tasks`, which needs the label config."""
     project = read_project_id(payload.get("project"))
     tasks = payload.get("tasks")
     if not isinstance(tasks, list):
@@ -105,7 +105,7 @@ def read_predict(payload: Mapping[str, Any], limits: Limits) -> PredictRequest:
 
 
 def parse_config(xml: str) -> LabelConfig:
-    """`LabelConfig.parse`, remembered: every request carries its project's config, and it seldom changes."""
+    """`LabelConfig.parse`, cached: every request carries its project's config, which seldom changes."""
     return _parse_once(xml) if len(xml) <= _KEPT_CONFIG_CHARS else LabelConfig.parse(xml)
 
 
@@ -115,7 +115,7 @@ def _parse_once(xml: str) -> LabelConfig:
 
 
 def read_tasks(tasks: list[dict[str, Any]], config: LabelConfig, limits: Limits) -> list[Asked]:
-    """The texts to predict, in order, an empty or blank one as "". Raises InputError naming the first bad task."""
+    """The tasks to predict, in order; an empty or blank text is "". Raises InputError naming the first bad task."""
     return [_read_task(index, task, config, limits) for index, task in enumerate(tasks)]
 
 
@@ -146,6 +146,6 @@ def _task_id(task: Any) -> int | None:
 
 
 def _group(task: Any) -> str | None:
-    """What ties a task to others (a thread, a post): the `doc` of its data or meta, as a pull reads it."""
+    """What ties a task to others, such as a thread or a post: the `doc` of its data or meta, as a pull reads it."""
     places = (task["data"], task.get("meta"))
     return read_key([fields for fields in places if isinstance(fields, dict)], "doc", "a group")

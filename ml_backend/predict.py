@@ -1,4 +1,4 @@
-"""Tasks in, predictions out: one result for each task, in order, empty ones too."""
+"""From tasks to predictions: one result for each task, in order. A held-out task gets an empty result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINK = "Link the project with `loop connect`, or remove this backend from it in
 
 
 def find_project(served: Mapping[int, Sequence[Served]], ls_project_id: int) -> Served:
-    """What is served for Label Studio's project; raises UnknownProjectError unless exactly one project is linked."""
+    """What is served for a project of Label Studio; raises UnknownProjectError unless exactly one project is linked."""
     found = served.get(ls_project_id, ())
     if not found:
         raise UnknownProjectError(
@@ -38,9 +38,10 @@ def find_project(served: Mapping[int, Sequence[Served]], ls_project_id: int) -> 
 def predict(
     request: PredictRequest, served: Served, live: LiveModels, limits: Limits, seconds: float
 ) -> list[dict[str, Any]]:
-    """[{"result", "score", "model_version"}] for the request's tasks, by what is `served` for its project.
+    """[{"result", "score", "model_version"}] for the request's tasks, by the model that is `served` for their project.
 
-    Raises RefusalError or InputError, naming the rule, when there is no model for the request or a task breaks a rule.
+    seconds: how long the answer may take. Raises RefusalError or InputError, naming the rule, when there is no model
+    for the request, a task breaks a rule, or the time is up.
     """
     deadline = time.monotonic() + seconds
     config = request.label_config or parse_config(served.linked.label_config)
@@ -78,7 +79,7 @@ def _tagger(served: Served, config: LabelConfig) -> Tagger:
 
 
 def _held(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool]:
-    """Whether each task is held out. A task without an id is no task of Label Studio's: nobody will label it."""
+    """Whether each task is held out. A task without an id is not in Label Studio, so nobody will label it."""
     held = [False if item.task_id is None else served.holdout.is_held(item.task_id) for item in asked]
     unseen = [index for index, known in enumerate(held) if known is None]
     if unseen:

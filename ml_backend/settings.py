@@ -1,4 +1,4 @@
-"""What the environment says, read once and checked. No repr shows the password."""
+"""The settings of the backend, read from the environment once and checked. No repr shows the password."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ServerSettings:
     """How one backend runs.
 
     store_url: the loop's store (a SQLAlchemy URL). model_dir: what models' paths in the store are relative to.
-    user, password: of basic auth, both empty for none. port: 0 lets the system choose. workers: processes, each with
-    its own models; threads: requests at once in each; model_threads: texts of one request at once in each.
-    max_tasks, max_text_chars (code points of one text), max_body_bytes: what one request may hold at most.
-    answer_seconds: after which a request is refused (Label Studio hangs up after 100). poll_seconds: how often the
-    store is asked which models are promoted.
+    user, password: of basic auth; both are empty for none. port: 0 lets the system choose. workers: processes, each
+    with its own models. threads: how many requests a worker answers at once. model_threads: how many texts of one
+    request a worker tags at once. max_tasks, max_text_chars (code points of one text), max_body_bytes: the most that
+    one request may hold. answer_seconds: a request that takes longer is refused (Label Studio hangs up after 100).
+    poll_seconds: the pause between two looks at which models are promoted.
     """
 
     store_url: str
@@ -60,7 +60,7 @@ class ServerSettings:
     def from_environ(cls, environ: Mapping[str, str]) -> ServerSettings:
         """Read the environment; unset or empty variables keep their default. Raises ConfigError, naming the variable.
 
-        Without WORKERS there is one: its threads share the models, and the runtime works outside the interpreter lock.
+        One worker is the default: its threads share the models, and the runtime works outside the interpreter lock.
         """
         store_url = environ.get("LOOP_STORE_URL", "")
         if not store_url:

@@ -1,6 +1,9 @@
-"""The baseline of `bench_predict.py`: a `transformers` pipeline behind the same Flask route, for gunicorn.
+"""The baseline of `bench_predict.py`: a `transformers` pipeline behind `/predict`.
 
-`gunicorn "scripts.huggingface_backend:create_app()"`, with HF_MODEL naming a model folder.
+    gunicorn --worker-class gthread --threads 4 "scripts.huggingface_backend:create_app()"
+
+It stands on Flask and gunicorn, as the backends of Label Studio's own examples do (`pip install flask gunicorn`). The
+variable HF_MODEL names a model folder.
 """
 
 from __future__ import annotations

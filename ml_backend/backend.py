@@ -5,19 +5,27 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ml_backend.auth import BasicAuth
 from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
 from ml_backend.metrics import Metrics
 from ml_backend.payload import Limits
 from ml_backend.settings import ServerSettings
 
+_QUICK_THREADS = 2
+
 
 class Backend:
-    """The parts behind the routes. `threads` runs what takes time: at most `settings.threads` requests at once."""
+    """The parts behind the routes.
+
+    `threads` answers /predict: at most `settings.threads` requests at once. `quick_threads` answers everything else,
+    from memory.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.limits = Limits(settings.max_tasks, settings.max_text_chars)
+        self.auth = BasicAuth(settings.user, settings.password)
         self.metrics = Metrics()
         self.live = LiveModels(
             settings.store_url,
@@ -27,7 +35,8 @@ class Backend:
             listener=self.metrics.listener(),
         )
         self.hints = Hints(self.live.store, self.metrics.lost_hint)
-        self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="answer")
+        self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
+        self.quick_threads = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="quick")
 
     def start(self) -> None:
         """Load the promoted models, and begin to follow the store. Returns when the models have proven themselves."""
@@ -36,7 +45,8 @@ class Backend:
 
     def stop(self) -> None:
         """End the threads. A request that is still being answered is not waited for."""
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.threads, self.quick_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
         self.hints.stop()
         self.live.stop()
 

@@ -30,7 +30,7 @@ from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError, RuleError
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
+    from ml_backend.arrival import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -94,17 +94,18 @@ def options(settings: ServerSettings, host: str, port: int) -> dict[str, Any]:
     }
 
 
-def application() -> Starlette:
+def application() -> Arrival:
     """The app as the environment says, for any ASGI server that takes a factory. Raises ConfigError."""
     settings = ServerSettings.from_environ(os.environ)
     set_up_logging(settings)
     sys.setswitchinterval(_SWITCH_SECONDS)
     prepare_libraries(os.environ)
-    app: Starlette = importlib.import_module("ml_backend.app").create_app(settings)
-    return app
+    app = importlib.import_module("ml_backend.app").create_app(settings)
+    arrival: Arrival = importlib.import_module("ml_backend.arrival").Arrival(app)
+    return arrival
 
 
-def worker_application() -> Starlette:
+def worker_application() -> Arrival:
     """The app for a worker process, which ends at once after an orderly shutdown."""
     atexit.register(_end_at_once)
     return application()

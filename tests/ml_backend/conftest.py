@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from ml_backend.app import create_app
+from ml_backend.arrival import Arrival
 from tests.ml_backend.given import Home, make_home
 
 
@@ -36,7 +37,7 @@ def open_app(home: Home) -> Iterator[Callable[..., TestClient]]:
     with ExitStack() as stack:
 
         def make(at: Home = home, **changes: Any) -> TestClient:
-            app = create_app(replace(at.settings, **changes))
+            app = Arrival(create_app(replace(at.settings, **changes)))
             return stack.enter_context(TestClient(app, raise_server_exceptions=False))
 
         yield make

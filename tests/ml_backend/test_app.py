@@ -29,7 +29,7 @@ DOOR = {"Authorization": "Basic " + base64.b64encode(f"{USER}:{WORD}".encode()).
 
 
 def backend_of(client: TestClient) -> Backend:
-    backend: Backend = client.app.state.backend  # type: ignore[attr-defined]
+    backend: Backend = client.app.backend  # type: ignore[attr-defined]
     return backend
 
 

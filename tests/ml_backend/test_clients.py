@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ml_backend.app import create_app
+from ml_backend.arrival import Arrival
 from tests.ml_backend.given import Home, RunningBackend, make_home, request_body, running, until
 
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -112,7 +113,7 @@ def test_many_half_sent_requests_keep_no_healthy_client_waiting(backend: Running
 def test_a_body_that_comes_too_slowly_is_a_408_and_ends_the_connection(
     served: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_backend.app._BODY_SECONDS", 0.05)
+    monkeypatch.setattr("ml_backend.arrival.BODY_SECONDS", 0.05)
     sent: list[Any] = []
 
     async def receive() -> NoReturn:
@@ -123,8 +124,8 @@ def test_a_body_that_comes_too_slowly_is_a_408_and_ends_the_connection(
         sent.append(message)
 
     headers = [(b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
-    asyncio.run(create_app(served.settings)(scope, receive, send))
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/predict", "query_string": b""}
+    asyncio.run(Arrival(create_app(served.settings))({**scope, "headers": headers}, receive, send))
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
     assert json.loads(sent[1]["body"])["error"]["rule"] == "a body arrives in time"

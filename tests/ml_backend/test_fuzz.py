@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from ml_backend.app import create_app
+from ml_backend.arrival import Arrival
 from tests.ml_backend.given import CONFIG, OTHER_CONFIG, make_home, request_body, task
 
 JSON = {"Content-Type": "application/json"}
@@ -56,7 +57,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = make_home(Path(tmp_path_factory.mktemp("fuzz")), share=0.3)
     home.promote(home.model())
     home.pulled({number: f"windows {number}" for number in range(5)})
-    with TestClient(create_app(home.settings), raise_server_exceptions=False) as client:
+    with TestClient(Arrival(create_app(home.settings)), raise_server_exceptions=False) as client:
         yield client
     home.store.close()
 

@@ -79,8 +79,12 @@ def translate(error: exc.SQLAlchemyError) -> RuleError:
         return StoreError(
             "rows keep the store's keys", value=message, next_step="Nothing of this transaction was kept."
         )
-    if error.connection_invalidated or (isinstance(error, exc.OperationalError) and "connect" in lowered):
+    if error.connection_invalidated or (isinstance(error, exc.OperationalError) and _is_unreached(lowered)):
         return StoreOpenError(
             "the store's database answers", value=message, next_step="Check the store's address and its server."
         )
     return StoreError("the store can run this statement", value=message)
+
+
+def _is_unreached(message: str) -> bool:
+    return "connect" in message or "resolve host" in message

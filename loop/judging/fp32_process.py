@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from loop.judging.ask import reply
 from loop.judging.contract import WrongFileError
-from loop.judging.measured import INT8_SPEED, Speed
+from loop.judging.measured import ONNX_FP32, TORCH_FP32, Speed, served_runtime
 from loop.judging.speeds import Runtime, measure_speeds, onnx_runtime
 from loop.settings.model import TrainSettings
 from loop.training import lora
@@ -36,7 +36,6 @@ from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows
 
-TORCH_FP32, ONNX_FP32 = "torch FP32", "ONNX FP32"
 _FP32 = "fp32.onnx"
 _RETRAIN = "Train the candidate again."
 
@@ -170,7 +169,7 @@ def speeds_of(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: i
     runtimes = [
         Runtime(TORCH_FP32, in_torch.one, in_torch.several),
         onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads),
-        onnx_runtime(INT8_SPEED, bundle, bundle.path / MODEL, threads),
+        onnx_runtime(served_runtime(bundle.manifest.precision), bundle, bundle.path / MODEL, threads),
     ]
     return measure_speeds(runtimes, texts, threads)
 

@@ -8,7 +8,8 @@ from loop.evaluation.agreement import Agreement
 from ner.spans import Span
 
 WEAK_VOTE = "weak vote"
-INT8_SPEED = "ONNX INT8"
+TORCH_FP32, ONNX_FP32 = "torch FP32", "ONNX FP32"
+SERVED_INT8, SERVED_FP32 = "ONNX INT8", "ONNX FP32, as served"
 BROKEN_BELOW = 0.75  # broken files give 0.12 and less, whole ones 0.99 (test_wrong_files.py)
 _FEWEST_SPANS = 20  # with fewer, one that differs would weigh more than a broken file does
 
@@ -44,7 +45,8 @@ class ContractCheck:
 class Speed:
     """One way to run the candidate: median and 95th percentile of a lone text, and texts a second in calls of 8.
 
-    size_mb: of the weights' file, None where there is none. runtime: "torch FP32", "ONNX FP32" or "ONNX INT8".
+    size_mb: of the weights' file, None where there is none. runtime: TORCH_FP32, ONNX_FP32 (the
+    exported file before anything is done to it), or of the served file SERVED_INT8 or SERVED_FP32.
     """
 
     runtime: str
@@ -58,7 +60,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """What the candidate costs. memory_mb: PSS of a process that has only loaded and run the INT8 file.
+    """What the candidate costs. memory_mb: PSS of a process that has only loaded and run the served file.
 
     reference_error: why FP32 could not be run, None where it could.
     """
@@ -70,9 +72,15 @@ class Efficiency:
     total_parameters: int | None = None
     reference_error: str | None = None
 
-    def of(self, runtime: str) -> Speed | None:
-        """The figures of one runtime."""
-        return next((speed for speed in self.speeds if speed.runtime == runtime), None)
+    @property
+    def served(self) -> Speed | None:
+        """The speed of the file that serves; None where nothing was timed."""
+        return next((speed for speed in self.speeds if speed.runtime in (SERVED_INT8, SERVED_FP32)), None)
+
+
+def served_runtime(precision: str) -> str:
+    """The runtime of a served file, by what its manifest says it computes in: all of it in FP32, or in INT8."""
+    return SERVED_FP32 if precision == "FP32" else SERVED_INT8
 
 
 def agrees(agreement: Agreement) -> bool:

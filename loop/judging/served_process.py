@@ -14,7 +14,7 @@ import psutil
 
 from loop.judging.ask import reply
 from loop.judging.contract import WrongFileError
-from loop.judging.measured import INT8_SPEED
+from loop.judging.measured import served_runtime
 from loop.judging.speeds import measure_speeds, onnx_runtime
 from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError, BundleUnavailableError
@@ -39,9 +39,8 @@ def tag(request: Mapping[str, Any]) -> dict[str, Any]:
         raise WrongFileError(error.rule, value=error.value, next_step=error.next_step) from error
     memory = psutil.Process().memory_full_info()  # before anything else is loaded to take times
     timed = request["texts"][: request["timed"]]
-    speeds = (
-        measure_speeds([onnx_runtime(INT8_SPEED, bundle, folder / MODEL, threads)], timed, threads) if timed else ()
-    )
+    name = served_runtime(bundle.manifest.precision)
+    speeds = measure_speeds([onnx_runtime(name, bundle, folder / MODEL, threads)], timed, threads) if timed else ()
     return {
         "spans": [[asdict(span) for span in tagging.spans] for tagging in taggings],
         "speed": asdict(speeds[0]) if speeds else None,

@@ -12,7 +12,7 @@ from statistics import NormalDist
 from loop.evaluation.agreement import Agreement
 from loop.evaluation.scores import PRF, Scores
 from loop.evaluation.significance import Comparison, Difference
-from loop.judging.measured import BROKEN_BELOW, INT8_SPEED, ContractCheck, Efficiency, agrees
+from loop.judging.measured import BROKEN_BELOW, ContractCheck, Efficiency, agrees
 from loop.promotion.attempt import (
     COST,
     FAIL,
@@ -199,7 +199,7 @@ def _quality_gate(label: str | None, name: str, target: float, row: PRF | None) 
 
 
 def _cost_gates(efficiency: Efficiency | None, targets: GateSettings) -> Iterator[Gate]:
-    speed = efficiency.of(INT8_SPEED) if efficiency else None
+    speed = efficiency.served if efficiency else None
     latency, rate = (speed.latency_ms, speed.documents_per_second) if speed else (None, None)
     size, memory = (efficiency.bundle_mb, efficiency.memory_mb) if efficiency else (None, None)
     yield from _bound("latency, one text", targets.latency_ms, latency, "ms")

@@ -201,9 +201,10 @@ def test_a_database_that_no_store_was_made_for_is_refused_with_those_that_are(di
     assert "secret-word" not in str(caught.value)
 
 
-def test_a_server_that_does_not_answer_is_refused_without_showing_the_password() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+def test_a_server_that_does_not_answer_is_refused_without_showing_the_password(host: str) -> None:
     with pytest.raises(StoreOpenError) as caught:
-        open_store("postgresql+psycopg://loop:secret-word@127.0.0.1:1/store")
+        open_store(f"postgresql+psycopg://loop:secret-word@{host}/store")
     assert "secret-word" not in str(caught.value)
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
+from loop.judging.measured import SERVED_FP32, SERVED_INT8, Efficiency, Speed
+from loop.judging.served_process import tag
 from loop.judging.speeds import CALL, LEAST_ROUNDS, Runtime, measure_speeds
+from loop.training import precision
+from tests.fakes import tiny_bundle
 
 
 @dataclass
@@ -70,3 +75,17 @@ def test_few_texts_are_gone_through_more_than_once_and_none_are_not_timed() -> N
     assert speed.texts == 2
     assert len(bench.seen) == (1 + LEAST_ROUNDS) * (CALL + 2)
     assert measure_speeds([bench.runtime("a", lambda text: 1.0, 1.0)], [], 1) == ()
+
+
+@pytest.mark.parametrize(
+    ("computes_in", "runtime"),
+    [(precision.INT8_SMOOTHED, SERVED_INT8), (precision.PARTLY_INT8, SERVED_INT8), (precision.FP32, SERVED_FP32)],
+)
+def test_a_file_that_had_to_be_exported_in_fp32_is_not_timed_under_the_name_of_int8(
+    tmp_path: Path, computes_in: str, runtime: str
+) -> None:
+    folder = tiny_bundle(tmp_path / "tiny-0001", ("OS",), {"windows": "OS"}, precision=computes_in)
+    request = {"bundle": str(folder), "labels": None, "threads": 1, "texts": ["windows"], "timed": 1}
+    speed = Speed(**tag(request)["speed"])
+    assert speed.runtime == runtime
+    assert Efficiency((speed,), memory_mb=1.0, bundle_mb=1.0).served == speed

@@ -75,7 +75,7 @@ FilePath = Annotated[str, AfterValidator(_expanded)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """A table of loop.toml. The docstring of each stands under its header there."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
@@ -85,26 +85,26 @@ class Section(BaseModel):
         return type(self)(**{**dict(self), **values})
 
 
-class ProjectSettings(Section):
+class ProjectSettings(SettingsSection):
     """The only section without which a project cannot be."""
 
     name: Line = setting(..., "The project's name in the store.", example="desk")
     labels: FilePath = setting("labels.xml", "The label config for Label Studio: Labels over Text.")
 
 
-class StoreSettings(Section):
+class StoreSettings(SettingsSection):
     """The database: SQLite, or PostgreSQL (postgresql+psycopg://user@host/name)."""
 
     url: str = setting("sqlite:///loop.db", "An SQLAlchemy URL.", variable="LOOP_STORE_URL", repr=False)
 
 
-class ModelsSettings(Section):
+class ModelsSettings(SettingsSection):
     """The trained models."""
 
     dir: FilePath = setting("models", "One folder for each version stands in it.", variable="MODEL_DIR")
 
 
-class LabelStudioSettings(Section):
+class LabelStudioSettings(SettingsSection):
     """The server. Only connect, pull, publish, run and simulate-annotator need one.
     The API key, legacy or personal, stands in a file that only you can read, or in the environment."""
 
@@ -116,7 +116,7 @@ class LabelStudioSettings(Section):
     api_key: str | None = setting(None, "The API key.", variable="LABEL_STUDIO_API_KEY", secret=True)
 
 
-class TrainSettings(Section):
+class TrainSettings(SettingsSection):
     """How a model is trained. BENCHMARKS.md measures this recipe; read it before you change the recipe.
     Another encoder is a name or a folder that transformers loads: BERT, DistilBERT or RoBERTa. "minilm" comes with a
     package and needs no download. A text of more tokens than max_length is read by overlapping windows."""
@@ -153,13 +153,13 @@ class TrainSettings(Section):
     )
 
 
-class HoldoutSettings(Section):
+class HoldoutSettings(SettingsSection):
     """The documents by which candidates are judged. No model is ever trained on them."""
 
     share: float = setting(0.2, "Of the pool's documents, drawn at random.", ge=0, lt=1)
 
 
-class PromotionSettings(Section):
+class PromotionSettings(SettingsSection):
     """How a candidate is judged against the model in service. README explains the rules.
     Alpha, looks and spending of a holdout are fixed at its first look; a change counts from the next holdout on."""
 
@@ -181,7 +181,7 @@ class PromotionSettings(Section):
     texts: bool = setting(True, "Whether reports quote held-out texts.")
 
 
-class GateSettings(Section):
+class GateSettings(SettingsSection):
     """Targets that a candidate has to reach, on the holdout and on this machine. 0, the default of each, is none."""
 
     f1: Share = setting(0.0, "Micro-F1, at least.", example=0.85)
@@ -196,27 +196,27 @@ class GateSettings(Section):
     )
 
 
-class MLflowSettings(Section):
+class MLflowSettings(SettingsSection):
     """Where each attempt at a promotion is logged, too. This needs the extra "mlflow"."""
 
     tracking_uri: str = setting("", "An MLflow tracking URI; empty for nowhere.", repr=False)
     experiment: str = setting("", "By default the project's name.")
 
 
-class ServiceSettings(Section):
+class ServiceSettings(SettingsSection):
     """The pace of `loop run`."""
 
     poll_seconds: float = setting(15.0, "How often Label Studio is asked for news.", gt=0, le=_DAY)
     retrain_after: int = setting(50, "Newly labelled documents that start a training.", ge=1)
 
 
-class WeakSettings(Section):
+class WeakSettings(SettingsSection):
     """Labels before anybody has labelled."""
 
     functions: FilePath = setting("", "A Python file of labelling functions; empty for none.", example="functions.py")
 
 
-class BackendSettings(Section):
+class BackendSettings(SettingsSection):
     """The ML backend, which `loop serve` starts."""
 
     host: str = setting("127.0.0.1", "Where it listens.")
@@ -233,13 +233,13 @@ class BackendSettings(Section):
         return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
-class StatusSettings(Section):
+class StatusSettings(SettingsSection):
     """What `loop status` warns of."""
 
     minimum_labels: int = setting(50, "Labels of an entity type below which it warns.")
 
 
-class LogSettings(Section):
+class LogSettings(SettingsSection):
     """What is logged, on standard error."""
 
     level: Level = setting("INFO", "DEBUG, INFO, WARNING or ERROR.", variable="LOG_LEVEL")

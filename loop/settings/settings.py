@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDi
 
 from loop.settings import model
 from loop.settings.complaints import complaint
-from loop.settings.model import Section
+from loop.settings.model import SettingsSection
 from ner.errors import ConfigError
 
 CONFIG_NAME = "loop.toml"
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
 def keys() -> Iterator[tuple[str, str, FieldInfo]]:
     """(section, key, field) of every setting, in the order of loop.toml; `[label_map]` has no keys of its own."""
     for section, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsSection):
             yield from ((section, key, found) for key, found in field.annotation.model_fields.items())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import ParseError
 
-from loop.settings.model import Section
+from loop.settings.model import SettingsSection
 from loop.settings.settings import Settings, about
 from ner.errors import ConfigError
 
@@ -60,7 +60,7 @@ def _lines(section: str) -> Iterator[str]:
     """A section: its header, its explanation, then a line or more for each key."""
     field = Settings.model_fields[section]
     kind = field.annotation
-    if not (isinstance(kind, type) and issubclass(kind, Section)):
+    if not (isinstance(kind, type) and issubclass(kind, SettingsSection)):
         yield _comment(field.description or "")
         yield f"# [{section}]\n"
         for example in field.examples or ():

@@ -98,7 +98,7 @@ def training_gold(session: Session, project_id: int) -> TrainingGold:
 
 
 def held_out(session: Session, project_id: int) -> HeldOut:
-    """What nothing is trained on that shares: the holdout's texts and groups, deleted documents' too."""
+    """The texts and groups of the holdout, also of its deleted documents: nothing that shares one is trained on."""
     query = select(Document.content_hash, Document.group_key).join(Split, Split.document_id == Document.id)
     rows = session.execute(query.where(Document.project_id == project_id, Split.split == HOLDOUT)).all()
     return HeldOut(frozenset(row.content_hash for row in rows), frozenset(row.group_key for row in rows))

@@ -108,7 +108,7 @@ def retire_epoch(tx: Transaction, project_id: int, epoch: int, retirement: Mappi
     """Note that an epoch's documents have gone into training, and what came in their place."""
     row = tx.session.get(HoldoutEpoch, (project_id, epoch))
     if row is None or row.retired_at is not None:
-        raise RefusedError("an epoch that is retired was looked at, and is retired once", value=epoch)
+        raise RefusedError("a holdout is retired once, after a model was judged on it", value=epoch)
     row.retired_at, row.retirement = utc_now(), dict(retirement)
     tx.session.flush()
 
@@ -185,11 +185,12 @@ def _from_a_prediction(result: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def rotate(tx: Transaction, project_id: int, least: int = 1) -> Rotated | None:
-    """Retire the current holdout and draw the next one; None, with nothing done, if that were too small a judge.
+    """Retire the current holdout and draw the next one. Gives None, and changes nothing, if the next one is too small.
 
-    That is one of fewer groups than `least`, or than half of the labelled ones that are given up for it.
+    The next holdout is too small if it has fewer groups than `least`, or fewer than half as many groups as the current
+    holdout has labelled groups to give up.
 
-    Groups are drawn whole, by a hash of their own for each epoch, with the project's share.
+    Groups are drawn whole. Each epoch draws by hashes of its own, and by the project's share.
     """
     project = lock_project(tx, project_id)
     epoch = current_epoch(tx.session, project_id)

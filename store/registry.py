@@ -183,7 +183,7 @@ def defer(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) ->
 def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str | None = None) -> Promotion:
     """Put the model back that was in service before, or `to`, one that once was; the withdrawn one is retired.
 
-    Twice goes two back: a rollback takes back the promotion it undoes, and so is no promotion to go back to itself.
+    A rollback takes back the promotion that it undoes. So two rollbacks go back by two promotions.
     """
     project = lock_project(tx, project_id)
     served = _served(promotions(tx.session, project_id))

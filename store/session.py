@@ -4,8 +4,8 @@ SQLite runs in WAL mode, so readers never wait for the writer, with `synchronous
 the last commits at a power cut, and a promotion that was reported, or annotations imported from a file that is gone,
 must not be taken back. One fsync a commit is cheap where commits are pages, not rows.
 
-A write transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE) and so never fails half-way for want of
-it; it waits for up to 30 seconds. A reader sees one snapshot for as long as it is open, on PostgreSQL too.
+A write transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE), for which it waits up to 30 seconds. So it
+cannot fail half-way because the lock is taken. A reader sees one snapshot for as long as it is open, on PostgreSQL too.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _use_wal(engine: Engine) -> None:
-    """Set once, kept by the file. The switch needs the file alone and does not wait for it, so this does."""
+    """Switch the file to WAL, which it keeps. SQLite does not wait until nobody else uses the file, so this waits."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:

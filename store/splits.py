@@ -1,8 +1,8 @@
 """Where documents stand: pool, train or holdout; drawn once, by group, and then frozen.
 
-A pool document is drawn into the holdout by a salted hash of its group key, so the draw is uniform over groups, needs
-no state, and comes out the same on every machine. Two documents of one group never stand on both sides: a document
-whose group is already known follows it, even when the share was changed in between.
+A salted hash of its group key decides whether a pool document is drawn into the holdout. So the draw is uniform over
+groups, needs no state, and gives the same on every machine. Two documents of one group never stand on both sides: a
+document whose group is already known follows the group, even when the share was changed in between.
 """
 
 from __future__ import annotations

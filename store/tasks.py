@@ -45,10 +45,10 @@ class _Match:
 def upsert_tasks(tx: Transaction, project_id: int, tasks: Iterable[NewDocument]) -> UpsertCounts:
     """Store tasks as they are in Label Studio now; each has an `ls_task_id`, the last of several with one id counts.
 
-    A task is the document with its id; else one with its text that is in no Label Studio yet and bears its name: its
-    `external_id`, or `task:<id>` as an import of the export or an earlier link named it; else it is new, and drawn. A
-    deleted task that is back is live again. Raises InputError, before anything is written, for a text that
-    `check_text` refuses.
+    A task belongs to the document with its id. Where there is none, the task belongs to a document with its text and
+    its name that is in no Label Studio yet. The name is the task's `external_id`, or `task:<id>`, which an import of an
+    export or an earlier link gave. Any other task is a new document, and its split is drawn. A deleted task that is
+    back is live again. Raises InputError, before anything is written, for a text that `check_text` refuses.
     """
     project = lock_project(tx, project_id)
     given = {_task_id(task): task for task in tasks}

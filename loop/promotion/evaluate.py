@@ -46,8 +46,8 @@ def evaluate_on_holdout(
 ) -> Evaluated:
     """Score the model on the holdout's gold, and keep the scores in the store.
 
-    Gold spans of types that the model does not know are left out, as in training. A candidate that is seen on the
-    holdout could be chosen for what was seen: that is a look, which is spent as by an attempt at its promotion.
+    Gold spans of types that the model does not know are left out, as in training. People may choose a candidate by its
+    score on the holdout. So the score of a candidate costs a look, as an attempt at its promotion does.
     Raises InputError for a holdout without gold, RefusedError for a candidate when no look is left.
     """
     with store.read() as session:
@@ -81,7 +81,7 @@ def evaluate_on_documents(
 ) -> Evaluated:
     """Score the model on labelled texts from elsewhere; nothing is stored.
 
-    Where some of the texts stand in the holdout, a candidate is seen on it all the same: that is a look.
+    Where some of the texts stand in the holdout, this shows how a candidate does on the holdout: that costs a look.
     """
     if not documents:
         raise InputError("a file to score by holds a record", value=name, next_step="Check the file.")

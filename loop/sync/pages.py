@@ -9,8 +9,8 @@ pull begins some time before the watermark, since a transaction that was open du
 older stamps. After one pull that began late enough to see all of these, the next pull begins at the watermark itself;
 otherwise each poll after a bulk import would read all imported tasks again.
 
-A deleted task leaves no trace to page through, so ids are compared, where the number of tasks differs: the server
-takes 4 s to list 10,000 ids, and 0.1 s to count them.
+A deleted task is on no page. So ids are compared where the number of tasks differs: the server takes 4 s to list 10,000
+ids, and 0.1 s to count them.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def _usage(invocation: Invocation, error: typer.TyperException, words: Sequence[
     invocation.as_json |= "--json" in words  # which was perhaps not read yet
     if invocation.as_json:
         return _tell(invocation, _UsageError(message.rstrip("."), next_step=see))
-    _complain(f"{message} {see}".rstrip())
+    _complain(f"{message}{'' if message.endswith(('.', '?')) else '.'} {see}".rstrip())
     return USAGE
 
 

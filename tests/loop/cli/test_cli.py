@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,11 +66,14 @@ def test_no_words_at_all_show_the_help_and_are_wrong_usage(capsys: pytest.Captur
     assert told.err == ""
 
 
-@pytest.mark.parametrize("words", [["nope"], ["import"], ["predict", "--nope", "x"], ["import", "x", "--split", "no"]])
-def test_wrong_usage_exits_with_2_and_one_line(desk: Desk, words: list[str]):
+@pytest.mark.parametrize(
+    "words", [["nope"], ["import"], ["predict", "--nope", "x"], ["import", "x", "--split", "no"], ["init", "x"]]
+)
+def test_wrong_usage_exits_with_2_and_one_line_of_sentences(desk: Desk, words: list[str]):
     said = desk.loop(*words)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("loop: ")
+    assert re.search(r"[.?] See `loop[a-z ]* --help`\.\n$", said.err)
     as_json = desk.loop(*words, "--json")
     assert (as_json.code, as_json.err) == (2, "")
     assert as_json.json["error"]["exit_code"] == 2

@@ -19,9 +19,21 @@ from store.columns import utc_now
 from store.errors import RefusedError
 from store.projects import lock_project
 from store.registry import model
-from store.schema import HOLDOUT, POOL, TRAIN, AnnotationVersion, Document, HoldoutEpoch, HoldoutLook, Prediction, Split
+from store.schema import (
+    HOLDOUT,
+    POOL,
+    TRAIN,
+    AnnotationVersion,
+    Document,
+    HoldoutEpoch,
+    HoldoutLook,
+    Model,
+    Prediction,
+    Split,
+)
 from store.session import Transaction, chunks
 from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, trained_keys
+from store.tasks import REPLACED
 
 PROMOTE, EVALUATE = "promote", "evaluate"
 AlphaOf = Callable[[str, float, int, int], float]
@@ -153,10 +165,16 @@ def not_blind(session: Session, project_id: int) -> set[int]:
     """The ids of held-out documents that were annotated while a pre-label may have been in sight.
 
     A document that was held out from the start has no pre-label. A document that was drawn into a later holdout was in
-    the pool before, where it had pre-labels: it is blind only from the moment on at which Label Studio was known to
-    show an empty prediction in their place. A prediction that was about to be sent and was not confirmed counts as a
-    pre-label in sight. Whatever the times say, an annotation is not blind if Label Studio says of one of its regions
-    that it came from a prediction: a person may open a task before it is drawn, and submit it later.
+    the pool before, where it may have had pre-labels: it is blind only from the moment on at which Label Studio was
+    known to show an empty prediction in their place. A prediction that was about to be sent and was not confirmed
+    counts as a pre-label in sight.
+
+    Once anything was published in the project, this holds also for a document of which the store knows no prediction:
+    the ML backend may have given one, and a task whose text was edited keeps the pre-label of its earlier text. For the
+    same reason a document that took the place of an edited one counts as drawn, in every holdout but the first.
+
+    Whatever the times say, an annotation is not blind if Label Studio says of one of its regions that it came from a
+    prediction: a person may open a task before it is drawn, and submit it later.
     """
     version = AnnotationVersion
     cleared = (
@@ -164,13 +182,12 @@ def not_blind(session: Session, project_id: int) -> set[int]:
         .where(Prediction.document_id == Document.id, Prediction.holdout)
         .scalar_subquery()
     )
-    shown = exists().where(Prediction.document_id == Document.id)
-    early = or_(
-        version.source_created_at < Split.assigned_at,
-        and_(shown, or_(cleared.is_(None), version.source_created_at < cleared)),
-    )
+    published = exists().where(Prediction.model == Model.version, Model.project_id == project_id)
+    uncleared = and_(published, or_(cleared.is_(None), version.source_created_at < cleared))
+    drawn = and_(Split.reason.startswith(_DRAWN), or_(version.source_created_at < Split.assigned_at, uncleared))
+    edited = and_(Split.reason == REPLACED, Split.epoch > 1, uncleared)
     query = (
-        select(Document.id, and_(Split.reason.startswith(_DRAWN), early), version.result)
+        select(Document.id, or_(drawn, edited), version.result)
         .join(Split, Split.document_id == Document.id)
         .join(version, version.document_id == Document.id)
         .where(Document.project_id == project_id, Split.split == HOLDOUT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,35 @@ def test_a_task_opened_before_it_was_drawn_and_submitted_later_is_not_blind(
         server.annotate(document.ls_task_id, result, created_at=format_time(utc_now()))
     pull(store, server, project)
     assert sighted(store, project) == {one.document_id}
+
+
+@pytest.mark.parametrize("edited", ["before it was drawn", "after it was drawn"])
+def test_a_text_that_was_edited_on_the_way_to_the_next_holdout_is_not_blind_while_its_pre_label_stands(
+    store: Store, server: FakeLabelStudio, tmp_path: Path, edited: str
+) -> None:
+    project = made_project(store, server, holdout_share=0.3)
+    tagger = promoted_tagger(store, project, tmp_path)
+    publish(store, server, project, tagger)
+
+    def edit(task_ids: Iterable[int]) -> None:
+        for task_id in task_ids:
+            server.edit(task_id, text=f"windows of task {task_id}", id=f"task {task_id}", doc=f"group {task_id}")
+        pull(store, server, project)
+
+    if edited == "before it was drawn":
+        edit(server.tasks)
+    drawn = rotated(store, project, tagger.version)
+    early, late, *_ = [document.ls_task_id for document in drawn if document.ls_task_id is not None]
+    if edited == "after it was drawn":
+        edit([early, late])
+    server.annotate(early, [], created_at=format_time(utc_now()))
+    pull(store, server, project)
+    publish(store, server, project, tagger)
+    annotated_from_prelabel(server, late)
+    pull(store, server, project)
+    with store.read() as session:
+        documents = {item.ls_task_id: item.document_id for item in stored_documents(session, project.id, ["holdout"])}
+    assert sighted(store, project) == {documents[early]}
 
 
 @pytest.mark.parametrize("moment", ["delete_prediction", *MOMENTS])

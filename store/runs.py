@@ -161,6 +161,9 @@ def recover(tx: Transaction, project_id: int, kinds: Collection[str] | None = No
         wanted = kinds is None or run.kind in kinds or _is_over(run)
         if is_alive(run) or not wanted:
             continue
+        tx.session.refresh(run, with_for_update=True)  # its process may have stored its end or a heartbeat meanwhile
+        if run.state != RUNNING or is_alive(run):
+            continue
         error = f"process {run.pid} on {run.host} ended without a word"
         _end(tx, run.id, INTERRUPTED, error=error)
         models = _end_training(tx, run.id, INTERRUPTED, error)

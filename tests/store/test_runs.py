@@ -297,3 +297,22 @@ def test_a_run_whose_end_cannot_be_noted_does_not_hold_its_project(
     with tracked(store, project.id, "pull", exclusive=True) as second:
         assert [dead.run_id for dead in second.replaced] == [first.id]
     assert found(store, first.id).state == "interrupted"
+
+
+@given.on_both
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_that_ends_or_beats_while_it_is_taken_for_dead_is_left_alone(
+    store: Store, project: Project, ended: bool
+) -> None:
+    key = begin(store, project)
+    change(store, key, host="elsewhere", heartbeat_at=utc_now() - timedelta(minutes=11))
+    dead: list[list[runs.Interrupted]] = []
+    other = threading.Thread(target=lambda: dead.append(recovered(store, project)))
+    with store.transaction() as tx:
+        (finish_run if ended else heartbeat)(tx, key)
+        other.start()
+        time.sleep(0.3)  # until the other one has read the run, and waits
+        tx.commit()
+    other.join()
+    assert dead == [[]]
+    assert found(store, key).state == ("done" if ended else "running")

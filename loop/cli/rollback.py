@@ -45,8 +45,8 @@ def rollback(
     the user whose key is configured; any other annotator finds it in the data manager, as a task that is not completed.
     Until somebody annotates the task again, its annotation stays gold.
 
-    To name the version that a rollback put into service (--to) does again what was left: it publishes, lists, requeues,
-    and takes tasks out of the queue that were looked at since.
+    After a rollback that was interrupted, --to with the version that is in service now does what was left: the command
+    publishes, lists and requeues again, and takes those tasks out of the queue that somebody has looked at since.
     """
     from loop.promotion.rollback import rollback as put_back
     from loop.service.decisions import report_on_rollback

@@ -128,13 +128,13 @@ def gates_of(
 
 def significance_gate(row: Difference, alpha: float | None, against: str, look: Look | None = None) -> Gate:
     """Whether micro-F1 is higher than chance explains, at what this look may spend; without alpha nothing passes."""
-    value = f"{100 * row.delta:+.1f} points, p = {_p(row.p_value)}"
+    value = f"{100 * row.delta:+.1f} points, p {_p(row.p_value)}"
     if alpha is None or row.p_value is None:
         return Gate(f"micro-F1 above {against}", SIGNIFICANCE, "-", value, FAIL, "no look is left at this holdout")
     which = f" (look {look.number} of {look.looks})" if look else ""
     passes = row.p_value <= alpha and row.delta > 0
     note = "" if passes else _why_not(row, alpha, "this look" if look else "alpha")
-    target = f"p at most {_p(alpha)}{which}"
+    target = f"p at most {alpha:.3g}{which}"
     return Gate(f"micro-F1 above {against}", SIGNIFICANCE, target, value, PASS if passes else FAIL, note)
 
 
@@ -151,7 +151,7 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
         measured = (
             f"Micro-F1 {row.new_f1:.4f} against {row.old_f1:.4f} of {against} on {row.documents:,} held-out documents "
             f"({100 * row.delta:+.1f} points, {row.confidence:.0%} interval {100 * row.low:+.1f} to "
-            f"{100 * row.high:+.1f}, p = {_p(row.p_value)})."
+            f"{100 * row.high:+.1f}, p {_p(row.p_value)})."
         )
     if comparison is None and not any(gate.kind == QUALITY for gate in gates):
         measured = f"{measured} {_no_target(scores)}"
@@ -160,12 +160,9 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
     if blocking:
         return f"{measured} Not passed: {_listed(blocking)}."
     if risky:
-        return f"{measured} Every gate passed but {len(risky)} that lack gold: {_named(risky)}."
+        types = ", ".join(gate.entity_type or gate.name for gate in risky)
+        return f"{measured} No gate failed, but the holdout has too little gold to judge {types}."
     return f"{measured} {'Every gate passed.' if gates else 'No gate was set.'}"
-
-
-def _named(gates: Sequence[Gate]) -> str:
-    return ", ".join(gate.name for gate in gates)
 
 
 def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) -> Iterator[Gate]:
@@ -236,7 +233,7 @@ def _listed(gates: Sequence[Gate]) -> str:
 
 
 def _p(value: float | None) -> str:
-    """`0.0123`; never 0."""
+    """A p-value behind its letter: `= 0.0123`, `< 0.0001`; never 0."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if value >= 0.0001 else "below 0.0001"
+    return f"= {value:.4f}" if value >= 0.0001 else "< 0.0001"

@@ -129,7 +129,7 @@ def _efficiency(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     if report.quantisation:
         yield _losses(report.quantisation, report.agreement)
     else:
-        yield blocks.Words("What INT8 costs in F1 was not measured: FP32 was not run on the holdout.")
+        yield blocks.Words("What the served file costs in F1 was not measured: FP32 was not run on the holdout.")
 
 
 def _speeds(found: Efficiency) -> blocks.Table:
@@ -166,7 +166,7 @@ def _losses(losses: tuple[facts.QuantisationLoss, ...], same: facts.SameSpans | 
     )
     agreed = f"Both give the same spans on {same.same:,} of {same.documents:,} texts." if same else ""
     columns = ("type", "support", "FP32", "as served", "change in points")
-    caption = "What INT8 costs against FP32, in F1"
+    caption = "What the served file costs against FP32, in F1"
     return blocks.Table(caption, columns, rows, strong=frozenset({0}), note=f"{agreed} {note}".strip())
 
 

@@ -64,8 +64,9 @@ def _export(report: AttemptReport) -> Iterator[Entry]:
     if len(exports) > 1:
         served, best = exports[-1], max(exports[:-1], key=lambda one: one.f1)
         text = (
-            f"{report.version} is served as {served.precision}. {best.precision} would be smaller or faster, but names "
-            f"the spans of FP32 only at an F1 of {best.f1:.3f}, on {number_of(best.texts, 'text')}."
+            f'{report.version} is served as "{served.precision}". As "{best.precision}", the file would be smaller or '
+            f"faster, but would name the spans of FP32 only at an F1 of {best.f1:.3f}, on "
+            f"{number_of(best.texts, 'text')}."
         )
         yield Entry("precision", text, {"served": served.precision, "f1": best.f1})
 

@@ -59,10 +59,11 @@ class Parity:
         """Why the served file is not the usual one, as a sentence; nothing where it is the usual one."""
         if len(self.attempts) > 1:
             first, in_fp32 = self.attempts[0], len(self.served.step.in_fp32)
-            kept = f" with {in_fp32} of its nodes in FP32" if in_fp32 else ""
+            kept = f" ({in_fp32} of its nodes in FP32)" if in_fp32 else ""
             yield (
-                f"the model is served as {self.precision}{kept}: as {first.step.precision}, it names the spans of FP32 "
-                f"at an F1 of {first.agreement.f1:.3f} on {first.agreement.texts:,} texts, below {LEAST_AGREEMENT}"
+                f'the model is served as "{self.precision}"{kept}, because "{first.step.precision}" names the spans of '
+                f"FP32 only at an F1 of {first.agreement.f1:.3f} on {first.agreement.texts:,} texts; at least "
+                f"{LEAST_AGREEMENT} is asked"
             )
 
 

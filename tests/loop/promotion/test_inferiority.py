@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from loop.evaluation.scores import Counts
-from loop.evaluation.significance import Difference, compare_counts
+from loop.evaluation.scores import Counts, score
+from loop.evaluation.significance import Comparison, Difference, compare_counts
 from loop.promotion.attempt import Gate
-from loop.promotion.gates import entities_needed, least_documents, type_gates
+from loop.promotion.gates import entities_needed, least_documents, reason_of, significance_gate, type_gates
+from ner.labels import LabelSet
 
 DELTA = 0.03
 
@@ -104,3 +106,12 @@ def test_a_type_that_is_wholly_lost_is_found_among_nineteen_that_are_not() -> No
     rng = np.random.default_rng(2)
     gates = many_types(20, 20, rng, worse=1)
     assert [gate.entity_type for gate in gates if gate.blocks] == ["T0"]
+
+
+def test_a_decision_names_the_types_that_it_could_not_judge_and_writes_a_tiny_p_as_an_inequality() -> None:
+    micro, few = replace(difference(98, 90, 80), p_value=1e-6), difference(98, 90, 90)
+    gates = (significance_gate(micro, 0.05, "v1"), *type_gates([few], DELTA))
+    reason = reason_of(gates, Comparison(micro, (few,), 1000, 2000, 1), score([[]], [[]], LabelSet(["OS"])), "v1")
+    assert gates[0].value.endswith("p < 0.0001")
+    assert "p < 0.0001)" in reason
+    assert reason.endswith("too little gold to judge OS.")

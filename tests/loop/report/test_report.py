@@ -267,7 +267,7 @@ def test_a_file_that_had_to_be_exported_in_fp32_is_said_to_be_with_the_reason(ow
     told = report(own_store, attempt())
     assert told["metadata"]["candidate"]["exports"] == tries
     (finding,) = (one["text"] for one in told["findings"] if one["topic"] == "precision")
-    assert all(part in finding for part in ("served as FP32", "INT8, smoothed", "0.810", "90 texts"))
+    assert all(part in finding for part in ('served as "FP32"', '"INT8, smoothed"', "0.810", "90 texts"))
     assert "precision" not in {one["topic"] for one in report(own_store, attempt(version="desk-0001"))["findings"]}
 
 

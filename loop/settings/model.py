@@ -86,7 +86,7 @@ class SettingsSection(BaseModel):
 
 
 class ProjectSettings(SettingsSection):
-    """The only section without which a project cannot be."""
+    """The only section that a project must have."""
 
     name: Line = setting(..., "The project's name in the store.", example="desk")
     labels: FilePath = setting("labels.xml", "The label config for Label Studio: Labels over Text.")
@@ -134,7 +134,7 @@ class TrainSettings(SettingsSection):
     batch_size: int = setting(32, "Windows in a step, at most; small data sets use smaller steps.", ge=1)
     epochs: int = setting(4, "Passes over the data, at most.", ge=1)
     patience: int = setting(2, "Epochs without a better F1 on the development split, then training stops.", ge=1)
-    min_steps: int = setting(200, "At least; with little data, an epoch is several passes.", ge=0)
+    min_steps: int = setting(200, "Steps of a training, at least; with little data, an epoch is several passes.", ge=0)
     averaging: float = setting(
         0.998,
         "Decay of the average of the weights that is exported (Polyak & Juditsky 1992); 0 takes the last weights.",
@@ -170,7 +170,7 @@ class PromotionSettings(SettingsSection):
     confidence: float = setting(0.95, "Of intervals, and of the bound that is compared with delta.", gt=0, lt=1)
     least_documents: int = setting(20, "Labelled documents of a holdout before it judges a candidate.", ge=1)
     wanted: float = setting(0.02, "The difference in micro-F1 that you would like to see.", gt=0, lt=1)
-    resamples: int = setting(10_000, "Of the test and of the intervals, at least.", ge=1000, le=10**6)
+    resamples: int = setting(10_000, "Resamples of the test and of the intervals, at least.", ge=1000, le=10**6)
     seed: int = setting(13, "Of the test, the intervals and the perturbations.", ge=0, le=_LARGEST_SEED)
     first_model: Literal["gates", "weak vote"] = setting(
         "gates", 'With "weak vote", a first model has to beat the labelling functions, too.'

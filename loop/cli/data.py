@@ -146,7 +146,7 @@ def export_data(
     splits = [one.value for one in split] if split else list(SPLITS)
     done = export(invocation.store, invocation.project, out, file_format.value, splits)
     said = f"{done.documents:,} texts with {done.spans:,} spans written to {done.path}"
-    left_out = f", {done.unlabelled:,} unlabelled ones left out" if file_format != OutputFormat.JSONL else ""
+    left_out = f", without {done.unlabelled:,} unlabelled texts" if file_format != OutputFormat.JSONL else ""
     invocation.answer(done, said + left_out + ".")
     return 0
 

@@ -69,11 +69,11 @@ def risks_of(judged: Attempt, measured: Measured, incumbent: Model | None) -> tu
     """What a lead should know before relying on the decision."""
     risks = [f"{gate.name}: cannot be said ({gate.note})" for gate in judged.gates if gate.status == INSUFFICIENT]
     if incumbent is None and judged.against is None:
-        risks.append("the first model: it was compared with nothing")
+        risks.append("This is the first model, so it was compared with no other model.")
     if judged.look is not None and judged.look.epoch > 1:
         risks.append(
-            f"holdout {judged.look.epoch} was drawn from what nobody had labelled by then: the queue had taken from it "
-            "what the model was least sure of, so that it may be easier than the texts as they come"
+            f"Holdout {judged.look.epoch} was drawn from texts that nobody had labelled by then. The queue had already "
+            "taken the texts of which the model was least sure, so this holdout may be easier than texts as they come."
         )
     if judged.efficiency is not None and judged.efficiency.reference_error:
         risks.append(f"INT8 was not compared with FP32: {judged.efficiency.reference_error}")

@@ -342,7 +342,7 @@ def test_what_was_imported_is_exported(desk: Desk):
     desk.loop("import", str(desk.write("in.jsonl", EXCEL, {"id": "o", "text": "open"})), "--split", "train")
     out = desk.home / "out.conll"
     said = desk.loop("export-data", str(out), "--format", "conll")
-    assert "1 unlabelled ones left out" in " ".join(said.out.split())
+    assert "without 1 unlabelled texts" in " ".join(said.out.split())
     assert out.read_text() == "Excel\tB-SOFTWARE\nhangs\tO\n\n"
     assert desk.loop("export-data", str(out), "--split", "holdout", "--json").json["documents"] == 0
 

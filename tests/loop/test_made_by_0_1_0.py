@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loop.cli.app import run
-from ml_backend.app import create_app
+from ml_backend.app import BACKEND, create_app
 from ml_backend.settings import ServerSettings
 from store.migrating import head_revision
 from store.registry import models, promoted
@@ -70,10 +70,11 @@ def test_the_model_in_service_is_verified_and_serves(home: Path, loop: Callable[
     loop("status")
     app = create_app(ServerSettings(f"sqlite:///{home / 'loop.db'}", home / "models"))
     asked = {"project": "17.1", "tasks": [{"id": 1, "data": {"text": "my Windows crashes on start 80"}}]}
+    app.extensions[BACKEND].start()
     try:
         answer = app.test_client().post("/predict", json=asked)
     finally:
-        app.extensions["ml_backend"].stop()
+        app.extensions[BACKEND].stop()
     (one,) = answer.json["results"]
     assert one["model_version"] == "desk-0001"
     assert [(region["value"]["start"], region["value"]["end"]) for region in one["result"]] == [(3, 10)]

@@ -48,7 +48,7 @@ from tests.server.real_label_studio import RealLabelStudio
 KILLS, LEAST_IN_A_PHASE = int(os.environ.get("LOOP_KILLS", "30")), 5
 PHASES = ("pull", "retrain", "export", "promote", "publish")
 # What a cycle imports when it first needs it, seconds of work: the forked cycles find it imported.
-HEAVY = ("matplotlib.pyplot", "onnxruntime.quantization", "peft.utils", "seqeval.metrics", "torch.onnx")
+HEAVY = ("onnxruntime.quantization", "peft.utils", "seqeval.metrics", "torch.onnx")
 _BY_STEP = {"evaluate and promote": "promote"}
 _BY_STAGE = {"preparing": "retrain", "training": "retrain", "exporting": "export", "checking": "export"}
 _POLL_SECONDS = 0.001

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from bench_stackoverflow import LABEL_MAP, LABELS
 
+from ner.arrays import FloatArray, IntArray
 from ner.spans import Span, drop_overlaps
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

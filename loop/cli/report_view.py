@@ -9,9 +9,9 @@ from rich.table import Table
 
 from loop.cli.gate_view import gate_notes, gate_table, safe, wrapped
 from loop.console import styled, table
-from loop.report.blocks import Page
 from loop.report.facts import AttemptReport, Report, ResultRow, Results
 from loop.report.history import DECISIONS, PastDecision
+from loop.report.page.blocks import Page
 from loop.report.wording import NOTHING, chance, interval, moment, points, visible
 
 _MOST_TYPES, _MOST_STEPS = 40, 5

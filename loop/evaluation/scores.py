@@ -1,6 +1,8 @@
 """Entity-level strict precision, recall and F1, by seqeval, and the counts per text that later tests need.
 
 Strict: a predicted span is right when start, end and type are all those of a gold span.
+
+`check_agreement` is the same F1 between two systems, without gold.
 """
 
 from __future__ import annotations
@@ -11,16 +13,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ner.arrays import IntArray
 from ner.documents import LabelledText
 from ner.labels import LabelSet
 from ner.spans import Span, drop_overlaps, overlap
 
 if TYPE_CHECKING:
     from ner.tagger import Tagger
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +199,25 @@ def _macro(rows: dict[str, PRF]) -> PRF:
 
 def _share(part: float, whole: int) -> float:
     return part / whole if whole else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """F1 of one system's spans against the other's, 0..1, and how much it stands on.
+
+    spans: those of both systems together. texts: how many were compared. differing: in how many the spans differ.
+    """
+
+    f1: float
+    spans: int
+    texts: int
+    differing: int
+
+
+def check_agreement(first: Sequence[Sequence[object]], second: Sequence[Sequence[object]]) -> Agreement:
+    """Compare what two systems say of the same texts, spans without scores. F1 is 1.0 where neither names a span."""
+    pairs = [(set(ours), set(theirs)) for ours, theirs in zip(first, second, strict=True)]
+    total = sum(len(ours) + len(theirs) for ours, theirs in pairs)
+    common = sum(len(ours & theirs) for ours, theirs in pairs)
+    differing = sum(ours != theirs for ours, theirs in pairs)
+    return Agreement(2 * common / total if total else 1.0, total, len(pairs), differing)

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from loop.evaluation.scores import Counts
+from ner.arrays import FloatArray
 
 MICRO = "micro"
 _CHUNK = 1 << 17  # cells of one matrix of resamples at a time: what a processor's cache holds
 _LEAST_STEP = 64  # products of fewer rows take longer than what they miss in the cache
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

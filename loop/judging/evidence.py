@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from loop.evaluation.agreement import Agreement, check_agreement
 from loop.evaluation.robustness import Perturbed, robustness
+from loop.evaluation.scores import Agreement, check_agreement
 from loop.judging.ask import JudgingError, Reference, ServedAnswers, ask_fp32, ask_served
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loop.evaluation.agreement import Agreement
+from loop.evaluation.scores import Agreement
 from ner.spans import Span
 
 WEAK_VOTE = "weak vote"

@@ -11,9 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loop.evaluation.agreement import Agreement
     from loop.evaluation.robustness import Perturbed
-    from loop.evaluation.scores import Scores
+    from loop.evaluation.scores import Agreement, Scores
     from loop.evaluation.significance import Comparison
     from loop.judging.measured import ContractCheck, Efficiency, HeldOutText
 

@@ -18,7 +18,6 @@ from loop.evaluation.scores import Counts, count, grouped
 from loop.evaluation.significance import (
     Comparison,
     Difference,
-    FloatArray,
     compare_counts,
     permutations_for,
     randomisation_p_value,
@@ -30,6 +29,7 @@ from loop.files.records import Problem, check_name, numbered_lines
 from loop.files.strict_json import parse_json
 from loop.promotion.attempt import INSUFFICIENT, Gate
 from loop.promotion.gates import significance_gate, type_gates
+from ner.arrays import FloatArray
 from ner.documents import MAX_TEXT_CHARS
 from ner.errors import InputError
 from ner.labels import LabelSet

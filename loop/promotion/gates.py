@@ -9,8 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
-from loop.evaluation.agreement import Agreement
-from loop.evaluation.scores import PRF, Scores
+from loop.evaluation.scores import PRF, Agreement, Scores
 from loop.evaluation.significance import Comparison, Difference
 from loop.judging.measured import BROKEN_BELOW, ContractCheck, Efficiency, agrees
 from loop.promotion.attempt import (

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from loop.report import rollback_sections, sections
-from loop.report.blocks import Page
 from loop.report.facts import ROLLBACK, Report, RollbackReport
 from loop.report.history import PastDecision
-from loop.report.html import render_html
-from loop.report.markdown import render_markdown
+from loop.report.page import attempt, rollback
+from loop.report.page.blocks import Page
+from loop.report.page.html import render_html
+from loop.report.page.markdown import render_markdown
 from loop.report.report_json import from_json, to_json
 from loop.settings.whole_files import write_whole
 from ner.errors import InputError
@@ -54,7 +54,7 @@ class ReportFiles:
 
 def page_of(report: Report) -> Page:
     """The page of either kind of report."""
-    return rollback_sections.page(report) if isinstance(report, RollbackReport) else sections.page(report)
+    return rollback.page(report) if isinstance(report, RollbackReport) else attempt.page(report)
 
 
 def keep_report(report: Report, reports: Path) -> ReportFiles:

@@ -84,13 +84,11 @@ def frame(text: EncodedText, encoder: TextEncoder) -> list[FramedWindow]:
     return framed
 
 
-def shuffled_batches(
-    lengths: Sequence[int], batch_size: int, random: np.random.Generator
-) -> Iterator[npt.NDArray[np.int64]]:
+def shuffled_batches(lengths: Sequence[int], batch_size: int, random: np.random.Generator) -> Iterator[IntArray]:
     """Every index once, in batches of like length, in random order: 1.8 times the speed of random batches."""
     order = random.permutation(len(lengths))
     size = np.asarray(lengths)
-    batches: list[npt.NDArray[np.int64]] = []
+    batches: list[IntArray] = []
     for start in range(0, len(order), batch_size * _SORTED_TOGETHER):
         bucket = order[start : start + batch_size * _SORTED_TOGETHER]
         bucket = bucket[np.argsort(size[bucket], kind="stable")]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 from loop.settings.model import TrainSettings
 from loop.training.encoder import BaseModel, classifier_name, lora_targets, quiet
 from loop.training.progress import TrainingError
+from ner.arrays import IntArray
 from ner.bundle import Manifest, load_bundle
 from ner.errors import BundleError
 from ner.labels import LabelSet
@@ -48,7 +48,7 @@ def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
     return model
 
 
-def start_at_prior(model: Any, tag_counts: npt.NDArray[np.int64]) -> None:
+def start_at_prior(model: Any, tag_counts: IntArray) -> None:
     """Set the classifier's bias to the log prior of the (num_tags,) counts, add-one smoothed.
 
     A new classifier then knows from the start how rare entities are, and does not spend its first steps, at the highest

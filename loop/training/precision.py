@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from loop.evaluation.agreement import Agreement, check_agreement
+from loop.evaluation.scores import Agreement, check_agreement
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import EvaluationTexts, Spans, onnx_reader
 from loop.training.quantise import quantisable, quantise, quantise_one, write_simplified

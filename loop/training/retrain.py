@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from loop.evaluation.scores import Scores
 from loop.settings.model import TrainSettings
@@ -31,6 +30,7 @@ from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
 from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.trainer import Outcome, check_finds, make_plan, reproducible, train
+from ner.arrays import IntArray
 from ner.boundaries import learned_costs
 from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.confidence import DEFAULT_CONFIDENCE
@@ -86,7 +86,7 @@ class Prepared:
         """Texts that tell whether a model finds anything: a development split without an entity cannot."""
         return self.dev if self.dev.entities else replace(self.dev, texts=self.texts)
 
-    def tag_counts(self) -> npt.NDArray[np.int64]:
+    def tag_counts(self) -> IntArray:
         """(num_tags,): how often each tag is to be learned."""
         tags = np.concatenate([window.tags for window in self.windows])
         return np.bincount(tags[tags >= 0], minlength=len(self.labels.tags))

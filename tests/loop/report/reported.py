@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from loop.evaluation.agreement import check_agreement
 from loop.evaluation.robustness import Perturbed
-from loop.evaluation.scores import count, score
+from loop.evaluation.scores import check_agreement, count, score
 from loop.evaluation.significance import compare_counts
 from loop.judging.measured import ContractCheck, Efficiency, HeldOutText, Speed
 from loop.promotion.attempt import (

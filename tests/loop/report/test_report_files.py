@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from loop.report import files
-from loop.report.blocks import Page
 from loop.report.facts import Report
 from loop.report.files import ReportFiles, find_report, keep_report, read_report, render_again
+from loop.report.page.blocks import Page
 from loop.report.report_json import from_json, to_json
 from ner.errors import InputError
 from store.errors import NotFoundError

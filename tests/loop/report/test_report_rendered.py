@@ -15,10 +15,10 @@ import pytest
 from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import Attempt, Gate
 from loop.report.facts import AttemptReport, Report, ResultRow, SystemScores
-from loop.report.figures import axis_reach, forest, history_line
 from loop.report.files import page_of
-from loop.report.html import render_html
-from loop.report.markdown import escaped, line, render_markdown
+from loop.report.page.figures import axis_reach, forest, history_line
+from loop.report.page.html import render_html
+from loop.report.page.markdown import escaped, line, render_markdown
 from loop.report.rollback import report_of_rollback
 from ner.spans import Span
 from store.session import Store, open_store

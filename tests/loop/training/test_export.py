@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 
-from loop.evaluation.agreement import check_agreement
+from loop.evaluation.scores import check_agreement
 from loop.training.batches import FramedWindow, encode
 from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import BaseModel, load_base

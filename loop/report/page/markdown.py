@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from loop.evaluation.errors import Piece
-from loop.report.blocks import (
+from loop.report.page.blocks import (
     Block,
     Cases,
     Cell,

@@ -8,8 +8,9 @@ from dataclasses import astuple
 
 from loop.judging.measured import Efficiency
 from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
-from loop.report import blocks, facts
+from loop.report import facts
 from loop.report.next_steps import recommended, unseen_changes, unseen_text
+from loop.report.page import blocks
 from loop.report.wording import (
     NOTHING,
     chance,

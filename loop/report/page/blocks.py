@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from loop.evaluation.errors import Piece
-from loop.report.figures import Forest, HistoryLine
+from loop.report.page.figures import Forest, HistoryLine
 
 MOST_ROWS = 100
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from loop.report.blocks import GateStatus, Page, Shaded
+from loop.report.page.blocks import GateStatus, Page, Shaded
 from loop.report.wording import visible
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("loop.report"),
+        loader=PackageLoader("loop.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from loop.report.background import forced_table
-from loop.report.blocks import Block, Cell, Facts, Items, Page, Section, Table, Tile, Words, some
 from loop.report.facts import MACRO, MICRO, ModelScores, RollbackReport, RolledBackModel
+from loop.report.page.background import forced_table
+from loop.report.page.blocks import Block, Cell, Facts, Items, Page, Section, Table, Tile, Words, some
 from loop.report.wording import NOTHING, listed, moment, number_of, points, score, value, whole
 
 _MOST = 300

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, TYPE, Example
 from loop.promotion.attempt import DEFERRED, FORCED, INSUFFICIENT, PASS, PROMOTED, Gate
-from loop.report import background, blocks
 from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, ResultRow, Results, SystemScores
-from loop.report.figures import MOST_TYPES, forest, history_line
 from loop.report.history import decided
+from loop.report.page import background, blocks
+from loop.report.page.figures import MOST_TYPES, forest, history_line
 from loop.report.verdict import opponent
 from loop.report.wording import (
     NOTHING,

@@ -16,9 +16,15 @@ from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, Not
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
 
 __all__ = [
+    "BLANK",
+    "DOUBTS",
     "INVERTED",
+    "MALFORMED",
+    "MAPPED_AWAY",
     "NOT_A_SPAN",
+    "NO_LABEL",
     "OTHER_CONTROL",
+    "OTHER_LABELS",
     "OUTSIDE_CONFIG",
     "OUTSIDE_TEXT",
     "OVERLAPS",
@@ -26,6 +32,7 @@ __all__ = [
     "SEVERAL_LABELS",
     "TEXT_REFUSED",
     "UNSUPPORTED_OBJECT",
+    "WORDS_DIFFER",
     "LabelConfig",
     "NotLearned",
     "ReadResult",
@@ -39,14 +46,31 @@ OUTSIDE_CONFIG = "label outside the config"
 OUTSIDE_TEXT = "span outside the text"
 INVERTED = "span inverted or empty"
 SEVERAL_LABELS = "several labels on a region"
+OTHER_LABELS = "labels of a control that is not in the config"
+NO_LABEL = "region without a label"
+WORDS_DIFFER = "words differ from the text at the offsets"
+MALFORMED = "malformed region"
+BLANK = "blank span"
+MAPPED_AWAY = "label mapped to O"
 NOT_A_SPAN = "not a span region"
 TEXT_REFUSED = "text refused"
+
+DOUBTS = frozenset(
+    {OUTSIDE_CONFIG, OUTSIDE_TEXT, INVERTED, SEVERAL_LABELS, OTHER_LABELS, NO_LABEL, WORDS_DIFFER, MALFORMED}
+)
+"""The reasons for which something that was said about a text was not understood: such a text is not gold."""
 
 REASONS = (
     OUTSIDE_CONFIG,
     OUTSIDE_TEXT,
     INVERTED,
     SEVERAL_LABELS,
+    OTHER_LABELS,
+    NO_LABEL,
+    WORDS_DIFFER,
+    MALFORMED,
+    BLANK,
+    MAPPED_AWAY,
     OVERLAPS,
     OTHER_CONTROL,
     NOT_A_SPAN,

@@ -1,7 +1,7 @@
 """Two-column CoNLL: a token and its tag on a line, a blank line between texts, `-DOCSTART-` between documents.
 
 The text is the tokens joined by one space. IOB1, IOB2 and BIO are read by one rule that gives the same spans for each:
-`B-X` begins an entity; `I-X` continues an entity of type X, and begins one where there is none. IOB2 is written.
+`B-X` begins an entity; `I-X` continues an entity of type X, and begins one where there is none.
 IOB1: Ramshaw and Marcus, "Text chunking using transformation-based learning", 1995. IOB2: Tjong Kim Sang and Veenstra,
 "Representing text chunks", EACL 1999.
 """
@@ -9,10 +9,8 @@ IOB1: Ramshaw and Marcus, "Text chunking using transformation-based learning", 1
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import BinaryIO
 
 from loop.files.record_ids import Naming
@@ -21,9 +19,6 @@ from ner.errors import InputError
 from ner.spans import Span
 
 DOCSTART = "-DOCSTART-"
-# Between the words stand the characters that str.splitlines or a reader of columns could take for a border. A no-break
-# space and its like are part of a word.
-_WORD = re.compile(r"[^ \t\n\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]+")
 
 
 @dataclass
@@ -49,47 +44,12 @@ def read_conll(stream: BinaryIO, stem: str) -> Iterator[Record | Problem]:
     yield from _finish(sentence, naming, _group(stem, documents))
 
 
-def write_conll(records: Iterable[Record]) -> Iterator[str]:
-    """Each text as its lines. From the first text with a group on, -DOCSTART- stands between groups."""
-    group, grouped = None, False
-    for record in records:
-        grouped = grouped or record.group is not None
-        if grouped and (record.group is None or record.group != group):
-            yield f"{DOCSTART}\tO\n\n"
-        group = record.group
-        spans = record.spans or ()
-        tokens = tokens_of(record.text, spans)
-        for (start, end), tag in zip(tokens, tags_of(tokens, spans), strict=True):
-            yield f"{record.text[start:end]}\t{tag}\n"
-        yield "\n"
-
-
 FORMAT = FileFormat(
     name="conll",
     suffixes=(".conll", ".iob", ".iob2", ".bio"),
     looks_like=lambda head: True,  # noqa: ARG005 - any text may be one of words and tags
     read=lambda stream, source: read_conll(stream, source.stem),
-    write=write_conll,
 )
-
-
-def tokens_of(text: str, spans: tuple[Span, ...]) -> list[tuple[int, int]]:
-    """(start, end) of the tokens of a text: cut at white space, and wherever a span begins or ends inside a word."""
-    borders = sorted({border for span in spans for border in (span.start, span.end)})
-    tokens: list[tuple[int, int]] = []
-    for start, end in (match.span() for match in _WORD.finditer(text)):
-        tokens.extend(pairwise([start, *(border for border in borders if start < border < end), end]))
-    return tokens
-
-
-def tags_of(tokens: list[tuple[int, int]], spans: tuple[Span, ...]) -> list[str]:
-    """IOB2 tags of tokens that no span cuts; a token outside every span is O. Spans do not overlap."""
-    tags, starts = ["O"] * len(tokens), [start for start, _ in tokens]
-    for span in spans:
-        first, behind = bisect_left(starts, span.start), bisect_left(starts, span.end)
-        for i in range(first, behind):
-            tags[i] = f"{'B' if i == first else 'I'}-{span.label}"
-    return tags
 
 
 def _group(stem: str, documents: int) -> str | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loop.files import jsonl
-from loop.files.datasets_folder import write_datasets
-from loop.files.formats import FORMATS
 from loop.files.records import Record
+from loop.files.writing.conll import write_conll
+from loop.files.writing.datasets_folder import write_datasets
+from loop.files.writing.jsonl import write_jsonl
 from loop.settings.whole_files import whole_file
 from ner.errors import InputError
 from ner.labels import LabelSet
@@ -18,7 +18,8 @@ from store.gold import gold
 from store.schema import SPLITS, Project
 from store.session import Store
 
-DATASETS = "datasets"
+JSONL, DATASETS = "jsonl", "datasets"
+WRITERS: Mapping[str, Callable[[Iterable[Record]], Iterator[str]]] = {JSONL: write_jsonl, "conll": write_conll}
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,18 @@ def export_data(
     Tokens of CoNLL and datasets are cut at white space and at the ends of spans. JSON Lines alone hold unlabelled
     texts.
     """
-    writers = {one.name: one.write for one in FORMATS if one.write is not None}
-    if file_format not in (*writers, DATASETS):
-        known = ", ".join((*writers, DATASETS))
+    if file_format not in (*WRITERS, DATASETS):
+        known = ", ".join((*WRITERS, DATASETS))
         raise InputError(f"a format is one of {known}", value=file_format, next_step="Name one of them.")
     records = read_store(store, project, splits)
-    kept = [one for one in records if one.spans is not None or file_format == jsonl.FORMAT.name]
+    kept = [one for one in records if one.spans is not None or file_format == JSONL]
     if file_format == DATASETS:
         write_datasets(out, kept, _labels(project, kept))
     elif out.is_dir():
         raise InputError("a file is written to a file", value=str(out), next_step="Name a file, such as data.jsonl.")
     else:
         with whole_file(out) as stream:
-            stream.writelines(writers[file_format](kept))
+            stream.writelines(WRITERS[file_format](kept))
     unlabelled = sum(one.spans is None for one in records)
     return Exported(out, file_format, len(kept), sum(len(one.spans or ()) for one in kept), unlabelled)
 

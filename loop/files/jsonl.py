@@ -6,8 +6,7 @@ document's meta.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from loop.files.record_ids import Naming
@@ -40,25 +39,11 @@ def read_jsonl(stream: BinaryIO, stem: str | None, *, texts_only: bool = False) 
             yield Problem(where, error, line if isinstance(line, str) else "")
 
 
-def write_jsonl(records: Iterable[Record]) -> Iterator[str]:
-    """Each record as a line, its keys in a fixed order; `read_jsonl` reads the line back as the same record."""
-    for record in records:
-        line: dict[str, Any] = {"id": record.external_id, "text": record.text}
-        if record.spans is not None:
-            line["spans"] = [{"start": s.start, "end": s.end, "label": s.label} for s in record.spans]
-        if record.group is not None:
-            line["doc"] = record.group
-        if record.meta:
-            line["meta"] = dict(record.meta)
-        yield json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 FORMAT = FileFormat(
     name="jsonl",
     suffixes=(".jsonl", ".ndjson"),
     looks_like=lambda head: head.startswith(b"{"),
     read=lambda stream, source: read_jsonl(stream, source.stem),
-    write=write_jsonl,
 )
 
 

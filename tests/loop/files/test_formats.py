@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.conll import read_conll, tags_of, tokens_of, write_conll
-from loop.files.jsonl import read_jsonl, write_jsonl
+from loop.files.conll import read_conll
+from loop.files.jsonl import read_jsonl
 from loop.files.label_studio_json import read_label_studio_json
 from loop.files.records import Problem, Record, Source
 from loop.files.strict_json import parse_json
+from loop.files.words import tokens_of
+from loop.files.writing.conll import write_conll
+from loop.files.writing.jsonl import write_jsonl
+from loop.files.writing.tags import tags_of
 from ner.errors import InputError
 from ner.spans import Span
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loop.files.conll import tags_of, tokens_of
 from loop.files.records import Record
+from loop.files.words import tokens_of
+from loop.files.writing.tags import tags_of
 from ner.errors import InputError
 from ner.labels import LabelSet
 from store.schema import SPLITS

@@ -1,10 +1,9 @@
-"""The control of a project's Label Studio config that is learned from, under the names that the project gave it."""
+"""What of a project's Label Studio config is learned from, under the names that the project gave it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,9 +14,11 @@ OTHER_CONTROL = "other control"
 UNSUPPORTED_OBJECT = "unsupported object (HyperText/Paragraphs)"
 MAX_CONFIG_CHARS = 1_000_000
 
-_UNSUPPORTED_CONTROLS = frozenset({"hypertextlabels", "paragraphlabels"})
+_SPAN_CONTROLS = frozenset({"labels", "hypertextlabels", "paragraphlabels"})
 _UNSUPPORTED_OBJECTS = frozenset({"hypertext", "paragraphs"})
 _WANTED = 'The config needs <Labels> over a <Text> that shows a data field, e.g. value="$text".'
+# What the page takes for a variable. For any other value, the page fills a template in or shows the words as they are.
+_FIELD = re.compile(r"\$([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +30,107 @@ class NotLearned:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelConfig:
-    """The one control that is learned from: the first <Labels> (in document order) over a <Text>.
+class Control:
+    """A <Labels> control that is learned from, with its labels in document order."""
 
-    labels: the names that Label Studio writes into results: a label's `alias`, or its `value` where there is no alias.
-    set_aside: the config's other controls, each as {"tag", "name", "toName"}.
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherControl:
+    """A control of the config over objects that are not learned from.
+
+    to_names: these objects. labels: the labels of a control that marks spans of text; () for any
+    other control. why: the reason in words, for people.
     """
 
-    from_name: str
+    tag: str
+    name: str
+    to_names: tuple[str, ...]
+    labels: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """The one <Text> that is learned from, and all <Labels> over that <Text>.
+
+    The <Text> is the first (in the document order of the controls) that can be read and has <Labels>.
+
+    data_field: the field of a task's data that the <Text> shows, such as "text" or "data.body" (`ner.task_data`).
+    others: the controls of the config that are not learned from.
+    foreign: further pairs of `from_name` and `to_name` whose regions are read as regions of the learned controls.
+    """
+
+    controls: tuple[Control, ...]
     to_name: str
     data_field: str
-    object_type: str
-    labels: tuple[str, ...]
-    set_aside: tuple[NotLearned, ...] = ()
+    others: tuple[OtherControl, ...] = ()
+    foreign: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, xml: str) -> LabelConfig:
         """Read a labelling config. Tag and attribute names match in any case and any XML namespace.
 
-        Raises InputError for XML that is malformed or declares a DTD, for a config without <Labels> over a <Text> that
-        shows one data field, and for labels that are missing, repeated or break a rule of `LabelSet`.
+        Raises InputError for XML that is malformed or declares a DTD, for a config without <Labels> over a <Text>, for
+        a <Text> that does not show one field of the task as it is (the attribute at fault is named), and for labels
+        that are missing, repeated within a control or break a rule of `LabelSet`.
         """
         elements = [_Element.of(node) for node in _parse_xml(xml).iter() if isinstance(node.tag, str)]
         objects = {element.name: element for element in elements if element.name and not element.targets}
         controls = [element for element in elements if element.name and element.targets]
-        chosen = next(_learnable(controls, objects), None)
-        if chosen is None:
-            raise _no_labels_over_text(controls, objects)
-        control, text, field = chosen
-        others = tuple(_set_aside(other, objects) for other in controls if other is not control)
-        return cls(control.name, text.name, field, "Text", _labels_of(control), others)
+        text = _learned_text(controls, objects)
+        labels = [control for control in controls if control.tag == "labels" and text.name in control.targets]
+        named = tuple(Control(control.name, _labels_of(control)) for control in labels)
+        rests = [(control, _not_learned(control, text.name)) for control in controls]
+        others = tuple(_other(control, rest, objects, text) for control, rest in rests if rest)
+        config = cls(named, text.name, text.attributes["value"].strip().removeprefix("$"), others)
+        LabelSet(config.labels)
+        return config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all controls, each once, in document order.
+
+        They are the names that Label Studio writes into results: a label's `alias`, or its `value` without an alias.
+        """
+        return tuple(dict.fromkeys(label for control in self.controls for label in control.labels))
+
+    def control_of(self, label: str) -> str:
+        """The name of the control to write `label` with: the first that has the label.
+
+        Raises InputError for a label that no control has: the server drops a prediction with such a label in silence.
+        """
+        for control in self.controls:
+            if label in control.labels:
+                return control.name
+        raise InputError(f"a label is one of {', '.join(self.labels)}", value=label)
+
+    def accepts(self, from_name: object, to_name: object) -> bool:
+        """Whether a region with these names is of a learned control over the learned text, or of a foreign pair."""
+        own = to_name == self.to_name and any(control.name == from_name for control in self.controls)
+        return own or any(pair == (from_name, to_name) for pair in self.foreign)
+
+    def knows(self, from_name: object, to_name: object) -> bool:
+        """Whether the config has such a control over such an object, and does not learn from that pair.
+
+        Such a region says nothing of the learned text. A region that is neither accepted nor known is of a control that
+        the config does not have.
+        """
+        return any(
+            _fits(other.name, from_name) and any(_fits(one, to_name) for one in other.to_names) for other in self.others
+        )
+
+    def with_control(self, from_name: str, to_name: str) -> LabelConfig:
+        """A copy that also reads the regions of a control of another config, such as the only one of a file."""
+        return replace(self, foreign=(*self.foreign, (from_name, to_name)))
+
+
+def _fits(written: str, name: object) -> bool:
+    """Whether `name` is the name in the config; in a <Repeater>, the page puts a number for each {{variable}}."""
+    pattern = r"[0-9]+".join(re.escape(part) for part in re.split(r"\{\{\w+\}\}", written))
+    return isinstance(name, str) and re.fullmatch(pattern, name) is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,30 +167,57 @@ def _parse_xml(xml: object) -> ElementTree.Element:
         raise InputError("a labelling config is well-formed XML", value=str(error), next_step=_WANTED) from error
 
 
-def _learnable(controls: list[_Element], objects: dict[str, _Element]) -> Iterator[tuple[_Element, _Element, str]]:
-    """Each <Labels>, the <Text> it labels, and the data field shown there."""
-    for control in controls:
-        for target in control.targets if control.tag == "labels" else ():
-            shown = objects.get(target)
-            field = _data_field(shown) if shown is not None and shown.tag == "text" else None
-            if shown is not None and field is not None:
-                yield control, shown, field
+def _learned_text(controls: list[_Element], objects: dict[str, _Element]) -> _Element:
+    """The first <Text> under <Labels> that can be read. Raises InputError that names what stands in the way."""
+    targets = [name for control in controls if control.tag == "labels" for name in control.targets]
+    texts = [objects[name] for name in targets if name in objects and objects[name].tag == "text"]
+    if not texts:
+        raise _no_labels_over_text(controls, objects)
+    readable = next((text for text in texts if _fault(text) is None), None)
+    if readable is None:
+        raise _unreadable(texts[0])
+    return readable
 
 
-def _data_field(text: _Element) -> str | None:
-    """The task field that a <Text> shows as it is; None for fixed words, templates, addresses and encoded text."""
-    if text.attributes.get("valuetype", "text").lower() != "text":
-        return None
-    if text.attributes.get("encoding", "none").lower() != "none":
-        return None
-    bound = re.fullmatch(r"\$([^${}\[\]]+)", text.attributes.get("value", "").strip())
-    return bound.group(1) if bound else None
+def _not_learned(control: _Element, text: str) -> list[str]:
+    """The objects of a control from which nothing is learned."""
+    return [name for name in control.targets if control.tag != "labels" or name != text]
+
+
+def _fault(text: _Element) -> tuple[str, str] | None:
+    """The name and the value of the attribute for which the texts of a <Text> cannot be read; None if they can be."""
+    for name, harmless in (("valueType", "text"), ("encoding", "none"), ("resolver", "")):
+        written = text.attributes.get(name.lower(), harmless)
+        if written.lower() != harmless:
+            return name, written
+    value = text.attributes.get("value", "")
+    return None if _FIELD.fullmatch(value.strip()) else ("value", value)
+
+
+_MENDS = {
+    "valueType": "The texts must stand in the tasks: import them as a field of the tasks and remove the attribute.",
+    "encoding": "The texts must stand in the tasks as they are: decode them, import them and remove the attribute.",
+    "resolver": "The texts must stand in the tasks: import them as a field of the tasks and remove the attribute.",
+    "value": 'Show one field of the tasks as it is, e.g. value="$text" or value="$data.body": letters a-z, digits, '
+    "underscores and points for nested fields. Fixed words, templates and places in a list cannot be read; write the "
+    "text that they make into a field.",
+}
+
+
+def _unreadable(text: _Element) -> InputError:
+    name, written = _fault(text) or ("value", "")
+    shown = f"<{_local_as_written(text.node)} name={text.name!r}> has {name}={written!r}"
+    return InputError("a <Text> under <Labels> shows one field of the task", value=shown, next_step=_MENDS[name])
+
+
+def _label_names(control: _Element) -> list[str]:
+    found = [_Element.of(node) for node in control.node.iter() if isinstance(node.tag, str)]
+    labels = [element.attributes for element in found if element.tag == "label"]
+    return [label.get("alias") or label.get("value", "") for label in labels]
 
 
 def _labels_of(control: _Element) -> tuple[str, ...]:
-    found = [_Element.of(node) for node in control.node.iter() if isinstance(node.tag, str)]
-    labels = [element.attributes for element in found if element.tag == "label"]
-    names = [label.get("alias") or label.get("value", "") for label in labels]
+    names = _label_names(control)
     if not names:
         raise InputError(
             "a <Labels> control lists its labels",
@@ -128,21 +227,30 @@ def _labels_of(control: _Element) -> tuple[str, ...]:
     return LabelSet(tuple(names)).types
 
 
-def _set_aside(control: _Element, objects: dict[str, _Element]) -> NotLearned:
-    shown = {objects[target].tag for target in control.targets if target in objects}
-    spans_elsewhere = control.tag == "labels" and shown & _UNSUPPORTED_OBJECTS
-    reason = UNSUPPORTED_OBJECT if control.tag in _UNSUPPORTED_CONTROLS or spans_elsewhere else OTHER_CONTROL
-    payload = {"tag": _local_as_written(control.node), "name": control.name, "toName": ",".join(control.targets)}
-    return NotLearned(reason, payload)
+def _other(
+    control: _Element, targets: list[str], objects: dict[str, _Element], learned: _Element | None
+) -> OtherControl:
+    marks = control.tag in _SPAN_CONTROLS
+    labels = tuple(_label_names(control)) if marks else ()
+    why = _why_not(control, targets, objects, learned) if marks else "it does not mark spans"
+    return OtherControl(_local_as_written(control.node), control.name, tuple(targets), labels, why)
+
+
+def _why_not(control: _Element, targets: list[str], objects: dict[str, _Element], learned: _Element | None) -> str:
+    over = [objects[target] for target in targets if target in objects]
+    shown = ", ".join(f"<{_local_as_written(one.node)} name={one.name!r}>" for one in over) or "no object of the config"
+    if control.tag != "labels" or any(one.tag in _UNSUPPORTED_OBJECTS for one in over):
+        return f"it labels {shown}, and only <Labels> over a <Text> can be learned"
+    faults = [_fault(one) for one in over if one.tag == "text"]
+    fault = next((fault for fault in faults if fault is not None), None)
+    if fault is not None:
+        return f"it labels {shown}, which cannot be read: {fault[0]}={fault[1]!r}"
+    return f"it labels {shown}" + (f", and <Text name={learned.name!r}> is learned" if learned is not None else "")
 
 
 def _no_labels_over_text(controls: list[_Element], objects: dict[str, _Element]) -> InputError:
-    aside = [_set_aside(control, objects) for control in controls]
-    unsupported = [item.payload["name"] for item in aside if item.reason == UNSUPPORTED_OBJECT]
-    if unsupported:
-        rule = f"{UNSUPPORTED_OBJECT}: only <Labels> over a <Text> can be learned"
-        return InputError(rule, value=", ".join(unsupported), next_step=_WANTED)
-    found = ", ".join(f"<{item.payload['tag']} name={item.payload['name']!r}>" for item in aside) or "no control"
+    others = [_other(control, list(control.targets), objects, None) for control in controls]
+    found = "; ".join(f"<{one.tag} name={one.name!r}>: {one.why}" for one in others) or "no control"
     return InputError("a config has <Labels> over a <Text>", value=found, next_step=_WANTED)
 
 

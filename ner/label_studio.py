@@ -159,11 +159,9 @@ def to_result(spans: Iterable[Span], text: str, config: LabelConfig) -> list[dic
 
 def _region(index: int, span: Span, text: str, config: LabelConfig) -> dict[str, Any]:
     check_span(span, len(text))
-    if span.label not in config.labels:
-        raise InputError(f"a label is one of {', '.join(config.labels)}", value=span.label)
     region: dict[str, Any] = {
         "id": f"s{span.start}-{span.end}-{index}",
-        "from_name": config.from_name,
+        "from_name": config.control_of(span.label),
         "to_name": config.to_name,
         "type": "labels",
         "value": {
@@ -222,7 +220,7 @@ def _misplaced(region: dict[str, Any], config: LabelConfig) -> str | None:
         return UNSUPPORTED_OBJECT
     if not isinstance(region.get("from_name"), str) or not isinstance(value, dict):
         return NOT_A_SPAN
-    if region["from_name"] != config.from_name or region.get("to_name") != config.to_name:
+    if not config.accepts(region["from_name"], region.get("to_name")):
         return UNSUPPORTED_OBJECT if "startOffset" in value and kind == "labels" else OTHER_CONTROL
     return None if kind == "labels" else NOT_A_SPAN
 

@@ -34,12 +34,13 @@ def check_labels(project: Project) -> Check:
 
 
 def check_label_config(project: Project) -> Check:
-    """Labels over Text. Other controls are named, since nothing is learned from them."""
+    """The <Labels> over the one <Text>. Other controls are named, since nothing is learned from them."""
     config = LabelConfig.parse(project.label_config)
-    read = f"<Labels name={config.from_name!r}> over <Text name={config.to_name!r}> showing data.{config.data_field}"
-    if not config.set_aside:
+    names = ", ".join(repr(control.name) for control in config.controls)
+    read = f"<Labels> {names} over <Text name={config.to_name!r}> showing data.{config.data_field}"
+    if not config.others:
         return ok(read)
-    others = "; ".join(f"{item.payload['tag']} {item.payload['name']!r}: {item.reason}" for item in config.set_aside)
+    others = "; ".join(f"<{other.tag} name={other.name!r}>: {other.why}" for other in config.others)
     return warn(f"{read}; not learned from: {others}", "Nothing, if that is meant.")
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ner.errors import InputError
-from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
+from ner.label_config import Control, LabelConfig
 
 PLAIN = """
 <View>
@@ -21,7 +21,7 @@ def labels_over(text: str, extra: str = "", label: str = '<Label value="OS"/>') 
 
 
 def test_names_field_and_labels_come_from_the_config() -> None:
-    assert LabelConfig.parse(PLAIN) == LabelConfig("label", "text", "text", "Text", ("SOFTWARE", "OS"))
+    assert LabelConfig.parse(PLAIN) == LabelConfig((Control("label", ("SOFTWARE", "OS")),), "text", "text")
 
 
 def test_any_names_nesting_case_and_namespace_are_read() -> None:
@@ -29,10 +29,10 @@ def test_any_names_nesting_case_and_namespace_are_read() -> None:
     <!-- <Labels name="no" toName="no"/> -->
     <v:View xmlns:v="urn:views"><v:View style="x"><v:LABELS name="my tags" toname="body">
       <v:View><v:Label value="Betriebssystem"/></v:View></v:LABELS></v:View>
-      <v:Collapse><v:text name="body" value="$ticket body"/></v:Collapse></v:View>"""
+      <v:Collapse><v:text name="body" value=" $ticket.body_2 "/></v:Collapse></v:View>"""
     config = LabelConfig.parse(xml)
-    assert (config.from_name, config.to_name, config.data_field) == ("my tags", "body", "ticket body")
-    assert config.labels == ("Betriebssystem",)
+    assert (config.to_name, config.data_field) == ("body", "ticket.body_2")
+    assert config.controls == (Control("my tags", ("Betriebssystem",)),)
 
 
 def test_the_alias_of_a_label_is_what_results_hold() -> None:
@@ -40,21 +40,76 @@ def test_the_alias_of_a_label_is_what_results_hold() -> None:
     assert LabelConfig.parse(xml).labels == ("OS",)
 
 
-def test_of_several_labels_controls_the_first_over_a_text_is_learned_and_the_others_named() -> None:
-    xml = """<View>
-      <Labels name="sound" toName="audio"><Label value="Noise"/></Labels>
-      <Labels name="first" toName="t"><Label value="A"/></Labels>
-      <Labels name="second" toName="t"><Label value="B"/></Labels>
-      <Audio name="audio" value="$wav"/><Text name="t" value="$t"/>
-      <Choices name="mood" toName="t"><Choice value="good"/></Choices>
-    </View>"""
-    config = LabelConfig.parse(xml)
-    assert (config.from_name, config.labels) == ("first", ("A",))
-    assert config.set_aside == (
-        NotLearned(OTHER_CONTROL, {"tag": "Labels", "name": "sound", "toName": "audio"}),
-        NotLearned(OTHER_CONTROL, {"tag": "Labels", "name": "second", "toName": "t"}),
-        NotLearned(OTHER_CONTROL, {"tag": "Choices", "name": "mood", "toName": "t"}),
-    )
+SEVERAL = """<View>
+  <Labels name="sound" toName="audio"><Label value="Noise"/></Labels>
+  <Labels name="first" toName="t"><Label value="B"/><Label value="A"/></Labels>
+  <Labels name="second" toName="i, t"><Label value="C"/><Label value="A"/></Labels>
+  <Labels name="third" toName="title"><Label value="D"/></Labels>
+  <Audio name="audio" value="$wav"/><Text name="t" value="$t"/><Text name="title" value="$title"/>
+  <Image name="i" value="$i"/>
+  <Choices name="mood" toName="t"><Choice value="good"/></Choices>
+</View>"""
+
+
+def test_all_labels_over_the_first_text_are_learned() -> None:
+    config = LabelConfig.parse(SEVERAL)
+    assert config.controls == (Control("first", ("B", "A")), Control("second", ("C", "A")))
+    assert (config.to_name, config.labels) == ("t", ("B", "A", "C"))
+
+
+def test_a_label_is_written_with_the_first_control_that_has_it() -> None:
+    config = LabelConfig.parse(SEVERAL)
+    assert [config.control_of(label) for label in config.labels] == ["first", "first", "second"]
+    with pytest.raises(InputError, match="a label is one of B, A, C: got D"):
+        config.control_of("D")
+
+
+def test_what_is_not_learned_from_is_named_with_the_reason() -> None:
+    others = LabelConfig.parse(SEVERAL).others
+    assert [(other.tag, other.name, other.to_names, other.labels) for other in others] == [
+        ("Labels", "sound", ("audio",), ("Noise",)),
+        ("Labels", "second", ("i",), ("C", "A")),
+        ("Labels", "third", ("title",), ("D",)),
+        ("Choices", "mood", ("t",), ()),
+    ]
+    assert others[0].why == "it labels <Audio name='audio'>, and <Text name='t'> is learned"
+    assert others[2].why == "it labels <Text name='title'>, and <Text name='t'> is learned"
+
+
+@pytest.mark.parametrize(
+    ("from_name", "to_name", "accepted", "known"),
+    [
+        ("first", "t", True, False),
+        ("second", "t", True, False),
+        ("second", "i", False, True),
+        ("first", "title", False, False),
+        ("third", "title", False, True),
+        ("third", "t", False, False),
+        ("mood", "t", False, True),
+        ("ner_tags", "t", False, False),
+        (["first"], {"t": 1}, False, False),
+        (None, None, False, False),
+    ],
+)
+def test_a_region_is_of_a_learned_control_of_another_or_of_none(
+    from_name: object, to_name: object, accepted: bool, known: bool
+) -> None:
+    config = LabelConfig.parse(SEVERAL)
+    assert (config.accepts(from_name, to_name), config.knows(from_name, to_name)) == (accepted, known)
+
+
+def test_a_foreign_control_is_accepted_beside_the_own_and_writes_nothing() -> None:
+    config = LabelConfig.parse(SEVERAL).with_control("ner_tags", "doc")
+    assert config.accepts("ner_tags", "doc") and config.accepts("first", "t")
+    assert not config.accepts("ner_tags", "t") and not config.accepts(["ner_tags"], "doc")
+    assert config.control_of("A") == "first"
+
+
+def test_the_controls_of_a_repeater_are_known_by_their_numbers() -> None:
+    repeated = '<Repeater><Labels name="turn_{{i}}" toName="said_{{i}}"><Label value="X"/></Labels></Repeater>'
+    config = LabelConfig.parse(labels_over('<Text name="t" value="$t"/>', repeated))
+    assert config.knows("turn_12", "said_12")
+    assert not config.knows("turn_x", "said_12") and not config.knows("turn_", "said_")
 
 
 def test_hypertext_and_paragraphs_beside_a_text_are_named() -> None:
@@ -64,41 +119,57 @@ def test_hypertext_and_paragraphs_beside_a_text_are_named() -> None:
       <Labels name="l" toName="talk"><Label value="X"/></Labels>
       <Paragraphs name="talk" value="$talk"/>"""
     config = LabelConfig.parse(labels_over('<Text name="t" value="$t"/>', extra))
-    assert [(item.reason, item.payload["name"]) for item in config.set_aside] == [
-        (UNSUPPORTED_OBJECT, "h"),
-        (UNSUPPORTED_OBJECT, "p"),
-        (UNSUPPORTED_OBJECT, "l"),
+    assert [other.why for other in config.others] == [
+        f"it labels <{shown}>, and only <Labels> over a <Text> can be learned"
+        for shown in ("HyperText name='html'", "Paragraphs name='talk'", "Paragraphs name='talk'")
     ]
 
 
 @pytest.mark.parametrize("tag", ["HyperText", "Paragraphs"])
 def test_a_config_with_only_hypertext_or_paragraphs_is_refused_by_that_rule(tag: str) -> None:
-    with pytest.raises(InputError, match=r"unsupported object \(HyperText/Paragraphs\).*ner"):
+    with pytest.raises(InputError, match=rf"<Labels name='ner'>: it labels <{tag} name='t'>, and only <Labels> over"):
         LabelConfig.parse(labels_over(f'<{tag} name="t" value="$t"/>'))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '<Text name="t" value="Read this"/>',
-        '<Text name="t"/>',
-        '<Text name="t" value="$"/>',
-        '<Text name="t" value="$title: $body"/>',
-        '<Text name="t" value="$items[{{idx}}].text"/>',
-        '<Text name="t" value="$t" valueType="url"/>',
-        '<Text name="t" value="$t" encoding="base64"/>',
-        '<Text name="other" value="$t"/>',
-        "",
-    ],
-)
-def test_a_text_that_does_not_show_one_data_field_cannot_be_learned_over(text: str) -> None:
-    with pytest.raises(InputError, match="a config has <Labels> over a <Text>"):
+@pytest.mark.parametrize("text", ['<Text name="other" value="$t"/>', '<Header name="t" value="$t"/>', ""])
+def test_a_config_without_labels_over_a_text_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="a config has <Labels> over a <Text>: got <Labels name='ner'>"):
         LabelConfig.parse(labels_over(text))
 
 
-def test_of_several_objects_of_one_control_the_text_is_learned() -> None:
-    xml = labels_over('<Image name="i" value="$i"/><Text name="t" value="$t" valueType="text"/>')
-    assert LabelConfig.parse(xml.replace('toName="t"', 'toName="i, t"')).to_name == "t"
+@pytest.mark.parametrize(
+    ("attributes", "at_fault", "mend"),
+    [
+        ('value="Read this"', "value='Read this'", "Fixed words"),
+        ("", "value=''", "Show one field"),
+        ('value="$"', "value='$'", "Show one field"),
+        ('value="$title: $body"', "value='$title: $body'", "templates"),
+        ('value="$ticket body"', "value='$ticket body'", "letters a-z"),
+        ('value="$ticket-body"', "value='$ticket-body'", "letters a-z"),
+        ('value="$parts[0]"', "value='$parts[0]'", "places in a list"),
+        ('value="$items[{{idx}}].text"', "value='$items[{{idx}}].text'", "places in a list"),
+        ('value="$data..body"', "value='$data..body'", "points for nested fields"),
+        ('value="$t" valueType="url"', "valueType='url'", "import them as a field"),
+        ('value="$t" encoding="base64"', "encoding='base64'", "decode them"),
+        ('value="$t" resolver="csv"', "resolver='csv'", "import them as a field"),
+    ],
+)
+def test_a_text_that_does_not_show_one_field_is_refused_by_the_attribute_at_fault(
+    attributes: str, at_fault: str, mend: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        LabelConfig.parse(labels_over(f'<Text name="t" {attributes}/>'))
+    assert f"<Text name='t'> has {at_fault}" in str(refused.value)
+    assert mend in (refused.value.next_step or "")
+
+
+def test_of_several_texts_the_first_that_can_be_read_is_learned_and_the_other_named() -> None:
+    extra = '<Labels name="more" toName="u"><Label value="X"/></Labels><Text name="u" value="$u" valueType="text"/>'
+    config = LabelConfig.parse(labels_over('<Text name="t" value="$t" valueType="url"/>', extra))
+    assert (config.to_name, config.labels) == ("u", ("X",))
+    assert [other.why for other in config.others] == [
+        "it labels <Text name='t'>, which cannot be read: valueType='url'"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_config import Control, LabelConfig
 from ner.label_studio import (
     INVERTED,
     NOT_A_SPAN,
@@ -26,7 +26,7 @@ from ner.label_studio import (
 )
 from ner.spans import OVERLAPS, Span
 
-CONFIG = LabelConfig("label", "text", "body", "Text", ("OS", "VERSION"))
+CONFIG = LabelConfig((Control("label", ("OS", "VERSION")),), "text", "body")
 TEXT = "On  Windows 10 \U0001f600 now"
 
 
@@ -50,6 +50,15 @@ def test_offsets_are_trusted_and_the_text_in_the_region_is_not() -> None:
 def test_offsets_count_code_points() -> None:
     (span,) = read_result([region(15, 16)], TEXT, CONFIG).spans
     assert TEXT[span.start : span.end] == "\U0001f600"
+
+
+def test_each_label_is_read_and_written_with_its_own_control() -> None:
+    config = LabelConfig((Control("systems", ("OS",)), Control("numbers", ("VERSION", "OS"))), "text", "body")
+    spans = (Span(4, 11, "OS"), Span(12, 14, "VERSION"))
+    result = to_result(spans, TEXT, config)
+    assert [region["from_name"] for region in result] == ["systems", "numbers"]
+    assert read_result(result, TEXT, config).spans == spans
+    assert read_result([{**result[0], "from_name": "numbers"}], TEXT, config).spans == spans[:1]
 
 
 def test_an_empty_result_is_an_annotation_without_entities() -> None:

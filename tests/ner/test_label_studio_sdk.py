@@ -15,6 +15,7 @@ from ner.label_studio import to_result
 from ner.spans import Span
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
+FIELDS = st.from_regex(r"[a-z_]{1,4}(\.[a-z_]{1,4}){0,2}", fullmatch=True)
 LABELS = st.lists(st.text("ABCÄ 'é<&_-", min_size=1, max_size=8).map(str.strip).filter(bool), min_size=1, unique=True)
 
 
@@ -30,7 +31,7 @@ def sdk_errors(config: str, result: list[dict[str, Any]]) -> list[str]:
     return errors
 
 
-@given(NAMES, NAMES, NAMES, LABELS, st.text(min_size=4, max_size=30), st.data())
+@given(NAMES, NAMES, FIELDS, LABELS, st.text(min_size=4, max_size=30), st.data())
 def test_the_sdk_takes_every_prediction(
     control: str, thing: str, field: str, labels: list[str], text: str, data: st.DataObject
 ) -> None:

@@ -18,7 +18,7 @@ _SPAN_CONTROLS = frozenset({"labels", "hypertextlabels", "paragraphlabels"})
 _UNSUPPORTED_OBJECTS = frozenset({"hypertext", "paragraphs"})
 _WANTED = 'The config needs <Labels> over a <Text> that shows a data field, e.g. value="$text".'
 # What the page takes for a variable. For any other value, the page fills a template in or shows the words as they are.
-_FIELD = re.compile(r"\$([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)")
+_FIELD = re.compile(r"\$([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+){0,19})")
 
 
 @dataclass(frozen=True, slots=True)

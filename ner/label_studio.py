@@ -14,6 +14,7 @@ from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
+from ner.task_data import MISSING, field_names, find_field, shown_text
 
 __all__ = [
     "BLANK",
@@ -97,22 +98,31 @@ class ReadResult:
 
 
 def task_text(task: object, config: LabelConfig) -> str:
-    """The text of a task under the config's data field.
+    """The text of a task: the value of the config's data field, as Label Studio's page finds and shows it.
 
-    Raises InputError when the task, its `data` or the field is missing or of another type. The text itself is checked
-    by `documents.check_text`, not here. Label Studio names the only field of an imported list `$undefined$`.
+    Raises InputError when the task or its `data` is no object, when the field is missing, and when its value cannot be
+    shown as a text (`task_data.shown_text`). The text itself is checked by `documents.check_text`, not here. Label
+    Studio names the only field of an imported list `$undefined$`.
     """
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         raise InputError("a task is an object with an object `data`", value=repr(task))
-    text = data[config.data_field] if config.data_field in data else data.get(_UNDEFINED)
-    if not isinstance(text, str):
+    found = find_field(data, config.data_field)
+    value = data.get(_UNDEFINED, MISSING) if found is MISSING else found
+    if value is MISSING:
         raise InputError(
-            f"the task's data field {config.data_field!r} is a string",
-            value=f"fields {sorted(map(str, data))}" if text is None else repr(text),
-            next_step="Give the task that field, or mend the <Text> value of the labelling config.",
+            f"a task has the data field {config.data_field!r}, which the <Text> of the label config shows",
+            value=f"fields {list(field_names(data))}",
+            next_step="Give the task that field, or mend the <Text> value of the label config.",
         )
-    return text
+    try:
+        return shown_text(value)
+    except InputError as error:
+        raise InputError(
+            f"{error.rule} (the task's data field {config.data_field!r})",
+            value=error.value,
+            next_step="Give the task a text, or leave the task out.",
+        ) from None
 
 
 def read_result(

@@ -17,6 +17,7 @@ from loop.sync.tasks import ReadTask, read_task
 from ner.documents import content_hash
 from ner.errors import ConfigError
 from ner.label_config import LabelConfig
+from ner.task_data import nested
 from store.documents import StoredDocument, open_documents
 from store.projects import link, project_by_id, relocate, same_server
 from store.schema import Project
@@ -251,6 +252,6 @@ def _task(document: StoredDocument, field: str) -> dict[str, Any]:
     """The text as data, everything else as meta, where it is kept and not shown."""
     group = {"doc": document.group_key} if document.group_key != document.content_hash else {}
     return {
-        "data": {field: document.text},
+        "data": nested(field, document.text),
         "meta": {**document.meta, **group, "id": document.external_id},
     }

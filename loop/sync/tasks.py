@@ -19,6 +19,7 @@ from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import LabelConfig, NotLearned
 from ner.label_studio import TEXT_REFUSED, read_result, task_text
+from ner.task_data import without_field
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside
 from store.documents import NewDocument, read_key
 from store.tasks import SeenOn, seen_elsewhere, successors
@@ -91,7 +92,7 @@ def by_several_people(annotations: Sequence[NewAnnotation]) -> bool:
 def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDocument:
     data, meta = task["data"], task.get("meta")
     notes = meta if isinstance(meta, dict) else {}
-    rest = {key: value for key, value in data.items() if key != config.data_field}
+    rest = without_field(data, config.data_field)
     return NewDocument(
         text=text,
         external_id=read_key((data, notes), "id", "a document's id"),

@@ -112,14 +112,19 @@ def test_an_empty_or_blank_text_is_read_as_empty(text: str) -> None:
     assert read(task(text)) == [Asked("", 1, None)]
 
 
+def test_a_number_and_a_list_are_read_as_the_page_shows_them() -> None:
+    assert [asked.text for asked in read(task(5.0), task(["a", "b"]))] == ["5", "a,b"]
+
+
 @pytest.mark.parametrize(
     ("bad", "rule"),
     [
         (None, "task 1: a task is an object"),
         ({}, "task 1: a task is an object"),
         ({"data": []}, "task 1: a task is an object"),
-        (task(5), "task 1: the task's data field 'body' is a string"),
-        (task("x", field="text"), "task 1: the task's data field 'body' is a string"),
+        (task(None), r"task 1: a text is a string, .* \(the task's data field 'body'\): got null"),
+        (task({"de": "x"}), r"task 1: a text is a string, .* \(the task's data field 'body'\): got {'de'"),
+        (task("x", field="text"), "task 1: a task has the data field 'body', .* got fields \\['text'\\]"),
         (task("x" * 21), "task 1: a text has at most 20 characters"),
         (task("a\0b"), r"task 1: a text holds no U\+0000"),
         (task("a\ud800b"), "task 1: a text holds no lone surrogate"),

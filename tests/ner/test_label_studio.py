@@ -227,8 +227,9 @@ def test_the_only_field_of_a_task_imported_as_plain_text_is_the_text() -> None:
     ("task", "named"),
     [
         ({"data": {"text": "x"}}, "'body'.*'text'"),
-        ({"data": {"body": 7}}, "'body'.*7"),
-        ({"data": {"body": None}}, "'body'"),
+        ({"data": {"title": {"body": "x"}}}, "'body'.*'title.body'"),
+        ({"data": {"body": None}}, "'body'.*got null"),
+        ({"data": {"body": {"de": "x"}}}, "'body'.*'de'"),
         ({"data": "x"}, "`data`"),
         ({}, "`data`"),
         (None, "`data`"),

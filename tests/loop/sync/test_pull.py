@@ -283,7 +283,7 @@ def test_entries_that_are_no_annotations_are_set_aside(store: Store, server: Fak
     assert (version.lead_time, version.creator) == (None, "4")
 
 
-@pytest.mark.parametrize("data", [{"text": ""}, {"text": " \n"}, {"text": 5}, {"other": "x"}, {"text": "a\0b"}, {}])
+@pytest.mark.parametrize("data", [{"text": ""}, {"text": " \n"}, {"text": None}, {"other": "x"}, {"text": "a\0b"}, {}])
 def test_a_task_without_a_text_is_set_aside_and_the_others_are_stored(
     store: Store, server: FakeLabelStudio, project: Project, data: dict[str, Any]
 ) -> None:
@@ -293,6 +293,32 @@ def test_a_task_without_a_text_is_set_aside_and_the_others_are_stored(
     server.calls.clear()
     pull(store, server, project)
     assert "task_ids" not in server.calls
+
+
+def test_a_number_and_a_list_are_texts_as_the_page_shows_them(store: Store, project: Project) -> None:
+    server = FakeLabelStudio(CONFIG)
+    server.import_tasks(1, [{"data": {"text": 3.0, "id": "n"}}, {"data": {"text": ["Excel", "crashed"]}}])
+    for task_id in server.tasks:
+        server.annotate(task_id, [region(0, 1)])
+    assert pull(store, server, project).set_aside == {}
+    with store.read() as session:
+        documents = stored_documents(session, project.id)
+    assert {document.text for document in documents} == {"3", "Excel,crashed"}
+
+
+def test_the_text_is_found_in_a_nested_field_and_the_rest_is_meta(store: Store) -> None:
+    config = CONFIG.replace("$text", "$data.body")
+    server = FakeLabelStudio(config)
+    server.import_tasks(1, [{"data": {"data": {"body": "Excel crashed", "by": "form"}, "team": "A"}}])
+    server.annotate(next(iter(server.tasks)), [region(0, 5)])
+    with store.transaction() as tx:
+        made = create_project(tx, "nested", label_config=config, labels=["SOFTWARE", "OS"], holdout_share=0.0)
+        link(tx, made.id, server.url, 1)
+        tx.commit()
+    assert pull(store, server, made).refused == 0
+    with store.read() as session:
+        (document,) = stored_documents(session, made.id)
+    assert (document.text, document.meta) == ("Excel crashed", {"data": {"by": "form"}, "team": "A"})
 
 
 def test_a_text_edited_into_an_empty_one_takes_its_document_away(

@@ -5,7 +5,9 @@ version is stored when what people did changed (result, creator, lead time, skip
 deleted), or when the same result is read as other spans because the label config changed. A -> B -> A is three
 versions. An annotation that was deleted gets a last version that says so and keeps what the annotation held.
 
-What arrives and cannot be learned from is set aside: kept whole, with the rule that set it aside.
+What arrives and cannot be learned from is set aside: kept whole, with the rule that set it aside. Some of these reasons
+(`ner.label_studio.DOUBTS`) say that something about the text was not understood. An annotation with such a reason is in
+doubt, and its text is not gold.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from ner.label_config import NotLearned
+from ner.label_studio import DOUBTS
 from ner.spans import Span
 from store.columns import spans_to_json, to_json, utc_now
 from store.errors import NotFoundError
@@ -34,7 +37,8 @@ LABEL_STUDIO, FILE = "label_studio", "file"
 class NewAnnotation:
     """An annotation as it is now. `spans` None: nothing can be learned from it; (): a text without entities.
 
-    `lead_time` in seconds; `set_aside` is stored with the version, when there is a new one.
+    `lead_time` in seconds; `set_aside` is stored with the version, when there is a new one. An annotation that is in
+    doubt has no spans: a part of what was said about a text is not taught as the whole.
     """
 
     source: str
@@ -49,6 +53,11 @@ class NewAnnotation:
     source_created_at: datetime | None = None
     source_updated_at: datetime | None = None
     set_aside: Sequence[NotLearned] = ()
+
+    @property
+    def doubts(self) -> tuple[NotLearned, ...]:
+        """What was said about the text and was not understood."""
+        return tuple(item for item in self.set_aside if item.reason in DOUBTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,17 @@ class _Stored:
     sequence: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """What the next version of an annotation is compared with."""
+
+    sequence: int
+    digest: str
+    in_doubt: bool
+
+
 _Key = tuple[int, str, str]
+_NEVER_SEEN = _Latest(0, "", False)
 
 
 def append_annotations(tx: Transaction, items: Iterable[tuple[int, NewAnnotation]]) -> AppendCounts:
@@ -78,7 +97,7 @@ def append_annotations(tx: Transaction, items: Iterable[tuple[int, NewAnnotation
     rows, aside = [], []
     for document, annotation in given:
         row = _row(document, annotation)
-        if _append(row, latest):
+        if _append(row, latest, bool(annotation.doubts)):
             rows.append(row)
             aside.append(_Stored(document, annotation, row["sequence"]))
     insert_rows(tx.session, AnnotationVersion, rows)
@@ -136,6 +155,20 @@ def is_latest(version: type[AnnotationVersion]) -> ColumnElement[bool]:
     )
 
 
+def in_doubt(version: type[AnnotationVersion]) -> ColumnElement[bool]:
+    """The SQL condition of a version of which something was not understood.
+
+    The rows of `set_aside` tell, and not the spans: earlier releases stored the spans that were understood.
+    """
+    aside = aliased(SetAside)
+    return exists().where(
+        aside.document_id == version.document_id,
+        aside.annotation_version_id == version.id,
+        aside.reason.in_(sorted(DOUBTS)),
+        aside.mended_at.is_(None),
+    )
+
+
 def has_live_annotation(document_id: InstrumentedAttribute[int]) -> ColumnElement[bool]:
     """The SQL condition of a document with an annotation (a skip too) that is not deleted."""
     version = aliased(AnnotationVersion)
@@ -149,10 +182,12 @@ _CARRIED = (
 )
 
 
-def _digest(row: Mapping[str, Any]) -> str:
+def _digest(row: Mapping[str, Any], doubts: Iterable[NotLearned] = ()) -> str:
+    """Doubts are a part of it only where there are some: without doubts, digests of earlier releases stay equal."""
     spans = None if row["spans"] is None else spans_to_json(row["spans"])
     content = {name: row[name] for name in _PEOPLE} | {"spans": spans}
-    return _sha256(content)
+    doubted = [[item.reason, item.payload] for item in doubts]
+    return _sha256(content | {"doubts": doubted} if doubted else content)
 
 
 def _row(document_id: int, annotation: NewAnnotation) -> dict[str, Any]:
@@ -164,25 +199,29 @@ def _row(document_id: int, annotation: NewAnnotation) -> dict[str, Any]:
         "deleted": False,
         "seen_at": utc_now(),
     }
-    return row | {"digest": _digest(row)}
+    return row | {"digest": _digest(row, annotation.doubts)}
 
 
-def _append(row: dict[str, Any], latest: dict[_Key, tuple[int, str]]) -> bool:
-    """Number the row after its latest version and note it as that; False when it says the same."""
+def _append(row: dict[str, Any], latest: dict[_Key, _Latest], doubted: bool) -> bool:
+    """Number the row after its latest version and note it as that; False when it says the same.
+
+    A version of an earlier release may be in doubt and have the same spans as the annotation has without the doubt.
+    """
     key = (row["document_id"], row["source"], row["source_id"])
-    sequence, digest = latest.get(key, (0, ""))
-    if digest == row["digest"]:
+    known = latest.get(key, _NEVER_SEEN)
+    if (known.digest, known.in_doubt) == (row["digest"], doubted):
         return False
-    row["sequence"] = sequence + 1
-    latest[key] = (row["sequence"], row["digest"])
+    row["sequence"] = known.sequence + 1
+    latest[key] = _Latest(row["sequence"], row["digest"], doubted)
     return True
 
 
-def _latest(session: Session, document_ids: set[int]) -> dict[_Key, tuple[int, str]]:
+def _latest(session: Session, document_ids: set[int]) -> dict[_Key, _Latest]:
     version = AnnotationVersion
-    query = select(version.document_id, version.source, version.source_id, version.sequence, version.digest)
-    rows = select_in(session, query.where(is_latest(version)), version.document_id, document_ids)
-    return {(document, source, name): (sequence, digest) for document, source, name, sequence, digest in rows}
+    key = (version.document_id, version.source, version.source_id)
+    query = select(*key, version.sequence, version.digest, in_doubt(version)).where(is_latest(version))
+    rows = select_in(session, query, version.document_id, document_ids)
+    return {(row[0], row[1], row[2]): _Latest(*row[3:]) for row in rows}
 
 
 def _lock_projects(tx: Transaction, document_ids: set[int]) -> dict[int, int]:

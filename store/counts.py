@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from store.annotations import is_latest
 from store.documents import count_open
-from store.gold import GoldDocument, gold, held_out
+from store.doubts import Doubts, doubts_of
+from store.gold import GoldDocument, held_out, labelled
 from store.schema import HOLDOUT, AnnotationVersion, Document, SetAside
 from store.splits import split_sizes
 from store.tasks import count_live_tasks
@@ -24,7 +25,7 @@ class ProjectCounts:
     `disagreements` counts gold documents whose annotators differ; `skipped` annotations that are skips; `annotators`
     annotations by person; `set_aside` by reason, of annotations as they are now, of imports, and of tasks that were not
     mended since; `duplicates` gold documents that are not trained on because the holdout holds their text or group
-    (their spans are not in `labels`).
+    (their spans are not in `labels`). `doubts`: labelled documents that are no gold, in the holdout too.
     """
 
     documents: Mapping[str, int]
@@ -40,11 +41,13 @@ class ProjectCounts:
     skipped: int
     disagreements: int
     set_aside: Mapping[str, int]
+    doubts: Doubts
 
 
 def project_counts(session: Session, project_id: int) -> ProjectCounts:
     """All counts of a project, from one snapshot."""
-    documents = gold(session, project_id)
+    found = labelled(session, project_id)
+    documents = found.gold
     held = [item for item in documents if item.split == HOLDOUT]
     kept_out = held_out(session, project_id)
     learned = [item for item in documents if item.split != HOLDOUT and item not in kept_out]
@@ -63,6 +66,7 @@ def project_counts(session: Session, project_id: int) -> ProjectCounts:
         skipped=sum(number for _, skipped, number in people if skipped),
         disagreements=sum(item.disagreements > 0 for item in documents),
         set_aside=_set_aside(session, project_id),
+        doubts=doubts_of(session, found.doubtful),
     )
 
 

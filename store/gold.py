@@ -1,8 +1,12 @@
 """Gold: for each document, the one annotation that is believed; and how much of it is new since a moment.
 
-Live annotations are those whose latest version is neither deleted nor skipped and says something that can be learned.
-The gold of a document is its live annotation with ground truth, else the live annotation that was updated last. The
-other live annotations are kept, and those with other spans are counted. A deleted document has no gold.
+Live annotations are those whose latest version is neither deleted nor skipped and says something about the text. The
+believed annotation of a document is the live one with ground truth, else the live one that was updated last. The other
+live annotations are kept, and those with other spans are counted. A deleted document has no gold.
+
+A text is gold only if everything that its believed annotation says was understood. If the believed annotation is in
+doubt, or has a label that the project does not have, the whole document is kept out. No older annotation is believed in
+its place. The part that was understood would be taught as if it were complete.
 
 New gold is the reason to train again, and open tasks without a prediction are the reason to publish again.
 """
@@ -10,19 +14,21 @@ New gold is the reason to train again, and open tasks without a prediction are t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Row, Select, distinct, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from ner.labels import OUTSIDE
 from ner.spans import Span
-from store.annotations import is_latest
+from store.annotations import in_doubt, is_latest
 from store.columns import spans_to_json, to_json
 from store.documents import is_open
+from store.projects import project_by_id
 from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Prediction, Split
 from store.session import select_in
 
@@ -51,11 +57,41 @@ class GoldDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubtfulDocument:
+    """A labelled document that is not gold, since something that its believed annotation says was not understood.
+
+    `unknown_labels`: labels of its spans that the project does not have, and then `spans` are all of its spans. Where
+    set-aside rows say what is in doubt, there are neither.
+    """
+
+    document_id: int
+    external_id: str
+    group_key: str
+    content_hash: str
+    annotation_version_id: int
+    split: str
+    unknown_labels: tuple[str, ...] = ()
+    spans: tuple[Span, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The labelled documents: those whose annotation was understood, and those in doubt."""
+
+    gold: tuple[GoldDocument, ...]
+    doubtful: tuple[DoubtfulDocument, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingGold:
-    """Gold that may be trained on, and the documents left out because the holdout holds their text or group."""
+    """Gold that may be trained on, and the documents left out because the holdout holds their text or group.
+
+    `in_doubt`: how many documents are left out because something that was said about them was not understood.
+    """
 
     documents: tuple[GoldDocument, ...]
     excluded_as_holdout_duplicates: tuple[GoldDocument, ...]
+    in_doubt: int = 0
 
 
 class Keyed(Protocol):
@@ -81,19 +117,28 @@ class HeldOut:
         return item.content_hash in self.texts or item.group_key in self.groups
 
 
+def labelled(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> Labelled:
+    """The labelled documents of these splits, oldest first; by two queries, however many there are."""
+    found = list(_judged(session, project_id, session.execute(_live(project_id, splits))))
+    return Labelled(
+        tuple(item for item in found if isinstance(item, GoldDocument)),
+        tuple(item for item in found if isinstance(item, DoubtfulDocument)),
+    )
+
+
 def gold(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> list[GoldDocument]:
-    """The gold documents of these splits, oldest first, by one query."""
-    rows = session.execute(_live(project_id, splits))
-    return [_believed(list(annotations)) for _, annotations in groupby(rows, key=lambda row: row.document_id)]
+    """The gold documents of these splits, oldest first."""
+    return list(labelled(session, project_id, splits).gold)
 
 
 def training_gold(session: Session, project_id: int) -> TrainingGold:
     """Gold of the pool and of train, without what shares its text or its group with the holdout, as `held_out` says."""
-    documents = gold(session, project_id, LEARNED_FROM)
+    found = labelled(session, project_id, LEARNED_FROM)
     held = held_out(session, project_id)
     return TrainingGold(
-        documents=tuple(item for item in documents if item not in held),
-        excluded_as_holdout_duplicates=tuple(item for item in documents if item in held),
+        documents=tuple(item for item in found.gold if item not in held),
+        excluded_as_holdout_duplicates=tuple(item for item in found.gold if item in held),
+        in_doubt=sum(item not in held for item in found.doubtful),
     )
 
 
@@ -135,11 +180,12 @@ def _live(project_id: int, splits: Collection[str]) -> Select[*tuple[Any, ...]]:
             version.spans,
             version.creator,
             version.ground_truth,
+            in_doubt(version).label("in_doubt"),
         )
         .join(Split, Split.document_id == Document.id)
         .join(version, version.document_id == Document.id)
         .where(Document.project_id == project_id, Document.deleted_at.is_(None), Split.split.in_(splits))
-        .where(~version.deleted, ~version.skipped, version.spans.is_not(None), is_latest(version))
+        .where(~version.deleted, ~version.skipped, _says_something(version), is_latest(version))
         .order_by(
             Document.id,
             version.ground_truth.desc(),
@@ -149,8 +195,56 @@ def _live(project_id: int, splits: Collection[str]) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _believed(annotations: list[Row[*tuple[Any, ...]]]) -> GoldDocument:
-    best, others = annotations[0], annotations[1:]
+def _says_something(version: type[AnnotationVersion]) -> ColumnElement[bool]:
+    """The SQL condition of a version that is read as a statement about its text, understood or not."""
+    return or_(version.spans.is_not(None), in_doubt(version))
+
+
+def _judged(
+    session: Session, project_id: int, rows: Iterable[Row[*tuple[Any, ...]]]
+) -> Iterator[GoldDocument | DoubtfulDocument]:
+    """What each document of `_live`'s rows is, one after another."""
+    project = project_by_id(session, project_id)
+    labels, label_map = frozenset(project.labels), project.label_map or {}
+    for _, versions in groupby(rows, key=lambda row: row.document_id):
+        best, *others = versions
+        spans = None if best.in_doubt else _in_labels(best.spans, labels, label_map)
+        unknown = sorted({span.label for span in spans or ()} - labels)
+        if spans is None or unknown:
+            yield _doubtful(best, spans, tuple(unknown))
+        else:
+            yield _believed(best, spans, others)
+
+
+def _in_labels(spans: tuple[Span, ...], labels: Collection[str], label_map: Mapping[str, str]) -> tuple[Span, ...]:
+    """The spans under today's label map: the map decides on labels that left the config after the spans were stored."""
+    if all(span.label in labels for span in spans):
+        return spans
+    kept = (span for span in spans if span.label in labels or label_map.get(span.label) != OUTSIDE)
+    return tuple(
+        span if span.label in labels else replace(span, label=label_map.get(span.label, span.label)) for span in kept
+    )
+
+
+def _doubtful(
+    best: Row[*tuple[Any, ...]], spans: tuple[Span, ...] | None, unknown_labels: tuple[str, ...]
+) -> DoubtfulDocument:
+    return DoubtfulDocument(
+        document_id=best.document_id,
+        external_id=best.external_id,
+        group_key=best.group_key,
+        content_hash=best.content_hash,
+        annotation_version_id=best.id,
+        split=best.split,
+        unknown_labels=unknown_labels,
+        spans=spans,
+    )
+
+
+def _believed(
+    best: Row[*tuple[Any, ...]], believed: tuple[Span, ...], others: list[Row[*tuple[Any, ...]]]
+) -> GoldDocument:
+    """The best annotation as gold; of the others, those in doubt count as alternatives and not as disagreements."""
     spans = _as_set(best.spans) if others else frozenset()
     return GoldDocument(
         document_id=best.document_id,
@@ -158,13 +252,13 @@ def _believed(annotations: list[Row[*tuple[Any, ...]]]) -> GoldDocument:
         group_key=best.group_key,
         content_hash=best.content_hash,
         text=best.text,
-        spans=best.spans,
+        spans=believed,
         annotation_version_id=best.id,
         split=best.split,
         creator=best.creator,
         ground_truth=best.ground_truth,
         alternatives=len(others),
-        disagreements=sum(_as_set(other.spans) != spans for other in others),
+        disagreements=sum(not other.in_doubt and _as_set(other.spans) != spans for other in others),
     )
 
 
@@ -180,26 +274,29 @@ def count_fresh_gold(session: Session, project_id: int, since: datetime | None) 
     """How many documents that may be trained on got something new to learn after `since` (None: ever).
 
     A later version of an annotation that says the same spans is nothing new: Label Studio forgets the parents of
-    annotations when predictions are deleted. What was in a holdout that was retired since is new.
+    annotations when predictions are deleted. What was in a holdout that was retired since is new. A document in doubt
+    is no gold, whatever its other annotations say.
     """
+    if since is None:
+        return len(training_gold(session, project_id).documents)
     version = AnnotationVersion
     learned = (
         select(version.document_id, version.source, version.source_id, version.spans)
         .join(Document, Document.id == version.document_id)
         .join(Split, Split.document_id == Document.id)
         .where(Document.project_id == project_id, Document.deleted_at.is_(None), Split.split.in_(LEARNED_FROM))
-        .where(~version.deleted, ~version.skipped, version.spans.is_not(None), is_latest(version))
+        .where(~version.deleted, ~version.skipped, version.spans.is_not(None), ~in_doubt(version), is_latest(version))
         .where(~is_held_out(Document))
     )
-    if since is None:
-        return session.scalar(learned.with_only_columns(func.count(distinct(version.document_id)))) or 0
     seen = session.execute(learned.where(version.seen_at > since)).all()
     before = _learned_before(session, {row.document_id for row in seen}, since)
     fresh = [row for row in seen if before.get((row.document_id, row.source, row.source_id)) != _as_set(row.spans)]
     retired = session.scalars(
         learned.where(Split.assigned_at > since, Split.epoch > 0).with_only_columns(version.document_id)
     )
-    return len({row.document_id for row in fresh} | set(retired))
+    candidates = {row.document_id for row in fresh} | set(retired)
+    rows = select_in(session, _live(project_id, LEARNED_FROM), Document.id, candidates)
+    return sum(isinstance(item, GoldDocument) for item in _judged(session, project_id, rows))
 
 
 def count_unpublished(session: Session, project_id: int, version: str) -> int:
@@ -223,9 +320,10 @@ def _learned_before(session: Session, documents: set[int], since: datetime) -> d
         version.spans,
         version.skipped,
         version.deleted,
+        in_doubt(version).label("in_doubt"),
     ).where(version.seen_at <= since)
     said: dict[_Key, _Spans | None] = {}
     for row in sorted(select_in(session, query, version.document_id, documents), key=lambda row: row.sequence):
-        usable = row.spans is not None and not row.skipped and not row.deleted
+        usable = row.spans is not None and not row.skipped and not row.deleted and not row.in_doubt
         said[row.document_id, row.source, row.source_id] = _as_set(row.spans) if usable else None
     return said

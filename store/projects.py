@@ -152,6 +152,20 @@ def set_label_config(tx: Transaction, project_id: int, label_config: str, labels
     return project
 
 
+def set_label_map(tx: Transaction, project_id: int, label_map: Mapping[str, str]) -> Project:
+    """Take over the label map of the settings; the next pull reads all tasks again when the map has changed."""
+    project = lock_project(tx, project_id)
+    project.label_map = dict(label_map)
+    tx.session.flush()
+    return project
+
+
+def set_pulled_label_map(tx: Transaction, project_id: int, label_map: Mapping[str, str]) -> None:
+    """Remember the label map with which tasks are read from now on; the caller has all tasks read again."""
+    lock_project(tx, project_id).pulled_label_map = dict(label_map)
+    tx.session.flush()
+
+
 def set_overlap(tx: Transaction, project_id: int, overlap: Mapping[str, Any]) -> None:
     """Remember what decides in Label Studio when a task counts as labelled."""
     lock_project(tx, project_id).ls_overlap = dict(overlap)

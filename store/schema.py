@@ -60,6 +60,9 @@ class Project(Base):
     # The one pointer to what is in service; projects and models point at each other, hence use_alter.
     promoted_version: Mapped[str | None] = mapped_column(ForeignKey("models.version", use_alter=True))
     pull_watermark: Mapped[datetime | None]
+    # How labels are renamed, and the map with which all of Label Studio's tasks were read. None: not known yet.
+    label_map: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    pulled_label_map: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     # What decides in Label Studio when a task counts as labelled; None: not known yet.
     ls_overlap: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]

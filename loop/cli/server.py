@@ -67,9 +67,13 @@ def pull(
 ) -> int | None:
     """Bring what changed in Label Studio into the store: tasks, annotations, skips, deletions.
 
-    Regions that nothing can be learned from are kept, and named with the reason. Safe to repeat and to interrupt.
+    Regions that nothing can be learned from are kept, and named with the reason. A text of which something was not
+    understood is in doubt: it is not learned from. [label_map] of loop.toml renames labels; when it has changed,
+    everything is read again. Safe to repeat and to interrupt.
     """
+    from loop.files.doubts import told
     from loop.sync.pull import pull as pull_tasks
+    from store.projects import project_by_id
 
     done = pull_tasks(invocation.store, invocation.client, invocation.project, full=full)
     names = ("tasks", "new", "edited", "deleted", "annotations", "versions", "removed", "skipped", "refused")
@@ -77,6 +81,9 @@ def pull(
     asides = [f"Set aside: {count:,} x {reason}." for reason, count in sorted(done.set_aside.items())]
     config = [f"Label config changed: +{_list(done.labels_added)} -{_list(done.labels_removed)}"]
     notes = asides + (config if done.config_changed else [])
+    with invocation.store.read() as session:
+        labels = project_by_id(session, invocation.project.id).labels
+    notes += told(done.doubts, labels)
     invocation.answer(done, console.table("", ("pulled", ""), rows), *notes)
     return 0
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop.console import bar, styled, table
+from loop.files.doubts import told
 from loop.promotion.holdout import HoldoutPower
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
@@ -104,11 +105,9 @@ def _troubles(status: ProjectStatus, now: datetime) -> Iterator[RenderableType]:
         yield styled(
             f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."
         )
-    if status.removed_labels:
-        yield styled(
-            f"[yellow]![/] labels that the config no longer has, not learned from: "
-            f"{escape(_listed(status.removed_labels))}."
-        )
+    if counts.doubts:
+        labels = [label.label for label in status.labels]
+        yield styled(f"[yellow]![/] {escape(' '.join(told(counts.doubts, labels)))}")
     if counts.skipped:
         yield f"{counts.skipped:,} skips."
     for reason, count in counts.set_aside.items():

@@ -14,7 +14,7 @@ from loop.settings.whole_files import whole_file
 from ner.errors import InputError
 from ner.labels import LabelSet
 from store.documents import stored_documents
-from store.gold import gold
+from store.gold import labelled
 from store.schema import SPLITS, Project
 from store.session import Store
 
@@ -58,9 +58,14 @@ def export_data(
 
 
 def read_store(store: Store, project: Project, splits: Collection[str]) -> list[Record]:
-    """The live documents of these splits, oldest first, each with its gold if there is any."""
+    """The live documents of these splits, oldest first, each with its gold if there is any.
+
+    Spans whose labels left the config are written, too: they are in doubt here, and may be right elsewhere.
+    """
     with store.read() as session:
-        spans = {item.document_id: item.spans for item in gold(session, project.id, splits)}
+        found = labelled(session, project.id, splits)
+        spans = {item.document_id: item.spans for item in found.doubtful}
+        spans |= {item.document_id: item.spans for item in found.gold}
         return [
             Record(
                 where=document.external_id,

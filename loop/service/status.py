@@ -85,16 +85,12 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first.
-
-    `removed_labels` counts gold spans of types that are no longer in the label config: they are not learned from.
-    """
+    """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first."""
 
     project: str
     label_studio: str | None
     model: ModelStatus | None
     labels: tuple[LabelStatus, ...]
-    removed_labels: Mapping[str, int]
     counts: ProjectCounts
     models: Mapping[str, int]
     latest: tuple[ModelSummary, ...]
@@ -122,7 +118,6 @@ def project_status(
             label_studio=where,
             model=_model(session, promoted(session, project_id), decisions),
             labels=_labels(project.labels, counts, minimum),
-            removed_labels=_removed(project.labels, counts),
             counts=counts,
             models=dict(sorted(Counter(model.state for model in trained).items())),
             latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
@@ -150,11 +145,6 @@ def _summary(session: Session, model: Model) -> ModelSummary:
     judged = (score for score in scores(session, model.version, HOLDOUT) if score.support)
     f1 = next((score.f1 for score in judged if score.entity_type == "micro"), None)
     return ModelSummary(model.version, model.state, f1, model.created_at, model.error)
-
-
-def _removed(types: list[str], counts: ProjectCounts) -> dict[str, int]:
-    spans = Counter(counts.labels) + Counter(counts.holdout_labels)
-    return {label: spans[label] for label in sorted(spans) if label not in types}
 
 
 def _labels(types: list[str], counts: ProjectCounts, minimum: int) -> tuple[LabelStatus, ...]:

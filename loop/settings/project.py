@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loop.settings.settings import Settings
 from ner.errors import BundleError, ConfigError
 from ner.label_config import LabelConfig
-from store.projects import project_by_name, set_label_config
+from store.projects import project_by_name, set_label_config, set_label_map
 from store.registry import model
 from store.schema import Project
 from store.session import Store
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def current_project(store: Store, settings: Settings) -> Project:
-    """The row of the project, with the label config as its file says it now.
+    """The row of the project, with the label map of the settings, and with the label config as its file says it now.
 
     Once the project is linked to Label Studio, the config there counts (pull brings it) and the file no longer does.
     Raises NotFoundError when the store has no such project, ConfigError for a file that cannot be read, InputError for
@@ -29,6 +29,10 @@ def current_project(store: Store, settings: Settings) -> Project:
     """
     with store.read() as session:
         project = project_by_name(session, settings.project_name)
+    if (settings.label_map or {}) != (project.label_map or {}):
+        with store.transaction() as tx:
+            project = set_label_map(tx, project.id, settings.label_map or {})
+            tx.commit()
     if project.ls_project_id is not None or not settings.labels_file.is_file():
         return project
     written = _read_config(settings.labels_file)

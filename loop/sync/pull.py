@@ -25,10 +25,11 @@ from loop.sync.tasks import (
     without_spans_of_earlier_texts,
 )
 from ner.errors import ConfigError
-from ner.label_config import LabelConfig
+from ner.label_config import LabelConfig, NotLearned
 from ner.label_studio import TEXT_REFUSED
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside, mend_set_aside, save_set_aside, sync_annotations
-from store.projects import project_by_id, set_label_config, set_overlap, set_watermark
+from store.doubts import Doubts, counted
+from store.projects import project_by_id, set_label_config, set_overlap, set_pulled_label_map, set_watermark
 from store.runs import forget_runs, last_run, tracked
 from store.schema import Project
 from store.session import Store, Transaction
@@ -57,8 +58,10 @@ class PullCounts:
     annotations that are gone from their task. skipped, ground_truth: annotations of this kind. several_annotators:
     tasks that more than one person annotated. set_aside: what cannot be learned from, by reason. config_changed: the
     label config had changed, and everything was read again; labels_added and labels_removed say how. overlap_changed:
-    the number of annotations that a task needs had changed, and everything was read again. server_seconds: time spent
-    waiting for Label Studio.
+    the number of annotations that a task needs had changed, and everything was read again. label_map_changed: the
+    `[label_map]` of loop.toml had changed, and everything was read again. doubts: of the tasks that were read, those
+    that are in doubt, since something in their annotations was not understood. server_seconds: time spent waiting for
+    Label Studio.
     """
 
     pages: int = 0
@@ -79,6 +82,8 @@ class PullCounts:
     labels_added: tuple[str, ...] = ()
     labels_removed: tuple[str, ...] = ()
     overlap_changed: bool = False
+    label_map_changed: bool = False
+    doubts: Doubts = field(default_factory=Doubts)
     server_seconds: float = 0.0
 
     @property
@@ -129,8 +134,10 @@ class _Pull:
         self.ls_project_id = linked_project_id(row, client)
         self.reader = TaskReader(client, self.ls_project_id, page_size)
         self.config = LabelConfig.parse(row.label_config)
+        self.label_map, self.pulled_map = row.label_map or {}, row.pulled_label_map
         self.counts: Counter[str] = Counter()
         self.aside: Counter[str] = Counter()
+        self.doubted: dict[int, list[NotLearned]] = {}
         self.states: set[tuple[int, str]] = set()
         self.unservable: set[int] = set()
         # What the next pull is told by this one's counts.
@@ -143,7 +150,7 @@ class _Pull:
         written = str(settings["label_config"])
         changed = written.strip() != self.label_config.strip()  # the server strips it
         overlap = {name: settings.get(name) for name in _OVERLAP_SETTINGS}
-        if changed or full or overlap != self.overlap:
+        if changed or full or overlap != self.overlap or self.label_map != self.pulled_map:
             self._read_everything_again(written, overlap)
         reached = self._pages()
         self._try_again(began_at)
@@ -160,19 +167,22 @@ class _Pull:
             labels_added=tuple(sorted(new - old)),
             labels_removed=tuple(sorted(old - new)),
             overlap_changed=self.overlap is not None and overlap != self.overlap,
+            label_map_changed=self.pulled_map is not None and self.label_map != self.pulled_map,
+            doubts=counted(self.doubted.values()),
             server_seconds=round(self.client.http.seconds - waited, 3),
         )
 
     def _read_everything_again(self, label_config: str, overlap: Mapping[str, Any]) -> None:
         """Begin at the first task. If this pull is interrupted, the next pull goes on with the same settings.
 
-        Another config may read old results as other spans. Another overlap opens or closes tasks without moving their
-        `updated_at`.
+        Another config or label map may read old results as other spans, and so may a newer release of this program, for
+        which no map is remembered yet. Another overlap opens or closes tasks without moving their `updated_at`.
         """
         self.config = LabelConfig.parse(label_config)
         with self.store.transaction() as tx:
             set_label_config(tx, self.project_id, label_config, self.config.labels)
             set_overlap(tx, self.project_id, overlap)
+            set_pulled_label_map(tx, self.project_id, self.label_map)
             set_watermark(tx, self.project_id, None)
             tx.commit()
         self.before = None
@@ -208,7 +218,7 @@ class _Pull:
     def _store_page(self, tx: Transaction, tasks: Sequence[Json], failed: Iterable[int] = ()) -> None:
         fresh = [task for task in tasks if (task["id"], task["updated_at"]) not in self.states]
         self.states.update((task["id"], task["updated_at"]) for task in fresh)
-        read = [read_task(task, self.config) for task in fresh]
+        read = [read_task(task, self.config, self.label_map) for task in fresh]
         refused = [item for item in read if isinstance(item, RefusedTask)]
         self._mend(tx, (item.task_id for item in read))
         self._store_tasks(tx, [item for item in read if isinstance(item, ReadTask)])
@@ -233,6 +243,8 @@ class _Pull:
         self._set_aside(tx, malformed)
         self.counts.update(new=stored.added, edited=stored.changed, versions=synced.added, removed=synced.deleted)
         self._count_annotations(annotations.values())
+        for document, given in annotations.items():
+            self.doubted[document] = [doubt for item in given if not item.skipped for doubt in item.doubts]
 
     def _count_annotations(self, by_task: Iterable[Iterable[NewAnnotation]]) -> None:
         for listed in map(list, by_task):

@@ -46,10 +46,13 @@ class RefusedTask:
     aside: NewSetAside
 
 
-def read_task(task: Mapping[str, Any], config: LabelConfig) -> ReadTask | RefusedTask:
+def read_task(
+    task: Mapping[str, Any], config: LabelConfig, label_map: Mapping[str, str] | None = None
+) -> ReadTask | RefusedTask:
     """A task with `id`, `data`, `annotations`, `updated_at`, `is_labeled` as the task list gives it.
 
-    Raises LabelStudioError for a task listed without its annotations: to take that for none would delete them all.
+    label_map: renames the labels of its annotations, as in imported files. Raises LabelStudioError for a task listed
+    without its annotations: to take that for none would delete them all.
     """
     task_id = int(task["id"])
     try:
@@ -69,7 +72,7 @@ def read_task(task: Mapping[str, Any], config: LabelConfig) -> ReadTask | Refuse
     return ReadTask(
         task_id,
         _document(task, text, config),
-        tuple(_annotation(entry, text, config) for entry in good),
+        tuple(_annotation(entry, text, config, label_map) for entry in good),
         tuple(NotLearned(MALFORMED_ANNOTATION, entry) for entry in bad),
     )
 
@@ -104,13 +107,16 @@ def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDoc
     )
 
 
-def _annotation(entry: Mapping[str, Any], text: str, config: LabelConfig) -> NewAnnotation:
+def _annotation(
+    entry: Mapping[str, Any], text: str, config: LabelConfig, label_map: Mapping[str, str] | None
+) -> NewAnnotation:
+    """The annotation as it was understood; one in doubt has no spans, so that no part of it is taken for the whole."""
     result = entry.get("result")
-    read = read_result(result, text, config)
-    spans = read.spans if isinstance(result, list) else None
+    read = read_result(result, text, config, label_map)
     annotation = annotation_of(entry, LABEL_STUDIO, str(entry["id"]), _creator(entry.get("completed_by")))
     regions = [region for region in annotation.result if isinstance(region, dict)]
-    return replace(annotation, result=regions, spans=spans, set_aside=read.set_aside)
+    told = replace(annotation, result=regions, spans=None, set_aside=read.set_aside)
+    return replace(told, spans=read.spans) if isinstance(result, list) and not told.doubts else told
 
 
 def _creator(value: Any) -> str | None:

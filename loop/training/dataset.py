@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,15 +40,15 @@ class TrainingDocument:
 class Dataset:
     """Training and development documents, which share no group, and what was noticed on the way.
 
-    kind: GOLD or WEAK. left_out: documents whose text or group stands in the holdout. foreign_spans: gold spans by
-    label where the label is not (or no longer) among the project's; the text is trained on without them.
+    kind: GOLD or WEAK. left_out: documents whose text or group stands in the holdout. in_doubt: labelled documents that
+    are left out, since something that was said about them was not understood.
     """
 
     train: tuple[TrainingDocument, ...]
     dev: tuple[TrainingDocument, ...]
     kind: str
     left_out: int = 0
-    foreign_spans: tuple[tuple[str, int], ...] = ()
+    in_doubt: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -71,7 +70,7 @@ class Dataset:
         return tuple(name for name in labels.types if name not in seen)
 
 
-def gather(gold: TrainingGold, weak: Sequence[WeakDocument], labels: LabelSet, salt: str, share: float) -> Dataset:
+def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str, share: float) -> Dataset:
     """The gold if there is any, else the weak documents, split by group.
 
     Raises TrainingError when there is nothing to learn from: no document, no span, or a single text.
@@ -80,11 +79,10 @@ def gather(gold: TrainingGold, weak: Sequence[WeakDocument], labels: LabelSet, s
         documents, kind = [_from_gold(document) for document in gold.documents], GOLD
     else:
         documents, kind = [_from_weak(document) for document in weak], WEAK
-    kept = [_of_labels(document, labels) for document in documents]
-    _check_learnable(kept)
+    kept = [_without_overlaps(document) for document in documents]
+    _check_learnable(kept, gold.in_doubt)
     train, dev = split(kept, share, salt)
-    foreign = Counter(span.label for document in documents for span in document.spans if span.label not in labels.types)
-    return Dataset(train, dev, kind, len(gold.excluded_as_holdout_duplicates), tuple(sorted(foreign.items())))
+    return Dataset(train, dev, kind, len(gold.excluded_as_holdout_duplicates), gold.in_doubt)
 
 
 def split(
@@ -140,17 +138,18 @@ def _from_weak(document: WeakDocument) -> TrainingDocument:
     return TrainingDocument(document.document_id, digest, document.group_key, document.text, document.spans)
 
 
-def _of_labels(document: TrainingDocument, labels: LabelSet) -> TrainingDocument:
-    spans, _ = drop_overlaps(span.without_score() for span in document.spans if span.label in labels.types)
+def _without_overlaps(document: TrainingDocument) -> TrainingDocument:
+    spans, _ = drop_overlaps(span.without_score() for span in document.spans)
     return replace(document, spans=spans)
 
 
-def _check_learnable(documents: Sequence[TrainingDocument]) -> None:
+def _check_learnable(documents: Sequence[TrainingDocument], in_doubt: int) -> None:
     distinct = len({document.content_hash for document in documents})
     if distinct < 2:
+        doubted = f", and {in_doubt} in doubt (`loop status` says why)" if in_doubt else ""
         raise TrainingError(
             "a training needs at least two labelled texts that differ, one of them to stop by",
-            value=f"{distinct} outside the holdout",
+            value=f"{distinct} outside the holdout{doubted}",
             next_step="Label more, `loop pull` or `loop import --split train`, or give labelling functions.",
         )
     if not any(document.spans for document in documents):

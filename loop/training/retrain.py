@@ -100,8 +100,8 @@ class Prepared:
             yield f"no example of {', '.join(missing)}: the model cannot find such entities"
         if dataset.left_out:
             yield f"{dataset.left_out} documents left out: their text or group stands in the holdout"
-        for name, number in dataset.foreign_spans:
-            yield f"{number} spans of {name!r} left out: the project has no such label"
+        if dataset.in_doubt:
+            yield f"{dataset.in_doubt} labelled documents left out: they are in doubt, and `loop status` says why"
         if lost := sum(text.lost for text in self.texts):
             yield f"{lost} spans left out: they have no token of their own"
         if snapped := sum(text.snapped for text in self.texts):
@@ -123,7 +123,7 @@ def prepare(
     labels = LabelSet(tuple(project.labels))
     data = read_store(store, project)
     weak_documents = () if data.gold.documents else tuple(weak)
-    dataset = gather(data.gold, weak_documents, labels, development_salt(settings.seed), settings.dev_share)
+    dataset = gather(data.gold, weak_documents, development_salt(settings.seed), settings.dev_share)
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK
     start = find_start(None if fresh else data.incumbent, model_dir, base, labels, settings)

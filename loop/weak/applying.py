@@ -13,7 +13,7 @@ from loop.files.importing import IMPORTED_VOTE
 from loop.training.dataset import WeakDocument
 from ner.spans import Span
 from store.documents import stored_documents
-from store.gold import LEARNED_FROM, GoldDocument, held_out
+from store.gold import LEARNED_FROM, GoldDocument, held_out, labelled
 from store.schema import Project
 from store.session import Store
 from store.votes import StoredVote, replace_votes, votes
@@ -39,11 +39,17 @@ def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
     """The documents that may be trained on and have a vote, with the spans that most of their votes agree on.
 
     A document on which every function abstains says nothing, not even that it holds no entity. Left out are votes for
-    labels that the project no longer has, and documents that share their text or their group with the holdout.
+    labels that the project no longer has, documents that share their text or their group with the holdout, and labelled
+    documents in doubt: somebody is still to decide on them.
     """
     with store.read() as session:
         held = held_out(session, project.id)
-        documents = [item for item in stored_documents(session, project.id, LEARNED_FROM) if item not in held]
+        doubtful = {item.document_id for item in labelled(session, project.id, LEARNED_FROM).doubtful}
+        documents = [
+            item
+            for item in stored_documents(session, project.id, LEARNED_FROM)
+            if item not in held and item.document_id not in doubtful
+        ]
         cast = _stored_votes(session, project)
     return [
         WeakDocument(item.document_id, item.text, item.group_key, majority_vote(cast[item.document_id], item.text))

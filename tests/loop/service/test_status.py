@@ -147,19 +147,21 @@ def test_a_model_that_no_gold_entity_has_judged_shows_no_figures(
     assert f"promoted {version}" in told
 
 
-def test_labels_that_the_config_lost_are_named(
+def test_texts_with_a_label_that_the_config_lost_are_in_doubt_and_named_with_the_line_of_the_map(
     store: Store, project: Project, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     path = tmp_path / "gold.jsonl"
     path.write_text('{"text": "ab", "spans": [{"start": 0, "end": 1, "label": "B"}]}\n', "utf-8")
     import_file(store, project, path, "train")
-    assert status(store, project).removed_labels == {}
+    assert not status(store, project).counts.doubts
     with store.transaction() as tx:
         narrowed = set_label_config(tx, project.id, config_of_labels("A"), ["A"])
         tx.commit()
     found = status(store, narrowed)
-    assert found.removed_labels == {"B": 1}
-    assert "labels that the config no longer has, not learned from: 1 B." in " ".join(shown(found, capsys).split())
+    assert (found.counts.gold, found.counts.doubts.labels) == (0, {"B": 1})
+    told = " ".join(shown(found, capsys).split())
+    assert '! 1 labelled text is in doubt and is not learned from: label "B" (1).' in told
+    assert 'Mend: [label_map] "B" = "..." in loop.toml' in told
 
 
 def test_an_empty_project_says_how_to_fill_it(store: Store, project: Project, capsys: pytest.CaptureFixture[str]):

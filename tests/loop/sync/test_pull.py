@@ -6,21 +6,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from loop.label_studio.client import LabelStudioError
 from loop.sync.pages import OVERLAP, Watermark, advanced, start_from
 from loop.sync.pull import UNSERVABLE, PullCounts, note_deletions, pull
 from loop.sync.tasks import MALFORMED_ANNOTATION, TEXT_CHANGED
 from ner.errors import ConfigError, InputError
-from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
+from ner.label_studio import INVERTED, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
 from store.counts import project_counts
 from store.documents import count_open, open_documents, stored_documents
+from store.doubts import Doubts
 from store.errors import RunHeldError
 from store.gold import gold
-from store.projects import create_project, link, project_by_id
+from store.projects import create_project, link, project_by_id, set_label_map
 from store.runs import last_run, tracked
 from store.schema import AnnotationVersion, Document, Project
 from store.session import Store
@@ -243,9 +244,6 @@ def test_ground_truth_and_several_annotators_are_counted_and_ground_truth_wins(
 @pytest.mark.parametrize(
     ("result", "reasons"),
     [
-        ([region(0, 5), region(0, 5, "PERSON")], {OUTSIDE_CONFIG: 1}),
-        ([region(0, 5), region(3, 9999)], {OUTSIDE_TEXT: 1}),
-        ([region(0, 5), region(9, 9)], {"span inverted or empty": 1}),
         ([region(0, 5), region(0, 12)], {"region overlaps another": 1}),
         ([region(0, 5), {"value": None}, 7, "x", None], {"not a span region": 4}),
         ([region(0, 5), {"type": "relation", "from_id": "a", "to_id": "b"}], {"not a span region": 1}),
@@ -262,6 +260,92 @@ def test_what_cannot_be_learned_from_is_set_aside_by_reason_and_the_rest_is_lear
     with store.read() as session:
         kept = list_set_aside(session, project.id)
     assert [item.reason for item in kept] == [reason for reason, times in reasons.items() for _ in range(times)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "labels"),
+    [
+        (region(0, 5, "PERSON"), OUTSIDE_CONFIG, {"PERSON": 1}),
+        (region(3, 9999), OUTSIDE_TEXT, {}),
+        (region(9, 7), INVERTED, {}),
+    ],
+)
+def test_a_text_of_which_something_was_not_understood_is_in_doubt_and_no_gold(
+    store: Store, server: FakeLabelStudio, project: Project, wrong: Any, reason: str, labels: dict[str, int]
+) -> None:
+    made = server.annotate(first(server), [region(0, 5), wrong])
+    counts = pull(store, server, project)
+    assert counts.set_aside == {reason: 1}
+    assert counts.doubts == Doubts(1, {reason: 1}, labels)
+    assert gold_spans(store, project) == []
+    assert [version.spans for version in _history(store, server)] == [None]
+    with store.read() as session:
+        assert count_open(session, project.id) == 9
+    server.update_annotation(first(server), made["id"], result=[region(0, 5)])
+    counts = pull(store, server, project)
+    assert (counts.versions, counts.doubts) == (1, Doubts())
+    assert gold_spans(store, project) == [(Span(0, 5, "SOFTWARE"),)]
+
+
+def mapped(store: Store, project: Project, **label_map: str) -> None:
+    with store.transaction() as tx:
+        set_label_map(tx, project.id, label_map)
+        tx.commit()
+
+
+def test_a_changed_label_map_has_everything_read_again(
+    store: Store, server: FakeLabelStudio, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loop.sync.pages.OVERLAP", timedelta(0))
+    server.annotate(first(server), [region(0, 5, "App"), region(13, 14, "OS")])
+    for n in range(1, 10):
+        server.annotate(first(server, n), [region(0, 5)])
+    assert pull(store, server, project).doubts.labels == {"App": 1}
+    assert not pull(store, server, project).label_map_changed
+    mapped(store, project, App="SOFTWARE")
+    counts = pull(store, server, project)
+    assert (counts.label_map_changed, counts.tasks, counts.versions, counts.doubts) == (True, 10, 1, Doubts())
+    both = (Span(0, 5, "SOFTWARE"), Span(13, 14, "OS"))
+    assert gold_spans(store, project)[0] == both
+    assert not pull(store, server, project).label_map_changed
+    mapped(store, project)
+    assert pull(store, server, project).doubts.labels == {"App": 1}
+    assert len(gold_spans(store, project)) == 9
+
+
+def test_a_pull_that_was_cut_short_under_a_new_map_goes_on_with_that_map(
+    store: Store, server: FakeLabelStudio, project: Project
+) -> None:
+    for n in range(10):
+        server.annotate(first(server, n), [region(0, 5, "App")])
+    pull(store, server, project)
+    mapped(store, project, App="SOFTWARE")
+    real, pages = server.tasks_page, iter(range(2))
+
+    def cut(*args: Any, **fields: Any) -> Any:
+        if next(pages, None) is None:
+            raise LabelStudioError("the server answers", value="cut")
+        return real(*args, **fields)
+
+    server.tasks_page = cut  # type: ignore[method-assign]
+    with pytest.raises(LabelStudioError):
+        pull(store, server, project, page_size=3)
+    server.tasks_page = real  # type: ignore[method-assign]
+    pull(store, server, project, page_size=3)
+    assert len(gold_spans(store, project)) == 10
+
+
+def test_the_first_pull_of_a_newer_release_reads_everything_again(
+    store: Store, server: FakeLabelStudio, project: Project
+) -> None:
+    """Earlier releases stored a part of an annotation as if it were the whole; no map is remembered of them."""
+    server.annotate(first(server), [region(0, 5)])
+    pull(store, server, project)
+    with store.transaction() as tx:
+        tx.session.execute(update(Project).values(pulled_label_map=None))
+        tx.commit()
+    counts = pull(store, server, project)
+    assert (counts.tasks, counts.versions, counts.label_map_changed) == (10, 0, False)
 
 
 @pytest.mark.parametrize("result", [None, "text", {"a": 1}, 5])

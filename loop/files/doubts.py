@@ -1,0 +1,76 @@
+"""What people are told about texts in doubt: how many, why, and the line of `[label_map]` that would mend them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+
+from ner.label_studio import OUTSIDE_CONFIG
+from store.doubts import Doubts, counted
+
+__all__ = ["Doubts", "counted", "map_line", "mend", "nearest", "said", "told"]
+
+_SHOWN = 5
+_SIMILAR = 0.6
+_ANY = "..."
+
+
+def told(doubts: Doubts, labels: Sequence[str]) -> list[str]:
+    """What a command says of the doubts, a line each: how many texts for what, and what to do. Nothing without any."""
+    return [said(doubts, labels), f"Mend: {mend(doubts, labels)}"] if doubts else []
+
+
+def said(doubts: Doubts, labels: Sequence[str]) -> str:
+    """One sentence: how many texts are in doubt, and for what. `labels` are the project's.
+
+    Such as: 12 labelled texts are in doubt and are not learned from: label "Person" (9), span outside the text (3).
+    """
+    unknown = _unknown(doubts, labels)
+    causes = [f"label {_quoted(name)} ({doubts.labels[name]:,})" for name in unknown[:_SHOWN]]
+    if len(unknown) > _SHOWN:
+        causes.append(f"{len(unknown) - _SHOWN:,} further labels")
+    causes += [f"{name} ({n:,})" for name, n in doubts.by_reason.items() if name != OUTSIDE_CONFIG or not unknown]
+    texts = "1 labelled text is" if doubts.documents == 1 else f"{doubts.documents:,} labelled texts are"
+    return f"{texts} in doubt and {'is' if doubts.documents == 1 else 'are'} not learned from: {', '.join(causes)}."
+
+
+def mend(doubts: Doubts, labels: Sequence[str]) -> str:
+    """What to do about it: the line for loop.toml where a label is at fault, and the other ways."""
+    line = map_line(_unknown(doubts, labels), labels)
+    elsewhere = "mend the regions in Label Studio or the file, and pull or import again."
+    if not line:
+        return elsewhere.capitalize()
+    return f'{line} in loop.toml ("O" says that it is no entity), and pull or import again; or {elsewhere}'
+
+
+def map_line(unknown: Iterable[str], labels: Sequence[str]) -> str:
+    """`[label_map] "Person" = "PER"`, for these labels that the project does not have; empty without any.
+
+    The right side is the label of the project that looks most like it, or dots for people to fill in.
+    """
+    names = list(unknown)
+    lines = [f"{_quoted(name)} = {_quoted(nearest(name, labels) or _ANY)}" for name in names[:_SHOWN]]
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"[label_map] {', '.join(lines)}{more}" if lines else ""
+
+
+def nearest(label: str, labels: Sequence[str]) -> str | None:
+    """The label of the project that is the same in another case, that is its beginning, or that looks most like it."""
+    folded = {name.casefold(): name for name in reversed(labels)}
+    own = label.casefold()
+    if own in folded:
+        return folded[own]
+    abbreviating = [name for name in folded if len(name) > 1 and own and (own.startswith(name) or name.startswith(own))]
+    close = difflib.get_close_matches(own, list(folded), n=1, cutoff=_SIMILAR)
+    best = max(abbreviating, key=len, default=None) or next(iter(close), None)
+    return folded[best] if best is not None else None
+
+
+def _unknown(doubts: Doubts, labels: Sequence[str]) -> list[str]:
+    return [name for name in doubts.labels if name not in labels]
+
+
+def _quoted(name: str) -> str:
+    """As TOML writes a key or a string."""
+    return json.dumps(name, ensure_ascii=False)

@@ -51,6 +51,10 @@ class OtherControl:
     labels: tuple[str, ...]
     why: str
 
+    def __str__(self) -> str:
+        labels = f" ({', '.join(self.labels)})" if self.labels else ""
+        return f"<{self.tag} name={self.name!r}>{labels}: {self.why}"
+
 
 @dataclass(frozen=True, slots=True)
 class LabelConfig:
@@ -96,6 +100,11 @@ class LabelConfig:
         They are the names that Label Studio writes into results: a label's `alias`, or its `value` without an alias.
         """
         return tuple(dict.fromkeys(label for control in self.controls for label in control.labels))
+
+    @property
+    def left_out(self) -> tuple[OtherControl, ...]:
+        """The other controls that mark spans, as <Labels> do: what people label with them is not learned."""
+        return tuple(other for other in self.others if other.tag.lower() in _SPAN_CONTROLS)
 
     def control_of(self, label: str) -> str:
         """The name of the control to write `label` with: the first that has the label.
@@ -250,7 +259,7 @@ def _why_not(control: _Element, targets: list[str], objects: dict[str, _Element]
 
 def _no_labels_over_text(controls: list[_Element], objects: dict[str, _Element]) -> InputError:
     others = [_other(control, list(control.targets), objects, None) for control in controls]
-    found = "; ".join(f"<{one.tag} name={one.name!r}>: {one.why}" for one in others) or "no control"
+    found = "; ".join(map(str, others)) or "no control"
     return InputError("a config has <Labels> over a <Text>", value=found, next_step=_WANTED)
 
 

@@ -55,7 +55,8 @@ def init(
     said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
     following = f"Next: loop -C {shlex.quote(str(made.home))} import FILE.jsonl --split train"
     store = "The store has this project already, with the same labels and no data: this folder joins it."
-    invocation.answer(made, said, *([store] if made.joined else []), following)
+    left_out = [f"Not learned from: {control}." for control in made.left_out]
+    invocation.answer(made, said, *left_out, *([store] if made.joined else []), following)
     return 0
 
 

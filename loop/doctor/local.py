@@ -40,7 +40,7 @@ def check_label_config(project: Project) -> Check:
     read = f"<Labels> {names} over <Text name={config.to_name!r}> showing data.{config.data_field}"
     if not config.others:
         return ok(read)
-    others = "; ".join(f"<{other.tag} name={other.name!r}>: {other.why}" for other in config.others)
+    others = "; ".join(map(str, config.others))
     return warn(f"{read}; not learned from: {others}", "Nothing, if that is meant.")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -16,7 +17,7 @@ from loop.settings.settings import CONFIG_NAME, Settings
 from loop.settings.toml_text import new_loop_toml
 from loop.settings.whole_files import write_whole
 from ner.errors import ConfigError, InputError
-from ner.label_studio import LabelConfig
+from ner.label_config import Control, LabelConfig, OtherControl
 from store.projects import all_projects, create_project
 from store.schema import Document, Model, Project, Run
 from store.session import open_store
@@ -28,13 +29,17 @@ LABELS_NAME = "labels.xml"
 
 @dataclass(frozen=True)
 class Scaffolded:
-    """What `loop init` made; `joined` when the store had the project's row already, with nothing done on it yet."""
+    """What `loop init` made; `joined` when the store had the project's row already, with nothing done on it yet.
+
+    left_out: the controls of the label config that mark spans and are not learned from.
+    """
 
     home: Path
     name: str
     labels: tuple[str, ...]
     files: tuple[Path, ...]
     joined: bool
+    left_out: tuple[OtherControl, ...] = ()
 
 
 def scaffold(
@@ -48,16 +53,17 @@ def scaffold(
     loop.toml is written last: a run that was cut short left none and can be run again.
     """
     environ = os.environ if environ is None else environ
-    labels = LabelConfig.parse(label_config).labels
+    config = LabelConfig.parse(label_config)
     _check_name(name)
     _refuse_existing(home, label_config)
     _make_folder(home)
     write_whole(home / LABELS_NAME, label_config)
     text = new_loop_toml(name)
     settings = Settings.of_text(home, text, environ)
-    joined = not _create_in_store(settings, label_config, labels, salt)
+    joined = not _create_in_store(settings, label_config, config.labels, salt)
     write_whole(home / CONFIG_NAME, text)
-    return Scaffolded(home, name, labels, (home / CONFIG_NAME, home / LABELS_NAME), joined)
+    made = (home / CONFIG_NAME, home / LABELS_NAME)
+    return Scaffolded(home, name, config.labels, made, joined, config.left_out)
 
 
 def config_of_labels(words: str) -> str:
@@ -68,18 +74,20 @@ def config_of_labels(words: str) -> str:
     twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
     if twice is not None:
         raise InputError("each label is named once", value=twice, next_step="Remove one of the two.")
-    return _config_of(labels)
+    return xml_of(LabelConfig((Control("label", tuple(labels)),), "text", "text"))
 
 
-def _config_of(labels: Sequence[str]) -> str:
-    rows = "".join(
-        f"    <Label value={quoteattr(label)} background={quoteattr(_COLOURS[i % len(_COLOURS)])}/>\n"
-        for i, label in enumerate(labels)
-    )
-    return (
-        f'<View>\n  <Labels name="label" toName="text">\n{rows}  </Labels>\n'
-        '  <Text name="text" value="$text"/>\n</View>\n'
-    )
+def xml_of(config: LabelConfig) -> str:
+    """The label config that `LabelConfig.parse` reads as `config`; controls that are not learned from are left out."""
+    colours = itertools.cycle(_COLOURS)
+    lines = ["<View>"]
+    for control in config.controls:
+        lines.append(f"  <Labels name={quoteattr(control.name)} toName={quoteattr(config.to_name)}>")
+        rows = zip(control.labels, colours, strict=False)
+        lines += [f"    <Label value={quoteattr(label)} background={quoteattr(colour)}/>" for label, colour in rows]
+        lines.append("  </Labels>")
+    lines.append(f"  <Text name={quoteattr(config.to_name)} value={quoteattr('$' + config.data_field)}/>")
+    return "\n".join([*lines, "</View>", ""])
 
 
 def _refuse_existing(home: Path, label_config: str) -> None:

@@ -127,7 +127,9 @@ def test_hypertext_and_paragraphs_beside_a_text_are_named() -> None:
 
 @pytest.mark.parametrize("tag", ["HyperText", "Paragraphs"])
 def test_a_config_with_only_hypertext_or_paragraphs_is_refused_by_that_rule(tag: str) -> None:
-    with pytest.raises(InputError, match=rf"<Labels name='ner'>: it labels <{tag} name='t'>, and only <Labels> over"):
+    with pytest.raises(
+        InputError, match=rf"<Labels name='ner'> \(OS\): it labels <{tag} name='t'>, and only <Labels> over"
+    ):
         LabelConfig.parse(labels_over(f'<{tag} name="t" value="$t"/>'))
 
 

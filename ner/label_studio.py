@@ -6,13 +6,14 @@ may be missing, of another type or out of range. What cannot be learned from is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
+from ner.offsets import CODE_POINTS, Claim, Converter, OffsetUnit, proven_unit, same_words, to_code_points
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
 from ner.task_data import MISSING, field_names, find_field, shown_text
 
@@ -23,6 +24,7 @@ __all__ = [
     "MALFORMED",
     "MAPPED_AWAY",
     "NOT_A_SPAN",
+    "NO_ENTITY",
     "NO_LABEL",
     "OTHER_CONTROL",
     "OTHER_LABELS",
@@ -31,6 +33,7 @@ __all__ = [
     "OVERLAPS",
     "REASONS",
     "SEVERAL_LABELS",
+    "TEXT_AT_OFFSETS",
     "TEXT_REFUSED",
     "UNSUPPORTED_OBJECT",
     "WORDS_DIFFER",
@@ -39,13 +42,15 @@ __all__ = [
     "ReadResult",
     "clip_score",
     "read_result",
+    "repeated_words",
     "task_text",
     "to_result",
+    "unit_of_result",
 ]
 
 OUTSIDE_CONFIG = "label outside the config"
 OUTSIDE_TEXT = "span outside the text"
-INVERTED = "span inverted or empty"
+INVERTED = "span ends before it starts"
 SEVERAL_LABELS = "several labels on a region"
 OTHER_LABELS = "labels of a control that is not in the config"
 NO_LABEL = "region without a label"
@@ -55,6 +60,12 @@ BLANK = "blank span"
 MAPPED_AWAY = "label mapped to O"
 NOT_A_SPAN = "not a span region"
 TEXT_REFUSED = "text refused"
+
+NO_ENTITY = "O"
+"""The target of a label map that says: this label is no entity of this project."""
+
+TEXT_AT_OFFSETS = "text_at_offsets"
+"""The key under which a region that is set aside as WORDS_DIFFER shows the text that stands at its offsets."""
 
 DOUBTS = frozenset(
     {OUTSIDE_CONFIG, OUTSIDE_TEXT, INVERTED, SEVERAL_LABELS, OTHER_LABELS, NO_LABEL, WORDS_DIFFER, MALFORMED}
@@ -81,7 +92,47 @@ REASONS = (
 """Every reason `read_result` gives."""
 
 _UNDEFINED = "$undefined$"
-_UNSUPPORTED_TYPES = frozenset({"hypertextlabels", "paragraphlabels"})
+_LABELS = "labels"
+_MOST_DIGITS = 18
+_LABELS_OF_MARKUP = frozenset({"hypertextlabels", "paragraphlabels"})
+# Label Studio's further types of regions and of answers, which mark no words: shapes, times, choices, free text.
+_NO_SPANS = frozenset(
+    {
+        "bitmask",
+        "bitmasklabels",
+        "brush",
+        "brushlabels",
+        "chatmessage",
+        "choices",
+        "datetime",
+        "ellipse",
+        "ellipselabels",
+        "keypoint",
+        "keypointlabels",
+        "magicwand",
+        "number",
+        "ocrlabels",
+        "pairwise",
+        "polygon",
+        "polygonlabels",
+        "ranker",
+        "rating",
+        "reactcode",
+        "rectangle",
+        "rectanglelabels",
+        "relation",
+        "relations",
+        "taxonomy",
+        "textarea",
+        "timelinelabels",
+        "timeserieslabels",
+        "vector",
+        "vectorlabels",
+        "videorectangle",
+        "videovector",
+        "videovectorlabels",
+    }
+)
 _NO_MAP: Mapping[str, str] = {}
 
 
@@ -95,6 +146,16 @@ class ReadResult:
     spans: tuple[Span, ...]
     set_aside: tuple[NotLearned, ...] = ()
     trimmed: tuple[Span, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[NotLearned, ...]:
+        """What was said of the text and was not understood."""
+        return tuple(item for item in self.set_aside if item.reason in DOUBTS)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the annotation must not be taken for complete: its text is then not gold."""
+        return any(item.reason in DOUBTS for item in self.set_aside)
 
 
 def task_text(task: object, config: LabelConfig) -> str:
@@ -126,36 +187,65 @@ def task_text(task: object, config: LabelConfig) -> str:
 
 
 def read_result(
-    result: object, text: str, config: LabelConfig, label_map: Mapping[str, str] | None = None
+    result: object,
+    text: str,
+    config: LabelConfig,
+    label_map: Mapping[str, str] | None = None,
+    unit: OffsetUnit = CODE_POINTS,
 ) -> ReadResult:
     """The spans of the `result` of an annotation or prediction over `text`. No content of `result` raises an error.
 
-    label_map: renames labels before the config is searched for them; a label that the map lacks keeps its name. The
-    spans follow the offsets, not `value.text`, in which Label Studio collapses spaces. Whitespace at the ends of a
-    region is not part of its span. Of overlapping regions the longest is kept (`spans.drop_overlaps`).
+    label_map: renames labels before the config is searched for them; a label that the map lacks keeps its name. A label
+    that becomes "O" is no entity of this project. unit: what the offsets of the result count; spans count code points.
+
+    A region that repeats its words (`value.text`) is believed only where these words stand at its offsets. Whitespace
+    at the ends of a region is not part of its span. Of overlapping regions the longest is kept (`spans.drop_overlaps`).
     """
     refusal = _text_refusal(text)
     if refusal is not None:
         return ReadResult((), (NotLearned(TEXT_REFUSED, {"rule": refusal, "result": result}),))
     if not isinstance(result, list):
-        return ReadResult((), (NotLearned(NOT_A_SPAN, result),))
+        return ReadResult((), (NotLearned(NOT_A_SPAN if result is None else MALFORMED, result),))
+    reader = _Reader(text, config, frozenset(config.labels), label_map or _NO_MAP, to_code_points(text, unit))
     read: list[tuple[Span, Any]] = []
     aside: list[NotLearned] = []
     trimmed: list[Span] = []
     for region in result:
-        drawn = _read_region(region, text, config, label_map or _NO_MAP)
-        if isinstance(drawn, str):
-            aside.append(NotLearned(drawn, region))
+        drawn = _read_region(reader, region)
+        if isinstance(drawn, NotLearned):
+            aside.append(drawn)
             continue
         start, end = trim_whitespace(text, drawn.start, drawn.end)
         if start == end:
-            aside.append(NotLearned(INVERTED, region))
-            continue
-        if (start, end) != (drawn.start, drawn.end):
+            aside.append(NotLearned(BLANK, region))
+        elif (start, end) == (drawn.start, drawn.end):
+            read.append((drawn, region))
+        else:
             trimmed.append(drawn)
-        read.append((Span(start, end, drawn.label), region))
+            read.append((Span(start, end, drawn.label), region))
     kept, dropped = drop_overlaps(span for span, _ in read)
     return ReadResult(kept, (*aside, *_overlapping(dropped, read)), tuple(trimmed))
+
+
+def repeated_words(result: object, text: str, config: LabelConfig) -> Iterator[Claim]:
+    """What the regions of a result claim by repeating their words: (text, start, end, words), offsets as they came.
+
+    A region that repeats no words, or whose offsets are no whole numbers, claims nothing. See `offsets.proven_unit`.
+    """
+    for region in result if isinstance(result, list) else ():
+        value = region.get("value") if isinstance(region, dict) else None
+        if not isinstance(value, dict) or not config.accepts(region.get("from_name"), region.get("to_name")):
+            continue
+        words, start, end = value.get("text"), _as_offset(value.get("start")), _as_offset(value.get("end"))
+        if isinstance(words, str) and words.strip() and start is not None and end is not None:
+            yield text, start, end, words
+
+
+def unit_of_result(result: object, text: str, config: LabelConfig) -> OffsetUnit:
+    """The unit of one annotation's offsets, proven by all of its regions that repeat their words; else code points."""
+    if not isinstance(text, str) or (text.isascii() and "\r\n" not in text):
+        return CODE_POINTS
+    return proven_unit(repeated_words(result, text, config), least_share=1.0).unit
 
 
 def to_result(spans: Iterable[Span], text: str, config: LabelConfig) -> list[dict[str, Any]]:
@@ -199,44 +289,115 @@ def _text_refusal(text: object) -> str | None:
     return None
 
 
-def _read_region(region: object, text: str, config: LabelConfig, label_map: Mapping[str, str]) -> Span | str:
-    """The span as drawn, or the reason why there is none."""
+def _read_region(reader: _Reader, region: object) -> Span | NotLearned:
     if not isinstance(region, dict):
-        return NOT_A_SPAN
-    misplaced = _misplaced(region, config)
-    if misplaced is not None:
-        return misplaced
-    value = region["value"]
-    names = value.get("labels")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        return NOT_A_SPAN
-    if len(set(names)) > 1:
-        return SEVERAL_LABELS
-    label = label_map.get(names[0], names[0])
-    if label not in config.labels:
-        return OUTSIDE_CONFIG
-    start, end = value.get("start"), value.get("end")
-    if not _is_offset(start) or not _is_offset(end):
-        return NOT_A_SPAN
-    if start >= end:
-        return INVERTED
-    return Span(start, end, label) if start >= 0 and end <= len(text) else OUTSIDE_TEXT
+        return NotLearned(MALFORMED, region)
+    try:
+        return reader.span(region)
+    except _NoSpanError as error:
+        return NotLearned(error.reason, {**region, **error.shown})
 
 
-def _misplaced(region: dict[str, Any], config: LabelConfig) -> str | None:
-    """Why the region is not of the config's control and text; None when it is."""
-    kind, value = region.get("type"), region.get("value")
-    if isinstance(kind, str) and kind.lower() in _UNSUPPORTED_TYPES:
-        return UNSUPPORTED_OBJECT
-    if not isinstance(region.get("from_name"), str) or not isinstance(value, dict):
-        return NOT_A_SPAN
-    if not config.accepts(region["from_name"], region.get("to_name")):
-        return UNSUPPORTED_OBJECT if "startOffset" in value and kind == "labels" else OTHER_CONTROL
-    return None if kind == "labels" else NOT_A_SPAN
+class _NoSpanError(Exception):
+    """A region has no span. `reason` is one of REASONS; `shown` is set aside with the region."""
+
+    def __init__(self, reason: str, **shown: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.shown = shown
 
 
-def _is_offset(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """What the regions over one text are read by."""
+
+    text: str
+    config: LabelConfig
+    labels: frozenset[str]
+    label_map: Mapping[str, str]
+    to_code_points: Converter
+
+    def span(self, region: dict[str, Any]) -> Span:
+        """The span as drawn. Raises _NoSpanError with the reason why there is none."""
+        self._check_control(region)
+        kind, value = _kind(region), region.get("value")
+        if kind in _NO_SPANS:
+            raise _NoSpanError(NOT_A_SPAN)
+        if kind in _LABELS_OF_MARKUP:
+            raise _NoSpanError(OTHER_LABELS)
+        if kind != _LABELS or not isinstance(value, dict):
+            raise _NoSpanError(MALFORMED)
+        label = self._label(value.get("labels"))
+        start, end = self._place(value.get("start"), value.get("end"))
+        words = value.get("text")
+        if isinstance(words, str) and words.strip() and not same_words(self.text, start, end, words):
+            raise _NoSpanError(WORDS_DIFFER, **{TEXT_AT_OFFSETS: self.text[start:end]})
+        return Span(start, end, label)
+
+    def _check_control(self, region: dict[str, Any]) -> None:
+        """Raise _NoSpanError for a region of a control that is not learned from."""
+        names = region.get("from_name"), region.get("to_name")
+        if self.config.accepts(*names):
+            return
+        kind, value = _kind(region), region.get("value")
+        keys = value if isinstance(value, dict) else {}
+        if self.config.knows(*names):
+            over_markup = kind in _LABELS_OF_MARKUP or (kind == _LABELS and "startOffset" in keys)
+            raise _NoSpanError(UNSUPPORTED_OBJECT if over_markup else OTHER_CONTROL)
+        if kind in _NO_SPANS:
+            raise _NoSpanError(OTHER_CONTROL if isinstance(names[0], str) else NOT_A_SPAN)
+        if not all(isinstance(name, str) for name in names) or not keys:
+            raise _NoSpanError(MALFORMED)
+        if kind == _LABELS or kind in _LABELS_OF_MARKUP or "labels" in keys:
+            raise _NoSpanError(OTHER_LABELS)
+        raise _NoSpanError(MALFORMED if "start" in keys and "end" in keys else OTHER_CONTROL)
+
+    def _label(self, names: object) -> str:
+        """The one label in the project's words. Labels that the map drops do not count beside another."""
+        if names is None or names == []:
+            raise _NoSpanError(NO_LABEL)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise _NoSpanError(MALFORMED)
+        dropped = [name for name in names if self.label_map.get(name) == NO_ENTITY]
+        labels = {self.label_map.get(name, name) for name in names if name not in dropped}
+        if not labels:
+            raise _NoSpanError(MAPPED_AWAY)
+        if len(labels) > 1:
+            raise _NoSpanError(SEVERAL_LABELS)
+        label = labels.pop()
+        if label not in self.labels:
+            raise _NoSpanError(OUTSIDE_CONFIG)
+        return label
+
+    def _place(self, first: object, last: object) -> tuple[int, int]:
+        """The offsets in code points, start <= end, within the text."""
+        start, end = _as_offset(first), _as_offset(last)
+        if start is None or end is None:
+            raise _NoSpanError(MALFORMED)
+        if start > end:
+            raise _NoSpanError(INVERTED)
+        if start < 0:
+            raise _NoSpanError(OUTSIDE_TEXT)
+        begin, stop = self.to_code_points(start), self.to_code_points(end)
+        if begin is None or stop is None:
+            raise _NoSpanError(OUTSIDE_TEXT)
+        return begin, stop
+
+
+def _kind(region: dict[str, Any]) -> str:
+    kind = region.get("type")
+    return kind.lower() if isinstance(kind, str) else ""
+
+
+def _as_offset(value: object) -> int | None:
+    """A whole number, also as pandas writes it (3.0, or "3" where a column was read as text); None for any other."""
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+        return int(value)
+    return None
 
 
 def _overlapping(dropped: Iterable[Span], read: list[tuple[Span, Any]]) -> Iterable[NotLearned]:

@@ -72,5 +72,22 @@ def trim_whitespace(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
+def clean_spans(text: str, spans: Iterable[Span]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """(kept, blank), each in the given order: `kept` without white space at their ends, `blank` as they came.
+
+    Spans from outside come in through this rule, so that white space at their ends changes no score. Blank spans hold
+    white space only. Each span lies within the text (`check_span`).
+    """
+    kept: list[Span] = []
+    blank: list[Span] = []
+    for span in spans:
+        start, end = trim_whitespace(text, span.start, span.end)
+        if start == end:
+            blank.append(span)
+        else:
+            kept.append(span if (start, end) == (span.start, span.end) else replace(span, start=start, end=end))
+    return tuple(kept), tuple(blank)
+
+
 def _position(span: Span) -> tuple[int, int, str]:
     return span.start, span.end, span.label

@@ -61,7 +61,7 @@ class Linked:
 
 
 def region(start: int, end: int, label: str) -> dict[str, Any]:
-    value = {"start": start, "end": end, "text": "?", "labels": [label]}
+    value = {"start": start, "end": end, "labels": [label]}
     return {"id": f"r{start}-{end}", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
 
 

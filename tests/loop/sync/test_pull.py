@@ -13,7 +13,7 @@ from loop.sync.pages import OVERLAP, Watermark, advanced, start_from
 from loop.sync.pull import UNSERVABLE, PullCounts, note_deletions, pull
 from loop.sync.tasks import MALFORMED_ANNOTATION, TEXT_CHANGED
 from ner.errors import ConfigError, InputError
-from ner.label_studio import INVERTED, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
+from ner.label_studio import BLANK, INVERTED, MALFORMED, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
 from store.counts import project_counts
@@ -30,7 +30,7 @@ from tests.fakes import CONFIG, FakeLabelStudio
 
 
 def region(start: int, end: int, label: str = "SOFTWARE") -> dict[str, Any]:
-    value = {"start": start, "end": end, "text": "?", "labels": [label]}
+    value = {"start": start, "end": end, "labels": [label]}
     return {"id": f"r{start}", "from_name": "label", "to_name": "text", "type": "labels", "value": value}
 
 
@@ -244,8 +244,8 @@ def test_ground_truth_and_several_annotators_are_counted_and_ground_truth_wins(
 @pytest.mark.parametrize(
     ("result", "reasons"),
     [
+        ([region(0, 5), region(9, 9)], {BLANK: 1}),
         ([region(0, 5), region(0, 12)], {"region overlaps another": 1}),
-        ([region(0, 5), {"value": None}, 7, "x", None], {"not a span region": 4}),
         ([region(0, 5), {"type": "relation", "from_id": "a", "to_id": "b"}], {"not a span region": 1}),
     ],
 )
@@ -268,6 +268,8 @@ def test_what_cannot_be_learned_from_is_set_aside_by_reason_and_the_rest_is_lear
         (region(0, 5, "PERSON"), OUTSIDE_CONFIG, {"PERSON": 1}),
         (region(3, 9999), OUTSIDE_TEXT, {}),
         (region(9, 7), INVERTED, {}),
+        ({"value": None}, MALFORMED, {}),
+        ("x", MALFORMED, {}),
     ],
 )
 def test_a_text_of_which_something_was_not_understood_is_in_doubt_and_no_gold(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from store.annotations import has_live_annotation
 from store.columns import utc_now
 from store.projects import lock_project
 from store.schema import POOL, Document, Project, Split
-from store.session import Transaction, chunks, insert_rows, select_in
+from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.splits import TRAINED_ON, Keys, PlacedDocument, place
 
 _KEY_CHARS = 500
@@ -145,6 +145,13 @@ def stored_documents(
         return [StoredDocument(*row) for row in session.execute(query.order_by(Document.id))]
     rows = select_in(session, query, Document.id, set(document_ids))
     return sorted((StoredDocument(*row) for row in rows), key=lambda document: document.document_id)
+
+
+def each_document(session: Session, project_id: int, splits: Collection[str]) -> Iterator[StoredDocument]:
+    """The live documents of these splits, oldest first, one after another, without all of them in memory."""
+    query = _stored(project_id, splits).order_by(Document.id).execution_options(yield_per=ROWS_AT_ONCE)
+    for row in session.execute(query):
+        yield StoredDocument(*row)
 
 
 def sample_documents(session: Session, project_id: int, splits: Collection[str], number: int) -> list[StoredDocument]:

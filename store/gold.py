@@ -30,7 +30,7 @@ from store.columns import spans_to_json, to_json
 from store.documents import is_open
 from store.projects import project_by_id
 from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Prediction, Split
-from store.session import select_in
+from store.session import ROWS_AT_ONCE, select_in
 
 LEARNED_FROM = (POOL, TRAIN)
 
@@ -119,11 +119,19 @@ class HeldOut:
 
 def labelled(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> Labelled:
     """The labelled documents of these splits, oldest first; by two queries, however many there are."""
-    found = list(_judged(session, project_id, session.execute(_live(project_id, splits))))
+    found = list(each_labelled(session, project_id, splits))
     return Labelled(
         tuple(item for item in found if isinstance(item, GoldDocument)),
         tuple(item for item in found if isinstance(item, DoubtfulDocument)),
     )
+
+
+def each_labelled(
+    session: Session, project_id: int, splits: Collection[str] = SPLITS
+) -> Iterator[GoldDocument | DoubtfulDocument]:
+    """The same documents one after another, without all of them in memory."""
+    rows = session.execute(_live(project_id, splits).execution_options(yield_per=ROWS_AT_ONCE))
+    return _judged(session, project_id, rows)
 
 
 def gold(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> list[GoldDocument]:

@@ -31,6 +31,8 @@ DIALECTS = ("sqlite", "postgresql")
 _WRITES = "store_writes"
 # SQLite allows 32,766 variables in a statement, PostgreSQL 65,535; a few are left for the rest of the statement.
 _VARIABLES = 30_000
+# Of a result that is read row by row, what the driver holds.
+ROWS_AT_ONCE = 1_000
 _Item = TypeVar("_Item")
 _EXAMPLES = "Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name."
 

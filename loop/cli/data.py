@@ -10,9 +10,13 @@ import typer
 
 from loop import console
 from loop.cli.invocation import Invocation, command
+from loop.report.wording import number_of
 from ner.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loop.files.exporting import Exported
     from loop.files.importing import Imported
 
 
@@ -39,6 +43,23 @@ class OutputFormat(StrEnum):
     JSONL = "jsonl"
     CONLL = "conll"
     DATASETS = "datasets"
+    SPACY = "spacy"
+    DOCCANO = "doccano"
+    LABEL_STUDIO = "label-studio"
+
+
+class TagScheme(StrEnum):
+    """The scheme of the tags of exported tokens."""
+
+    IOB2 = "iob2"
+    BILOU = "bilou"
+
+
+class ResultKind(StrEnum):
+    """What exported gold is for Label Studio."""
+
+    ANNOTATIONS = "annotations"
+    PREDICTIONS = "predictions"
 
 
 def register(app: typer.Typer) -> None:
@@ -130,25 +151,56 @@ def export_data(
         OutputFormat,
         typer.Option(
             "--format",
-            help="datasets is a folder that the library `datasets` loads: tokens, ner_tags (IOB2), text and spans.",
+            metavar="FORMAT",
+            help="jsonl (JSON Lines), conll (tokens and tags), datasets (a folder that the library `datasets` loads), "
+            "spacy (a DocBin; needs the extra `spacy`), doccano (its JSON Lines) or label-studio (its import JSON).",
         ),
     ] = OutputFormat.JSONL,
     split: Annotated[list[SplitName] | None, typer.Option(help="Only this split; give it again for another.")] = None,
+    tags: Annotated[TagScheme | None, typer.Option(help="The tags of conll and datasets.", show_default="iob2")] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="conll without comment lines, for tools that cannot read them.")
+    ] = False,
+    kind: Annotated[
+        ResultKind | None,
+        typer.Option("--as", help="What the gold is for label-studio.", show_default="annotations"),
+    ] = None,
 ) -> int | None:
     """Write the texts of the store and their gold.
 
-    JSON Lines hold every text, an unlabelled text without `spans`. CoNLL and `datasets` hold the labelled texts; their
-    tokens are cut at white space and where a span begins or ends. A file appears whole or not at all.
+    conll and datasets hold the labelled texts; the other formats hold unlabelled texts as well. Tokens are words,
+    punctuation marks, and the single characters of scripts without spaces; spans have no part in where a token ends.
+    The exact text and spans are written along, so that `loop import` gets back what was exported. A file appears whole
+    or not at all.
     """
+    from loop.files.exporting import ExportOptions
     from loop.files.exporting import export_data as export
     from store.schema import SPLITS
 
     splits = [one.value for one in split] if split else list(SPLITS)
-    done = export(invocation.store, invocation.project, out, file_format.value, splits)
-    said = f"{done.documents:,} texts with {done.spans:,} spans written to {done.path}"
-    left_out = f", without {done.unlabelled:,} unlabelled texts" if file_format != OutputFormat.JSONL else ""
-    invocation.answer(done, said + left_out + ".")
+    options = ExportOptions(tags=tags, plain=plain or None, kind=kind)
+    done = export(invocation.store, invocation.project, out, file_format.value, splits, options)
+    invocation.answer(done, *export_notes(done))
     return 0
+
+
+def export_notes(done: Exported) -> Iterator[str]:
+    """What was written, and what people should know of the file."""
+    texts, spans = number_of(done.documents, "text"), number_of(done.spans, "span")
+    yield f"{texts} with {spans} written to {done.path}."
+    if done.unlabelled:
+        yield f"Unlabelled among them: {number_of(done.unlabelled, 'text')}."
+    if done.left_out:
+        yield f"Left out: {number_of(done.left_out, 'unlabelled text')}. {done.format} takes every text for labelled."
+    if done.in_doubt:
+        yield f"In doubt, and written without labels or left out: {number_of(done.in_doubt, 'text')}."
+    if done.cut_spans:
+        kept = "." if done.plain else ", and the exact spans are written beside the tags."
+        yield f"{number_of(done.cut_spans, 'span')} cut a token: the tags cover each token that a span touches{kept}"
+    if done.untagged_spans:
+        yield f"{number_of(done.untagged_spans, 'span')} of these got no tag: a longer span touches the same token."
+    if done.respaced:
+        yield f"{number_of(done.respaced, 'text')} got other white space: plain CoNLL has one space between tokens."
 
 
 def label(invocation: Invocation) -> int | None:

@@ -342,9 +342,33 @@ def test_what_was_imported_is_exported(desk: Desk):
     desk.loop("import", str(desk.write("in.jsonl", EXCEL, {"id": "o", "text": "open"})), "--split", "train")
     out = desk.home / "out.conll"
     said = desk.loop("export-data", str(out), "--format", "conll")
-    assert "without 1 unlabelled texts" in " ".join(said.out.split())
-    assert out.read_text() == "Excel\tB-SOFTWARE\nhangs\tO\n\n"
+    assert "Left out: 1 unlabelled text." in said.out
+    assert out.read_text().endswith("Excel\tB-SOFTWARE\nhangs\tO\n\n")
     assert desk.loop("export-data", str(out), "--split", "holdout", "--json").json["documents"] == 0
+
+
+def test_an_export_says_which_spans_cut_a_token_and_what_became_of_the_white_space(desk: Desk):
+    record = {"text": "Excel2019  hangs", "spans": [{"start": 0, "end": 5, "label": "SOFTWARE"}]}
+    desk.loop("import", str(desk.write("in.jsonl", record)), "--split", "train")
+    out = desk.home / "out"
+    exact = desk.loop("export-data", str(out), "--format", "conll", "--tags", "bilou")
+    assert "1 span cut a token" in exact.out
+    assert "exact spans are written" in exact.out
+    assert "Excel2019\tU-SOFTWARE\n" in out.read_text()
+    plain = desk.loop("export-data", str(out), "--format", "conll", "--plain")
+    assert "exact spans" not in plain.out
+    assert "1 text got other white space" in plain.out
+    assert out.read_text() == "Excel2019\tB-SOFTWARE\nhangs\tO\n\n"
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [("jsonl", ["--tags", "bilou"]), ("datasets", ["--plain"]), ("doccano", ["--as", "predictions"])],
+)
+def test_an_option_of_another_format_is_refused(desk: Desk, file_format: str, options: list[str]):
+    said = desk.loop("export-data", str(desk.home / "out"), "--format", file_format, *options)
+    assert said.code == 4
+    assert options[0] in said.err
 
 
 def test_label_lets_the_functions_of_the_project_vote(desk: Desk):

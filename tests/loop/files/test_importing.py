@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loop.cli.data import InputFormat, OutputFormat
-from loop.files.exporting import DATASETS, WRITERS, export_data
+from loop.files.exporting import OUTPUTS, ExportOptions, export_data
 from loop.files.formats import AUTO, FORMATS
 from loop.files.importing import Imported, RejectedFileError, import_file
 from loop.settings.template import config_of_labels
@@ -54,9 +54,9 @@ class Desk:
     def lines(self, *records: dict[str, Any], **options: Any) -> Imported:
         return self.imported("in.jsonl", "".join(json.dumps(record) + "\n" for record in records), **options)
 
-    def exported(self, file_format: str = "jsonl") -> str:
+    def exported(self, file_format: str = "jsonl", **options: Any) -> str:
         out = self.folder / f"out.{file_format}"
-        export_data(self.store, self.project, out, file_format)
+        export_data(self.store, self.project, out, file_format, options=ExportOptions(**options))
         return out.read_text("utf-8")
 
     def gold(self) -> dict[str, tuple[Span, ...]]:
@@ -438,14 +438,14 @@ def test_any_json_as_json_lines_is_imported_set_aside_or_refused_by_a_rule(store
 
 def test_the_command_line_offers_every_format():
     assert {one.value for one in InputFormat} == {AUTO, *(one.name for one in FORMATS)}
-    assert {one.value for one in OutputFormat} == {DATASETS, *WRITERS}
+    assert {one.value for one in OutputFormat} == set(OUTPUTS)
 
 
 def test_an_unknown_format_is_refused_with_the_names_of_the_known_ones(desk: Desk):
     with pytest.raises(InputError, match="auto, label-studio, jsonl, conll: got spacy"):
         desk.lines(EXCEL, file_format="spacy")
-    with pytest.raises(InputError, match="jsonl, conll, datasets: got label-studio"):
-        export_data(desk.store, desk.project, desk.folder / "out", "label-studio")
+    with pytest.raises(InputError, match="jsonl, conll, datasets, spacy, doccano, label-studio: got csv"):
+        export_data(desk.store, desk.project, desk.folder / "out", "csv")
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_the_format_is_found_by_suffix_or_first_character(desk: Desk, name: str,
 def test_conll_comes_out_as_it_went_in(desk: Desk):
     content = "-DOCSTART-\tO\n\nExcel\tB-SOFTWARE\nhangs\tO\n\n-DOCSTART-\tO\n\nWindows\tB-OS\n10\tI-OS\n\n"
     desk.imported("in.conll", content)
-    assert desk.exported("conll") == content
+    assert desk.exported("conll", plain=True) == content
 
 
 def test_a_datasets_folder_holds_tokens_tags_and_spans_by_split(desk: Desk):
@@ -477,7 +477,7 @@ def test_a_datasets_folder_holds_tokens_tags_and_spans_by_split(desk: Desk):
     result = export_data(desk.store, desk.project, out, "datasets")
     loaded = datasets.load_from_disk(str(out))
     tags = loaded["train"].features["ner_tags"].feature
-    assert (result.documents, result.unlabelled, set(loaded)) == (2, 1, {"train", "holdout"})
+    assert (result.documents, result.left_out, set(loaded)) == (2, 1, {"train", "holdout"})
     assert loaded["train"]["tokens"][0] == ["Excel", "hangs"]
     assert [tags.int2str(tag) for tag in loaded["train"]["ner_tags"][0]] == ["B-SOFTWARE", "O"]
     assert loaded["holdout"]["spans"][0] == [{"start": 3, "end": 6, "label": "OS"}]

@@ -89,5 +89,10 @@ def clean_spans(text: str, spans: Iterable[Span]) -> tuple[tuple[Span, ...], tup
     return tuple(kept), tuple(blank)
 
 
+def flat_spans(text: str, spans: Iterable[Span]) -> tuple[Span, ...]:
+    """What a flat tagger can learn of the spans of a text: clean (`clean_spans`) and apart (`drop_overlaps`)."""
+    return drop_overlaps(clean_spans(text, spans)[0])[0]
+
+
 def _position(span: Span) -> tuple[int, int, str]:
     return span.start, span.end, span.label

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from ner.errors import InputError
-from ner.spans import Span, check_span, drop_overlaps
+from ner.spans import Span, check_span, flat_spans
 from weak_labeling.functions import DocumentId, LabelingFunction, Vote
 
 
@@ -41,8 +41,8 @@ def apply_functions(
     """Every function on every `(id, text)`. All of a function's votes on a document are kept, or none of them.
 
     None are kept, and a Failure says why, when the function raises or yields something that is not a Span, a span that
-    does not lie in the text, or a label outside `labels`. Of overlapping spans of one function the longest counts.
-    Scores are dropped.
+    does not lie in the text, or a label outside `labels`. White space at the ends of a span does not count. Of
+    overlapping spans of one function the longest counts. Scores are dropped.
     """
     functions = tuple(functions)
     votes: dict[DocumentId, tuple[Vote, ...]] = {}
@@ -55,7 +55,7 @@ def apply_functions(
             except Exception as error:  # noqa: BLE001 - anything may happen in a user's function; none may end the run
                 failures.append(Failure(function.name, document_id, _reason(error)))
             else:
-                cast += (Vote(span, function.name) for span in drop_overlaps(set(spans))[0])
+                cast += (Vote(span, function.name) for span in flat_spans(text, set(spans)))
         votes[document_id] = tuple(sorted(cast, key=_place))
     return AppliedFunctions(votes, tuple(failures))
 

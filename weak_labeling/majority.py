@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ner.spans import Span, trim_whitespace
+from ner.spans import Span, clean_spans
 from weak_labeling.functions import Vote
 
 
@@ -27,8 +27,10 @@ def majority_vote(votes: Sequence[Vote], text: str) -> tuple[Span, ...]:
     The text is cut wherever a vote begins or ends. In each segment every function with a vote there counts once; a
     function without a vote abstains, which is no vote against. The label with most votes wins. **Ties** go to the label
     of the longest vote there, then to the label whose name comes first. Neighbouring segments of one label become one
-    span if a vote for that label runs across their border: "Microsoft Teams" wins over "Teams".
+    span if a vote for that label runs across their border: "Microsoft Teams" wins over "Teams". White space at the
+    edges of a vote does not count.
     """
+    votes = [Vote(span, vote.source) for vote in votes for span in clean_spans(text, (vote.span,))[0]]
     spans: list[Span] = []
     before: _Segment | None = None
     for segment in _segments(votes):
@@ -36,7 +38,7 @@ def majority_vote(votes: Sequence[Vote], text: str) -> tuple[Span, ...]:
         start = spans.pop().start if joined else segment.start
         spans.append(Span(start, segment.end, segment.label))
         before = segment
-    return tuple(_trimmed(spans, text))
+    return clean_spans(text, spans)[0]  # A segment between two words may hold blanks alone.
 
 
 def _segments(votes: Sequence[Vote]) -> Iterator[_Segment]:
@@ -60,11 +62,3 @@ def _winner(active: Sequence[Vote]) -> str:
     for vote in active:
         longest[vote.span.label] = max(longest.get(vote.span.label, 0), vote.span.end - vote.span.start)
     return min(counts, key=lambda label: (-counts[label], -longest[label], label))
-
-
-def _trimmed(spans: Sequence[Span], text: str) -> Iterator[Span]:
-    """The spans without the blanks at their edges; a segment between two words may hold blanks alone."""
-    for span in spans:
-        start, end = trim_whitespace(text, span.start, span.end)
-        if start < end:
-            yield Span(start, end, span.label)

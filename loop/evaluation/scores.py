@@ -17,7 +17,7 @@ import numpy as np
 from ner.arrays import IntArray
 from ner.documents import LabelledText
 from ner.labels import LabelSet
-from ner.spans import Span, drop_overlaps, overlap
+from ner.spans import Span, flat_spans, overlap
 
 if TYPE_CHECKING:
     from ner.tagger import Tagger
@@ -83,9 +83,10 @@ class Scores:
 def evaluate_bundle(tagger: Tagger, texts: Sequence[LabelledText]) -> Scores:
     """The scores of a tagger, as it serves, on labelled texts.
 
-    Of overlapping gold spans the longest counts, as in training (`ner.spans.drop_overlaps`).
+    White space at the ends of a gold span does not count, and of overlapping gold spans the longest counts, as in
+    training (`ner.spans.flat_spans`).
     """
-    gold = [drop_overlaps(text.spans)[0] for text in texts]
+    gold = [flat_spans(text.text, text.spans) for text in texts]
     predicted = [tagging.spans for tagging in tagger.tag_many([text.text for text in texts])]
     return score(gold, predicted, tagger.labels)
 

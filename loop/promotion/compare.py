@@ -7,7 +7,7 @@ row of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from ner.arrays import FloatArray
 from ner.documents import MAX_TEXT_CHARS
 from ner.errors import InputError
 from ner.labels import LabelSet
-from ner.spans import Span, check_span, drop_overlaps
+from ner.spans import Span, check_span, clean_spans, drop_overlaps
 
 PROMOTE, REJECT = "promote", "reject"
 LEAST_ALPHA = 1e-5  # two million arrangements, of which a p-value this small needs 20 / alpha
@@ -189,8 +189,9 @@ class ComparedText:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The spans of the gold and of both systems, record by record in the order of the gold, without overlaps.
+    """The spans of the gold and of both systems, record by record in the order of the gold.
 
+    The spans of a side do not overlap. They have no white space at their ends where any of the files has the text.
     documents: the key of the document that each record belongs to: the record's `doc`, in whichever file has one, else
     the record itself. notes: what was left out.
     """
@@ -208,15 +209,17 @@ def read_sides(candidate: Path, incumbent: Path, gold: Path) -> Sides:
     for name, side in zip(SYSTEMS, sides, strict=True):
         _check_ids(name, side, truth)
         notes += _unknown_ids(name, side, truth)
-    aligned = [[side[key] for key in truth] for side in sides]
-    for name, records in zip(SYSTEMS, aligned, strict=True):
-        _check_texts(name, records, truth)
-    everyone = [list(truth.values()), *aligned]
+    everyone = [list(truth.values()), *([side[key] for key in truth] for side in sides)]
+    texts = [
+        next((record.text for record in row if record.text is not None), None) for row in zip(*everyone, strict=True)
+    ]
     flat = []
     for name, records in zip(("gold", *SYSTEMS), everyone, strict=True):
-        kept, told = _without_overlaps(name, records)
+        _check_texts(name, records, texts)
+        clean, blank = _without_white_space(name, records, texts)
+        kept, overlapping = _without_overlaps(name, clean)
         flat.append(tuple(kept))
-        notes += told
+        notes += (*blank, *overlapping)
     return Sides(flat[0], tuple(flat[1:]), tuple(_documents(everyone)), tuple(notes))
 
 
@@ -280,15 +283,14 @@ def _unknown_ids(name: str, side: Iterable[str], truth: Iterable[str]) -> Iterat
         yield f"{name} has {len(unknown):,} records that are not in the gold, and are left out: {some(unknown)}"
 
 
-def _check_texts(name: str, records: Sequence[ComparedText], truth: Mapping[str, ComparedText]) -> None:
-    """Offsets mean the same only in the same text. Where only the gold has the text, offsets must lie within it."""
-    for record in records:
-        text = truth[record.id].text
+def _check_texts(name: str, records: Sequence[ComparedText], texts: Sequence[str | None]) -> None:
+    """Offsets mean the same only in the same text. Where one file has the text, all offsets must lie within it."""
+    for record, text in zip(records, texts, strict=True):
         if text is None:
             continue
         if record.text is not None and record.text != text:
             raise InputError(
-                f"{name} has the gold's text where it has one",
+                f"{name} has the text of the other files where it has one",
                 value=f"another for {record.id}",
                 next_step="Tag the gold's texts.",
             )
@@ -315,6 +317,19 @@ def _documents(everyone: Sequence[Sequence[ComparedText]]) -> Iterator[tuple[str
                 next_step="Correct it, or leave `doc` out of the systems' files.",
             )
         yield ("doc", named[0]) if named else ("id", records[0].id)
+
+
+def _without_white_space(
+    name: str, records: Sequence[ComparedText], texts: Sequence[str | None]
+) -> tuple[list[ComparedText], list[str]]:
+    clean, touched, blank = [], [], 0
+    for record, text in zip(records, texts, strict=True):
+        kept, dropped = (record.spans, ()) if text is None else clean_spans(text, record.spans)
+        clean.append(replace(record, spans=kept))
+        touched += [record.id] if dropped else []
+        blank += len(dropped)
+    plural = "span holds white space only and is" if blank == 1 else "spans hold white space only and are"
+    return clean, [f"{name}: {blank:,} {plural} left out; in {some(touched)}"] if blank else []
 
 
 def _without_overlaps(name: str, records: Sequence[ComparedText]) -> tuple[list[tuple[Span, ...]], list[str]]:

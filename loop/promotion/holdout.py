@@ -22,7 +22,7 @@ from loop.evaluation.significance import (
 from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import Look, Rotation
 from loop.settings.model import PromotionSettings
-from ner.spans import Span, drop_overlaps
+from ner.spans import Span, flat_spans
 from store.gold import GoldDocument, fingerprint, gold
 from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of
 from store.registry import DEFER, promotions
@@ -71,8 +71,8 @@ def held_out_gold(session: Session, project: Project) -> list[GoldDocument]:
 
 
 def known_spans(document: GoldDocument, types: Sequence[str]) -> tuple[Span, ...]:
-    """The gold spans that judge: those of the project's types; of overlapping spans the longest."""
-    return drop_overlaps(span.without_score() for span in document.spans if span.label in types)[0]
+    """The gold spans that judge: those of the project's types, as `ner.spans.flat_spans` gives them."""
+    return flat_spans(document.text, (span.without_score() for span in document.spans if span.label in types))
 
 
 def is_spent(session: Session, project: Project, settings: PromotionSettings) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from loop.training.progress import TrainingError
 from ner.documents import content_hash
 from ner.labels import LabelSet
-from ner.spans import Span, drop_overlaps
+from ner.spans import Span, flat_spans
 from store.gold import GoldDocument, TrainingGold
 from store.registry import DEV_ROLE, GOLD, TRAIN_ROLE, WEAK, TrainedOn
 
@@ -79,7 +79,7 @@ def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str, share: f
         documents, kind = [_from_gold(document) for document in gold.documents], GOLD
     else:
         documents, kind = [_from_weak(document) for document in weak], WEAK
-    kept = [_without_overlaps(document) for document in documents]
+    kept = [_flat(document) for document in documents]
     _check_learnable(kept, gold.in_doubt)
     train, dev = split(kept, share, salt)
     return Dataset(train, dev, kind, len(gold.excluded_as_holdout_duplicates), gold.in_doubt)
@@ -138,9 +138,8 @@ def _from_weak(document: WeakDocument) -> TrainingDocument:
     return TrainingDocument(document.document_id, digest, document.group_key, document.text, document.spans)
 
 
-def _without_overlaps(document: TrainingDocument) -> TrainingDocument:
-    spans, _ = drop_overlaps(span.without_score() for span in document.spans)
-    return replace(document, spans=spans)
+def _flat(document: TrainingDocument) -> TrainingDocument:
+    return replace(document, spans=flat_spans(document.text, (span.without_score() for span in document.spans)))
 
 
 def _check_learnable(documents: Sequence[TrainingDocument], in_doubt: int) -> None:

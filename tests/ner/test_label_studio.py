@@ -349,6 +349,26 @@ def test_no_json_crashes_the_reader_and_no_region_is_lost(result: Any) -> None:
         assert TEXT[span.start : span.end].strip() == TEXT[span.start : span.end] != ""
 
 
+@given(st.lists(st.sampled_from(["Anna", "Lyon", "東京", "\U0001f692", "سلام", "e\u0301"]), min_size=1), st.data())
+def test_white_space_around_regions_changes_nothing_that_is_read(words: list[str], data: st.DataObject) -> None:
+    text, clean, spaced = "", [], []
+    for word in words:
+        before, after = (data.draw(st.sampled_from([" ", "\n", "\r\n", "\t ", "\u00a0", "\u3000"])) for _ in range(2))
+        start = len(text) + len(before)
+        text += before + word + after
+        drawn = data.draw(st.integers(len(text) - len(after), len(text)))
+        begin = data.draw(st.integers(start - len(before), start))
+        clean.append(repeating(start, start + len(word), word))
+        spaced.append(repeating(begin, drawn, data.draw(st.sampled_from([word, text[begin:drawn]]))))
+    read = read_result(spaced, text, CONFIG)
+    assert read.spans == read_result(clean, text, CONFIG).spans
+    assert (len(read.spans), read.set_aside) == (len(words), ())
+    assert len(read.trimmed) == sum(
+        a["value"]["start"] != b["value"]["start"] or a["value"]["end"] != b["value"]["end"]
+        for a, b in zip(clean, spaced, strict=True)
+    )
+
+
 def test_spans_come_back_from_the_regions_they_became() -> None:
     spans = (Span(4, 11, "OS", 0.9), Span(12, 14, "VERSION", 0.5))
     result = json.loads(json.dumps(to_result(spans, TEXT, CONFIG)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.errors import InputError
-from ner.spans import Span, check_span, drop_overlaps, overlap
+from ner.spans import Span, check_span, clean_spans, drop_overlaps, flat_spans, overlap
 
 spans = st.builds(
     lambda start, length, label: Span(start, start + length, label),
@@ -52,3 +52,25 @@ def test_a_span_outside_its_text_or_inverted_is_refused_with_its_offsets(start: 
 
 def test_a_span_may_cover_its_whole_text() -> None:
     check_span(Span(0, 5, "A"), 5)
+
+
+def test_spans_lose_the_white_space_at_their_ends_and_nothing_else() -> None:
+    text = "met Anna\u00a0Berg, \r\n\tLyon\u3000"
+    drawn = [Span(14, 23, "LOC", 0.5), Span(3, 13, "PER"), Span(4, 13, "PER"), Span(14, 18, "LOC")]
+    kept, blank = clean_spans(text, drawn)
+    assert kept == (Span(18, 22, "LOC", 0.5), Span(4, 13, "PER"), Span(4, 13, "PER"))
+    assert blank == (Span(14, 18, "LOC"),)
+
+
+@given(st.text(alphabet=" \t\n\r\u00a0\u200b\u3000aé東\U0001f692", min_size=1, max_size=20), st.data())
+def test_a_clean_span_shows_what_the_drawn_one_shows(text: str, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    kept, blank = clean_spans(text, [Span(start, end, "A")])
+    assert [text[span.start : span.end] for span in kept] == [words for words in [text[start:end].strip()] if words]
+    assert len(kept) + len(blank) == 1
+    assert clean_spans(text, kept) == (kept, ())
+
+
+def test_flat_spans_are_clean_before_the_longest_is_chosen() -> None:
+    assert flat_spans("Anna   Berg", [Span(0, 7, "A"), Span(0, 4, "B"), Span(2, 7, "C")]) == (Span(0, 4, "A"),)

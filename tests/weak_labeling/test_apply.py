@@ -98,6 +98,13 @@ def test_of_overlapping_spans_of_one_function_the_longest_counts_and_doubles_cou
     assert [vote.span for vote in votes] == [Span(0, 3, "OS"), Span(4, 5, "OS")]
 
 
+def test_white_space_at_the_ends_of_a_vote_does_not_count_and_a_blank_vote_abstains() -> None:
+    function = gives("f", Span(0, 4, "OS"), Span(3, 4, "OS"), Span(3, 5, "OS"))
+    applied = apply_functions([function], [("d1", "abc d")], LABELS)
+    assert [vote.span for vote in applied.votes["d1"]] == [Span(0, 3, "OS"), Span(4, 5, "OS")]
+    assert applied.failures == ()
+
+
 def test_scores_are_dropped() -> None:
     votes = apply_functions([gives("f", Span(0, 1, "OS", 0.5))], [("d1", "abc")], LABELS).votes["d1"]
     assert votes == (Vote(Span(0, 1, "OS"), "f"),)

@@ -39,6 +39,10 @@ def test_a_tie_goes_to_the_longest_vote() -> None:
     assert decided(("a", "Windows 11", "SOFTWARE"), ("b", "Windows", "OS")) == [("Windows 11", "SOFTWARE")]
 
 
+def test_white_space_makes_no_vote_longer() -> None:
+    assert decided(("a", "Windows ", "SOFTWARE"), ("b", "Windows", "OS")) == [("Windows", "OS")]
+
+
 def test_a_tie_of_equal_length_goes_to_the_label_that_comes_first_by_name() -> None:
     labels = ("SOFTWARE", "VERSION", "ERROR", "HARDWARE", "OS")
     assert decided(*((f"f{label}", "Windows", label) for label in labels)) == [("Windows", "ERROR")]

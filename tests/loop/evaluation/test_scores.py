@@ -125,6 +125,14 @@ def test_of_overlapping_gold_the_longest_span_counts_when_a_bundle_is_evaluated(
     assert evaluate_bundle(tagger, documents).micro == PRF(1 / 2, 1 / 2, 1 / 2, 2, 1, 2)
 
 
+def test_white_space_at_the_ends_of_gold_changes_no_score_when_a_bundle_is_evaluated(tmp_path: Path) -> None:
+    tagger = Tagger(load_bundle(tiny_bundle(tmp_path / "tiny", LABELS.types, {"xp": "OS"})))
+    clean = [LabelledText("a", "on XP now", (Span(3, 5, "OS"),))]
+    spaced = [LabelledText("a", "on XP now", (Span(2, 6, "OS"), Span(5, 6, "IDLE")))]
+    assert evaluate_bundle(tagger, spaced).as_dict() == evaluate_bundle(tagger, clean).as_dict()
+    assert evaluate_bundle(tagger, spaced).micro.f1 == 1
+
+
 def test_scores_as_a_dictionary_hold_micro_macro_and_every_type() -> None:
     rows = score([[Span(0, 2, "OS")]], [[]], LABELS).as_dict()
     assert set(rows) == {"micro", "macro", *LABELS.types}

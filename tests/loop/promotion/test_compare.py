@@ -196,6 +196,33 @@ def test_records_that_gold_does_not_have_are_left_out_and_told(bench: Bench):
     assert answer["notes"] == [f"A has 7 records that are not in the gold, and are left out: {shown} and 2 more"]
 
 
+def spaced(spans: list[Any]) -> list[Any]:
+    """The same spans with the white space behind them, as people draw them."""
+    return [span | {"end": span["end"] + (TEXT[span["end"] : span["end"] + 1] == " ")} for span in spans]
+
+
+@pytest.mark.parametrize("side", ["a", "b", "gold"])
+@pytest.mark.parametrize("holder", ["a", "b", "gold"])
+def test_white_space_at_the_ends_of_spans_changes_no_score(bench: Bench, side: str, holder: str):
+    def answer(*, wide: bool) -> Any:
+        spans = spaced([SOFTWARE, OS]) if wide else [SOFTWARE, OS]
+        made = {name: records(30, spans if name == side else [SOFTWARE, OS], 30 - 6 * (name == "b")) for name in "ab"}
+        made["gold"] = records(30, spans if side == "gold" else [SOFTWARE, OS])
+        made[holder] = [record | {"text": TEXT} for record in made[holder]]
+        return bench.compare(made["a"], made["b"], made["gold"], "--json").json
+
+    assert spaced([SOFTWARE, OS]) != [SOFTWARE, OS]
+    assert answer(wide=True) == answer(wide=False)
+
+
+def test_blank_spans_are_left_out_and_told(bench: Bench):
+    blank = {"start": 5, "end": 6, "label": "OS"}
+    gold = records(2, [SOFTWARE, blank], text=TEXT)
+    said = bench.compare(records(2, [SOFTWARE]), records(2, [SOFTWARE]), gold, "--json")
+    assert said.json["notes"] == ["gold: 2 spans hold white space only and are left out; in t0, t1"]
+    assert said.json["support"] == 2
+
+
 # Refusals
 
 
@@ -219,7 +246,7 @@ BAD: dict[str, tuple[list[Record | str], str]] = {
     ),
     "another text": (
         records(2, [], text="Word on Windows"),
-        "B has the gold's text where it has one: got another for t0",
+        "B has the text of the other files where it has one: got another for t0",
     ),
     "another doc": (
         records(2, [], doc="elsewhere"),

@@ -87,6 +87,12 @@ def test_gold_is_used_and_weak_labels_are_not_when_there_is_gold() -> None:
     assert dataset.left_out == 1
 
 
+def test_gold_loses_the_white_space_at_its_ends_and_its_blank_spans() -> None:
+    drawn = (Span(0, 3, "OS", 0.5), Span(2, 3, "SOFTWARE"))
+    dataset = gather(TrainingGold((gold_document(1, drawn), gold_document(2, XP)), ()), (), "salt", 0.5)
+    assert {document.spans for document in (*dataset.train, *dataset.dev)} == {XP}
+
+
 def test_without_gold_the_weak_documents_are_trained_on_and_said_to_be_weak() -> None:
     weak = [WeakDocument(n, f"XP {n}", f"g{n}", XP) for n in range(3)]
     dataset = gather(TrainingGold((), ()), weak, "salt", 0.3)

@@ -6,7 +6,7 @@ may be missing, of another type or out of range. What cannot be learned from is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -399,9 +399,9 @@ def _as_offset(value: object) -> int | None:
     return None
 
 
-def _overlapping(dropped: Iterable[Span], read: list[tuple[Span, Any]]) -> Iterable[NotLearned]:
+def _overlapping(dropped: Sequence[Span], read: list[tuple[Span, Any]]) -> Iterable[NotLearned]:
     """Each dropped span with its region; of two equal regions, the later one."""
     regions: dict[Span, list[Any]] = {}
-    for span, region in read:
+    for span, region in read if dropped else ():
         regions.setdefault(span, []).append(region)
     return [NotLearned(OVERLAPS, regions[span].pop()) for span in dropped]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import combinations
 
 Claim = tuple[str, int, int, str]
@@ -126,25 +127,24 @@ class UnitProof:
         self._claims = self._fit_none = self._fit_code_points = 0
         self._left = tuple(OffsetUnit)  # those that fit every claim that tells so far
         self._apart: set[tuple[OffsetUnit, OffsetUnit]] = set()
-        self._text: str | None = None
-        self._converters: dict[OffsetUnit, Converter] = {}
+        self._text = _ClaimedText("")
 
     def add(self, text: str, start: int, end: int, words: str) -> None:
         """Count one claim."""
-        plain = 0 <= start <= end <= len(text) and same_words(text, start, end, words)
+        if text != self._text.text:
+            self._text = _ClaimedText(text)
+        place = self._text.place(CODE_POINTS, start, end, words)
         self._claims += 1
-        self._fit_code_points += plain
-        if text.isascii() and "\r\n" not in text:
-            self._fit_none += not plain
+        self._fit_code_points += place is not None
+        if len(self._text.distinct) == 1:
+            self._fit_none += place is None
             return
-        if text != self._text:
-            self._text, self._converters = text, {}
-        claim = (text, start, end, words)
-        fitting = self._fitting(self._left, claim)
+        fitting = self._fitting(self._left, start, end, words)
         if fitting:
             self._left = tuple(fitting)
-            self._note_places(fitting)
-        elif self._fitting([unit for unit in OffsetUnit if unit not in self._left], claim):
+            if len(set(fitting.values())) > 1:
+                self._apart |= {(a, b) for a, b in combinations(fitting, 2) if fitting[a] != fitting[b]}
+        elif self._fitting(OffsetUnit, start, end, words):
             self._left = ()
         else:
             self._fit_none += 1
@@ -158,20 +158,44 @@ class UnitProof:
                 return ProvenUnit(unit, fitting, self._fit_none)
         return ProvenUnit(CODE_POINTS, self._fit_code_points, self._claims - self._fit_code_points)
 
-    def _fitting(self, units: Iterable[OffsetUnit], claim: Claim) -> dict[OffsetUnit, _Place]:
-        """The units that fit the claim, in their order, with the place in code points."""
-        text, start, end, words = claim
-        found: dict[OffsetUnit, _Place] = {}
-        for unit in units:
-            convert = self._converters.get(unit) or self._converters.setdefault(unit, to_code_points(text, unit))
-            first, last = convert(start), convert(end)
-            if first is not None and last is not None and first <= last and same_words(text, first, last, words):
-                found[unit] = first, last
-        return found
+    def _fitting(self, units: Iterable[OffsetUnit], start: int, end: int, words: str) -> dict[OffsetUnit, _Place]:
+        """The units that fit the claim, in their order, each with the place in code points."""
+        same = self._text.same
+        wanted = {same[unit] for unit in units}
+        places = {unit: self._text.place(unit, start, end, words) for unit in wanted}
+        return {unit: place for unit in units if (place := places[same[unit]]) is not None}
 
-    def _note_places(self, fitting: dict[OffsetUnit, _Place]) -> None:
-        if len(set(fitting.values())) > 1:
-            self._apart |= {(a, b) for a, b in combinations(fitting, 2) if fitting[a] != fitting[b]}
+
+class _ClaimedText:
+    """A text about which something is claimed. `same`: for each unit, the first that counts this text alike."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.same = _units_alike(text.isascii(), _RUNS[OffsetUnit.UTF16][0].search(text) is None, "\r\n" not in text)
+        self.distinct = frozenset(self.same.values())
+        self._converters: dict[OffsetUnit, Converter] = {}
+
+    def place(self, unit: OffsetUnit, start: int, end: int, words: str) -> _Place | None:
+        """Where the words stand, in code points; None where other words stand at the offsets."""
+        convert = self._converters.get(unit)
+        if convert is None:
+            convert = self._converters[unit] = to_code_points(self.text, unit)
+        first, last = convert(start), convert(end)
+        if first is None or last is None or first > last or not same_words(self.text, first, last, words):
+            return None
+        return first, last
+
+
+@cache
+def _units_alike(is_ascii: bool, no_astral: bool, no_crlf: bool) -> Mapping[OffsetUnit, OffsetUnit]:
+    """For each unit, the first unit that counts every text of this kind alike."""
+    shows = "a" + "é東" * (not is_ascii) + "\U0001f692" * (not no_astral) + "\r\n" * (not no_crlf)
+    counted: dict[tuple[int | None, ...], OffsetUnit] = {}
+    same = {}
+    for unit in OffsetUnit:
+        convert = to_code_points(shows, unit)
+        same[unit] = counted.setdefault(tuple(map(convert, range(20))), unit)
+    return same
 
 
 def _runs(text: str, unit: OffsetUnit) -> list[_Run]:

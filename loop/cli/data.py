@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loop.files.exporting import Exported
-    from loop.files.importing import Imported
+    from loop.files.reading import Request
 
 
 class SplitName(StrEnum):
@@ -29,12 +29,23 @@ class SplitName(StrEnum):
 
 
 class InputFormat(StrEnum):
-    """The format of a file to import."""
+    """The format of a file to import; `auto` looks at its content."""
 
     AUTO = "auto"
-    JSONL = "jsonl"
-    LABEL_STUDIO = "label-studio"
+    JSON = "json"
     CONLL = "conll"
+    LABEL_STUDIO = "label-studio"
+    JSONL = "jsonl"
+
+
+class TagScheme(StrEnum):
+    """The scheme of the tags of tokens."""
+
+    IOB1 = "iob1"
+    IOB2 = "iob2"
+    BIOES = "bioes"
+    BILOU = "bilou"
+    BARE = "bare"
 
 
 class OutputFormat(StrEnum):
@@ -48,7 +59,7 @@ class OutputFormat(StrEnum):
     LABEL_STUDIO = "label-studio"
 
 
-class TagScheme(StrEnum):
+class WrittenTags(StrEnum):
     """The scheme of the tags of exported tokens."""
 
     IOB2 = "iob2"
@@ -60,6 +71,29 @@ class ResultKind(StrEnum):
 
     ANNOTATIONS = "annotations"
     PREDICTIONS = "predictions"
+
+
+FormatOption = Annotated[
+    InputFormat,
+    typer.Option("--format", metavar="FORMAT", help="What the file is; auto looks at its content."),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT,LABELS",
+        help="CoNLL: the numbers of the columns of token and tag (-1: the last). Tables: the names of the columns.",
+    ),
+]
+TagSchemeOption = Annotated[
+    TagScheme | None, typer.Option("--tag-scheme", help="The scheme of the tags, where the file does not show it.")
+]
+LabelNamesOption = Annotated[
+    str | None,
+    typer.Option("--label-names", metavar="O,B-X,...", help="The names of the numbers in `ner_tags`, from 0 on."),
+]
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="Set aside the records that break a rule, each with its reason.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -78,70 +112,67 @@ def import_files(
             help="Where the documents go. pool: a share of them, drawn at random, is held out. train or holdout: all."
         ),
     ] = SplitName.POOL,
-    file_format: Annotated[
-        InputFormat,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="jsonl (JSON Lines), label-studio (its JSON export) or conll (two columns); auto looks at the file.",
-        ),
-    ] = InputFormat.AUTO,
-    skip_bad: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad", help="Set aside the records that break a rule, each with its reason, and store the rest."
-        ),
+    file_format: FormatOption = InputFormat.AUTO,
+    columns: ColumnsOption = None,
+    tag_scheme: TagSchemeOption = None,
+    label_names: LabelNamesOption = None,
+    skip_bad: SkipBadOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Store nothing; show what would become of the files.")
     ] = False,
 ) -> int | None:
-    """Store the texts of files, with their spans.
+    """Store the texts of files, with the entities that the files say.
 
-    A record of JSON Lines has a `text`. It may have `spans` ({start, end, label}; offsets are half-open and count
-    characters), `id`, `doc`, `meta` and `weak`. Texts of one `doc` stay in one split. A text without `spans` is
-    unlabelled; `spans: []` says that the text holds no entity. [label_map] of loop.toml renames labels.
+    The format is found by the content: Label Studio's exports, doccano, Prodigy, spaCy, Hugging Face, CoNLL, CSV, plain
+    text, and our own JSON Lines; gz and zip of them. A record of ours has a `text`. It may have `spans` ({start, end,
+    label}; offsets are half-open and count characters), `id`, `doc`, `meta` and `weak`. Texts of one `doc` stay in one
+    split. A text without `spans` is unlabelled; `spans: []` says that the text holds no entity.
 
-    A file is checked whole before anything of it is stored. The same import again adds nothing, or what an interrupted
-    import left out.
+    A text is gold only if all that the file says of it was understood. [label_map] of loop.toml renames labels, or says
+    with "O" that a label is no entity here. A file is checked whole before anything of it is stored. The same import
+    again adds nothing, or what an interrupted import left out.
     """
+    from loop.cli.import_view import view
     from loop.files.importing import import_file
 
     done = []
     for path in files:
         ticker = console.Ticker(f"{path.name}: records read", quiet=invocation.as_json)
-        done.append(
-            import_file(
-                invocation.store,
-                invocation.project,
-                path,
-                split.value,
-                file_format=file_format.value,
-                label_map=invocation.settings.label_map,
-                skip_bad=skip_bad,
-                progress=ticker,
-            )
+        done += import_file(
+            invocation.store,
+            invocation.project,
+            path,
+            split.value,
+            request(invocation, file_format, columns, tag_scheme, label_names),
+            skip_bad=skip_bad,
+            dry_run=dry_run,
+            progress=ticker,
         )
-    columns = ("file", "records", "added", "known", "labelled", "pool", "train", "holdout")
-    rows = [
-        (one.file, one.records, one.added, one.known, one.labelled, *(one.splits.get(name, 0) for name in columns[5:]))
-        for one in done
-    ]
-    invocation.answer({"files": done}, console.table("", columns, rows), *(note for one in done for note in notes(one)))
+    invocation.answer({"files": done}, *view(done, invocation.project.labels))
     return 0
 
 
-def notes(one: Imported) -> list[str]:
-    """What people should know of an import beyond its counts."""
-    said = [f"{one.votes:,} weak votes stored."] if one.votes else []
-    if one.dropped_labels:
-        dropped = ", ".join(f"{label} {count:,}" for label, count in sorted(one.dropped_labels.items()))
-        said.append(f"Dropped by the label map: {dropped}.")
-    said += [f"Set aside: {count:,} x {reason}." for reason, count in sorted(one.set_aside.items())]
-    if one.kept_elsewhere:
-        said.append(f"{one.kept_elsewhere:,} known documents stand in another split and stay there.")
-    if one.revived:
-        said.append(f"{one.revived:,} documents whose task was deleted are back, with the labels of this file.")
-    if one.not_held_out:
-        said.append(f"{one.not_held_out:,} went to train: a model was trained on them, so they cannot be held out.")
-    return said
+def request(
+    invocation: Invocation,
+    file_format: InputFormat = InputFormat.AUTO,
+    columns: str | None = None,
+    tag_scheme: TagScheme | None = None,
+    label_names: str | None = None,
+) -> Request:
+    """How files are to be read for the project of the invocation, by these options."""
+    from loop.files.reading import Request
+    from loop.files.records import FileHints
+    from ner.label_config import LabelConfig
+
+    hints = FileHints(
+        columns=_listed(columns), tag_scheme=tag_scheme.value if tag_scheme else None, labels=_listed(label_names)
+    )
+    config = LabelConfig.parse(invocation.project.label_config)
+    return Request(config, invocation.settings.label_map, file_format.value, hints)
+
+
+def _listed(given: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in given.split(",")) if given else ()
 
 
 def export_data(
@@ -157,7 +188,9 @@ def export_data(
         ),
     ] = OutputFormat.JSONL,
     split: Annotated[list[SplitName] | None, typer.Option(help="Only this split; give it again for another.")] = None,
-    tags: Annotated[TagScheme | None, typer.Option(help="The tags of conll and datasets.", show_default="iob2")] = None,
+    tags: Annotated[
+        WrittenTags | None, typer.Option(help="The tags of conll and datasets.", show_default="iob2")
+    ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="conll without comment lines, for tools that cannot read them.")
     ] = False,

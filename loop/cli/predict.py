@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from loop import console
+from loop.cli.data import ColumnsOption, FormatOption, InputFormat, SkipBadOption, request
 from loop.cli.invocation import Invocation, command
-
-STANDARD_INPUT = Path("-")
 
 
 def register(app: typer.Typer) -> None:
@@ -23,20 +20,21 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     invocation: Invocation,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON Lines with `text` and, by choice, `id`; - for standard input.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Any format of `loop import`; - for standard input.")],
     out: Annotated[
         Path | None, typer.Option(help="Write to this file, whole or not at all, instead of standard output.")
     ] = None,
     version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="A model's version; by default the model in service.")
     ] = None,
+    file_format: FormatOption = InputFormat.AUTO,
+    columns: ColumnsOption = None,
+    skip_bad: SkipBadOption = False,
 ) -> int | None:
     """Find the entities of texts, and write a line of JSON for each text, in the order of the file.
 
     A line is `{id, spans: [{start, end, label, score}]}`. Offsets are half-open and count characters (Unicode code
-    points). A record without an id gets the number of its line.
+    points). A record without an id gets the number of its line or record. A blank text has an empty answer.
 
     The lines are JSON with and without --json. With --json, the message about --out and a failure are JSON, too.
     """
@@ -44,8 +42,7 @@ def predict(
     from loop.files.predicting import read_texts
     from loop.settings.whole_files import whole_file
 
-    with _opened(file) as stream:
-        texts = read_texts(stream, str(file))
+    texts = read_texts(file, request(invocation, file_format, columns), skip_bad=skip_bad)
     tagger = invocation.tagger(version)
     ticker = console.Ticker("texts done", quiet=invocation.as_json, total=len(texts))
     answers = predicted(tagger, texts, ticker)
@@ -56,14 +53,3 @@ def predict(
         written.writelines(answer.line() for answer in answers)
     invocation.answer({"out": out, "texts": len(texts)}, f"{len(texts):,} texts by {tagger.version}: {out}")
     return 0
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    from loop.files.formats import open_input
-
-    if file == STANDARD_INPUT:
-        yield sys.stdin.buffer
-        return
-    with open_input(file) as stream:
-        yield stream

@@ -6,16 +6,14 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from loop import console
+from loop.cli.data import FormatOption, InputFormat, SkipBadOption, request
 from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
-
-if TYPE_CHECKING:
-    from loop.sync.config_check import ConfigCheck
 
 
 def register(app: typer.Typer) -> None:
@@ -60,27 +58,8 @@ def connect(
     said = f"{'Made' if linked.created else 'Linked'} project {linked.ls_project_id}{again}: {where}"
     tasks = [f"{pushed:,} texts are tasks now."] if push else []
     done = [f"ML backend {'connected' if rows.added else 'was connected already'}."] if rows else []
-    notes = _notes(linked.check) if linked.check is not None else []
-    invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *notes, *tasks, *done)
+    invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *tasks, *done)
     return 0
-
-
-def _notes(check: ConfigCheck) -> list[str]:
-    """What people must know of the project that was linked; nothing when all that it holds can be learned from."""
-    from loop.files.doubts import told
-
-    notes = [f"Not learned from: {control}." for control in check.left_out]
-    if check.labels_added or check.labels_removed:
-        changes = f"+{_list(check.labels_added)} -{_list(check.labels_removed)}"
-        notes.append(f"The label config there has other labels: {changes}. The next pull takes it over.")
-    first = f"Of the first {check.tasks_read:,} tasks"
-    if check.without_text:
-        notes.append(f"{first}, {check.without_text:,} have no text that can be read.")
-    for one in check.foreign:
-        control = f"<Labels name={one.from_name!r} toName={one.to_name!r}>"
-        notes.append(f"{first}, {one.regions:,} regions are of {control}, which the label config there lacks.")
-    doubts = told(check.doubts, check.labels)
-    return [*notes, f"{first}: {doubts[0]}", *doubts[1:]] if doubts else notes
 
 
 def pull(
@@ -105,8 +84,7 @@ def pull(
     notes = asides + (config if done.config_changed else [])
     with invocation.store.read() as session:
         labels = project_by_id(session, invocation.project.id).labels
-    units = [f"Offsets of {count:,} annotations count {unit}: converted." for unit, count in done.converted.items()]
-    notes += units + told(done.doubts, labels)
+    notes += told(done.doubts, labels)
     invocation.answer(done, console.table("", ("pulled", ""), rows), *notes)
     return 0
 
@@ -143,13 +121,13 @@ def simulate(
         list[Path] | None,
         typer.Option("--key-file", metavar="FILE", help="API key of a further annotator; may be given again."),
     ] = None,
+    file_format: FormatOption = InputFormat.AUTO,
+    skip_bad: SkipBadOption = False,
 ) -> int | None:
     """Play an annotator: take the next task that Label Studio offers, and submit its gold, with mistakes if you like.
 
     Each answer is a real annotation of the user whose key is configured, so that you can watch the loop learn.
     """
-    from loop.files.checking import LabelRule
-    from loop.files.formats import open_input
     from loop.files.predicting import read_labelled
     from loop.label_studio.client import LabelStudioClient
     from loop.label_studio.simulated_annotator import GoldBook, Habits
@@ -157,14 +135,13 @@ def simulate(
     from loop.sync.pull import linked_project_id
 
     project, client = invocation.project, invocation.client
-    with open_input(gold) as stream:
-        documents = read_labelled(stream, str(gold), LabelRule(tuple(project.labels), invocation.settings.label_map))
+    known = read_labelled(gold, request(invocation, file_format), skip_bad=skip_bad)
     clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
     ticker, number = console.Ticker("annotations submitted", quiet=invocation.as_json), itertools.count(1)
     done = annotate(
         clients,
         linked_project_id(project, client),
-        GoldBook(documents),
+        GoldBook(known.documents),
         count=count,
         habits=Habits(error_rate, pace, seed),
         submitted=lambda _: ticker(next(number)),
@@ -172,7 +149,7 @@ def simulate(
     mistakes = ", ".join(f"{number} {kind}" for kind, number in done.mistakes.items() if number) or "no mistakes"
     said = f"{done.submitted:,} annotations with {done.spans:,} spans submitted ({mistakes}), {done.skipped:,} skipped."
     empty = ["The queue is empty."] if done.queue_empty else []
-    invocation.answer(done, said, *empty)
+    invocation.answer(done, *known.said, said, *empty)
     return 0
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop import console
+from loop.cli.data import ColumnsOption, FormatOption, InputFormat, SkipBadOption, TagSchemeOption, request
 from loop.cli.invocation import Invocation, Version, command
 
 if TYPE_CHECKING:
@@ -78,35 +79,38 @@ def evaluate(
     invocation: Invocation,
     version: Version = None,
     on: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A labelled JSON Lines file instead of the holdout.")
+        Path | None, typer.Option(metavar="FILE", help="A labelled file of any format, instead of the holdout.")
     ] = None,
+    file_format: FormatOption = InputFormat.AUTO,
+    columns: ColumnsOption = None,
+    tag_scheme: TagSchemeOption = None,
+    skip_bad: SkipBadOption = False,
 ) -> int | None:
     """Entity-level strict precision, recall and F1 of the file as served: the model in service, or VERSION.
 
     On the holdout the scores are kept in the store; to see a candidate there spends a look, as `loop promote` does.
     Labels of a file are renamed by [label_map] of loop.toml.
     """
-    from loop.files.checking import LabelRule
-    from loop.files.formats import open_input
     from loop.files.predicting import read_labelled
     from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
 
     project = invocation.project
-    documents = None
+    gold = None
     if on is not None:
-        with open_input(on) as stream:
-            rule = LabelRule(tuple(project.labels), invocation.settings.label_map)
-            documents = read_labelled(stream, str(on), rule)
+        gold = read_labelled(on, request(invocation, file_format, columns, tag_scheme), skip_bad=skip_bad)
     tagger = invocation.tagger(version)
-    if documents is None:
+    if gold is None:
         done = evaluate_on_holdout(invocation.store, project, tagger, invocation.settings.promotion)
     else:
         done = evaluate_on_documents(
-            invocation.store, project, tagger, documents, str(on), invocation.settings.promotion
+            invocation.store, project, tagger, gold.documents, str(on), invocation.settings.promotion
         )
     title = console.styled(f"[bold]{done.version}[/] on {escape(done.on)}, {done.scores.documents:,} texts:")
     spent = f"A candidate was seen: look {done.look.number} of {done.look.looks} at this holdout." if done.look else ""
-    invocation.answer(done.as_json(), title, scores_table(done.rows), *([spent] if spent else []))
+    said = gold.said if gold else ()
+    invocation.answer(
+        {**done.as_json(), "said": said}, title, scores_table(done.rows), *([spent] if spent else []), *said
+    )
     return 0
 
 

@@ -1,82 +1,95 @@
-"""The rules that a record obeys before it enters the store: its text, its labels, and its spans within the text."""
+"""The rules that a record obeys before it is used: its text, its ids, and what of its annotations is understood."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from loop.files.records import Record
 from ner.documents import check_text
 from ner.errors import ConfigError, InputError
+from ner.label_studio import LabelConfig, read_result
+from ner.labels import OUTSIDE
+from ner.offsets import CODE_POINTS, OffsetUnit
 from ner.spans import Span, check_span
+from store.annotations import NewAnnotation
 from store.documents import check_key
 from weak_labeling.functions import Vote
 
 
-@dataclass
+@dataclass(frozen=True)
 class LabelRule:
     """Which labels of a file become which of the project's.
 
-    Without a map, a label that the project does not have is refused. With a map, a label is renamed where the map lists
-    it, kept where the project has it, and else dropped and counted in `dropped`.
+    The map renames a label, or says with "O" that the label is no entity of this project. A label in neither the map
+    nor the project is not understood. Raises ConfigError for a map to a label that the project does not have.
     """
 
-    labels: tuple[str, ...]
+    config: LabelConfig
     label_map: Mapping[str, str] | None = None
-    dropped: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         for source, target in (self.label_map or {}).items():
-            if target not in self.labels:
+            if target not in (*self.config.labels, OUTSIDE):
                 raise ConfigError(
-                    f"label_map maps to labels of the project ({', '.join(self.labels)})",
+                    f'label_map maps to labels of the project ({", ".join(self.config.labels)}) or to "{OUTSIDE}"',
                     value=f"{source} = {target}",
                     next_step="Correct the map in loop.toml, or add the label to the label config.",
                 )
 
     def apply(self, label: str) -> str | None:
-        """The project's label for `label`; None when the map drops it. InputError when it is unknown."""
-        if self.label_map and label in self.label_map:
-            return self.label_map[label]
-        if label in self.labels:
-            return label
-        if self.label_map is not None:
-            return None
-        raise InputError(
-            f"a label is one of the project's ({', '.join(self.labels)})",
-            value=label,
-            next_step=f'Add it to the label config, or map it in loop.toml: [label_map] "{label}" = "...".',
-        )
-
-    def count_dropped(self, record: Record) -> None:
-        """Remember the labels of a record's spans that the map drops, once the record was found to be good."""
-        self.dropped.update(span.label for span in record.spans or () if self.apply(span.label) is None)
+        """The project's label for `label`; "O" where the map says so; None when the label is not understood."""
+        mapped = (self.label_map or {}).get(label, label)
+        return mapped if mapped in self.config.labels or mapped == OUTSIDE else None
 
 
-def check_record(record: Record, rule: LabelRule) -> Record:
-    """The record with the project's labels and its spans in text order; InputError names the rule it breaks.
+def check_record(record: Record, rule: LabelRule, unit: OffsetUnit = CODE_POINTS) -> Record:
+    """The record with its annotations read, in the project's labels; InputError names the rule that the record breaks.
 
-    Spans may overlap here: which of them is learned from is decided later, by the same rule as for what people draw.
+    An annotation of which something was not understood has `spans` None, and its `set_aside` says what. `unit`: what
+    the offsets of the file count.
     """
     check_text(record.text)
     for key, what in ((record.external_id, "a document's id"), (record.group, "a group")):
         if key is not None:
             check_key(key, what)
-    spans = None if record.spans is None else _checked_spans(record.spans, record.text, rule)
-    votes = tuple(
-        Vote(replace(vote.span, label=label), vote.source)
-        for vote in record.votes
-        if (label := _checked_label(vote.span, record.text, rule)) is not None
-    )
-    return replace(record, spans=spans, votes=votes)
+    annotations = tuple(read_annotation(one, record.text, rule, unit) for one in record.annotations)
+    return replace(record, annotations=annotations, votes=tuple(_votes(record, rule)))
 
 
-def _checked_spans(spans: tuple[Span, ...], text: str, rule: LabelRule) -> tuple[Span, ...]:
-    labelled = ((span, _checked_label(span, text, rule)) for span in spans)
-    return tuple(sorted(replace(span, label=label) for span, label in labelled if label is not None))
+def read_annotation(annotation: NewAnnotation, text: str, rule: LabelRule, unit: OffsetUnit) -> NewAnnotation:
+    """The annotation as `read_result` understands it; one that came with a reason not to be read stays as it is."""
+    if annotation.set_aside:
+        return annotation
+    read = read_result(annotation.result, text, rule.config, rule.label_map, unit)
+    regions = [_with_words(region, text) for region in annotation.result if isinstance(region, dict)]
+    spans = None if read.in_doubt else read.spans
+    return replace(annotation, result=regions, spans=spans, set_aside=read.set_aside)
 
 
-def _checked_label(span: Span, text: str, rule: LabelRule) -> str | None:
-    check_span(span, len(text))
-    return rule.apply(span.label)
+def _with_words(region: Mapping[str, Any], text: str) -> Mapping[str, Any]:
+    """The region with the words that it covers, as Label Studio writes them, where the file does not repeat them."""
+    value = region.get("value")
+    if not isinstance(value, dict) or "text" in value:
+        return region
+    start, end = value.get("start"), value.get("end")
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
+        return region
+    return {**region, "value": {**value, "text": text[start:end]}}
+
+
+def _votes(record: Record, rule: LabelRule) -> list[Vote]:
+    kept = []
+    for vote in record.votes:
+        check_span(vote.span, len(record.text))
+        label = rule.apply(vote.span.label)
+        if label is None:
+            raise InputError(
+                f"a label is one of the project's ({', '.join(rule.config.labels)})",
+                value=vote.span.label,
+                next_step=f'Map it in loop.toml: [label_map] "{vote.span.label}" = "...".',
+            )
+        if label != OUTSIDE:
+            kept.append(Vote(Span(vote.span.start, vote.span.end, label), vote.source))
+    return kept

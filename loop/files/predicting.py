@@ -1,20 +1,23 @@
-"""`loop predict`: texts of a JSON Lines stream in, scored spans out, in the same order."""
+"""`loop predict`, and labelled files of any format for `loop evaluate --on` and `loop simulate-annotator`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
-from loop.files.checking import LabelRule, check_record
+from loop.files.audit import Audit, Auditor, believed
+from loop.files.doubts import said
 from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError
-from loop.files.jsonl import read_jsonl
+from loop.files.reading import Reading, Request, open_readings
 from loop.files.records import Problem, Record
 from ner.documents import LabelledText, check_text
 from ner.errors import InputError
+from ner.label_studio import DOUBTS
 from ner.spans import Span
 from ner.tagger import Tagger
 
@@ -36,42 +39,86 @@ class Predicted:
         return json.dumps({"id": self.id, "spans": spans}, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_texts(stream: BinaryIO, name: str) -> list[tuple[str, str]]:
-    """(id, text) of every record; spans are not read. A record without an id has the number of its line as id.
+@dataclass(frozen=True)
+class LabelledFile:
+    """The labelled texts of a file; `said`: how the file is read and what was left out of it, a sentence each."""
 
-    Raises RejectedFileError naming the first bad lines, before anything is predicted.
+    documents: tuple[LabelledText, ...]
+    said: tuple[str, ...]
+
+
+def read_texts(path: Path, request: Request, *, skip_bad: bool = False) -> list[tuple[str, str]]:
+    """(id, text) of every record; what a file says of entities is not read.
+
+    A record without an id has the number of its line or record as id. A blank text is kept: its answer is empty.
+    Raises RejectedFileError naming the first bad records, before anything is predicted.
     """
 
     def check(record: Record) -> tuple[str, str]:
-        return record.external_id or record.where.removeprefix("line "), check_text(record.text)
+        text = record.text if not record.text.strip() else check_text(record.text)
+        return record.external_id or record.where.rpartition(" ")[2], text
 
-    return _all_or_none(read_jsonl(stream, None, texts_only=True), check, name)
+    with open_readings(path, replace(request, texts_only=True)) as readings:
+        return [text for reading in readings for text in _good(reading, reading.opened.records(), check, skip_bad)]
 
 
-def read_labelled(stream: BinaryIO, name: str, rule: LabelRule) -> list[LabelledText]:
-    """The labelled records of a stream, in the project's labels; RejectedFileError for bad or unlabelled ones."""
+def read_labelled(path: Path, request: Request, *, skip_bad: bool = False) -> LabelledFile:
+    """The labelled records of a file in the project's labels. RejectedFileError for bad or unlabelled ones.
 
-    def check(record: Record) -> LabelledText:
-        checked = check_record(record, rule)
-        if checked.spans is None:
-            raise InputError("a record to score by is labelled", value="no `spans`", next_step="Give it, [] for none.")
-        return LabelledText(checked.external_id or record.where, checked.text, checked.spans, checked.group)
-
-    return _all_or_none(read_jsonl(stream, Path(name).stem), check, name)
+    A text in doubt is left out, and so is a blank one: there is nothing to find in it. Of overlapping spans the longest
+    counts, as on import. What was left out is said.
+    """
+    with open_readings(path, request) as readings:
+        documents, notes = [], []
+        for reading in readings:
+            auditor = Auditor(reading.rule)
+            texts = _good(reading, reading.records(), partial(_labelled, auditor), skip_bad)
+            documents += [text for text in texts if text is not None]
+            notes += [*reading.said, *_left_out(auditor.result(), request.config.labels)]
+    if not documents:
+        raise InputError(
+            "a file to score by holds a labelled text that is understood",
+            value=f"none in {path.name}",
+            next_step=" ".join(notes),
+        )
+    return LabelledFile(tuple(documents), tuple(notes))
 
 
 def predict(tagger: Tagger, texts: Iterable[tuple[str, str]], progress: Callable[[int], Any]) -> Iterator[Predicted]:
     """The model's answer to each (id, text), in order, a few hundred at a time; `progress` hears how many are done."""
     remaining, done = iter(texts), 0
     while batch := list(islice(remaining, _BATCH)):
-        taggings = tagger.tag_many([text for _, text in batch])
+        taggings = iter(tagger.tag_many([text for _, text in batch if text.strip()]))
         done += len(batch)
         progress(done)
-        for (name, _), tagging in zip(batch, taggings, strict=True):
-            yield Predicted(name, tagging.spans, tagging.confidence)
+        for name, text in batch:
+            tagging = next(taggings) if text.strip() else None
+            yield Predicted(name, tagging.spans, tagging.confidence) if tagging else Predicted(name, (), 1.0)
 
 
-def _all_or_none(records: Iterable[Record | Problem], check: Callable[[Record], T], name: str) -> list[T]:
+def _labelled(auditor: Auditor, record: Record) -> LabelledText | None:
+    decisive = believed(record)
+    if decisive is None:
+        raise InputError(
+            "a record to score by is labelled", value="no annotation", next_step="Label it, or leave it out."
+        )
+    auditor.add(record)
+    if decisive.spans is None:
+        return None
+    return LabelledText(record.external_id or record.where, record.text, decisive.spans, record.group)
+
+
+def _left_out(audit: Audit, labels: Sequence[str]) -> Iterator[str]:
+    if audit.doubts:
+        yield f"Left out: {said(audit.doubts, labels)}"
+    for reason, number in audit.set_aside.items():
+        if reason not in DOUBTS:
+            yield f"Set aside: {number:,} x {reason}."
+
+
+def _good(
+    reading: Reading, records: Iterable[Record | Problem], check: Callable[[Record], T], skip_bad: bool
+) -> list[T]:
     good: list[T] = []
     problems: list[Problem] = []
     for record in records:
@@ -82,6 +129,6 @@ def _all_or_none(records: Iterable[Record | Problem], check: Callable[[Record], 
             good.append(check(record))
         except InputError as error:
             problems.append(Problem(record.where, error, record.text))
-    if problems:
-        raise RejectedFileError(name, problems[:SHOWN_PROBLEMS], len(problems), "Correct them")
+    if problems and not skip_bad:
+        raise RejectedFileError(reading.name, problems[:SHOWN_PROBLEMS], len(problems))
     return good

@@ -1,46 +1,54 @@
 """What a file of any format is read into, and what a format is.
 
-A format is a module with a `FileFormat` of its own; `loop.files.formats` lists them. A reader gives a record for each
-text, and a problem in the place of each record that breaks a rule.
+A reader gives a record for each text, and a problem in the place of each record that breaks a rule. What people said
+about a text stands in the record as Label Studio's regions, raw: one function (`ner.label_studio.read_result`) decides
+for every format what of them is understood. `loop.files.reading` calls it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from loop.files.inputs import Input
 from ner.errors import InputError
-from ner.spans import Span
-from store.annotations import NewAnnotation
+from ner.label_config import LabelConfig, NotLearned
+from store.annotations import FILE, NewAnnotation
 from weak_labeling.functions import Vote
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 32 * 1024 * 1024
+GOLD = "gold"
+# A key of this name says something about entities: it is read, or refused by name, and never kept as metadata.
+ANNOTATION_KEYS = (
+    *("spans", "label", "labels", "entities", "ents", "annotation", "annotations", "completions", "predictions"),
+    *("ner_tags", "tags", "answer"),
+)
 _SHOWN_PAYLOAD = 500
 
 
 @dataclass(frozen=True)
 class Record:
-    """One text. `spans` is None for a text that nobody labelled, and empty for a text labelled as holding no entity.
+    """One text, and what was said about it.
 
-    `where` names the place in the file for people: "line 12". `external_id` is None when the file names none. If the
-    `external_id` already names another text, `fallback_id` is taken, where there is one. `annotations` is set only by
-    Label Studio's export: their regions are read later, by the label config of the project. `split` is set only for a
-    record that comes from the store.
+    where: the place in the file, for people: "line 12". external_id: None when the file names none; if that id already
+    names another text, `fallback_id` is taken, where there is one. annotations: as they stand in the file, with
+    `spans` None, until `loop.files.reading` has read them; a text without one is unlabelled. aside: what else the file
+    says about the text and cannot be learned from. format: the name of the format or shape that read the record.
     """
 
     where: str
     text: str
     external_id: str | None = None
-    spans: tuple[Span, ...] | None = None
+    annotations: tuple[NewAnnotation, ...] = ()
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     votes: tuple[Vote, ...] = ()
-    annotations: tuple[NewAnnotation, ...] = ()
+    aside: tuple[NotLearned, ...] = ()
     fallback_id: str | None = None
-    split: str | None = None
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,30 +64,76 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class FileHints:
+    """What a person says of a file, where its content does not say it.
+
+    columns: the columns of the token and of the tag (CoNLL, counted from 1, or from -1 for the last), or the names of
+    the columns of a table. tag_scheme: iob1, iob2, bioes, bilou or bare. labels: the names behind numbers in
+    `ner_tags`, by number.
+    """
+
+    columns: tuple[str, ...] = ()
+    tag_scheme: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Source:
     """Where records come from: the file's `stem` begins the ids of records without one.
 
-    `data_field` is the key under which a Label Studio task of this project holds its text.
+    config: the project's; a reader writes regions with its controls and finds the text of a task by its field.
+    texts_only: only ids and texts are wanted, so that nothing is refused for what it says about entities.
     """
 
     stem: str
-    data_field: str = "text"
+    config: LabelConfig
+    hints: FileHints = FileHints()
+    texts_only: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file of a known format: `records` reads it from its start, each time anew.
+
+    said: what people should know of how the file is read, such as the scheme of its tags; a sentence each.
+    """
+
+    records: Callable[[], Iterator[Record | Problem]]
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A format that files are read from or written to.
+    """A format that files are read from.
 
-    suffixes: endings of file names that stand for this format. looks_like: whether the first bytes of a file, without
-    a byte order mark and white space, are of this format. read: the records of a stream, in order. write: the lines of
-    a file that holds these records; None for a format that is only read.
+    title: the format in a few words, for people. recognise: whether an input is of this format, by its content. open:
+    looks through the whole input as far as needed and says how it is read. Raises InputError for an input that cannot
+    be of this format.
     """
 
     name: str
-    suffixes: tuple[str, ...]
-    looks_like: Callable[[bytes], bool]
-    read: Callable[[BinaryIO, Source], Iterator[Record | Problem]]
-    write: Callable[[Iterable[Record]], Iterator[str]] | None = None
+    title: str
+    recognise: Callable[[Input], bool]
+    open: Callable[[Input, Source], Opened]
+
+
+def region(
+    config: LabelConfig, start: Any, end: Any, labels: Sequence[Any], words: str | None = None
+) -> dict[str, Any]:
+    """A region as Label Studio writes it, of whatever the file gives; `words`: where the file repeats them."""
+    value: dict[str, Any] = {"start": start, "end": end, "labels": list(labels)}
+    if words is not None:
+        value["text"] = words
+    return {"from_name": config.controls[0].name, "to_name": config.to_name, "type": "labels", "value": value}
+
+
+def labelling(regions: Iterable[Mapping[str, Any]]) -> NewAnnotation:
+    """What a format with one labelling for each text says of a text: ground truth, not read yet."""
+    numbered = [
+        {"id": f"s{item['value']['start']}-{item['value']['end']}-{number}", **item}
+        for number, item in enumerate(regions)
+    ]
+    return NewAnnotation(FILE, GOLD, numbered, None, ground_truth=True)
 
 
 def numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, str | InputError]]:
@@ -97,7 +151,9 @@ def numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, str | InputError]]:
 
 
 def check_name(value: Any, key: str) -> str:
-    """An id, label or group as a string that any store can hold; whole numbers are spelled out."""
+    """An id, label or group as a string that any store can hold; whole numbers, also 3.0, are spelled out."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas makes floats of a column with a gap
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():

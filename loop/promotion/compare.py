@@ -22,9 +22,9 @@ from loop.evaluation.significance import (
     permutations_for,
     randomisation_p_value,
 )
-from loop.files.formats import open_input
+from loop.files.formats.json_lines import read_spans
 from loop.files.importing import RejectedFileError
-from loop.files.jsonl import read_spans
+from loop.files.inputs import open_inputs
 from loop.files.records import Problem, check_name, numbered_lines
 from loop.files.strict_json import parse_json
 from loop.promotion.attempt import INSUFFICIENT, Gate
@@ -227,8 +227,8 @@ def read_judged(path: Path) -> dict[str, ComparedText]:
     """The records of a JSON Lines file by their id. RejectedFileError names the first records that break a rule."""
     records: dict[str, ComparedText] = {}
     problems: list[Problem] = []
-    with open_input(path) as stream:
-        for number, line in numbered_lines(stream):
+    with open_inputs(path) as (file,):
+        for number, line in numbered_lines(file.rewound()):
             if isinstance(line, str) and not line.strip():
                 continue
             try:

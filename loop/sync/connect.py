@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from loop.label_studio.client import UNCERTAINTY, LabelStudioClient, LabelStudioError, TaskQuery
-from loop.sync.config_check import ConfigCheck, check_config
 from loop.sync.pages import TaskReader
 from loop.sync.pull import linked_project_id, pull
 from loop.sync.tasks import ReadTask, read_task
@@ -33,15 +32,11 @@ _TASKS_COMPARED = 50
 
 @dataclass(frozen=True)
 class Linked:
-    """The project in Label Studio: made just now (`created`), or by an earlier try (`found_again`).
-
-    check: what its label config and its tasks were found to be; None when it was made by `loop connect`.
-    """
+    """The project in Label Studio: made just now (`created`), or by an earlier try (`found_again`)."""
 
     ls_project_id: int
     created: bool
     found_again: bool = False
-    check: ConfigCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ def link_project(
     The new project has our label config. If an earlier try was killed after it made the project and before it linked
     it, that project is found again by its description. Raises LabelStudioError when the project cannot be read,
     RefusedError when it feeds another project here, ConfigError for a second server while documents are tied to the
-    tasks of the first, and what `check_config` raises for a project that nothing can be pulled from.
+    tasks of the first.
     """
     with store.read() as session:
         project = project_by_id(session, project_id)
@@ -94,9 +89,7 @@ def link_project(
     known = project.ls_project_id if same_server(project, client.url) else None
     wanted = ls_project_id if ls_project_id is not None else known
     if wanted is not None:
-        settings = client.project(wanted)
-        check = check_config(client, project, settings)
-        linked = Linked(int(settings["id"]), created=False, check=check)
+        linked = Linked(int(client.project(wanted)["id"]), created=False)
     else:
         linked = _made(client, project, _fit_title(title or project.name))
     with store.transaction() as tx:

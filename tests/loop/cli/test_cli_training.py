@@ -106,10 +106,21 @@ def test_a_file_to_score_by_must_be_labelled(desk: Desk):
 def test_labels_of_a_file_to_score_by_are_mapped(desk: Desk):
     desk.promoted_model()
     with (desk.home / "loop.toml").open("a") as config:
-        config.write('[label_map]\nApplication = "SOFTWARE"\n')
+        config.write('[label_map]\nApplication = "SOFTWARE"\nVerb = "O"\n')
     spans = [{"start": 0, "end": 5, "label": "Application"}, {"start": 6, "end": 11, "label": "Verb"}]
     said = desk.loop("evaluate", "--on", str(desk.write("m.jsonl", {"text": "Excel hangs", "spans": spans})), "--json")
     assert said.json["micro"]["f1"] == 1.0
+
+
+def test_a_text_in_doubt_is_not_scored_and_is_named(desk: Desk):
+    desk.promoted_model()
+    good = {"id": "g", "text": "Excel hangs", "spans": [{"start": 0, "end": 5, "label": "SOFTWARE"}]}
+    odd = {"id": "o", "text": "Excel hung", "spans": [{"start": 0, "end": 5, "label": "Program"}]}
+    said = desk.loop("evaluate", "--on", str(desk.write("m.jsonl", good, odd)), "--json")
+    assert said.json["documents"] == 1
+    assert 'label "Program" (1)' in said.json["said"][0]
+    refused = desk.loop("evaluate", "--on", str(desk.write("none.jsonl", odd)))
+    assert (refused.code, 'label "Program" (1)' in " ".join(refused.err.split())) == (4, True)
 
 
 def test_a_real_ctrl_c_ends_a_training_with_one_line_and_the_next_one_works(desk: Desk):

@@ -12,8 +12,10 @@ from sqlalchemy import update
 from loop.cli.status_view import view
 from loop.console import stdout
 from loop.files.importing import import_file
+from loop.files.reading import Request
 from loop.service.status import ProjectStatus, project_status
 from loop.settings.template import config_of_labels
+from ner.label_config import LabelConfig
 from store.projects import create_project, set_label_config
 from store.registry import TypeScore, fail_model, finish_model, promote, reject, save_scores, start_model
 from store.runs import begin_run, fail_run, finish_run
@@ -152,7 +154,7 @@ def test_texts_with_a_label_that_the_config_lost_are_in_doubt_and_named_with_the
 ):
     path = tmp_path / "gold.jsonl"
     path.write_text('{"text": "ab", "spans": [{"start": 0, "end": 1, "label": "B"}]}\n', "utf-8")
-    import_file(store, project, path, "train")
+    import_file(store, project, path, "train", Request(LabelConfig.parse(project.label_config)))
     assert not status(store, project).counts.doubts
     with store.transaction() as tx:
         narrowed = set_label_config(tx, project.id, config_of_labels("A"), ["A"])

@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import make_url
 
 from loop.files.importing import import_file
+from loop.files.reading import Request
 from loop.settings.settings import Settings
 from loop.settings.toml_text import with_values
 from loop.up.__main__ import main
@@ -27,6 +28,7 @@ from loop.up.project import EXAMPLE, credentials_in, has_model, make_project
 from loop.up.startup import Startup, backend_environment, label_studio_environment, loop_environment
 from loop.weak.applying import label_weakly
 from ner.errors import ConfigError, RuleError
+from ner.label_config import LabelConfig
 from store.projects import project_by_name
 from store.session import open_store
 
@@ -363,7 +365,7 @@ def test_the_ready_projects_own_functions_vote_on_its_own_tasks(tmp_path: Path):
     store = open_store(settings.store_url)
     with store.read() as session:
         project = project_by_name(session, settings.project_name)
-    import_file(store, project, EXAMPLE / "tasks.jsonl", "pool")
+    import_file(store, project, EXAMPLE / "tasks.jsonl", "pool", Request(LabelConfig.parse(project.label_config)))
     assert settings.weak_functions is not None
     done = label_weakly(store, project, settings.weak_functions)
     store.close()

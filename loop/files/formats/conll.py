@@ -13,9 +13,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
+from loop.files.inputs import Input
 from loop.files.record_ids import Naming
-from loop.files.records import FileFormat, Problem, Record, check_storable, numbered_lines
+from loop.files.records import (
+    BYTE_ORDER_MARK,
+    FileFormat,
+    Opened,
+    Problem,
+    Record,
+    Source,
+    check_storable,
+    labelling,
+    numbered_lines,
+    region,
+)
 from ner.errors import InputError
+from ner.label_config import LabelConfig
 from ner.spans import Span
 
 DOCSTART = "-DOCSTART-"
@@ -31,24 +44,32 @@ class _Sentence:
     error: tuple[str, InputError] | None = None
 
 
-def read_conll(stream: BinaryIO, stem: str) -> Iterator[Record | Problem]:
+def read_conll(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
     """The texts of a stream in order, each in the group of its -DOCSTART-; `where` is the text's first line."""
+    stem, config = source.stem, source.config
     naming, documents, sentence = Naming(stem), 0, _Sentence(1)
     for number, line in numbered_lines(stream):
         is_start = isinstance(line, str) and line.startswith(DOCSTART)
         if is_start or (isinstance(line, str) and not line.strip(" \t")):
-            yield from _finish(sentence, naming, _group(stem, documents))
+            yield from _finish(sentence, naming, _group(stem, documents), config)
             sentence, documents = _Sentence(number + 1), documents + is_start
         else:
             _add(sentence, number, line)
-    yield from _finish(sentence, naming, _group(stem, documents))
+    yield from _finish(sentence, naming, _group(stem, documents), config)
+
+
+def _recognise(file: Input) -> bool:
+    """Whether the first line with a word has two columns, and the last of them is a tag."""
+    lines = file.head.removeprefix(BYTE_ORDER_MARK).decode(errors="replace").splitlines()
+    words = (line.split() for line in lines if line.strip() and not line.startswith(DOCSTART))
+    return re.fullmatch("O|[BI]-.+", next(words, [""])[-1]) is not None
 
 
 FORMAT = FileFormat(
     name="conll",
-    suffixes=(".conll", ".iob", ".iob2", ".bio"),
-    looks_like=lambda head: True,  # noqa: ARG005 - any text may be one of words and tags
-    read=lambda stream, source: read_conll(stream, source.stem),
+    title="a token and its tag on a line",
+    recognise=_recognise,
+    open=lambda file, source: Opened(lambda: read_conll(file.rewound(), source)),
 )
 
 
@@ -81,14 +102,15 @@ def _columns(line: str | InputError) -> tuple[str, str]:
     return token, tag
 
 
-def _finish(sentence: _Sentence, naming: Naming, group: str | None) -> Iterator[Record | Problem]:
+def _finish(sentence: _Sentence, naming: Naming, group: str | None, config: LabelConfig) -> Iterator[Record | Problem]:
     text = " ".join(sentence.tokens)
     if sentence.error is not None:
         yield Problem(*sentence.error, payload=text)
     elif sentence.tokens:
         spans = _spans(sentence.tokens, sentence.tags)
         where = f"line {sentence.first_line}"
-        yield Record(where, text, external_id=naming.next_id(text), spans=spans, group=group)
+        said = labelling(region(config, span.start, span.end, [span.label]) for span in spans)
+        yield Record(where, text, naming.next_id(text), (said,), group, format=FORMAT.name)
 
 
 def _spans(tokens: list[str], tags: list[str]) -> tuple[Span, ...]:

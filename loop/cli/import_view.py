@@ -1,0 +1,82 @@
+"""What `loop import` and its dry run show: what became of each file, and what of it was understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.markup import escape
+
+from loop.console import styled, table
+from loop.files.doubts import mend, said
+from loop.files.importing import Imported
+from ner.label_studio import DOUBTS
+from ner.labels import OUTSIDE
+
+_SPLITS = ("pool", "train", "holdout")
+
+
+def view(files: Sequence[Imported], labels: Sequence[str]) -> Iterator[RenderableType]:
+    """A table of the files; then for each file how it was read, its labels, and its doubts."""
+    if any(one.dry_run for one in files):
+        yield styled("[bold]Dry run: nothing was stored.[/]")
+    else:
+        rows = [
+            (one.file, one.records, one.added, one.known, one.labelled, *(one.splits.get(name, 0) for name in _SPLITS))
+            for one in files
+        ]
+        yield table("", ("file", "records", "added", "known", "labelled", *_SPLITS), rows)
+    for one in files:
+        yield ""
+        yield from _file(one, labels)
+
+
+def _file(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
+    audit = one.audit
+    yield styled(f"[bold]{escape(one.file)}[/] ({escape(one.format)})")
+    yield from map(escape, one.said)
+    rows = [
+        ("texts with entities", audit.with_entities),
+        ("texts without entities", audit.without_entities),
+        ("unlabelled texts", audit.unlabelled),
+        ("texts in doubt, not learned from", audit.in_doubt),
+        ("regions understood", audit.understood),
+        ("regions not understood", sum(number for reason, number in audit.set_aside.items() if reason in DOUBTS)),
+    ]
+    yield table("", ("", ""), rows)
+    if audit.labels:
+        became = [(count.label, count.regions, _became(count.becomes)) for count in audit.labels]
+        yield table("", ("label in the file", "regions", "becomes"), became)
+    yield from _doubts(one, labels)
+    yield from notes(one)
+
+
+def _became(label: str | None) -> str:
+    if label is None:
+        return "not understood"
+    return "no entity (label map)" if label == OUTSIDE else label
+
+
+def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
+    doubts = one.audit.doubts
+    if not doubts:
+        return
+    yield styled(f"[yellow]![/] {escape(said(doubts, labels))}")
+    for example in one.audit.examples:
+        yield escape(f"  {example.where}: {example.reason}: {example.shown}")
+    yield escape(f"Mend: {mend(doubts, labels)}")
+
+
+def notes(one: Imported) -> Iterator[str]:
+    """What people should know of an import beyond its counts."""
+    if one.votes:
+        yield f"{one.votes:,} weak votes stored."
+    for reason, count in sorted(one.set_aside.items()):
+        if reason not in DOUBTS:
+            yield escape(f"Set aside: {count:,} x {reason}.")
+    if one.kept_elsewhere:
+        yield f"{one.kept_elsewhere:,} known documents stand in another split and stay there."
+    if one.revived:
+        yield f"{one.revived:,} documents whose task was deleted are back, with the labels of this file."
+    if one.not_held_out:
+        yield f"{one.not_held_out:,} went to train: a model was trained on them, so they cannot be held out."

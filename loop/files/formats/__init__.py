@@ -1,0 +1,1 @@
+"""One module for each format or shape of record; `known` lists them."""

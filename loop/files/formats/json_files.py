@@ -1,0 +1,287 @@
+"""Files of JSON: JSON Lines, an array of records, or one record; and the shapes that their records have.
+
+A shape is a module with a `JsonShape`; `loop.files.formats.known` lists them. Each record is read by the first shape
+that claims it, so that a file may begin with records that nobody labelled.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from loop.files.inputs import Input
+from loop.files.record_ids import Naming
+from loop.files.records import (
+    ANNOTATION_KEYS,
+    BYTE_ORDER_MARK,
+    MAX_LINE_BYTES,
+    FileFormat,
+    Opened,
+    Problem,
+    Record,
+    Source,
+    check_name,
+    check_storable,
+    numbered_lines,
+)
+from loop.files.strict_json import MalformedJsonError, parse_json, parse_json_at
+from ner.errors import InputError
+from ner.task_data import shown_text
+from store.annotations import NewAnnotation
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+# An array of objects or arrays, an empty one, or one that begins with another value, as no running text does.
+_ARRAY = re.compile(rb'\[\s*([\[{\]]|(null|true|false|-?\d[\d.eE+-]*|"([^"\\]|\\.)*")\s*,)')
+_CHUNK = 1024 * 1024
+_SHOWN = 1000
+_LINES = 20
+# Keys of our own records; those of ANNOTATION_KEYS that a shape reads are no metadata, either.
+_COMMON = {"id", "text", "doc", "meta"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record stands, and what made its ids: all that a shape needs besides the record."""
+
+    where: str
+    naming: Naming
+    source: Source
+
+
+@dataclass(frozen=True)
+class JsonShape:
+    """A shape of records: `claims` a value of a file, and makes a `record` of it, or raises InputError."""
+
+    name: str
+    title: str
+    claims: Callable[[Any], bool]
+    record: Callable[[Any, Place], Record]
+
+
+def json_format(name: str, title: str, shapes: Sequence[JsonShape]) -> FileFormat:
+    """A format of JSON files whose records have one of these shapes; the first that claims a record reads it."""
+    return FileFormat(name, title, looks_like_json, lambda file, source: _open(file, source, shapes))
+
+
+def looks_like_json(file: Input) -> bool:
+    """Whether a file begins as an object or an array of objects or arrays, or one of its first lines is an object."""
+    head = file.head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if head.startswith(b"{") or _ARRAY.match(head) is not None:
+        return True
+    return any(line.startswith(b"{") and _is_line_of_json(line) for line in head.split(b"\n", _LINES)[:_LINES])
+
+
+def record_of(
+    value: Mapping[str, Any],
+    place: Place,
+    annotations: Sequence[NewAnnotation],
+    *,
+    text: str | None = None,
+    read: Collection[str] = (),
+    dropped: Collection[str] = (),
+) -> Record:
+    """The record of a JSON object with `text`, and by choice `id`, `doc` and `meta`.
+
+    read: the further keys that the shape has read. dropped: keys that say nothing about the text. Any other key is kept
+    in the document's meta, except that ANNOTATION_KEYS are refused by name: they say something about entities.
+    """
+    text = text_of(value, "text") if text is None else text
+    given = value.get("id")
+    made = None if given is not None or place.source.texts_only else place.naming.next_id(text)
+    if not place.source.texts_only:
+        _refuse_unread(value, {*read, *dropped})
+    return Record(
+        where=place.where,
+        text=text,
+        external_id=made if given is None else check_name(given, "id"),
+        annotations=tuple(annotations),
+        group=None if value.get("doc") is None else check_name(value["doc"], "doc"),
+        meta=_meta(value, {*_COMMON, *read, *dropped}),
+    )
+
+
+def text_of(value: Mapping[str, Any], key: str) -> str:
+    """The text under `key`; a number or a list as Label Studio shows it. Raises InputError, which names a null."""
+    if key not in value:
+        found = ", ".join(value) or "no keys"
+        raise InputError(f"a record has its text under `{key}`", value=found, next_step="Give every record its text.")
+    try:
+        return shown_text(value[key])
+    except InputError as error:
+        found = "null" if value[key] is None else value[key]
+        raise InputError(f"`{key}` is a string", value=found, next_step="Give every record its text.") from error
+
+
+def json_values(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
+    """(place, value or InputError, the start of the JSON) of each record of a stream at its start, one at a time.
+
+    JSON Lines are read where the first line is a whole value with another line behind it, else an array or one object.
+    """
+    head = stream.read(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
+    stream.seek(0)
+    if _is_lines(head):
+        yield from _values_of_lines(stream)
+    else:
+        yield from _values_of_array(stream)
+
+
+def _open(file: Input, source: Source, shapes: Sequence[JsonShape]) -> Opened:
+    return Opened(lambda: _records(file.rewound(), source, shapes))
+
+
+def _records(stream: BinaryIO, source: Source, shapes: Sequence[JsonShape]) -> Iterator[Record | Problem]:
+    naming = Naming(source.stem)
+    for where, value, raw in json_values(stream):
+        try:
+            if isinstance(value, InputError):
+                raise value
+            shape = _shape_of(value, shapes)
+            yield replace(shape.record(value, Place(where, naming, source)), format=shape.name)
+        except InputError as error:
+            yield Problem(where, error, raw)
+
+
+def _shape_of(value: Any, shapes: Sequence[JsonShape]) -> JsonShape:
+    for shape in shapes:
+        if shape.claims(value):
+            return shape
+    keys = ", ".join(value) if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)[:80]
+    known = "; ".join(shape.title for shape in shapes)
+    raise InputError(f"a JSON object or pair has one of these shapes: {known}", value=keys or "no keys")
+
+
+def _refuse_unread(value: Mapping[str, Any], read: Collection[str]) -> None:
+    for key in ANNOTATION_KEYS:
+        if key in value and key not in read and value[key] is not None:
+            shown = json.dumps(value[key], ensure_ascii=False)[:80]
+            raise InputError(
+                f"`{key}` of a record is read as entities, or it is not there",
+                value=shown,
+                next_step=f"Give entities as `spans`; if `{key}` says something else, rename it or put it into `meta`.",
+            )
+
+
+def _meta(value: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
+    meta = {} if value.get("meta") is None else value["meta"]
+    if not isinstance(meta, dict):
+        raise InputError("`meta` is an object", value=meta, next_step="Correct `meta`.")
+    kept = {**meta, **{key: other for key, other in value.items() if key not in read and key not in ANNOTATION_KEYS}}
+    check_storable(kept, "meta")
+    return kept
+
+
+def _is_lines(head: bytes) -> bool:
+    """Whether JSON stands on lines, rather than in an array or in one object that runs on over several lines."""
+    first, _, rest = head.lstrip().partition(b"\n")
+    line = first.strip()
+    if line.startswith(b"["):
+        return bool(rest.strip()) and _is_line_of_json(line)
+    return not (line.startswith(b"{") and line.endswith((b"{", b",", b"[", b":")))
+
+
+def _is_line_of_json(head: bytes) -> bool:
+    try:
+        return isinstance(json.loads(head.partition(b"\n")[0]), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _values_of_lines(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
+    for number, line in numbered_lines(stream):
+        where = f"line {number}"
+        if isinstance(line, InputError):
+            yield where, line, ""
+        elif line.strip():
+            yield where, _parsed(line), line
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return parse_json(line)
+    except InputError as error:
+        return error
+
+
+def _values_of_array(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
+    """The items of an array, or the one value of the file. The first fault in the JSON itself ends the items."""
+    text = _Text(stream)
+    try:
+        is_array = text.skip_space() == "["
+        if is_array:
+            text.move(1)
+        number = 0
+        while text.skip_space() not in ("]", "") or (number == 0 and not is_array):
+            number += 1
+            value, raw = text.value()
+            yield (f"record {number}" if is_array else "the record"), value, raw
+            following = text.skip_space()
+            if is_array and following == ",":
+                text.move(1)
+            elif (is_array and following != "]") or (not is_array and following):
+                raise InputError("records of an array are parted by commas", value=text.ahead() or "the end")
+        if is_array:
+            if text.skip_space() != "]":
+                raise InputError("an array of records ends with ]", value="the end of the file", next_step=_CUT_OFF)
+            text.move(1)
+            if text.skip_space():
+                raise InputError("nothing stands behind an array of records", value=text.ahead())
+    except InputError as error:
+        yield "the end of what could be read", error, text.ahead()
+
+
+_CUT_OFF = "The file may be cut off: fetch it again."
+
+
+class _Text:
+    """UTF-8 text that is read as far as needed; what was passed is forgotten."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._buffer, self._position, self._ended = "", 0, False
+
+    def skip_space(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            match = _SPACE.match(self._buffer, self._position)
+            self._position = match.end() if match else self._position
+            if self._position < len(self._buffer) or not self._more():
+                return self._buffer[self._position : self._position + 1]
+
+    def move(self, characters: int) -> None:
+        """Pass these characters."""
+        self._position += characters
+
+    def ahead(self) -> str:
+        """A little of what follows."""
+        return self._buffer[self._position : self._position + 40]
+
+    def value(self) -> tuple[Any, str]:
+        """The JSON value here, or the InputError of a rule it breaks, and its JSON; moves behind it."""
+        while True:
+            try:
+                value, end = parse_json_at(self._buffer, self._position)
+                if end < len(self._buffer) or self._ended:
+                    break
+            except MalformedJsonError:  # or not read to its end
+                if self._ended or len(self._buffer) - self._position > MAX_LINE_BYTES:
+                    raise
+            self._more()
+        start, self._position = self._position, end
+        return value, self._buffer[start : min(end, start + _SHOWN)]
+
+    def _more(self) -> bool:
+        """Read on, twice as far each time, so that a long record is not parsed again and again."""
+        wanted = max(_CHUNK, len(self._buffer) - self._position)
+        chunk = self._stream.read(wanted)
+        try:
+            decoded = self._decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise InputError("a file is UTF-8", value=str(error), next_step="Convert it, e.g. with iconv.") from error
+        self._buffer, self._position = self._buffer[self._position :] + decoded, 0
+        self._ended = not chunk
+        return bool(chunk)

@@ -1,0 +1,84 @@
+"""Our own records: `text`, and by choice `spans`, `id`, `doc` (the group), `meta`, `weak` (votes of functions).
+
+Without `spans` a text is unlabelled; with `spans: []` it is labelled as holding no entity. Any other key is kept in the
+document's meta.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from loop.files.formats.json_files import JsonShape, Place, record_of
+from loop.files.records import Record, check_name, labelling, region
+from ner.errors import InputError
+from ner.label_config import LabelConfig
+from ner.spans import Span
+from weak_labeling.functions import Vote
+
+
+def read_spans(value: Any, key: str = "spans") -> tuple[Span, ...]:
+    """A list of `{start, end, label}` as spans, in the order given; the text is not known here."""
+    if not isinstance(value, list):
+        raise InputError(f"`{key}` is a list", value=value, next_step=f"Leave `{key}` out when there is none.")
+    return tuple(_span(item, key) for item in value)
+
+
+def regions_of(value: Any, config: LabelConfig) -> list[dict[str, Any]]:
+    """The regions of a list of `{start, end, label}`, whatever stands in them; a `text` repeats the words."""
+    if not isinstance(value, list):
+        raise InputError("`spans` is a list", value=value, next_step="Leave `spans` out when there is none.")
+    return [_region(item, config) for item in value]
+
+
+def _record(value: dict[str, Any], place: Place) -> Record:
+    spans = value.get("spans")
+    if place.source.texts_only:
+        return record_of(value, place, (), read=("spans", "weak"))
+    said = () if spans is None else (labelling(regions_of(spans, place.source.config)),)
+    read = record_of(value, place, said, read=("spans", "weak"))
+    return replace(read, votes=_votes(value.get("weak") or []))
+
+
+SHAPE = JsonShape(
+    name="jsonl",
+    title="{text, spans: [{start, end, label}]}",
+    claims=lambda value: isinstance(value, dict),
+    record=_record,
+)
+
+
+def _region(item: Any, config: LabelConfig) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise InputError("each of `spans` is an object", value=item, next_step="Write {start, end, label}.")
+    words = item.get("text")
+    label = item.get("label")
+    return region(
+        config,
+        item.get("start"),
+        item.get("end"),
+        [] if label is None else [label],
+        words if isinstance(words, str) else None,
+    )
+
+
+def _votes(value: Any) -> tuple[Vote, ...]:
+    spans = read_spans(value, "weak")
+    return tuple(Vote(span, check_name(item.get("source"), "source")) for span, item in zip(spans, value, strict=True))
+
+
+def _span(item: Any, key: str) -> Span:
+    if not isinstance(item, dict):
+        raise InputError(f"each of `{key}` is an object", value=item, next_step="Write {start, end, label}.")
+    start, end = (_offset(item.get(name), name) for name in ("start", "end"))
+    return Span(start, end, check_name(item.get("label"), "label"))
+
+
+def _offset(value: Any, name: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(
+            f"`{name}` of a span is a whole number", value=value, next_step="Offsets count Unicode code points."
+        )
+    return value

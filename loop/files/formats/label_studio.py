@@ -1,0 +1,158 @@
+"""Label Studio's JSON export: tasks, each with `data` and its annotations as the server keeps them.
+
+Nothing on the server validates this JSON. Here its shape is checked; the regions are read later, by the label config of
+the project. A pull reads the same annotations, with `annotation_of`. Before version 1.0, annotations were called
+completions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from loop.files.formats.json_files import JsonShape, Place
+from loop.files.record_ids import Naming
+from loop.files.records import Record, check_name, check_storable
+from ner.errors import InputError
+from ner.label_config import NotLearned
+from ner.label_studio import MALFORMED, task_text
+from ner.task_data import without_field
+from store.annotations import FILE, NewAnnotation
+from store.documents import check_key
+
+SAYS_NOTHING = "annotation without a result"
+_IDS = 2**63  # what every database holds
+_LONGEST_SECONDS = 1e9
+_EXPORT = "Export the project as JSON from Label Studio."
+
+
+def _record(value: dict[str, Any], place: Place) -> Record:
+    data = value["data"]
+    config = place.source.config
+    text = task_text(value, config)
+    meta = without_field(data, config.data_field)
+    check_storable(meta, "data")
+    name = _external_id(value, place.naming, text)
+    annotations = () if place.source.texts_only else _annotations(value)
+    return Record(
+        where=f"{place.where} (id {value['id']})" if value.get("id") is not None else place.where,
+        text=text,
+        external_id=name,
+        fallback_id=_fallback_id(value, name, text),
+        group=_named(value, "doc"),
+        meta=meta,
+        annotations=annotations,
+    )
+
+
+SHAPE = JsonShape(
+    name="label-studio",
+    title="a task of Label Studio: {data: {...}, annotations: [...]}",
+    claims=lambda value: isinstance(value, dict) and isinstance(value.get("data"), dict),
+    record=_record,
+)
+
+
+def _annotations(task: Mapping[str, Any]) -> tuple[NewAnnotation, ...]:
+    """Of `annotations`, and of `completions`, which is what they were called before version 1.0."""
+    found: list[NewAnnotation] = []
+    for key in ("annotations", "completions"):
+        listed = task.get(key)
+        if listed is not None and not isinstance(listed, list):
+            raise InputError(f"`{key}` is a list", value=listed, next_step=_EXPORT)
+        for item in listed or ():
+            found.append(_annotation(item, len(found) + 1))
+    return tuple(found)
+
+
+def annotation_of(entry: Mapping[str, Any], source: str, source_id: str, creator: str | None) -> NewAnnotation:
+    """An annotation of Label Studio's JSON with its result as it stands there; what it holds is not read yet.
+
+    A value that is malformed is left out, since nothing on the server validates these. An annotation whose result is
+    null says nothing; one whose result is no list is in doubt: both come with their reason, and there is nothing to
+    read in them.
+    """
+    result = entry.get("result")
+    unreadable = NotLearned(SAYS_NOTHING, None) if result is None else NotLearned(MALFORMED, result)
+    return NewAnnotation(
+        source=source,
+        source_id=source_id,
+        result=result if isinstance(result, list) else [],
+        spans=None,
+        set_aside=() if isinstance(result, list) else (unreadable,),
+        creator=creator,
+        lead_time=_seconds(entry.get("lead_time")),
+        skipped=entry.get("was_cancelled") is True,
+        ground_truth=entry.get("ground_truth") is True,
+        parent_prediction=as_id(entry.get("parent_prediction")),
+        source_created_at=as_moment(entry.get("created_at")),
+        source_updated_at=as_moment(entry.get("updated_at")),
+    )
+
+
+def as_id(value: Any) -> int | None:
+    """A whole number that a database can hold as an id, else None."""
+    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _IDS
+    return value if good else None
+
+
+def as_moment(value: Any) -> datetime | None:
+    """An ISO 8601 time, or seconds since 1970, as an aware UTC datetime, else None; a time without a zone is UTC."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None:
+            return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # no time, or a time in a year that no calendar has
+        return None
+
+
+def _seconds(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LONGEST_SECONDS
+    return float(value) if good else None
+
+
+def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
+    """The id that the task's data names, as a pull would read it, so that the two meet; else the task's own."""
+    named = _named(item, "id")
+    if named is not None:
+        return named
+    return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
+
+
+def _named(item: dict[str, Any], key: str) -> str | None:
+    """What the data or the meta of a task say under `key`, as a pull reads it."""
+    for place in (item["data"], item.get("meta")):
+        if isinstance(place, dict) and place.get(key) not in (None, ""):
+            return check_name(place[key], key)
+    return None
+
+
+def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
+    """An id that no other text bears: every server counts its task ids anew, and `id` in the data may be any value.
+
+    The id is the same in every export, whatever the file is called and whatever else the file holds.
+    """
+    if item.get("id") is None:
+        return None
+    mark = hashlib.sha256(f"{item['id']}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    try:
+        return check_key(f"{name}#{mark}", "a document's id")
+    except InputError:  # too long
+        return None
+
+
+def _annotation(item: Any, number: int) -> NewAnnotation:
+    if not isinstance(item, dict):
+        raise InputError("an annotation of an export is an object", value=item, next_step=_EXPORT)
+    who = item.get("completed_by")
+    if isinstance(who, dict):  # in single tasks; in lists `completed_by` is a number
+        who = who.get("email") or who.get("id")
+    creator = None if who is None else check_name(who, "completed_by")
+    # Files made for an import have no ids; the place in the task is the same each time the file is read.
+    name = f"#{number}" if item.get("id") is None else check_name(item["id"], "id")
+    return annotation_of(item, FILE, f"annotation-{name}", creator)

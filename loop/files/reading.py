@@ -1,0 +1,145 @@
+"""One way from a file to records that are understood: for import, predict, evaluate, compare and simulate.
+
+A file is surveyed as a whole before its records are read: what its offsets count, and which control of Label Studio its
+regions belong to, shows only in all of them together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loop.files.checking import LabelRule, check_record
+from loop.files.formats.known import AUTO, find_format, format_named
+from loop.files.inputs import Input, open_inputs
+from loop.files.record_ids import each_id_once
+from loop.files.records import FileHints, Opened, Problem, Record, Source
+from ner.errors import InputError
+from ner.label_studio import LabelConfig
+from ner.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
+
+
+@dataclass(frozen=True)
+class Request:
+    """How files are to be read. `label_map`: of loop.toml. `texts_only`: what they say of entities is not wanted."""
+
+    config: LabelConfig
+    label_map: Mapping[str, str] | None = None
+    file_format: str = AUTO
+    hints: FileHints = field(default_factory=FileHints)
+    texts_only: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file and how it is understood. `said`: sentences for people on what was recognised; `labels`: as they stand.
+
+    format: the name of the format, and of the shapes of its records where there are several.
+    """
+
+    name: str
+    format: str
+    rule: LabelRule
+    unit: OffsetUnit
+    said: tuple[str, ...]
+    opened: Opened
+    labels: tuple[str, ...] = ()
+
+    def records(self) -> Iterator[Record | Problem]:
+        """Each record with its annotations read, or the problem in its place; from the start, each time anew."""
+        for record in each_id_once(self.opened.records()):
+            if isinstance(record, Problem):
+                yield record
+                continue
+            try:
+                yield check_record(record, self.rule, self.unit)
+            except InputError as error:
+                yield Problem(record.where, error, record.text)
+
+
+@contextmanager
+def open_readings(path: Path, request: Request) -> Iterator[tuple[Reading, ...]]:
+    """The readings of a file: one, or one for each file of an archive. Raises InputError."""
+    rule = LabelRule(request.config, request.label_map)  # a wrong map is said before a long file is read
+    with open_inputs(path) as inputs:
+        yield tuple(survey(one, request, rule) for one in inputs)
+
+
+def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
+    """Look through the whole file, and settle how it is read. Raises InputError for a file of no known format."""
+    chosen = find_format(file) if request.file_format == AUTO else format_named(request.file_format)
+    opened = chosen.open(file, Source(file.stem, request.config, request.hints, request.texts_only))
+    if request.texts_only:
+        return Reading(file.name, chosen.name, rule, CODE_POINTS, opened.said, opened)
+    seen = _Survey(request.config)
+    proof = proven_unit(seen.claims(opened.records()))
+    config, controls = seen.config_of_the_file()
+    offsets = () if proof.unit is CODE_POINTS else (_converted(proof),)
+    return Reading(
+        name=file.name,
+        format=" and ".join(sorted(seen.formats)) or chosen.name,
+        rule=LabelRule(config, request.label_map),
+        unit=proof.unit,
+        said=(*opened.said, *controls, *offsets),
+        opened=opened,
+        labels=tuple(seen.labels),
+    )
+
+
+def _converted(proof: ProvenUnit) -> str:
+    return (
+        f"Offsets count {proof.unit}: under these the words that the file repeats stand where it says "
+        f"({proof.fitting:,} of {proof.fitting + proof.differing:,} regions). They were converted to code points."
+    )
+
+
+@dataclass
+class _Survey:
+    """What only the whole file shows."""
+
+    config: LabelConfig
+    formats: set[str] = field(default_factory=set)
+    labels: dict[str, None] = field(default_factory=dict)
+    controls: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def claims(self, records: Iterable[Record | Problem]) -> Iterator[tuple[str, int, int, str]]:
+        """(text, start, end, words) of each region that repeats its words; the rest is gathered on the way."""
+        for record in records:
+            if isinstance(record, Problem):
+                continue
+            if record.format:
+                self.formats.add(record.format)
+            for annotation in record.annotations:
+                for region in annotation.result:
+                    if isinstance(region, dict):
+                        yield from self._claim(region, record.text)
+
+    def config_of_the_file(self) -> tuple[LabelConfig, tuple[str, ...]]:
+        """The config, taught the only labels control of the file where none of its own occurs; and what to say."""
+        own = [pair for pair in self.controls if self.config.accepts(*pair)]
+        if own or len(self.controls) != 1:
+            return self.config, ()
+        ((from_name, to_name),) = self.controls
+        if self.config.knows(from_name, to_name):
+            return self.config, ()
+        said = (
+            f"The labels of the file stand under the control {from_name!r} over {to_name!r}, the only one there; it is "
+            f"read as {self.config.controls[0].name!r} over {self.config.to_name!r} of the project."
+        )
+        return self.config.with_control(from_name, to_name), (said,)
+
+    def _claim(self, region: Mapping[str, Any], text: str) -> Iterator[tuple[str, int, int, str]]:
+        value = region.get("value")
+        if not isinstance(value, dict) or not isinstance(value.get("labels"), list):
+            return
+        pair = (region.get("from_name"), region.get("to_name"))
+        if all(isinstance(name, str) for name in pair):
+            self.controls[pair] += 1  # type: ignore[index]
+        self.labels.update((label, None) for label in value["labels"] if isinstance(label, str))
+        start, end, words = value.get("start"), value.get("end"), value.get("text")
+        if type(start) is int and type(end) is int and isinstance(words, str) and words:
+            yield text, start, end, words

@@ -192,7 +192,11 @@ def export_data(
         WrittenTags | None, typer.Option(help="The tags of conll and datasets.", show_default="iob2")
     ] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="conll without comment lines, for tools that cannot read them.")
+        bool,
+        typer.Option(
+            "--plain",
+            help="conll without the comment lines that hold ids, exact texts and cut spans; for tools that refuse them.",
+        ),
     ] = False,
     kind: Annotated[
         ResultKind | None,

@@ -1,6 +1,6 @@
 """`loop export-data`: the store's texts and gold, in a format of files or as a folder that `datasets` loads.
 
-Texts are read and written one after another; only `datasets` and `spacy` hold all of them in memory.
+Texts are read and written one after another; only `spacy` holds all of them in memory.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def export_data(
     with store.read() as session:
         texts = _counted(stored_texts(session, project, splits), counts, labelled_only=file_format in _ONLY_LABELLED)
         if file_format == DATASETS:
-            tagged = list(_tagged(texts, counts))
-            write_datasets(out, tagged, _labels(project, tagged), chosen.tags or IOB2)
+            labels = _labels(session, project, splits)
+            write_datasets(out, _tagged(texts, counts), labels, chosen.tags or IOB2)
         elif file_format == SPACY:
             content = docbin_bytes(_tagged(texts, counts))
             with whole_file(out) as stream:
@@ -170,7 +170,8 @@ def _tagged(texts: Iterable[StoredText], counts: Counter[str], *, plain: bool = 
         yield one
 
 
-def _labels(project: Project, texts: Collection[TaggedText]) -> LabelSet:
-    """The project's labels, and then the labels that left its config and that imported gold still bears."""
-    borne = {span.label for one in texts for span in one.source.spans or ()}
+def _labels(session: Session, project: Project, splits: Collection[str]) -> LabelSet:
+    """The project's labels, and then the labels that left its config and that labelled texts still bear."""
+    labelled = each_labelled(session, project.id, splits)
+    borne = {span.label for one in labelled for span in one.spans or ()}
     return LabelSet((*project.labels, *sorted(borne - set(project.labels))))

@@ -195,7 +195,7 @@ def export_data(
         bool,
         typer.Option(
             "--plain",
-            help="conll without the comment lines that hold ids, exact texts and cut spans; for tools that refuse them.",
+            help="conll without the comment lines that hold ids and exact texts, for tools that refuse them.",
         ),
     ] = False,
     kind: Annotated[

@@ -7,12 +7,12 @@ from sqlalchemy import event
 
 from ner.spans import Span
 from store.annotations import append_annotations
-from store.documents import NewDocument, add_documents
+from store.documents import NewDocument, add_documents, each_document
 from store.errors import RefusedError
-from store.gold import GoldDocument, count_fresh_gold, fingerprint, gold, training_gold
+from store.gold import GoldDocument, count_fresh_gold, each_labelled, fingerprint, gold, training_gold
 from store.registry import TrainedOn
-from store.schema import HOLDOUT, POOL, TRAIN, Project
-from store.session import Store
+from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Project
+from store.session import ROWS_AT_ONCE, Store
 from store.tasks import mark_deleted, upsert_tasks
 from tests.store import given
 
@@ -215,3 +215,20 @@ def test_the_fingerprint_is_of_texts_and_spans_alone(store: Store, project: Proj
     assert of("b", (0, 6, "OS"), reverse=True) == same
     assert of("c", (0, 6, "SOFTWARE")) != same
     assert of("d", (0, 5, "OS")) != same
+
+
+@given.on_both
+def test_documents_read_one_after_another_are_those_read_at_once(store: Store):
+    project = given.project(store)
+    texts = [f"Gnome {number}" for number in range(2 * ROWS_AT_ONCE + 1)]
+    ids = given.documents(store, project.id, texts)
+    with store.transaction() as tx:
+        append_annotations(tx, [(number, given.annotation((0, 5, "SOFTWARE"))) for number in ids[::2]])
+        tx.commit()
+    with store.read() as session:
+        every, of_labels = each_document(session, project.id, SPLITS), each_labelled(session, project.id)
+        side_by_side = [
+            (next(every).document_id, next(every).document_id, next(of_labels).document_id) for _ in ids[1::2]
+        ]
+        assert side_by_side == list(zip(ids[::2], ids[1::2], ids[::2], strict=False))
+        assert [(one.document_id, next(every).document_id) for one in of_labels] == [(ids[-1], ids[-1])]

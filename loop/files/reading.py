@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from loop.files.inputs import Input, open_inputs
 from loop.files.record_ids import each_id_once
 from loop.files.records import FileHints, Opened, Problem, Record, Source
 from ner.errors import InputError
-from ner.label_studio import LabelConfig
+from ner.label_config import Control, LabelConfig
 from ner.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
 
 
@@ -88,6 +88,17 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
         opened=opened,
         labels=tuple(seen.labels),
     )
+
+
+def survey_of_any_labels(file: Input) -> Reading:
+    """The reading of a file without a project: its labels are those that stand in the file, whatever their control."""
+    nameless = LabelConfig((Control("label", ()),), "text", "text")
+    opened = find_format(file).open(file, Source("", nameless))
+    seen = _Survey(nameless)
+    proof = proven_unit(seen.claims(opened.records()))
+    config = replace(nameless, controls=(Control("label", tuple(seen.labels)),), foreign=tuple(seen.controls))
+    offsets = () if proof.unit is CODE_POINTS else (_converted(proof),)
+    return Reading(file.name, " and ".join(sorted(seen.formats)), LabelRule(config), proof.unit, offsets, opened)
 
 
 def _converted(proof: ProvenUnit) -> str:

@@ -180,7 +180,8 @@ def _is_lines(head: bytes) -> bool:
     line = first.strip()
     if line.startswith(b"["):
         return bool(rest.strip()) and _is_line_of_json(line)
-    return not (line.startswith(b"{") and line.endswith((b"{", b",", b"[", b":")))
+    runs_on = line.startswith(b"{") and line.endswith((b"{", b",", b"[", b":"))
+    return not runs_on or rest.lstrip().startswith(b"{")
 
 
 def _is_line_of_json(head: bytes) -> bool:

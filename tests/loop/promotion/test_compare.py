@@ -13,7 +13,8 @@ import pytest
 
 from loop.cli.app import run
 from loop.evaluation.scores import Counts
-from loop.promotion.compare import PROMOTE, REJECT, compare_files, grouped, read_sides
+from loop.promotion.compare import PROMOTE, REJECT, compare_files, grouped
+from loop.promotion.compared_files import read_sides
 from ner.errors import InputError
 from tests.loop.desk import Said
 
@@ -219,8 +220,26 @@ def test_blank_spans_are_left_out_and_told(bench: Bench):
     blank = {"start": 5, "end": 6, "label": "OS"}
     gold = records(2, [SOFTWARE, blank], text=TEXT)
     said = bench.compare(records(2, [SOFTWARE]), records(2, [SOFTWARE]), gold, "--json")
-    assert said.json["notes"] == ["gold: 2 spans hold white space only and are left out; in t0, t1"]
+    assert said.json["notes"] == ["gold.jsonl: 2 x blank span, left out"]
     assert said.json["support"] == 2
+
+
+def test_files_of_any_format_are_compared_and_matched_by_text_where_they_have_no_ids(bench: Bench, tmp_path: Path):
+    gold = tmp_path / "gold.conll"
+    gold.write_text("".join(f"Excel\tB-SOFTWARE\n{n}\tO\n\n" for n in range(9)))
+    answers = [{"text": f"Excel {n}", "spans": [SOFTWARE]} for n in range(9)]
+    nothing = [{"text": f"Excel {n}", "spans": []} for n in range(9)]
+    new, old = bench.write("new", answers), bench.write("old", nothing)
+    done = compare_files(new, old, gold)
+    assert (done.records, done.comparison.micro.new_f1, done.comparison.micro.old_f1) == (9, 1.0, 0.0)
+
+
+def test_gold_in_doubt_is_left_out_and_told(bench: Bench):
+    outside = {"start": 0, "end": 99, "label": "OS"}
+    gold = [*records(2, [SOFTWARE], text=TEXT), {"id": "t2", "text": "ab", "spans": [outside]}]
+    said = bench.compare(records(3, [SOFTWARE]), records(3, [SOFTWARE]), gold, "--json")
+    assert said.json["records"] == 2
+    assert "gold.jsonl: 1 records in doubt are left out" in said.json["notes"][0]
 
 
 # Refusals
@@ -252,7 +271,7 @@ BAD: dict[str, tuple[list[Record | str], str]] = {
         records(2, [], doc="elsewhere"),
         "a record belongs to one `doc` in all files: got t0: elsewhere, here",
     ),
-    "a text that is no string": (records(2, [], text=1), "`text` is a string"),
+    "a text that is null": (records(2, [], text=None), "`text` is a string: got null"),
     "nothing": ([], "a file to compare by holds a record"),
     "a label that is kept for the average": (records(2, [SOFTWARE | {"label": "micro"}]), 'is not named "O", "micro"'),
 }

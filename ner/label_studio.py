@@ -15,7 +15,7 @@ from ner.errors import InputError
 from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
 from ner.offsets import CODE_POINTS, Claim, Converter, OffsetUnit, proven_unit, same_words, to_code_points
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
-from ner.task_data import MISSING, field_names, find_field, shown_text
+from ner.task_data import MISSING, UNDEFINED, field_names, find_field, shown_text
 
 __all__ = [
     "BLANK",
@@ -91,7 +91,6 @@ REASONS = (
 )
 """Every reason `read_result` gives."""
 
-_UNDEFINED = "$undefined$"
 _LABELS = "labels"
 _MOST_DIGITS = 18
 _LABELS_OF_MARKUP = frozenset({"hypertextlabels", "paragraphlabels"})
@@ -169,7 +168,7 @@ def task_text(task: object, config: LabelConfig) -> str:
     if not isinstance(data, dict):
         raise InputError("a task is an object with an object `data`", value=repr(task))
     found = find_field(data, config.data_field)
-    value = data.get(_UNDEFINED, MISSING) if found is MISSING else found
+    value = data.get(UNDEFINED, MISSING) if found is MISSING else found
     if value is MISSING:
         raise InputError(
             f"a task has the data field {config.data_field!r}, which the <Text> of the label config shows",

@@ -1,11 +1,11 @@
 """The text in a task's data: where Label Studio's page finds a field, and how the page shows a value that is no string.
 
-Both were read in the page's source (release 1.23). The server checks imported tasks by the same paths.
+Both were read in the page's source and seen on the page (release 1.23). The server checks imported tasks by the same
+paths, and takes strings, numbers, booleans and lists for the texts of a <Text>.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,8 +16,13 @@ from ner.errors import InputError
 MISSING: Final = object()
 """What `find_field` gives for a field that is not there; null is a value."""
 
-# JavaScript writes numbers outside this range with an exponent.
-_PLAIN_FROM, _PLAIN_BELOW = 1e-6, 1e21
+UNDEFINED: Final = "$undefined$"
+"""What Label Studio names the only field of an imported list of texts."""
+
+_LARGEST = 1e308
+_EXACT = 2.0**53
+# JavaScript writes smaller numbers with an exponent.
+_PLAIN_FROM = 1e-6
 
 
 def find_field(data: Mapping[str, Any], field: str) -> object:
@@ -72,9 +77,9 @@ def field_names(data: Mapping[str, Any]) -> tuple[str, ...]:
 def shown_text(value: object) -> str:
     """The text that the page shows for a value, in which the offsets of its regions count.
 
-    A number is written as JavaScript writes numbers (3.0 is "3"). The values of a list are joined by commas, without
+    Numbers are written as JavaScript writes them (3.0 is "3"). The values of a list are joined by commas, without
     spaces; a null among the values is empty. Raises InputError for null, for an object, which the page shows as
-    "[object Object]", and for a list in a list.
+    "[object Object]", for a list in a list, and for a float that is not finite or not below 2**53.
     """
     if isinstance(value, list):
         return ",".join("" if item is None else _scalar(item) for item in value)
@@ -92,15 +97,16 @@ def _scalar(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    """A number as JavaScript's String writes it (ECMA-262, Number::toString); JavaScript knows doubles alone."""
-    try:
-        double = float(value)
-    except OverflowError:
-        double = math.inf
-    if not math.isfinite(double):
-        raise InputError("a number as a text is finite", value=value)
-    if double == 0:
-        return "0"
-    if _PLAIN_FROM <= abs(double) < _PLAIN_BELOW:
-        return f"{Decimal(repr(double)):f}".removesuffix(".0")
-    return re.sub(r"e([+-])0", r"e\1", repr(double))
+    """A whole number as in JSON, any other as JavaScript's String writes it (ECMA-262, Number::toString).
+
+    The page keeps the digits of whole numbers that JavaScript cannot hold. Floats of that size are refused: the page
+    shows them as the server happens to write them.
+    """
+    largest = _LARGEST if isinstance(value, int) else _EXACT
+    if not abs(value) < largest:
+        raise InputError(f"a number as a text is whole, or smaller than {_EXACT:.0f}", value=value)
+    if isinstance(value, int) or value == 0:
+        return str(int(value))
+    if abs(value) < _PLAIN_FROM:
+        return re.sub("e-0", "e-", repr(value))
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")

@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from loop import console
 from loop.cli.data import FormatOption, InputFormat, SkipBadOption, request
 from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from loop.sync.config_check import ConfigCheck
 
 
 def register(app: typer.Typer) -> None:
@@ -58,8 +61,27 @@ def connect(
     said = f"{'Made' if linked.created else 'Linked'} project {linked.ls_project_id}{again}: {where}"
     tasks = [f"{pushed:,} texts are tasks now."] if push else []
     done = [f"ML backend {'connected' if rows.added else 'was connected already'}."] if rows else []
-    invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *tasks, *done)
+    notes = _notes(linked.check) if linked.check is not None else []
+    invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *notes, *tasks, *done)
     return 0
+
+
+def _notes(check: ConfigCheck) -> list[str]:
+    """What people must know of the project that was linked; nothing when all that it holds can be learned from."""
+    from loop.files.doubts import told
+
+    notes = [f"Not learned from: {control}." for control in check.left_out]
+    if check.labels_added or check.labels_removed:
+        changes = f"+{_list(check.labels_added)} -{_list(check.labels_removed)}"
+        notes.append(f"The label config there has other labels: {changes}. The next pull takes it over.")
+    first = f"Of the first {check.tasks_read:,} tasks"
+    if check.without_text:
+        notes.append(f"{first}, {check.without_text:,} have no text that can be read.")
+    for one in check.foreign:
+        control = f"<Labels name={one.from_name!r} toName={one.to_name!r}>"
+        notes.append(f"{first}, {one.regions:,} regions are of {control}, which the label config there lacks.")
+    doubts = told(check.doubts, check.labels)
+    return [*notes, f"{first}: {doubts[0]}", *doubts[1:]] if doubts else notes
 
 
 def pull(

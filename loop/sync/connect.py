@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loop.label_studio.client import UNCERTAINTY, LabelStudioClient, LabelStudioError, TaskQuery
+from loop.sync.config_check import ConfigCheck, check_config
 from loop.sync.pages import TaskReader
 from loop.sync.pull import linked_project_id, pull
 from loop.sync.tasks import ReadTask, read_task
@@ -32,11 +33,15 @@ _TASKS_COMPARED = 50
 
 @dataclass(frozen=True)
 class Linked:
-    """The project in Label Studio: made just now (`created`), or by an earlier try (`found_again`)."""
+    """The project in Label Studio: made just now (`created`), or by an earlier try (`found_again`).
+
+    check: what its label config and its tasks were found to be; None when it was made by `loop connect`.
+    """
 
     ls_project_id: int
     created: bool
     found_again: bool = False
+    check: ConfigCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def link_project(
     The new project has our label config. If an earlier try was killed after it made the project and before it linked
     it, that project is found again by its description. Raises LabelStudioError when the project cannot be read,
     RefusedError when it feeds another project here, ConfigError for a second server while documents are tied to the
-    tasks of the first.
+    tasks of the first, and what `check_config` raises for a project that nothing can be pulled from.
     """
     with store.read() as session:
         project = project_by_id(session, project_id)
@@ -89,7 +94,9 @@ def link_project(
     known = project.ls_project_id if same_server(project, client.url) else None
     wanted = ls_project_id if ls_project_id is not None else known
     if wanted is not None:
-        linked = Linked(int(client.project(wanted)["id"]), created=False)
+        settings = client.project(wanted)
+        check = check_config(client, project, settings)
+        linked = Linked(int(settings["id"]), created=False, check=check)
     else:
         linked = _made(client, project, _fit_title(title or project.name))
     with store.transaction() as tx:

@@ -73,7 +73,6 @@ def test_a_list_that_holds_the_text_is_left_whole() -> None:
     assert without_field({"parts": ["text"]}, "parts.0") == {"parts": ["text"]}
 
 
-# Values and what String(value) gives in JavaScript, by hand for those without Node.
 SHOWN = [
     ("a\r\nb", "a\r\nb"),
     (3, "3"),
@@ -81,11 +80,9 @@ SHOWN = [
     (-3.5, "-3.5"),
     (0.1, "0.1"),
     (-0.0, "0"),
-    (1e16, "10000000000000000"),
-    (2**53 + 1, "9007199254740992"),
-    (12345678901234567890, "12345678901234567000"),
-    (1e21, "1e+21"),
-    (1.5e300, "1.5e+300"),
+    (2**53 - 1.0, "9007199254740991"),
+    (2**53 + 1, "9007199254740993"),
+    (-(10**22), "-10000000000000000000000"),
     (0.000001, "0.000001"),
     (0.0000015, "0.0000015"),
     (0.00000015, "1.5e-7"),
@@ -106,22 +103,24 @@ def test_numbers_are_written_as_javascript_writes_them() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    drawn = numbers()
+    numbers = doubles()
     script = "process.stdout.write(JSON.stringify(JSON.parse(require('fs').readFileSync(0)).map(String)))"
-    said = subprocess.run([node, "-e", script], input=json.dumps(drawn), capture_output=True, text=True, check=True)
-    assert [shown_text(number) for number in drawn] == json.loads(said.stdout)
+    said = subprocess.run([node, "-e", script], input=json.dumps(numbers), capture_output=True, text=True, check=True)
+    assert [shown_text(number) for number in numbers] == json.loads(said.stdout)
 
 
-def numbers() -> list[float]:
-    """Powers of ten around every border of the notation, and the doubles beside them."""
-    found: list[float] = [0, -0.0, 5e-324, 1.7976931348623157e308, 2**53, 2**53 + 1, 2**63, 10**21, 10**21 - 1]
-    for exponent in range(-30, 31):
+def doubles() -> list[float]:
+    """Powers of ten around the border where the exponent begins, and the doubles beside them."""
+    found = [0.0, -0.0, 5e-324, 2.0**53 - 1, 1 - 2.0**53]
+    for exponent in range(-30, 16):
         ten = float(f"1e{exponent}")
         found += [ten, -ten, math.nextafter(ten, 0), math.nextafter(ten, math.inf), ten * 1.2345678901234567]
     return found
 
 
-@pytest.mark.parametrize("value", [None, {"de": "x"}, [{"x": 1}], [["a"]], float("nan"), float("inf"), 10**400])
+@pytest.mark.parametrize(
+    "value", [None, {"de": "x"}, [{"x": 1}], [["a"]], float("nan"), float("inf"), 2.0**53, 10**400]
+)
 def test_what_the_page_cannot_show_as_a_text_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match=r"as a text|a text is"):
+    with pytest.raises(InputError, match=r"a number as a text|a text is"):
         shown_text(value)

@@ -18,6 +18,9 @@ from loop.sync.connect import link_project
 from loop.sync.publish import publish
 from loop.sync.pull import pull
 from ner.bundle import load_bundle
+from ner.label_config import LabelConfig
+from ner.label_studio import task_text, to_result
+from ner.spans import Span
 from ner.tagger import Tagger
 from store.annotations import history
 from store.documents import open_documents
@@ -122,6 +125,39 @@ def test_pre_labels_show_and_what_is_submitted_comes_back_with_its_parent_and_it
     assert annotation.lead_time is not None
     assert annotation.lead_time > 0
     assert {region["origin"] for region in annotation.result} == {"prediction"}
+
+
+NESTED = """<View>
+  <Labels name="products" toName="message"><Label value="SOFTWARE"/></Labels>
+  <Labels name="faults" toName="message"><Label value="ERROR"/></Labels>
+  <Text name="message" value="$data.body"/>
+</View>"""
+VALUES = ("Excel froze", 3.0, 0.00000015, 12345678901234567890, True, ["Excel", "froze", None, 2.0, 2**60])
+
+
+def test_the_page_shows_values_as_texts_and_the_regions_of_every_control_over_the_nested_field(
+    browser: webdriver.Chrome, label_studio: RealLabelStudio, client: LabelStudioClient
+) -> None:
+    config = LabelConfig.parse(NESTED)
+    made = int(client.create_project("nested values", NESTED)["id"])
+    client.import_tasks(made, [{"data": {"data": {"body": value}}} for value in VALUES])
+    first, *others = sorted(client.task_ids(made, 0, 2**53))
+    spans = [Span(0, 5, "SOFTWARE"), Span(6, 11, "ERROR")]
+    stored = {"task": first, "result": to_result(spans, VALUES[0], config), "model_version": "m", "score": 0.5}
+    assert client.import_predictions(made, [stored]) == 1
+    client.update_project(made, model_version="m", show_collab_predictions=True)
+    log_in(browser, label_studio)
+    browser.get(f"{label_studio.url}/projects/{made}/data?task={first}")
+    patiently(browser).until(lambda at: regions(at) == ["Excel", "froze"])
+    for task_id in others:
+        browser.get(f"{label_studio.url}/projects/{made}/data?task={task_id}")
+        expected = task_text(client.http.get(f"/api/tasks/{task_id}/"), config)
+        patiently(browser).until(lambda at, text=expected: shown(at) == text)
+
+
+def shown(browser: webdriver.Chrome) -> str:
+    """The text that the page shows."""
+    return browser.find_element(By.CSS_SELECTOR, ".lsf-richtext__line").text
 
 
 def log_in(browser: webdriver.Chrome, server: RealLabelStudio) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from loop.sync.connect import follow_server, link_project
+from loop.sync.config_check import ConfigCheck, ForeignRegions
+from loop.sync.connect import follow_server, link_project, make_tasks
 from loop.sync.pull import pull
-from ner.errors import ConfigError
-from store.documents import stored_documents
-from store.projects import create_project, project_by_id
+from ner.errors import ConfigError, InputError
+from store.documents import NewDocument, add_documents, stored_documents
+from store.doubts import Doubts
+from store.projects import create_project, project_by_id, set_label_map
 from store.schema import Project
 from store.session import Store, open_store
 from tests.fakes import CONFIG, FakeLabelStudio
@@ -159,3 +161,94 @@ def test_a_project_of_the_same_title_that_is_somebody_elses_is_left_alone(
     server.create_project("desk", CONFIG, description=None)
     linked = link_project(store, server, project_id)
     assert (linked.ls_project_id, linked.created) == (3, True)
+
+
+def region(from_name: str, label: str, to_name: str = "text", kind: str = "labels") -> dict[str, Any]:
+    value = {"start": 0, "end": 5, kind: [label]}
+    return {"from_name": from_name, "to_name": to_name, "type": kind, "value": value}
+
+
+def checked(store: Store, server: Server, project_id: int) -> ConfigCheck:
+    check = link_project(store, server, project_id, ls_project_id=1).check
+    assert check is not None
+    return check
+
+
+def test_a_project_whose_config_fits_what_it_holds_is_linked_without_a_note(
+    store: Store, server: Server, project_id: int
+) -> None:
+    server.annotate(1, [region("label", "OS")])
+    check = checked(store, server, project_id)
+    assert check == ConfigCheck(("SOFTWARE", "OS"), (), (), (), 3, without_text=0, foreign=(), doubts=Doubts())
+
+
+def test_tasks_that_lack_the_field_of_the_config_are_refused_by_their_fields_and_nothing_is_linked(
+    store: Store, project_id: int
+) -> None:
+    server = Server([])
+    server.settings["label_config"] = CONFIG.replace("$text", "$data.body")
+    server.import_tasks(1, [{"data": {"ticket": {"body": "Excel crashed"}, "team": "A"}}])
+    with pytest.raises(ConfigError, match=r"'data\.body'.*got fields team, ticket\.body in the tasks of project 1"):
+        link_project(store, server, project_id, ls_project_id=1)
+    assert now(store, project_id).ls_project_id is None
+
+
+@pytest.mark.parametrize("data", [{"data": {"body": "Excel"}}, {"data.body": "Excel"}, {"$undefined$": "Excel"}])
+def test_tasks_whose_text_the_page_finds_are_linked(store: Store, project_id: int, data: dict[str, Any]) -> None:
+    server = Server([])
+    server.settings["label_config"] = CONFIG.replace("$text", "$data.body")
+    server.import_tasks(1, [{"data": data}, {"data": {"other": "x"}}, {"data": {"data": {"body": None}}}])
+    check = checked(store, server, project_id)
+    assert (check.tasks_read, check.without_text) == (3, 2)
+
+
+def test_a_project_without_tasks_is_linked(store: Store, project_id: int) -> None:
+    assert checked(store, Server([]), project_id).tasks_read == 0
+
+
+def test_regions_of_controls_and_labels_that_the_config_lacks_are_counted(
+    store: Store, server: Server, project_id: int
+) -> None:
+    server.annotate(1, [region("ner_tags", "SOFTWARE"), region("label", "Person"), region("label", "Person")])
+    server.annotate(2, [region("label", "OS", to_name="doc"), region("mood", "good", kind="choices")])
+    server.annotate(3, [region("title_tags", "ORDER", to_name="title")])
+    titles = '<Labels name="title_tags" toName="title"><Label value="ORDER"/></Labels><Text name="title" value="$t"/>'
+    server.settings["label_config"] = CONFIG.replace("</View>", f"{titles}</View>")
+    check = checked(store, server, project_id)
+    assert check.foreign == (ForeignRegions("ner_tags", "text", 1), ForeignRegions("label", "doc", 1))
+    assert check.doubts.labels == {"Person": 1}
+    assert [control.name for control in check.left_out] == ["title_tags"]
+
+
+def test_labels_that_the_map_knows_are_not_unknown(store: Store, server: Server, project_id: int) -> None:
+    server.annotate(1, [region("label", "Person"), region("label", "Brand"), region("label", "Junk")])
+    with store.transaction() as tx:
+        set_label_map(tx, project_id, {"Person": "PER", "Brand": "SOFTWARE", "Junk": "O"})
+        tx.commit()
+    assert checked(store, server, project_id).doubts.labels == {"Person": 1}
+
+
+def test_the_labels_that_a_pull_will_take_over_are_named(store: Store, server: Server, project_id: int) -> None:
+    server.settings["label_config"] = CONFIG.replace('"OS"', '"HARDWARE"')
+    check = checked(store, server, project_id)
+    assert (check.labels_added, check.labels_removed) == (("HARDWARE",), ("OS",))
+
+
+def test_a_config_that_cannot_be_learned_from_is_not_linked(store: Store, server: Server, project_id: int) -> None:
+    server.settings["label_config"] = CONFIG.replace("$text", "$parts[0]")
+    with pytest.raises(InputError, match=r"has value='\$parts\[0\]'"):
+        link_project(store, server, project_id, ls_project_id=1)
+    assert now(store, project_id).ls_project_id is None
+
+
+def test_texts_become_tasks_where_the_config_looks_for_them(store: Store) -> None:
+    config = CONFIG.replace("$text", "$data.body")
+    server = Server([])
+    server.settings["label_config"] = config
+    with store.transaction() as tx:
+        made = create_project(tx, "nested", label_config=config, labels=["SOFTWARE", "OS"], holdout_share=0.0)
+        add_documents(tx, made.id, [NewDocument(text="Excel crashed")])
+        tx.commit()
+    link_project(store, server, made.id, ls_project_id=1)
+    assert make_tasks(store, server, now(store, made.id)) == 1
+    assert [task["data"] for task in server.tasks.values()] == [{"data": {"body": "Excel crashed"}}]

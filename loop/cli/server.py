@@ -76,10 +76,10 @@ def _notes(check: ConfigCheck) -> list[str]:
         notes.append(f"The label config there has other labels: {changes}. The next pull takes it over.")
     first = f"Of the first {check.tasks_read:,} tasks"
     if check.without_text:
-        notes.append(f"{first}, {check.without_text:,} have no text that can be read.")
+        notes.append(f"{first}: {check.without_text:,} without a text that can be read.")
     for one in check.foreign:
         control = f"<Labels name={one.from_name!r} toName={one.to_name!r}>"
-        notes.append(f"{first}, {one.regions:,} regions are of {control}, which the label config there lacks.")
+        notes.append(f"{first}: {one.regions:,} x region of {control}, which the label config there lacks.")
     doubts = told(check.doubts, check.labels)
     return [*notes, f"{first}: {doubts[0]}", *doubts[1:]] if doubts else notes
 

@@ -197,7 +197,7 @@ def test_tasks_that_lack_the_field_of_the_config_are_refused_by_their_fields_and
 def test_tasks_whose_text_the_page_finds_are_linked(store: Store, project_id: int, data: dict[str, Any]) -> None:
     server = Server([])
     server.settings["label_config"] = CONFIG.replace("$text", "$data.body")
-    server.import_tasks(1, [{"data": data}, {"data": {"other": "x"}}, {"data": {"data": {"body": None}}}])
+    server.import_tasks(1, [{"data": data}, {"data": {"other": "x"}}, {"data": {"data": {"by": "x"}}}])
     check = checked(store, server, project_id)
     assert (check.tasks_read, check.without_text) == (3, 2)
 

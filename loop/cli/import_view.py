@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.markup import escape
 
+from loop.cli.gate_view import safe, wrapped
 from loop.console import styled, table
-from loop.files.doubts import mend, said
+from loop.files.doubts import map_lines, said, unknown_labels
 from loop.files.importing import Imported
-from ner.label_studio import DOUBTS
+from loop.report.wording import visible
+from ner.label_studio import DOUBTS, OUTSIDE_CONFIG
 from ner.labels import OUTSIDE
 
+_MOST_LINES = 20
 _SPLITS = ("pool", "train", "holdout")
 
 
@@ -33,8 +35,8 @@ def view(files: Sequence[Imported], labels: Sequence[str]) -> Iterator[Renderabl
 
 def _file(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
     audit = one.audit
-    yield styled(f"[bold]{escape(one.file)}[/] ({escape(one.format)})")
-    yield from map(escape, one.said)
+    yield styled(f"[bold]{safe(one.file)}[/] ({safe(one.format)})")
+    yield from map(wrapped, one.said)
     rows = [
         ("texts with entities", audit.with_entities),
         ("texts without entities", audit.without_entities),
@@ -43,12 +45,13 @@ def _file(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
         ("regions understood", audit.understood),
         ("regions not understood", sum(number for reason, number in audit.set_aside.items() if reason in DOUBTS)),
     ]
-    yield table("", ("", ""), rows)
+    yield table("", ("the file holds", "number"), rows)
     if audit.labels:
-        became = [(count.label, count.regions, _became(count.becomes)) for count in audit.labels]
+        yield ""
+        became = [(visible(count.label), count.regions, _became(count.becomes)) for count in audit.labels]
         yield table("", ("label in the file", "regions", "becomes"), became)
     yield from _doubts(one, labels)
-    yield from notes(one)
+    yield from map(wrapped, notes(one))
 
 
 def _became(label: str | None) -> str:
@@ -61,10 +64,20 @@ def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
     doubts = one.audit.doubts
     if not doubts:
         return
-    yield styled(f"[yellow]![/] {escape(said(doubts, labels))}")
+    yield ""
+    yield styled(f"[yellow]![/] {safe(said(doubts, labels))}")
     for example in one.audit.examples:
-        yield escape(f"  {example.where}: {example.reason}: {example.shown}")
-    yield escape(f"Mend: {mend(doubts, labels)}")
+        yield wrapped(f"  {example.where}: {example.reason}: {example.shown}")
+    lines = map_lines(unknown_labels(doubts, labels), labels)
+    if lines:
+        yield wrapped(
+            f'To mend the labels, write into loop.toml (or "{OUTSIDE}" for what is no entity), and import again:'
+        )
+        yield from map(wrapped, ("  [label_map]", *(f"  {line}" for line in lines[:_MOST_LINES])))
+        if len(lines) > _MOST_LINES:
+            yield f"  # and {len(lines) - _MOST_LINES:,} more labels"
+    if set(doubts.by_reason) - {OUTSIDE_CONFIG}:
+        yield wrapped("To mend the regions, correct them in the file or in Label Studio, and import or pull again.")
 
 
 def notes(one: Imported) -> Iterator[str]:
@@ -73,7 +86,7 @@ def notes(one: Imported) -> Iterator[str]:
         yield f"{one.votes:,} weak votes stored."
     for reason, count in sorted(one.set_aside.items()):
         if reason not in DOUBTS:
-            yield escape(f"Set aside: {count:,} x {reason}.")
+            yield f"Set aside: {count:,} x {reason}."
     if one.kept_elsewhere:
         yield f"{one.kept_elsewhere:,} known documents stand in another split and stay there."
     if one.revived:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ner.label_studio import OUTSIDE_CONFIG
 from store.doubts import Doubts, counted
 
-__all__ = ["Doubts", "counted", "map_line", "mend", "nearest", "said", "told"]
+__all__ = ["Doubts", "counted", "map_line", "map_lines", "mend", "nearest", "said", "told", "unknown_labels"]
 
 _SHOWN = 5
 _SIMILAR = 0.6
@@ -26,7 +26,7 @@ def said(doubts: Doubts, labels: Sequence[str]) -> str:
 
     Such as: 12 labelled texts are in doubt and are not learned from: label "Person" (9), span outside the text (3).
     """
-    unknown = _unknown(doubts, labels)
+    unknown = unknown_labels(doubts, labels)
     causes = [f"label {_quoted(name)} ({doubts.labels[name]:,})" for name in unknown[:_SHOWN]]
     if len(unknown) > _SHOWN:
         causes.append(f"{len(unknown) - _SHOWN:,} further labels")
@@ -37,7 +37,7 @@ def said(doubts: Doubts, labels: Sequence[str]) -> str:
 
 def mend(doubts: Doubts, labels: Sequence[str]) -> str:
     """What to do about it: the line for loop.toml where a label is at fault, and the other ways."""
-    line = map_line(_unknown(doubts, labels), labels)
+    line = map_line(unknown_labels(doubts, labels), labels)
     elsewhere = "mend the regions in Label Studio or the file, and pull or import again."
     if not line:
         return elsewhere.capitalize()
@@ -49,10 +49,19 @@ def map_line(unknown: Iterable[str], labels: Sequence[str]) -> str:
 
     The right side is the label of the project that looks most like it, or dots for people to fill in.
     """
-    names = list(unknown)
-    lines = [f"{_quoted(name)} = {_quoted(nearest(name, labels) or _ANY)}" for name in names[:_SHOWN]]
-    more = ", ..." if len(names) > _SHOWN else ""
-    return f"[label_map] {', '.join(lines)}{more}" if lines else ""
+    lines = map_lines(unknown, labels)
+    more = ", ..." if len(lines) > _SHOWN else ""
+    return f"[label_map] {', '.join(lines[:_SHOWN])}{more}" if lines else ""
+
+
+def map_lines(unknown: Iterable[str], labels: Sequence[str]) -> list[str]:
+    """`"Person" = "PER"` for each of these labels, as the lines below [label_map] in loop.toml."""
+    return [f"{_quoted(name)} = {_quoted(nearest(name, labels) or _ANY)}" for name in unknown]
+
+
+def unknown_labels(doubts: Doubts, labels: Sequence[str]) -> list[str]:
+    """The labels at fault that the project does not have, most frequent first."""
+    return [name for name in doubts.labels if name not in labels]
 
 
 def nearest(label: str, labels: Sequence[str]) -> str | None:
@@ -65,10 +74,6 @@ def nearest(label: str, labels: Sequence[str]) -> str | None:
     close = difflib.get_close_matches(own, list(folded), n=1, cutoff=_SIMILAR)
     best = max(abbreviating, key=len, default=None) or next(iter(close), None)
     return folded[best] if best is not None else None
-
-
-def _unknown(doubts: Doubts, labels: Sequence[str]) -> list[str]:
-    return [name for name in doubts.labels if name not in labels]
 
 
 def _quoted(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from loop.sync.publish import publish
 from loop.sync.pull import pull
 from ner.bundle import load_bundle
 from ner.label_config import LabelConfig
-from ner.label_studio import task_text, to_result
+from ner.label_studio import read_result, task_text, to_result
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.annotations import history
@@ -153,6 +154,40 @@ def test_the_page_shows_values_as_texts_and_the_regions_of_every_control_over_th
         browser.get(f"{label_studio.url}/projects/{made}/data?task={task_id}")
         expected = task_text(client.http.get(f"/api/tasks/{task_id}/"), config)
         patiently(browser).until(lambda at, text=expected: shown(at) == text)
+
+
+REPEATED = (
+    "Anna  Berg met \U0001f469\u200d\U0001f692 Ola\u00a0Lund",
+    "\r\nAnna\u200bBerg left Graz.\r\n  Ola \r\nLund stayed.",
+    "Name\tAnna Berg\tLyon\nOla Lund\tGraz \U0001f692\nAnna\tBerg left Lyon.",
+)
+ENTITY = re.compile(r"Anna\s*\u200b?Berg|Ola\s*Lund|Graz|Lyon")
+
+
+@pytest.mark.parametrize("text", REPEATED)
+def test_the_words_that_the_page_repeats_are_those_at_the_offsets(
+    browser: webdriver.Chrome, label_studio: RealLabelStudio, client: LabelStudioClient, text: str
+) -> None:
+    config = LabelConfig.parse(CONFIG)
+    made = int(client.create_project("repeated words", CONFIG)["id"])
+    client.import_tasks(made, [{"data": {"text": text}}])
+    (task_id,) = client.task_ids(made, 0, 2**53)
+    spans = tuple(Span(found.start(), found.end(), "OS") for found in ENTITY.finditer(text))
+    result = to_result(spans, text, config)
+    for region in result:
+        del region["value"]["text"]  # so that the page writes the words
+    client.import_predictions(made, [{"task": task_id, "result": result, "model_version": "m", "score": 0.5}])
+    client.update_project(made, model_version="m", show_collab_predictions=True)
+    log_in(browser, label_studio)
+    browser.get(f"{label_studio.url}/projects/{made}/data")
+    press(browser, "Label All Tasks")
+    patiently(browser).until(lambda at: len(regions(at)) >= len(spans))
+    press(browser, "Submit")
+    WebDriverWait(browser, PATIENCE).until(lambda _: client.next_task(made) is None)
+    (annotation,) = client.http.get(f"/api/tasks/{task_id}/")["annotations"]
+    assert any(region["value"].get("text") for region in annotation["result"])
+    read = read_result(annotation["result"], text, config)
+    assert (read.spans, read.set_aside) == (spans, ())
 
 
 def shown(browser: webdriver.Chrome) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.sync.pull import UNSERVABLE, pull
-from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
+from ner.label_studio import MALFORMED, NOT_A_SPAN, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history
 from store.documents import count_open, stored_documents
@@ -100,15 +100,18 @@ def test_deleted_tasks_are_noticed_though_new_ones_make_up_the_number(linked: Li
         assert live_task_ids(session, linked.project.id) == set(linked.task_ids())
 
 
-def test_what_nothing_on_the_server_checks_is_set_aside_by_reason(linked: Linked) -> None:
-    first, second, third, *_ = linked.add(f"Excel number {n} crashed" for n in range(3))
+def test_what_nothing_on_the_server_checks_is_set_aside_by_reason_and_keeps_its_text_out_of_gold(
+    linked: Linked,
+) -> None:
+    first, second, third, good = linked.add(f"Excel number {n} crashed" for n in range(4))
     linked.annotate(first, (0, 5, "PERSON"), (0, 999, "OS"), (6, 12, "OS"))
     linked.client.submit_annotation(second, {"result": [{"value": None}, {"type": "relation", "from_id": "a"}]})
     linked.client.submit_annotation(third, {"result": [region(5, 2, "OS") | {"value": {"start": "x", "labels": "OS"}}]})
-    linked.client.http.post(f"/api/projects/{linked.ls_id}/import", [{"data": {"text": "  "}}, {"data": {"text": 5}}])
+    linked.annotate(good, (6, 12, "OS"))
+    linked.client.http.post(f"/api/projects/{linked.ls_id}/import", [{"data": {"text": "  "}}])
     counts = pull(linked.store, linked.client, linked.project)
-    assert counts.set_aside == {OUTSIDE_CONFIG: 1, OUTSIDE_TEXT: 1, "not a span region": 3, TEXT_REFUSED: 2}
-    assert gold_spans(linked) == [(Span(6, 12, "OS"),), (), ()]
+    assert counts.set_aside == {OUTSIDE_CONFIG: 1, OUTSIDE_TEXT: 1, MALFORMED: 2, NOT_A_SPAN: 1, TEXT_REFUSED: 1}
+    assert gold_spans(linked) == [(Span(6, 12, "OS"),)]
 
 
 def test_a_lone_surrogate_that_breaks_the_servers_pages_is_isolated(linked: Linked) -> None:

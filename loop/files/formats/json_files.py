@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO
 
 from loop.files.inputs import Input
@@ -39,6 +40,8 @@ _ARRAY = re.compile(rb'\[\s*([\[{\]]|(null|true|false|-?\d[\d.eE+-]*|"([^"\\]|\\
 _CHUNK = 1024 * 1024
 _SHOWN = 1000
 _LINES = 20
+PlacedValue = tuple[str, Any, str]
+"""The place of a value in its file for people, the value or the InputError in its place, and the start of its text."""
 # Keys of our own records; those of ANNOTATION_KEYS that a shape reads are no metadata, either.
 _COMMON = {"id", "text", "doc", "meta"}
 
@@ -64,7 +67,9 @@ class JsonShape:
 
 def json_format(name: str, title: str, shapes: Sequence[JsonShape]) -> FileFormat:
     """A format of JSON files whose records have one of these shapes; the first that claims a record reads it."""
-    return FileFormat(name, title, looks_like_json, lambda file, source: _open(file, source, shapes))
+    return FileFormat(
+        name, title, looks_like_json, lambda file, source: open_values(partial(_values, file), source, shapes)
+    )
 
 
 def looks_like_json(file: Input) -> bool:
@@ -116,8 +121,12 @@ def text_of(value: Mapping[str, Any], key: str) -> str:
         raise InputError(f"`{key}` is a string", value=found, next_step="Give every record its text.") from error
 
 
-def json_values(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
-    """(place, value or InputError, the start of the JSON) of each record of a stream at its start, one at a time.
+def _values(file: Input) -> Iterator[PlacedValue]:
+    return json_values(file.rewound())
+
+
+def json_values(stream: BinaryIO) -> Iterator[PlacedValue]:
+    """The records of a stream at its start, one at a time.
 
     JSON Lines are read where the first line is a whole value with another line behind it, else an array or one object.
     """
@@ -129,13 +138,19 @@ def json_values(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
         yield from _values_of_array(stream)
 
 
-def _open(file: Input, source: Source, shapes: Sequence[JsonShape]) -> Opened:
-    return Opened(lambda: _records(file.rewound(), source, shapes))
+def open_values(
+    values: Callable[[], Iterator[PlacedValue]], source: Source, shapes: Sequence[JsonShape], said: Sequence[str] = ()
+) -> Opened:
+    """Values of any file as records, each by the first shape that claims it; `values` begins anew with each call.
+
+    JSON files are read this way, and so are tables, whose rows are given as objects. said: of the file, for people.
+    """
+    return Opened(lambda: _records(values(), source, shapes), tuple(said))
 
 
-def _records(stream: BinaryIO, source: Source, shapes: Sequence[JsonShape]) -> Iterator[Record | Problem]:
+def _records(values: Iterator[PlacedValue], source: Source, shapes: Sequence[JsonShape]) -> Iterator[Record | Problem]:
     naming = Naming(source.stem)
-    for where, value, raw in json_values(stream):
+    for where, value, raw in values:
         try:
             if isinstance(value, InputError):
                 raise value
@@ -191,7 +206,7 @@ def _is_line_of_json(head: bytes) -> bool:
         return False
 
 
-def _values_of_lines(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
+def _values_of_lines(stream: BinaryIO) -> Iterator[PlacedValue]:
     for number, line in numbered_lines(stream):
         where = f"line {number}"
         if isinstance(line, InputError):
@@ -207,7 +222,7 @@ def _parsed(line: str) -> Any:
         return error
 
 
-def _values_of_array(stream: BinaryIO) -> Iterator[tuple[str, Any, str]]:
+def _values_of_array(stream: BinaryIO) -> Iterator[PlacedValue]:
     """The items of an array, or the one value of the file. The first fault in the JSON itself ends the items."""
     text = _Text(stream)
     try:

@@ -38,7 +38,7 @@ class InputFormat(StrEnum):
     JSONL = "jsonl"
 
 
-class TagScheme(StrEnum):
+class SchemeName(StrEnum):
     """The scheme of the tags of tokens."""
 
     IOB1 = "iob1"
@@ -85,7 +85,7 @@ ColumnsOption = Annotated[
     ),
 ]
 TagSchemeOption = Annotated[
-    TagScheme | None, typer.Option("--tag-scheme", help="The scheme of the tags, where the file does not show it.")
+    SchemeName | None, typer.Option("--tag-scheme", help="The scheme of the tags, where the file does not show it.")
 ]
 LabelNamesOption = Annotated[
     str | None,
@@ -156,7 +156,7 @@ def request(
     invocation: Invocation,
     file_format: InputFormat = InputFormat.AUTO,
     columns: str | None = None,
-    tag_scheme: TagScheme | None = None,
+    tag_scheme: SchemeName | None = None,
     label_names: str | None = None,
 ) -> Request:
     """How files are to be read for the project of the invocation, by these options."""

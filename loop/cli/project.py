@@ -5,19 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from loop.cli.invocation import Invocation, command
-from loop.console import styled
 from ner.errors import InputError
-
-if TYPE_CHECKING:
-    from loop.doctor.checks import Check
 
 UNHEALTHY = 10
 
@@ -71,11 +64,20 @@ def status(invocation: Invocation) -> int | None:
     return 0
 
 
-def doctor(invocation: Invocation) -> int | None:
+def doctor(
+    invocation: Invocation,
+    data: Annotated[
+        bool, typer.Option("--data", help="Look through the labelled texts of the store instead, and show a table.")
+    ] = False,
+) -> int | None:
     """Check what is known to go wrong, here and in Label Studio, and say how to mend it.
 
-    Nothing is changed. The exit code is 10 when a check fails; with warnings alone it is 0.
+    Nothing is changed. The exit code is 10 when a check fails; with warnings alone it is 0. What --data finds in the
+    texts is advice.
     """
+    if data:
+        return _audit_data(invocation)
+    from loop.cli.doctor_view import finding
     from loop.doctor.diagnosis import diagnose
 
     checks = []
@@ -89,16 +91,13 @@ def doctor(invocation: Invocation) -> int | None:
     return UNHEALTHY if states["fail"] else 0
 
 
-def finding(check: Check) -> Table:
-    """A check as people read it: its sign, what was found, and what to do."""
-    sign = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]", "skip": "[dim]skip[/]"}
-    shown = Table.grid(padding=(0, 1, 0, 0))
-    shown.add_column(width=4)
-    shown.add_column(overflow="fold")
-    shown.add_row(sign[check.state], styled(f"[bold]{escape(check.name)}[/]: {escape(check.finding)}"))
-    if check.mend:
-        shown.add_row("", Text(f"-> {check.mend}"))
-    return shown
+def _audit_data(invocation: Invocation) -> int:
+    from loop.cli.doctor_view import audited
+    from loop.doctor.data import audit
+
+    found = audit(invocation.store, invocation.project)
+    invocation.answer(found, *audited(found))
+    return 0
 
 
 def _read(config: Path | None) -> str:

@@ -106,7 +106,8 @@ def pull(
     notes = asides + (config if done.config_changed else [])
     with invocation.store.read() as session:
         labels = project_by_id(session, invocation.project.id).labels
-    notes += told(done.doubts, labels)
+    units = [f"Offsets of {count:,} annotations count {unit}: converted." for unit, count in done.converted.items()]
+    notes += units + told(done.doubts, labels)
     invocation.answer(done, console.table("", ("pulled", ""), rows), *notes)
     return 0
 

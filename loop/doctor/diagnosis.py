@@ -8,9 +8,11 @@ from functools import partial
 from loop.doctor.checks import Check, run_check, skip, try_to_get
 from loop.doctor.local import (
     check_disk,
+    check_doubts,
     check_encoder,
     check_key_file,
     check_label_config,
+    check_label_map,
     check_labels,
     check_model,
     check_runs,
@@ -46,6 +48,8 @@ def diagnose(settings: Settings) -> Iterator[Check]:
         project = known.value
         if project is not None:
             yield run_check("label config", check_label_config, project)
+            yield run_check("label map", check_label_map, project)
+            yield run_check("texts in doubt", check_doubts, store, project)
             yield run_check("model in service", check_model, store, settings, project)
             yield run_check("interrupted runs", check_runs, store, project)
         store.close()

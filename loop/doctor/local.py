@@ -10,9 +10,13 @@ from pathlib import Path
 from sqlalchemy import select
 
 from loop.doctor.checks import Check, fail, ok, skip, warn
+from loop.files.doubts import mend, said
 from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
 from ner.label_config import LabelConfig
+from ner.labels import OUTSIDE
+from store.doubts import doubts_of
+from store.gold import labelled
 from store.runs import RUNNING, is_alive
 from store.schema import Project, Run
 from store.session import Store
@@ -42,6 +46,26 @@ def check_label_config(project: Project) -> Check:
         return ok(read)
     others = "; ".join(map(str, config.others))
     return warn(f"{read}; not learned from: {others}", "Nothing, if that is meant.")
+
+
+def check_label_map(project: Project) -> Check:
+    """Whether the map leads to labels that the project has."""
+    label_map = project.label_map or {}
+    wrong = sorted(name for name, label in label_map.items() if label not in (*project.labels, OUTSIDE))
+    if not wrong:
+        return ok(f"{len(label_map)} labels are renamed" if label_map else "none: every label keeps its name")
+    shown = ", ".join(f'"{name}" = "{label_map[name]}"' for name in wrong)
+    known = ", ".join(project.labels)
+    return fail(f"the project has no such label: {shown}", f'Map to one of {known}, or to "O" for no entity.')
+
+
+def check_doubts(store: Store, project: Project) -> Check:
+    """Labelled texts that are not learned from, since something that was said about them was not understood."""
+    with store.read() as session:
+        doubts = doubts_of(session, labelled(session, project.id).doubtful)
+    if not doubts:
+        return ok("none: everything that was said about the labelled texts was understood")
+    return warn(said(doubts, project.labels), mend(doubts, project.labels))
 
 
 def check_model(store: Store, settings: Settings, project: Project) -> Check:

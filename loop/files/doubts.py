@@ -38,10 +38,8 @@ def said(doubts: Doubts, labels: Sequence[str]) -> str:
 def mend(doubts: Doubts, labels: Sequence[str]) -> str:
     """What to do about it: the line for loop.toml where a label is at fault, and the other ways."""
     line = map_line(unknown_labels(doubts, labels), labels)
-    elsewhere = "mend the regions in Label Studio or the file, and pull or import again."
-    if not line:
-        return elsewhere.capitalize()
-    return f'{line} in loop.toml ("O" says that it is no entity), and pull or import again; or {elsewhere}'
+    elsewhere = "mend the regions in Label Studio or in the file; then pull or import again."
+    return f'{line} in loop.toml ("O": no entity), or {elsewhere}' if line else f"{elsewhere[0].upper()}{elsewhere[1:]}"
 
 
 def map_line(unknown: Iterable[str], labels: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ def project_data(
         duplicates=counts.duplicates,
         open=counts.open,
         set_aside=dict(counts.set_aside),
+        doubts=counts.doubts,
     )
 
 

@@ -15,6 +15,7 @@ from loop.evaluation.robustness import Perturbed
 from loop.judging.measured import ContractCheck, Efficiency
 from loop.promotion.attempt import Gate, Look, Rotation
 from loop.report.history import PastDecision
+from store.doubts import Doubts
 
 ATTEMPT, ROLLBACK = "attempt", "rollback"
 MICRO, MACRO = "micro", "macro"
@@ -172,6 +173,7 @@ class ProjectData:
     open: int
     set_aside: Mapping[str, int]
     token: str = "a word or a punctuation mark"
+    doubts: Doubts = field(default_factory=Doubts)
 
 
 @dataclass(frozen=True, slots=True)

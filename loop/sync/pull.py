@@ -60,8 +60,9 @@ class PullCounts:
     label config had changed, and everything was read again; labels_added and labels_removed say how. overlap_changed:
     the number of annotations that a task needs had changed, and everything was read again. label_map_changed: the
     `[label_map]` of loop.toml had changed, and everything was read again. doubts: of the tasks that were read, those
-    that are in doubt, since something in their annotations was not understood. server_seconds: time spent waiting for
-    Label Studio.
+    that are in doubt, since something in their annotations was not understood. converted: annotations by what their
+    offsets count, of those whose words stand in the text only if the offsets do not count code points. server_seconds:
+    time spent waiting for Label Studio.
     """
 
     pages: int = 0
@@ -84,6 +85,7 @@ class PullCounts:
     overlap_changed: bool = False
     label_map_changed: bool = False
     doubts: Doubts = field(default_factory=Doubts)
+    converted: Mapping[str, int] = field(default_factory=dict)
     server_seconds: float = 0.0
 
     @property
@@ -138,6 +140,7 @@ class _Pull:
         self.counts: Counter[str] = Counter()
         self.aside: Counter[str] = Counter()
         self.doubted: dict[int, list[NotLearned]] = {}
+        self.converted: Counter[str] = Counter()
         self.states: set[tuple[int, str]] = set()
         self.unservable: set[int] = set()
         # What the next pull is told by this one's counts.
@@ -169,6 +172,7 @@ class _Pull:
             overlap_changed=self.overlap is not None and overlap != self.overlap,
             label_map_changed=self.pulled_map is not None and self.label_map != self.pulled_map,
             doubts=counted(self.doubted.values()),
+            converted=dict(self.converted),
             server_seconds=round(self.client.http.seconds - waited, 3),
         )
 
@@ -243,6 +247,7 @@ class _Pull:
         self._set_aside(tx, malformed)
         self.counts.update(new=stored.added, edited=stored.changed, versions=synced.added, removed=synced.deleted)
         self._count_annotations(annotations.values())
+        self.converted.update(unit.value for task in tasks for unit in task.units)
         for document, given in annotations.items():
             self.doubted[document] = [doubt for item in given if not item.skipped for doubt in item.doubts]
 

@@ -18,7 +18,8 @@ from loop.label_studio.client import LabelStudioError
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import LabelConfig, NotLearned
-from ner.label_studio import TEXT_REFUSED, read_result, task_text
+from ner.label_studio import TEXT_REFUSED, read_result, task_text, unit_of_result
+from ner.offsets import CODE_POINTS, OffsetUnit
 from ner.task_data import without_field
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside
 from store.documents import NewDocument, read_key
@@ -30,12 +31,16 @@ TEXT_CHANGED = "text changed after the annotation"
 
 @dataclass(frozen=True, slots=True)
 class ReadTask:
-    """A task whose text can be labelled. `malformed`: entries of its annotations that are no annotations."""
+    """A task whose text can be labelled. `malformed`: entries of its annotations that are no annotations.
+
+    `units`: what the offsets of its annotations count, of those that do not count code points.
+    """
 
     task_id: int
     document: NewDocument
     annotations: tuple[NewAnnotation, ...]
     malformed: tuple[NotLearned, ...]
+    units: tuple[OffsetUnit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,13 @@ def read_task(
         )
     good = [entry for entry in listed if isinstance(entry, dict) and as_id(entry.get("id")) is not None]
     bad = [entry for entry in listed if entry not in good]
+    units = [unit_of_result(entry.get("result"), text, config) for entry in good]
     return ReadTask(
         task_id,
         _document(task, text, config),
-        tuple(_annotation(entry, text, config, label_map) for entry in good),
+        tuple(_annotation(entry, text, config, label_map, unit) for entry, unit in zip(good, units, strict=True)),
         tuple(NotLearned(MALFORMED_ANNOTATION, entry) for entry in bad),
+        tuple(unit for unit in units if unit is not CODE_POINTS),
     )
 
 
@@ -108,11 +115,11 @@ def _document(task: Mapping[str, Any], text: str, config: LabelConfig) -> NewDoc
 
 
 def _annotation(
-    entry: Mapping[str, Any], text: str, config: LabelConfig, label_map: Mapping[str, str] | None
+    entry: Mapping[str, Any], text: str, config: LabelConfig, label_map: Mapping[str, str] | None, unit: OffsetUnit
 ) -> NewAnnotation:
     """The annotation as it was understood; one in doubt has no spans, so that no part of it is taken for the whole."""
     result = entry.get("result")
-    read = read_result(result, text, config, label_map)
+    read = read_result(result, text, config, label_map, unit)
     annotation = annotation_of(entry, LABEL_STUDIO, str(entry["id"]), _creator(entry.get("completed_by")))
     regions = [region for region in annotation.result if isinstance(region, dict)]
     told = replace(annotation, result=regions, spans=None, set_aside=read.set_aside)

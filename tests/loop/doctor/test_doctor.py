@@ -110,6 +110,36 @@ def test_controls_that_are_not_learned_from_are_named(desk: Desk):
     assert (check.state, "mood" in check.finding) == ("warn", True)
 
 
+GOLD = {"id": "one", "text": "my Excel on Windows", "spans": [{"start": 3, "end": 8, "label": "SOFTWARE"}]}
+
+
+def narrowed(desk: Desk) -> None:
+    """The label config loses SOFTWARE."""
+    config = (desk.home / "labels.xml").read_text("utf-8")
+    kept = "".join(line for line in config.splitlines(keepends=True) if "SOFTWARE" not in line)
+    assert kept != config
+    (desk.home / "labels.xml").write_text(kept, "utf-8")
+
+
+def test_texts_in_doubt_are_a_warning_with_the_line_that_mends_them(desk: Desk):
+    desk.loop("import", str(desk.write("gold.jsonl", GOLD)), "--split", "train")
+    assert found(diagnose(settings_of(desk)))["texts in doubt"].state == "ok"
+    narrowed(desk)
+    check = found(diagnose(settings_of(desk)))["texts in doubt"]
+    assert (check.state, 'label "SOFTWARE" (1)' in check.finding) == ("warn", True)
+    assert check.mend.startswith('[label_map] "SOFTWARE" = ')
+    (desk.home / "loop.toml").open("a").write('\n[label_map]\nSOFTWARE = "OS"\n')
+    assert found(diagnose(settings_of(desk)))["texts in doubt"].state == "ok"
+
+
+def test_a_map_to_a_label_that_the_project_lacks_fails(desk: Desk):
+    assert found(diagnose(settings_of(desk)))["label map"].state == "ok"
+    (desk.home / "loop.toml").open("a").write('\n[label_map]\nThing = "O"\nApp = "SOFTWERE"\n')
+    check = found(diagnose(settings_of(desk)))["label map"]
+    assert (check.state, check.finding) == ("fail", 'the project has no such label: "App" = "SOFTWERE"')
+    assert "SOFTWARE, OS" in check.mend
+
+
 def test_the_packaged_encoder_is_found_and_an_unknown_name_is_a_warning(desk: Desk):
     assert check_encoder(settings_of(desk)).state == "ok"
     desk.configure(train__encoder="nobody/no-such-encoder")

@@ -337,6 +337,17 @@ def test_a_pull_that_was_cut_short_under_a_new_map_goes_on_with_that_map(
     assert len(gold_spans(store, project)) == 10
 
 
+def test_offsets_in_another_unit_are_converted_where_the_repeated_words_prove_it(
+    store: Store, server: FakeLabelStudio, project: Project
+) -> None:
+    server.import_tasks(1, [{"data": {"text": "\N{WRENCH}\N{WRENCH} Excel on Fedora"}}])
+    value = {"start": 5, "end": 10, "text": "Excel", "labels": ["SOFTWARE"]}  # in UTF-16 units
+    server.annotate(max(server.tasks), [region(0, 1) | {"value": value}])
+    counts = pull(store, server, project)
+    assert (counts.converted, counts.doubts) == ({"UTF-16 units": 1}, Doubts())
+    assert gold_spans(store, project) == [(Span(3, 8, "SOFTWARE"),)]
+
+
 def test_the_first_pull_of_a_newer_release_reads_everything_again(
     store: Store, server: FakeLabelStudio, project: Project
 ) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from loop.cli.gate_view import safe, wrapped
 from loop.console import styled, table
@@ -51,6 +52,9 @@ def _file(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
         became = [(visible(count.label), count.regions, _became(count.becomes)) for count in audit.labels]
         yield table("", ("label in the file", "regions", "becomes"), became)
     yield from _doubts(one, labels)
+    for what, number in audit.suspicions.items():
+        yield styled(f"[yellow]![/] {number:,} {'text looks' if number == 1 else 'texts look'} wrong: {what}.")
+        yield from _examples(one, (what,))
     yield from map(wrapped, notes(one))
 
 
@@ -66,8 +70,7 @@ def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
         return
     yield ""
     yield styled(f"[yellow]![/] {safe(said(doubts, labels))}")
-    for example in one.audit.examples:
-        yield wrapped(f"  {example.where}: {example.reason}: {example.shown}")
+    yield from _examples(one, doubts.by_reason)
     lines = map_lines(unknown_labels(doubts, labels), labels)
     if lines:
         yield wrapped(
@@ -78,6 +81,12 @@ def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
             yield f"  # and {len(lines) - _MOST_LINES:,} more labels"
     if set(doubts.by_reason) - {OUTSIDE_CONFIG}:
         yield wrapped("To mend the regions, correct them in the file or in Label Studio, and import or pull again.")
+
+
+def _examples(one: Imported, reasons: Collection[str]) -> Iterator[Text]:
+    for example in one.audit.examples:
+        if example.reason in reasons:
+            yield wrapped(f"  {example.where}: {example.reason}: {example.shown}")
 
 
 def notes(one: Imported) -> Iterator[str]:

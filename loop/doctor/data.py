@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from loop.doctor.checks import State
 from loop.files.doubts import Doubts, mend
-from loop.files.words import tokens_of
+from loop.files.words import cut_words
 from ner.label_config import LabelConfig, NotLearned
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
 from ner.spans import Span
@@ -162,9 +162,7 @@ def _note_cases(
 
 def _note_cut_words(notes: _Notes, documents: Iterable[GoldDocument]) -> None:
     for item in documents:
-        tokens = tokens_of(item.text) if item.spans else ()
-        starts, ends = {start for start, _ in tokens}, {end for _, end in tokens}
-        cut = [span for span in item.spans if span.start not in starts or span.end not in ends]
+        cut = cut_words(item.text, item.spans)
         notes.add(CUT_WORDS, item.external_id, (_in_its_place(item.text, span) for span in cut))
 
 

@@ -10,12 +10,16 @@ from typing import Any
 
 from loop.files.checking import LabelRule
 from loop.files.records import Record
+from loop.files.words import cut_words
 from ner.label_config import NotLearned
 from ner.label_studio import DOUBTS
 from store.annotations import NewAnnotation
 from store.doubts import Doubts, counted, labels_of
 
-_EXAMPLES = 2  # of each doubt
+CUT_WORDS = "spans that begin or end inside a word"
+MISDECODED = "UTF-8 that was read as Latin-1"
+_EXAMPLES = 2  # of each doubt and suspicion
+_AROUND = 8
 _SHOWN_TEXT = 60
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -57,6 +61,7 @@ class Audit:
     labels: tuple[LabelCount, ...] = ()
     set_aside: Mapping[str, int] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
+    suspicions: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[DoubtExample, ...] = ()
 
 
@@ -72,6 +77,7 @@ class Auditor:
     set_aside: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     doubtful_labels: Counter[str] = field(default_factory=Counter)
+    suspicions: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[DoubtExample]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
@@ -87,7 +93,10 @@ class Auditor:
             self.labels.update(label for region in annotation.result for label in labels_of(region))
             for item in annotation.set_aside:
                 self._aside(item, record)
+        if _is_misdecoded(record.text):
+            self._suspect(MISDECODED, record, repr(record.text[:_SHOWN_TEXT]))
         if decisive is not None:
+            self._look_at_words(decisive, record)
             doubts = counted([decisive.set_aside])
             self.reasons.update(doubts.by_reason)
             self.doubtful_labels.update(doubts.labels)
@@ -103,14 +112,29 @@ class Auditor:
             labels=tuple(LabelCount(label, number, self.rule.apply(label)) for label, number in counts),
             set_aside=dict(self.set_aside),
             doubts=Doubts(self.texts["in_doubt"], dict(self.reasons), dict(self.doubtful_labels)),
+            suspicions=dict(self.suspicions),
             examples=tuple(example for found in self.examples.values() for example in found),
         )
 
     def _aside(self, item: NotLearned, record: Record) -> None:
         self.set_aside[item.reason] += 1
-        found = self.examples.setdefault(item.reason, []) if item.reason in DOUBTS else None
-        if found is not None and len(found) < _EXAMPLES:
-            found.append(DoubtExample(item.reason, record.where, shown(item.payload, record.text)))
+        if item.reason in DOUBTS:
+            self._show(item.reason, record, shown(item.payload, record.text))
+
+    def _look_at_words(self, annotation: NewAnnotation, record: Record) -> None:
+        cut = cut_words(record.text, annotation.spans or ())
+        if cut:
+            around = record.text[max(0, cut[0].start - _AROUND) : cut[0].end + _AROUND]
+            self._suspect(CUT_WORDS, record, f"{record.text[cut[0].start : cut[0].end]!r} in {around!r}")
+
+    def _suspect(self, what: str, record: Record, words: str) -> None:
+        self.suspicions[what] += 1
+        self._show(what, record, words)
+
+    def _show(self, reason: str, record: Record, words: str) -> None:
+        found = self.examples.setdefault(reason, [])
+        if len(found) < _EXAMPLES:
+            found.append(DoubtExample(reason, record.where, words))
 
 
 def believed(record: Record) -> NewAnnotation | None:
@@ -135,6 +159,19 @@ def shown(payload: Any, text: str) -> str:
     parts += [f"text has {there[:_SHOWN_TEXT]!r}"] if there else []
     parts += [f"file says {words[:_SHOWN_TEXT]!r}"] if isinstance(words, str) and words and words != there else []
     return ", ".join(parts)
+
+
+def _is_misdecoded(text: str) -> bool:
+    """Whether a text such as "MÃ¼ller" comes out as other words when its Latin-1 bytes are read as UTF-8."""
+    if text.isascii():
+        return False
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            text.encode(encoding).decode("utf-8")
+            return True
+        except UnicodeError:
+            continue
+    return False
 
 
 def _kind(decisive: NewAnnotation | None) -> str:

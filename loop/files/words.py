@@ -11,6 +11,7 @@ from typing import Final
 import regex
 
 from ner.errors import InputError
+from ner.spans import Span
 
 Token = tuple[int, int]
 """(start, end) of a token in its text."""
@@ -44,6 +45,14 @@ def tokens_of(text: str) -> list[Token]:
     joiners, stay with their base (Unicode Standard Annex 29).
     """
     return [match.span() for match in _TOKEN.finditer(text)]
+
+
+def cut_words(text: str, spans: Iterable[Span]) -> list[Span]:
+    """The spans that begin or end inside a token of the text: an offset that slipped is often such a one."""
+    spans = list(spans)
+    tokens = tokens_of(text) if spans else ()
+    starts, ends = {start for start, _ in tokens}, {end for _, end in tokens}
+    return [span for span in spans if span.start not in starts or span.end not in ends]
 
 
 def place_tokens(text: str, tokens: Iterable[str]) -> list[Token]:

@@ -64,3 +64,12 @@ def test_a_mark_of_rich_or_a_control_sequence_in_a_file_is_shown_as_it_is(desk: 
 def test_a_file_from_standard_input_is_imported(desk: Desk):
     said = desk.loop("import", "-", "--split", "train", "--json", given=json.dumps(KNOWN))
     assert said.json["files"][0]["added"] == 1
+
+
+def test_what_was_understood_and_looks_wrong_is_shown(desk: Desk):
+    slipped = {"text": "Excel hangs", "spans": [{"start": 1, "end": 6, "label": "SOFTWARE"}]}
+    misdecoded = {"text": "Zürich".encode().decode("latin-1"), "spans": []}
+    path = desk.write("in.jsonl", KNOWN, slipped, misdecoded)
+    suspicions = desk.loop("import", str(path), "--dry-run", "--json").json["files"][0]["audit"]["suspicions"]
+    assert suspicions == {"spans that begin or end inside a word": 1, "UTF-8 that was read as Latin-1": 1}
+    assert "line 2: spans that begin or end inside a word: 'xcel'" in words(desk.loop("import", str(path)).out)

@@ -65,7 +65,7 @@ def check_doubts(store: Store, project: Project) -> Check:
         doubts = doubts_of(session, labelled(session, project.id).doubtful)
     if not doubts:
         return ok("none: everything that was said about the labelled texts was understood")
-    return warn(said(doubts, project.labels), mend(doubts, project.labels))
+    return warn(said(doubts, project.labels), f"{mend(doubts, project.labels)} `loop doctor --data` shows some.")
 
 
 def check_model(store: Store, settings: Settings, project: Project) -> Check:

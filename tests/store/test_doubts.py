@@ -11,6 +11,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+import store.annotations as annotations_of_the_store
 from ner.label_config import NotLearned
 from ner.label_studio import (
     BLANK,
@@ -58,6 +59,12 @@ def doubtful(*doubts: NotLearned, name: str = "1", **fields: Any) -> NewAnnotati
 def of_an_earlier_release(*spans: tuple[int, int, str], aside: NotLearned = PERSON, name: str = "1") -> NewAnnotation:
     """The spans that were understood, beside what was not."""
     return given.annotation(*spans, name=name, set_aside=[aside])
+
+
+def as_before_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests are made as earlier releases made them."""
+    digest = annotations_of_the_store._digest
+    monkeypatch.setattr("store.annotations._digest", lambda row, doubts=(): digest(row))
 
 
 @pytest.fixture
@@ -145,15 +152,26 @@ def test_an_annotation_in_doubt_that_is_skipped_or_deleted_decides_nothing(
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_label_that_the_map_calls_no_entity_is_mended_by_reading_again(
-    store: Store, project: Project, document: int, earlier: bool
+    store: Store, project: Project, document: int, earlier: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where an earlier release stored the very spans that are learned from now."""
-    given.annotated(store, document, of_an_earlier_release(OS) if earlier else doubtful())
+    """Also where an earlier release stored the very spans that are learned from now, under the very same digest."""
+    with monkeypatch.context() as patch:
+        if earlier:
+            as_before_doubts(patch)
+        given.annotated(store, document, of_an_earlier_release(OS) if earlier else doubtful())
     since = utc_now()
     given.annotated(store, document, given.annotation(OS, set_aside=[NotLearned(MAPPED_AWAY, region("Person"))]))
     assert (spans_of_gold(store, project), doubts(store, project)) == ([(Span(*OS),)], Doubts())
     with store.read() as session:
         assert count_fresh_gold(session, project.id, since) == 1
+
+
+def test_a_new_annotation_in_doubt_makes_no_text_new(store: Store, project: Project, document: int) -> None:
+    given.annotated(store, document, given.annotation(OS, name="1", ground_truth=True))
+    since = utc_now()
+    given.annotated(store, document, of_an_earlier_release(SOFTWARE, name="2"))
+    with store.read() as session:
+        assert (len(gold(session, project.id)), count_fresh_gold(session, project.id, since)) == (1, 0)
 
 
 def test_a_doubt_that_becomes_another_doubt_is_told_by_the_latest_version_alone(
@@ -242,6 +260,8 @@ def test_the_map_renames_no_stored_label_that_the_project_has(store: Store, proj
         set_label_map(tx, project.id, {"OS": "SOFTWARE", "SOFTWARE": "OS"})
         tx.commit()
     assert spans_of_gold(store, project) == [(Span(*SOFTWARE), Span(*OS))]
+    without_os(store, project, OS="SOFTWARE", SOFTWARE="OS")
+    assert spans_of_gold(store, project) == [(Span(*SOFTWARE), Span(17, 23, "SOFTWARE"))]
 
 
 # Counts

@@ -9,7 +9,10 @@ import pytest
 from loop.settings.template import config_of_labels
 from loop.weak.applying import label_weakly, weak_documents
 from ner.errors import InputError
+from ner.label_config import NotLearned
+from ner.label_studio import OUTSIDE_CONFIG
 from ner.spans import Span
+from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents
 from store.projects import create_project, set_label_config
 from store.schema import Project
@@ -55,6 +58,16 @@ def test_functions_vote_on_all_but_the_holdout_and_abstain_where_they_find_nothi
     done = label_weakly(store, project, path)
     assert (done.documents, done.voted, done.votes) == (3, 2, {"excel": 2, "windows": 1})
     assert cast(store, project) == {(1, "excel", "SOFTWARE"), (1, "windows", "OS"), (3, "excel", "SOFTWARE")}
+
+
+def test_a_labelled_text_in_doubt_is_not_learned_from_weakly(store: Store, project: Project, tmp_path: Path):
+    label_weakly(store, project, functions(tmp_path / "f.py", ("excel", "Excel", "SOFTWARE")))
+    assert [item.document_id for item in weak_documents(store, project)] == [1, 3]
+    doubt = NotLearned(OUTSIDE_CONFIG, {"value": {"labels": ["App"]}})
+    with store.transaction() as tx:
+        append_annotations(tx, [(1, NewAnnotation(FILE, "gold", [], None, set_aside=[doubt]))])
+        tx.commit()
+    assert [item.document_id for item in weak_documents(store, project)] == [3]
 
 
 def test_votes_of_functions_that_are_gone_go_and_votes_that_came_with_records_stay(

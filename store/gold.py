@@ -150,6 +150,13 @@ def training_gold(session: Session, project_id: int) -> TrainingGold:
     )
 
 
+def has_gold(session: Session, project_id: int) -> bool:
+    """Whether there is any gold that may be trained on, as `training_gold`; nothing behind the first is read."""
+    held = held_out(session, project_id)
+    found = each_labelled(session, project_id, LEARNED_FROM)
+    return any(isinstance(item, GoldDocument) and item not in held for item in found)
+
+
 def held_out(session: Session, project_id: int) -> HeldOut:
     """The texts and groups of the holdout, also of its deleted documents: nothing that shares one is trained on."""
     query = select(Document.content_hash, Document.group_key).join(Split, Split.document_id == Document.id)

@@ -24,7 +24,7 @@ from loop.weak.applying import label_weakly, weak_documents
 from ner.bundle import read_manifest
 from ner.errors import BundleError
 from ner.tagger import Tagger
-from store.gold import count_fresh_gold, count_unpublished
+from store.gold import count_fresh_gold, count_unpublished, has_gold
 from store.projects import project_by_id
 from store.registry import CANDIDATE, INTERRUPTED, models
 from store.registry import FAILED as MODEL_FAILED
@@ -89,7 +89,7 @@ def label_step(cycle: Cycle) -> StepCounts:
         raise Skip("no labelling functions")
     if _last_attempt(cycle) is not None:
         raise Skip("there was a first model")
-    if _fresh_gold(cycle, None):
+    if _has_gold(cycle):
         raise Skip("there is gold, which is trained on alone")
     done = label_weakly(cycle.store, cycle.project(), functions)
     return {"documents": done.documents, "voted": done.voted, "failures": sum(done.failures.values())}
@@ -100,9 +100,9 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     last = _last_attempt(cycle)
     fresh = _fresh_gold(cycle, last)
     enough = cycle.settings.service.retrain_after
-    gold = _fresh_gold(cycle, None)
+    gold = _has_gold(cycle)
     weak = weak_documents(cycle.store, cycle.project()) if last is None and not gold else []
-    relabelled = bool(gold) and last is not None and _labels_changed(cycle, last)
+    relabelled = gold and last is not None and _labels_changed(cycle, last)
     if fresh < enough and not weak and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
     done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak)
@@ -204,6 +204,11 @@ def _labels_changed(cycle: Cycle, last: Model) -> bool:
     except BundleError:
         return False
     return list(manifest.labels) != list(cycle.project().labels)
+
+
+def _has_gold(cycle: Cycle) -> bool:
+    with cycle.store.read() as session:
+        return has_gold(session, cycle.project_id)
 
 
 def _fresh_gold(cycle: Cycle, since: Model | None) -> int:

@@ -29,7 +29,7 @@ from store.columns import utc_now
 from store.counts import project_counts
 from store.documents import NewDocument, add_documents, count_open
 from store.doubts import Doubts, counted, labels_of
-from store.gold import count_fresh_gold, gold, labelled, training_gold
+from store.gold import count_fresh_gold, gold, has_gold, labelled, training_gold
 from store.projects import set_label_config, set_label_map
 from store.schema import HOLDOUT, TRAIN, Project, SetAside
 from store.session import Store
@@ -331,6 +331,7 @@ def test_no_text_in_doubt_is_ever_gold_and_every_labelled_text_is_one_of_the_two
         judging = {item.document_id for item in gold(tx.session, here.id, [HOLDOUT])}
         fresh = count_fresh_gold(tx.session, here.id, given.at(0))
         counts = project_counts(tx.session, here.id)
+        assert has_gold(tx.session, here.id) == bool(taught)
     clear, doubted = set(), set()
     for document, known in live.items():
         said = [(one.ground_truth, one.source_updated_at, order, one) for order, one in known.values()]

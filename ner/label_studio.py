@@ -41,6 +41,7 @@ __all__ = [
     "NotLearned",
     "ReadResult",
     "clip_score",
+    "marks_no_words",
     "read_result",
     "repeated_words",
     "task_text",
@@ -226,6 +227,11 @@ def read_result(
     return ReadResult(kept, (*aside, *_overlapping(dropped, read)), tuple(trimmed))
 
 
+def marks_no_words(region: Mapping[str, Any]) -> bool:
+    """Whether a region is an answer of a type that marks no words, such as choices, free text or a shape."""
+    return _kind(region) in _NO_SPANS
+
+
 def repeated_words(result: object, text: str, config: LabelConfig) -> Iterator[Claim]:
     """What the regions of a result claim by repeating their words: (text, start, end, words), offsets as they came.
 
@@ -383,7 +389,7 @@ class _Reader:
         return begin, stop
 
 
-def _kind(region: dict[str, Any]) -> str:
+def _kind(region: Mapping[str, Any]) -> str:
     kind = region.get("type")
     return kind.lower() if isinstance(kind, str) else ""
 

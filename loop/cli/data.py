@@ -35,6 +35,8 @@ class InputFormat(StrEnum):
     JSON = "json"
     CONLL = "conll"
     LABEL_STUDIO = "label-studio"
+    JSON_MIN = "json-min"
+    LABEL_STUDIO_CSV = "label-studio-csv"
     JSONL = "jsonl"
 
 

@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from loop.files.checking import LabelRule, check_record
-from loop.files.formats.known import AUTO, find_format, format_named
+from loop.files.formats.json_min import ROWS
+from loop.files.formats.known import AUTO, find_format, format_named, notes_on
 from loop.files.inputs import Input, open_inputs
 from loop.files.record_ids import each_id_once
 from loop.files.records import FileHints, Opened, Problem, Record, Source
 from ner.errors import InputError
-from ner.label_config import Control, LabelConfig
+from ner.label_config import Control, LabelConfig, NotLearned
+from ner.label_studio import marks_no_words
 from ner.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
+
+
+OTHER_KIND = "annotation of a project without spans"
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,9 @@ class Request:
 class Reading:
     """A file and how it is understood. `said`: sentences for people on what was recognised; `labels`: as they stand.
 
-    format: the name of the format, and of the shapes of its records where there are several.
+    format: the name of the format, and of the shapes of its records where there are several. holds_spans: False for a
+    file whose annotations answer other questions only, such as the class of a text: they do not say that it holds no
+    entity.
     """
 
     name: str
@@ -48,6 +55,7 @@ class Reading:
     said: tuple[str, ...]
     opened: Opened
     labels: tuple[str, ...] = ()
+    holds_spans: bool = True
 
     def records(self) -> Iterator[Record | Problem]:
         """Each record with its annotations read, or the problem in its place; from the start, each time anew."""
@@ -56,9 +64,15 @@ class Reading:
                 yield record
                 continue
             try:
-                yield check_record(record, self.rule, self.unit)
+                yield check_record(self._about_spans(record), self.rule, self.unit)
             except InputError as error:
                 yield Problem(record.where, error, record.text)
+
+    def _about_spans(self, record: Record) -> Record:
+        if self.holds_spans or not record.annotations:
+            return record
+        others = NotLearned(OTHER_KIND, [list(one.result) for one in record.annotations])
+        return replace(record, annotations=(), aside=(*record.aside, others))
 
 
 @contextmanager
@@ -79,14 +93,16 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
     proof = proven_unit(seen.claims(opened.records()))
     config, controls = seen.config_of_the_file()
     offsets = () if proof.unit is CODE_POINTS else (_converted(proof),)
+    others = () if seen.holds_spans() else (_OTHER_KIND_SAID,)
     return Reading(
         name=file.name,
         format=" and ".join(sorted(seen.formats)) or chosen.name,
         rule=LabelRule(config, request.label_map),
         unit=proof.unit,
-        said=(*opened.said, *controls, *offsets),
+        said=(*opened.said, *notes_on(seen.formats), *controls, *offsets, *others),
         opened=opened,
         labels=tuple(seen.labels),
+        holds_spans=seen.holds_spans(),
     )
 
 
@@ -99,6 +115,12 @@ def survey_of_any_labels(file: Input) -> Reading:
     config = replace(nameless, controls=(Control("label", tuple(seen.labels)),), foreign=tuple(seen.controls))
     offsets = () if proof.unit is CODE_POINTS else (_converted(proof),)
     return Reading(file.name, " and ".join(sorted(seen.formats)), LabelRule(config), proof.unit, offsets, opened)
+
+
+_OTHER_KIND_SAID = (
+    "No annotation of the file has a labelled region, and nothing shows that people were asked for spans. Its texts are "
+    "therefore unlabelled, and not texts without entities."
+)
 
 
 def _converted(proof: ProvenUnit) -> str:
@@ -116,6 +138,10 @@ class _Survey:
     formats: set[str] = field(default_factory=set)
     labels: dict[str, None] = field(default_factory=dict)
     controls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    annotations: int = 0
+    spans: bool = False
+    known_answers: bool = False
+    foreign_answers: bool = False
 
     def claims(self, records: Iterable[Record | Problem]) -> Iterator[tuple[str, int, int, str]]:
         """(text, start, end, words) of each region that repeats its words; the rest is gathered on the way."""
@@ -124,33 +150,69 @@ class _Survey:
                 continue
             if record.format:
                 self.formats.add(record.format)
+            self.annotations += len(record.annotations)
             for annotation in record.annotations:
                 for region in annotation.result:
                     if isinstance(region, dict):
                         yield from self._claim(region, record.text)
 
+    def holds_spans(self) -> bool:
+        """Whether the annotations of the file are about spans.
+
+        They are where there is a region with labels, or an answer to a control of the project's config: people could
+        have drawn a region. Without either, annotations that answer other controls are not about spans. Nor are rows
+        of JSON-MIN and CSV, in which the answer may be the class of a text.
+        """
+        if self.spans or self.known_answers or not self.annotations:
+            return True
+        return not self.foreign_answers and not self.formats.intersection(ROWS)
+
     def config_of_the_file(self) -> tuple[LabelConfig, tuple[str, ...]]:
-        """The config, taught the only labels control of the file where none of its own occurs; and what to say."""
-        own = [pair for pair in self.controls if self.config.accepts(*pair)]
-        if own or len(self.controls) != 1:
+        """The config, taught the labels controls of the file where none of its own occurs; and what to say.
+
+        Raises InputError where these controls label several objects: which of them the text is cannot be told.
+        """
+        foreign = [pair for pair in self.controls if not self.config.knows(*pair)]
+        if not foreign or any(self.config.accepts(*pair) for pair in self.controls):
             return self.config, ()
-        ((from_name, to_name),) = self.controls
-        if self.config.knows(from_name, to_name):
-            return self.config, ()
+        objects = {to_name for _, to_name in foreign}
+        shown = " and ".join(f"{from_name!r} over {to_name!r}" for from_name, to_name in foreign)
+        if len(objects) > 1:
+            own = f"{self.config.controls[0].name!r} over {self.config.to_name!r}"
+            raise InputError(
+                "the labels of a file stand under the controls of the project's label config, or label one object",
+                value=f"{shown}; the project has {own}",
+                next_step="Make a project with the label config of the file: loop init DIR --config XML.",
+            )
+        config = self.config
+        for pair in foreign:
+            config = config.with_control(*pair)
+        only = "the only one there; it is" if len(foreign) == 1 else "all over one object; they are"
+        controls = "control" if len(foreign) == 1 else "controls"
         said = (
-            f"The labels of the file stand under the control {from_name!r} over {to_name!r}, the only one there; it is "
-            f"read as {self.config.controls[0].name!r} over {self.config.to_name!r} of the project."
+            f"The labels of the file stand under the {controls} {shown}, {only} read as "
+            f"{self.config.controls[0].name!r} over {self.config.to_name!r} of the project."
         )
-        return self.config.with_control(from_name, to_name), (said,)
+        return config, (said,)
 
     def _claim(self, region: Mapping[str, Any], text: str) -> Iterator[tuple[str, int, int, str]]:
+        names = region.get("from_name"), region.get("to_name")
         value = region.get("value")
+        self._count_kind(region)
         if not isinstance(value, dict) or not isinstance(value.get("labels"), list):
             return
-        pair = (region.get("from_name"), region.get("to_name"))
-        if all(isinstance(name, str) for name in pair):
-            self.controls[pair] += 1  # type: ignore[index]
+        if all(isinstance(name, str) for name in names):
+            self.controls[names] += 1  # type: ignore[index]
         self.labels.update((label, None) for label in value["labels"] if isinstance(label, str))
         start, end, words = value.get("start"), value.get("end"), value.get("text")
         if type(start) is int and type(end) is int and isinstance(words, str) and words:
             yield text, start, end, words
+
+    def _count_kind(self, region: Mapping[str, Any]) -> None:
+        names = region.get("from_name"), region.get("to_name")
+        if not marks_no_words(region):
+            self.spans = True
+        elif self.config.knows(*names):
+            self.known_answers = True
+        elif isinstance(names[0], str):
+            self.foreign_answers = True

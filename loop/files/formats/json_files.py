@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO
@@ -57,19 +57,32 @@ class Place:
 
 @dataclass(frozen=True)
 class JsonShape:
-    """A shape of records: `claims` a value of a file, and makes a `record` of it, or raises InputError."""
+    """A shape of records: `claims` a value of a file, and makes a `record` of it, or raises InputError.
+
+    note: what people should know of files of this shape, a sentence or more.
+    """
 
     name: str
     title: str
     claims: Callable[[Any], bool]
     record: Callable[[Any, Place], Record]
+    note: str = ""
 
 
-def json_format(name: str, title: str, shapes: Sequence[JsonShape]) -> FileFormat:
-    """A format of JSON files whose records have one of these shapes; the first that claims a record reads it."""
-    return FileFormat(
-        name, title, looks_like_json, lambda file, source: open_values(partial(_values, file), source, shapes)
-    )
+Finish = Callable[[Iterable[Record | Problem]], Iterator[Record | Problem]]
+
+
+def json_format(name: str, title: str, shapes: Sequence[JsonShape], finish: Finish = iter) -> FileFormat:
+    """A format of JSON files whose records have one of these shapes; the first that claims a record reads it.
+
+    finish: puts records together that stand apart in the file.
+    """
+
+    def opened(file: Input, source: Source) -> Opened:
+        opened = open_values(partial(_values, file), source, shapes)
+        return replace(opened, records=lambda: finish(opened.records()))
+
+    return FileFormat(name, title, looks_like_json, opened)
 
 
 def looks_like_json(file: Input) -> bool:

@@ -6,7 +6,17 @@ the command line offers its name.
 
 from __future__ import annotations
 
-from loop.files.formats import conll, json_lines, label_studio
+from collections.abc import Iterable
+
+from loop.files.formats import (
+    bare_tasks,
+    conll,
+    json_lines,
+    json_min,
+    label_studio,
+    label_studio_csv,
+    other_exports,
+)
 from loop.files.formats.json_files import JsonShape, json_format
 from loop.files.inputs import Input
 from loop.files.records import FileFormat
@@ -14,12 +24,23 @@ from ner.errors import InputError
 
 AUTO = "auto"
 # In the order in which the shapes are asked for a record; the last claims any object.
-SHAPES: tuple[JsonShape, ...] = (label_studio.SHAPE, json_lines.SHAPE)
-JSON = json_format("json", "JSON Lines, an array or an object, of any shape below", SHAPES)
+SHAPES: tuple[JsonShape, ...] = (
+    other_exports.SHAPE,
+    label_studio.SHAPE,
+    json_min.SHAPE,
+    bare_tasks.SHAPE,
+    json_lines.SHAPE,
+)
+JSON = json_format("json", "JSON Lines, an array or an object, of any shape below", SHAPES, json_min.joined)
 # In the order in which the content of a file is tried.
-FORMATS: tuple[FileFormat, ...] = (JSON, conll.FORMAT)
-_ONE_SHAPE = tuple(json_format(shape.name, shape.title, (shape,)) for shape in SHAPES)
+FORMATS: tuple[FileFormat, ...] = (JSON, label_studio_csv.FORMAT, conll.FORMAT)
+_ONE_SHAPE = tuple(json_format(shape.name, shape.title, (shape,), json_min.joined) for shape in SHAPES)
 NAMES = (AUTO, *(one.name for one in (*FORMATS, *_ONE_SHAPE)))
+
+
+def notes_on(names: Iterable[str]) -> tuple[str, ...]:
+    """What people should know of files of these shapes, a sentence or more for each."""
+    return tuple(shape.note for shape in SHAPES if shape.note and shape.name in set(names))
 
 
 def format_named(name: str) -> FileFormat:

@@ -7,14 +7,16 @@ completions.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from loop.files.formats.json_files import JsonShape, Place
 from loop.files.record_ids import Naming
-from loop.files.records import Record, check_name, check_storable
+from loop.files.records import ANNOTATION_KEYS, Record, check_name, check_storable
 from ner.errors import InputError
 from ner.label_config import NotLearned
 from ner.label_studio import MALFORMED, task_text
@@ -23,15 +25,27 @@ from store.annotations import FILE, NewAnnotation
 from store.documents import check_key
 
 SAYS_NOTHING = "annotation without a result"
+ONLY_PREDICTIONS = "predictions that nobody checked"
+ONLY_DRAFTS = "draft that nobody submitted"
+NOT_IN_FILE = "annotations that the file counts and does not hold"
+# Keys of a task and of an annotation that decide what is gold. A key that looks like one of them is a mistake.
+_LISTS = ("annotations", "completions")
+_DECIDING_TASK_KEYS = (*_LISTS, "data")
+_DECIDING_KEYS = ("result", "was_cancelled", "skipped", "ground_truth", "updated_at", "created_at")
+_KNOWN_KEYS = frozenset({*_DECIDING_KEYS, "result_count", "draft_created_at", "last_created_by", "updated_by"})
+_TASK_KEYS = frozenset({*_DECIDING_TASK_KEYS, "predictions", "drafts", "total_annotations", "cancelled_annotations"})
+_SIMILAR = 0.8
+_TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 _IDS = 2**63  # what every database holds
 _LONGEST_SECONDS = 1e9
 _EXPORT = "Export the project as JSON from Label Studio."
 
 
-def _record(value: dict[str, Any], place: Place) -> Record:
-    data = value["data"]
+def task_record(value: Mapping[str, Any], place: Place) -> Record:
+    """The record of a task. Raises InputError for a task that cannot be read as a whole."""
     config = place.source.config
     text = task_text(value, config)
+    data = value["data"]
     meta = without_field(data, config.data_field)
     check_storable(meta, "data")
     name = _external_id(value, place.naming, text)
@@ -44,27 +58,69 @@ def _record(value: dict[str, Any], place: Place) -> Record:
         group=_named(value, "doc"),
         meta=meta,
         annotations=annotations,
+        aside=() if annotations or place.source.texts_only else tuple(_unchecked(value)),
     )
 
 
 SHAPE = JsonShape(
     name="label-studio",
     title="a task of Label Studio: {data: {...}, annotations: [...]}",
-    claims=lambda value: isinstance(value, dict) and isinstance(value.get("data"), dict),
-    record=_record,
+    claims=lambda value: isinstance(value, dict) and _is_task(value),
+    record=task_record,
 )
+
+
+def _is_task(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("data"), dict) or ("data" in value and any(key in value for key in _LISTS))
 
 
 def _annotations(task: Mapping[str, Any]) -> tuple[NewAnnotation, ...]:
     """Of `annotations`, and of `completions`, which is what they were called before version 1.0."""
+    _refuse_unread(task)
     found: list[NewAnnotation] = []
-    for key in ("annotations", "completions"):
+    for key in _LISTS:
         listed = task.get(key)
         if listed is not None and not isinstance(listed, list):
             raise InputError(f"`{key}` is a list", value=listed, next_step=_EXPORT)
         for item in listed or ():
             found.append(_annotation(item, len(found) + 1))
+    names = [one.source_id for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("an annotation's id stands once in a task", value=name, next_step=_EXPORT)
     return tuple(found)
+
+
+def _refuse_unread(task: Mapping[str, Any]) -> None:
+    """Raise InputError for a key of a task that says something about entities and that nobody reads."""
+    for key, value in task.items():
+        if key in _TASK_KEYS or value is None:
+            continue
+        holds_results = isinstance(value, list) and any(isinstance(item, dict) and "result" in item for item in value)
+        if key in ANNOTATION_KEYS or holds_results:
+            shown = f"{key}: {json.dumps(value, ensure_ascii=False)[:80]}"
+            raise InputError("the annotations of a task stand in `annotations`", value=shown, next_step=_EXPORT)
+    _refuse_misspelt(task, _DECIDING_TASK_KEYS, _TASK_KEYS, "a task")
+
+
+def _refuse_misspelt(entry: Mapping[str, Any], deciding: Collection[str], known: Collection[str], what: str) -> None:
+    """Raise InputError for an unknown key that looks like one of `deciding`, such as `was_canceled`."""
+    for key in entry:
+        looks_like = [] if key in known else difflib.get_close_matches(key.lower(), deciding, 1, _SIMILAR)
+        for name in looks_like:
+            if name not in entry:
+                raise InputError(f"`{name}` of {what} has this name", value=key, next_step=f"Rename `{key}`.")
+
+
+def _unchecked(task: Mapping[str, Any]) -> Iterator[NotLearned]:
+    """What a task without annotations holds instead."""
+    counted = task.get("total_annotations")
+    if isinstance(counted, int) and counted > 0 and not any(task.get(key) for key in _LISTS):
+        yield NotLearned(NOT_IN_FILE, {"total_annotations": counted})
+    if task.get("predictions"):
+        yield NotLearned(ONLY_PREDICTIONS, None)
+    if task.get("drafts"):
+        yield NotLearned(ONLY_DRAFTS, None)
 
 
 def annotation_of(entry: Mapping[str, Any], source: str, source_id: str, creator: str | None) -> NewAnnotation:
@@ -84,8 +140,8 @@ def annotation_of(entry: Mapping[str, Any], source: str, source_id: str, creator
         set_aside=() if isinstance(result, list) else (unreadable,),
         creator=creator,
         lead_time=_seconds(entry.get("lead_time")),
-        skipped=entry.get("was_cancelled") is True,
-        ground_truth=entry.get("ground_truth") is True,
+        skipped=as_flag(entry.get("was_cancelled")) is True or as_flag(entry.get("skipped")) is True,
+        ground_truth=as_flag(entry.get("ground_truth")) is True,
         parent_prediction=as_id(entry.get("parent_prediction")),
         source_created_at=as_moment(entry.get("created_at")),
         source_updated_at=as_moment(entry.get("updated_at")),
@@ -96,6 +152,14 @@ def as_id(value: Any) -> int | None:
     """A whole number that a database can hold as an id, else None."""
     good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _IDS
     return value if good else None
+
+
+def as_flag(value: Any) -> bool | None:
+    """True or false, also as tables write them (1, "true", "False"); False for null, and None for any other value."""
+    if value is None:
+        return False
+    word = str(value).strip().lower() if isinstance(value, bool | int | float | str) else "?"
+    return True if word in _TRUE else False if word in _FALSE else None
 
 
 def as_moment(value: Any) -> datetime | None:
@@ -116,7 +180,7 @@ def _seconds(value: Any) -> float | None:
     return float(value) if good else None
 
 
-def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
+def _external_id(item: Mapping[str, Any], naming: Naming, text: str) -> str:
     """The id that the task's data names, as a pull would read it, so that the two meet; else the task's own."""
     named = _named(item, "id")
     if named is not None:
@@ -124,7 +188,7 @@ def _external_id(item: dict[str, Any], naming: Naming, text: str) -> str:
     return f"task:{check_name(item['id'], 'id')}" if item.get("id") is not None else naming.next_id(text)
 
 
-def _named(item: dict[str, Any], key: str) -> str | None:
+def _named(item: Mapping[str, Any], key: str) -> str | None:
     """What the data or the meta of a task say under `key`, as a pull reads it."""
     for place in (item["data"], item.get("meta")):
         if isinstance(place, dict) and place.get(key) not in (None, ""):
@@ -132,7 +196,7 @@ def _named(item: dict[str, Any], key: str) -> str | None:
     return None
 
 
-def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
+def _fallback_id(item: Mapping[str, Any], name: str, text: str) -> str | None:
     """An id that no other text bears: every server counts its task ids anew, and `id` in the data may be any value.
 
     The id is the same in every export, whatever the file is called and whatever else the file holds.
@@ -149,10 +213,20 @@ def _fallback_id(item: dict[str, Any], name: str, text: str) -> str | None:
 def _annotation(item: Any, number: int) -> NewAnnotation:
     if not isinstance(item, dict):
         raise InputError("an annotation of an export is an object", value=item, next_step=_EXPORT)
-    who = item.get("completed_by")
-    if isinstance(who, dict):  # in single tasks; in lists `completed_by` is a number
-        who = who.get("email") or who.get("id")
-    creator = None if who is None else check_name(who, "completed_by")
+    _refuse_misspelt(item, _DECIDING_KEYS, _KNOWN_KEYS, "an annotation")
+    for key in ("was_cancelled", "skipped", "ground_truth"):
+        if as_flag(item.get(key)) is None:
+            raise InputError(f"`{key}` of an annotation is true or false", value=item[key], next_step=_EXPORT)
     # Files made for an import have no ids; the place in the task is the same each time the file is read.
     name = f"#{number}" if item.get("id") is None else check_name(item["id"], "id")
-    return annotation_of(item, FILE, f"annotation-{name}", creator)
+    return annotation_of(item, FILE, f"annotation-{name}", _creator(item.get("completed_by")))
+
+
+def _creator(who: Any) -> str | None:
+    """Who annotated: an object in single tasks, a number in lists. What cannot be a name is left out."""
+    if isinstance(who, dict):
+        who = who.get("email") or who.get("id")
+    try:
+        return None if who is None else check_name(who, "completed_by")
+    except InputError:
+        return None

@@ -1,0 +1,119 @@
+"""Label Studio's CSV and TSV: a row for each annotation, with the answers of each control as JSON in a cell.
+
+A row holds what a record of JSON-MIN holds; see `json_min`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from loop.files.formats.json_files import Place
+from loop.files.formats.json_min import NOTE, TABLE, joined, record
+from loop.files.inputs import Input
+from loop.files.record_ids import Naming
+from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, FileFormat, Opened, Problem, Record, Source
+from ner.errors import InputError
+from ner.label_config import LabelConfig
+
+_COLUMNS = {"annotation_id", "annotator"}
+_DELIMITERS = ",\t;"
+_WHOLE = re.compile(r"(\d+)\.0+")
+_EXPORT = "Export the project as JSON from Label Studio; a program that saved the table may have changed its cells."
+
+
+def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputError]]:
+    """(number of the row from 1, its cells by column) of a table; the number of a row counts rows and not lines."""
+    csv.field_size_limit(MAX_LINE_BYTES)
+    words = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+    try:
+        delimiter = _delimiter(words.readline())
+        words.seek(0)
+        rows = csv.reader(words, delimiter=delimiter, strict=True)
+        columns = next(rows, [])
+        for number, cells in enumerate(rows, 1):
+            if cells:
+                yield number, _row(columns, cells)
+    except (csv.Error, UnicodeDecodeError) as error:
+        value = f"{error}, behind row {number}" if "number" in locals() else str(error)
+        yield 0, InputError("a table is UTF-8, and its quotes are closed", value=value, next_step=_EXPORT)
+    finally:
+        words.detach()
+
+
+def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
+    """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is none."""
+    return {column: _value(column, cell, config) for column, cell in cells.items()}
+
+
+FORMAT = FileFormat(
+    name=TABLE,
+    title="Label Studio's CSV or TSV, with the column annotation_id",
+    recognise=lambda file: _is_table(file),
+    open=lambda file, source: Opened(lambda: joined(_records(file.rewound(), source)), (NOTE,)),
+)
+
+
+def _is_table(file: Input) -> bool:
+    line = file.head.removeprefix(BYTE_ORDER_MARK).split(b"\n", 1)[0].decode("utf-8", "replace")
+    delimiter = _delimiter(line)
+    try:
+        return set(next(csv.reader([line.rstrip("\r")], delimiter=delimiter), ())) >= _COLUMNS
+    except csv.Error:
+        return False
+
+
+def _delimiter(header: str) -> str:
+    return max(_DELIMITERS, key=header.count)
+
+
+def _row(columns: list[str], cells: list[str]) -> dict[str, str] | InputError:
+    if len(cells) == len(columns):
+        return dict(zip(columns, cells, strict=True))
+    value = f"{len(cells)} cells under {len(columns)} columns"
+    return InputError("a row has a cell for each column", value=value, next_step=_EXPORT)
+
+
+def _records(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
+    naming = Naming(source.stem)
+    for number, cells in read_rows(stream):
+        where = f"row {number}" if number else "the end of what could be read"
+        try:
+            if isinstance(cells, InputError):
+                raise cells
+            read = record(values_of(cells, source.config), Place(where, naming, source))
+            yield Record(**{**vars(read), "format": TABLE})
+        except InputError as error:
+            yield Problem(where, error, str(cells))
+
+
+def _value(column: str, cell: str, config: LabelConfig) -> Any:
+    """What a cell says: the text as it stands, JSON as JSON, a whole number without `.0`, nothing as null."""
+    if column in (config.data_field, f"_data_{config.data_field}"):
+        return cell
+    if not cell.strip():
+        return None
+    if cell.lstrip().startswith(("[", "{")):
+        return _json(column, cell, config)
+    if any(control.name == column for control in config.controls):
+        raise _no_json(column, cell)
+    whole = _WHOLE.fullmatch(cell)
+    return whole[1] if whole else cell
+
+
+def _json(column: str, cell: str, config: LabelConfig) -> Any:
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError) as error:
+        known = any(control.name == column for control in config.controls)
+        if known or cell.lstrip().startswith(("[{", '{"')):
+            raise _no_json(column, cell) from error
+        return cell
+
+
+def _no_json(column: str, cell: str) -> InputError:
+    return InputError(f"the column `{column}` holds regions as JSON", value=cell[:80], next_step=_EXPORT)

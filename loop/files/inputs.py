@@ -17,7 +17,7 @@ from ner.errors import InputError
 
 STANDARD_INPUT = Path("-")
 HEAD_BYTES = 64 * 1024
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_GZIP, _ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")  # an archive of files, an empty archive
 # What an unpacked file may hold: far more than people label, and far less than a disk.
 _MOST_BYTES = 16 * 1024**3
 _CHUNK = 1024 * 1024
@@ -63,7 +63,7 @@ def open_inputs(path: Path) -> Iterator[tuple[Input, ...]]:
             return
         stream = stack.enter_context(_opened(path))
         name = "standard input" if path == STANDARD_INPUT else path.name
-        if stream.read(4) == _ZIP and zipfile.is_zipfile(stream):
+        if stream.read(4) in _ZIP and zipfile.is_zipfile(stream):
             yield tuple(_members(stream, path, stack))
             return
         stream.seek(0)
@@ -113,7 +113,7 @@ def _members(stream: BinaryIO, path: Path, stack: ExitStack) -> Iterator[Input]:
         raise InputError(f"{path.name} can be unpacked", value=str(error), next_step="Fetch it again.") from error
     files = [one for one in archive.infolist() if not one.is_dir() and not _is_of_the_system(one.filename)]
     if not files:
-        raise InputError("an archive holds a file", value=path.name, next_step="Check the archive.")
+        raise InputError("an archive holds a file", value=f"{path.name} holds none", next_step="Check the archive.")
     for one in files:
         try:
             packed = archive.open(one)

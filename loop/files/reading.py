@@ -16,6 +16,7 @@ from typing import Any
 from loop.files.checking import LabelRule, check_record
 from loop.files.formats.json_min import ROWS
 from loop.files.formats.known import AUTO, find_format, format_named, notes_on
+from loop.files.formats.other_exports import refuse_other_exports
 from loop.files.inputs import Input, open_inputs
 from loop.files.record_ids import each_id_once
 from loop.files.records import FileHints, Opened, Problem, Record, Source
@@ -23,7 +24,6 @@ from ner.errors import InputError
 from ner.label_config import Control, LabelConfig, NotLearned
 from ner.label_studio import marks_no_words
 from ner.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
-
 
 OTHER_KIND = "annotation of a project without spans"
 
@@ -80,6 +80,7 @@ def open_readings(path: Path, request: Request) -> Iterator[tuple[Reading, ...]]
     """The readings of a file: one, or one for each file of an archive. Raises InputError."""
     rule = LabelRule(request.config, request.label_map)  # a wrong map is said before a long file is read
     with open_inputs(path) as inputs:
+        refuse_other_exports([one.name for one in inputs])
         yield tuple(survey(one, request, rule) for one in inputs)
 
 
@@ -118,8 +119,8 @@ def survey_of_any_labels(file: Input) -> Reading:
 
 
 _OTHER_KIND_SAID = (
-    "No annotation of the file has a labelled region, and nothing shows that people were asked for spans. Its texts are "
-    "therefore unlabelled, and not texts without entities."
+    "No annotation of the file has a labelled region, and nothing shows that people were asked for spans. Its texts "
+    "are therefore unlabelled, and not texts without entities."
 )
 
 

@@ -1,4 +1,4 @@
-"""Tasks as Label Studio imports them without `data` around: `{"body": "..."}`, where the project shows the field `body`.
+"""Tasks as Label Studio imports them without `data`: `{"body": "..."}`, where the project shows the field `body`.
 
 Nobody labelled such a text. Records with the key `text` are our own (`json_lines`), which say the same.
 """

@@ -32,7 +32,7 @@ _ANNOTATION = {"annotation_id": "id", "annotator": "completed_by"}
 _TIMES = ("created_at", "updated_at", "lead_time")
 _BOOKKEEPING = frozenset({"id", *_ANNOTATION, *_TIMES, "agreement", "history"})
 # How the server renames a data field that bears the name of a control, in a CSV.
-_RENAMED = "_data_"
+RENAMED = "_data_"
 _ANSWERS = ("choices", "taxonomy", "rating", "number", "datetime", "pairwise", "ranker")
 
 
@@ -169,5 +169,5 @@ def _has_labels(held: Any) -> bool:
 
 
 def _own_name(key: str, value: Mapping[str, Any]) -> str:
-    own = key.removeprefix(_RENAMED)
+    own = key.removeprefix(RENAMED)
     return own if own in value else key

@@ -25,13 +25,13 @@ from ner.errors import InputError
 AUTO = "auto"
 # In the order in which the shapes are asked for a record; the last claims any object.
 SHAPES: tuple[JsonShape, ...] = (
-    other_exports.SHAPE,
     label_studio.SHAPE,
     json_min.SHAPE,
     bare_tasks.SHAPE,
     json_lines.SHAPE,
 )
-JSON = json_format("json", "JSON Lines, an array or an object, of any shape below", SHAPES, json_min.joined)
+_JSON_SHAPES = (other_exports.SHAPE, *SHAPES)
+JSON = json_format("json", "JSON Lines, an array or an object, of any shape below", _JSON_SHAPES, json_min.joined)
 # In the order in which the content of a file is tried.
 FORMATS: tuple[FileFormat, ...] = (JSON, label_studio_csv.FORMAT, conll.FORMAT)
 _ONE_SHAPE = tuple(json_format(shape.name, shape.title, (shape,), json_min.joined) for shape in SHAPES)

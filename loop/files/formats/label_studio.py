@@ -22,7 +22,7 @@ from ner.label_config import NotLearned
 from ner.label_studio import MALFORMED, task_text
 from ner.task_data import without_field
 from store.annotations import FILE, NewAnnotation
-from store.documents import check_key
+from store.documents import check_key, read_key
 
 SAYS_NOTHING = "annotation without a result"
 ONLY_PREDICTIONS = "predictions that nobody checked"
@@ -35,6 +35,7 @@ _DECIDING_KEYS = ("result", "was_cancelled", "skipped", "ground_truth", "updated
 _KNOWN_KEYS = frozenset({*_DECIDING_KEYS, "result_count", "draft_created_at", "last_created_by", "updated_by"})
 _TASK_KEYS = frozenset({*_DECIDING_TASK_KEYS, "predictions", "drafts", "total_annotations", "cancelled_annotations"})
 _SIMILAR = 0.8
+_WHAT = {"id": "a document's id", "doc": "a group"}
 _TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 _IDS = 2**63  # what every database holds
 _LONGEST_SECONDS = 1e9
@@ -189,11 +190,13 @@ def _external_id(item: Mapping[str, Any], naming: Naming, text: str) -> str:
 
 
 def _named(item: Mapping[str, Any], key: str) -> str | None:
-    """What the data or the meta of a task say under `key`, as a pull reads it."""
-    for place in (item["data"], item.get("meta")):
-        if isinstance(place, dict) and place.get(key) not in (None, ""):
-            return check_name(place[key], key)
-    return None
+    """What the data or the meta of a task say under `key`, by the rule of a pull; whole numbers also as 3.0."""
+    places = [place for place in (item["data"], item.get("meta")) if isinstance(place, dict)]
+    values = [
+        {key: int(value) if isinstance(value, float) and value.is_integer() else value}
+        for value in (place.get(key) for place in places)
+    ]
+    return read_key(values, key, _WHAT[key])
 
 
 def _fallback_id(item: Mapping[str, Any], name: str, text: str) -> str | None:

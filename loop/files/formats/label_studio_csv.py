@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from loop.files.formats.json_files import Place
-from loop.files.formats.json_min import NOTE, TABLE, joined, record
+from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, FileFormat, Opened, Problem, Record, Source
@@ -47,7 +47,8 @@ def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputErr
 
 def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
     """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is none."""
-    return {column: _value(column, cell, config) for column, cell in cells.items()}
+    text = config.data_field if f"{RENAMED}{config.data_field}" not in cells else f"{RENAMED}{config.data_field}"
+    return {column: cell if column == text else _value(column, cell, config) for column, cell in cells.items()}
 
 
 FORMAT = FileFormat(
@@ -92,9 +93,7 @@ def _records(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
 
 
 def _value(column: str, cell: str, config: LabelConfig) -> Any:
-    """What a cell says: the text as it stands, JSON as JSON, a whole number without `.0`, nothing as null."""
-    if column in (config.data_field, f"_data_{config.data_field}"):
-        return cell
+    """What a cell says: JSON as JSON, a whole number without `.0`, nothing as null."""
     if not cell.strip():
         return None
     if cell.lstrip().startswith(("[", "{")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from loop.files.formats.json_files import JsonShape, Place
@@ -14,6 +16,22 @@ _KINDS = (
     ("YOLO, which describes images", {"categories", "info"}),
     ("ASR manifest, which describes audio", {"audio_filepath", "text"}),
 )
+# Of each export the names that its archive has.
+_ARCHIVES = (
+    ("YOLO, which describes images", {"classes.txt", "notes.json"}),
+    ("COCO, which describes images", {"result_coco.json"}),
+    ("ASR manifest, which describes audio", {"manifest.json"}),
+)
+_EXPORT = "Export the project as JSON from Label Studio."
+
+
+def refuse_other_exports(names: Sequence[str]) -> None:
+    """Raise InputError where the files of an archive are an export that holds no texts."""
+    short = {PurePosixPath(name).name for name in names}
+    kind = next((kind for kind, wanted in _ARCHIVES if len(names) > 1 and wanted <= short), None)
+    if kind is not None or any(name.endswith(".dclx") for name in short):
+        found = f"an export as {kind or 'DocLang'}, with {', '.join(sorted(short)[:5])}"
+        raise InputError("an archive holds texts with spans", value=found, next_step=_EXPORT)
 
 
 def _kind(value: Any) -> str | None:
@@ -24,7 +42,7 @@ def _refuse(value: Any, place: Place) -> Record:
     raise InputError(
         "a file holds texts with spans",
         value=f"{place.where} is of an export as {_kind(value)}",
-        next_step="Export the project as JSON from Label Studio.",
+        next_step=_EXPORT,
     )
 
 

@@ -6,9 +6,13 @@ import json
 
 import pytest
 
-from loop.files.formats.label_studio import SAYS_NOTHING
+from loop.files.checking import LabelRule
+from loop.files.formats.label_studio import NOT_IN_FILE, ONLY_DRAFTS, ONLY_PREDICTIONS, SAYS_NOTHING
+from loop.files.reading import Request, survey
 from loop.files.records import Problem, Record
-from tests.loop.files.read import problem, raw, record
+from ner.label_config import Control, LabelConfig
+from ner.spans import Span
+from tests.loop.files.read import as_input, problem, raw, reading, record
 
 
 def export(value: object) -> list[Record | Problem]:
@@ -73,3 +77,87 @@ def test_completions_of_versions_before_1_0_are_annotations():
 
 def test_an_empty_export_holds_nothing():
     assert export([]) == []
+
+
+LABELLED = {"from_name": "label", "to_name": "text", "type": "labels"}
+
+
+def region(start: int, end: int, label: str = "X", **more: object) -> dict[str, object]:
+    return {**LABELLED, "value": {"start": start, "end": end, "labels": [label]}, **more}
+
+
+def test_one_task_alone_and_lines_of_tasks_are_read_as_an_array_of_tasks_is():
+    one = task(1, annotations=[{"id": 5, "result": [region(0, 5)]}])
+    for content in (one, [one], json.dumps(one) + "\n" + json.dumps(task(2)) + "\n"):
+        (read, *_) = reading(content).records()
+        assert record(read).annotations[0].spans == (Span(0, 5, "X"),)
+
+
+def test_the_text_of_a_nested_field_is_found_and_a_task_of_another_kind_is_refused_with_its_fields():
+    config = LabelConfig((Control("label", ("X",)),), "text", "doc.body")
+    good, bad = (
+        {"id": 1, "data": {"doc": {"body": "Excel hangs", "page": 4}}},
+        {"id": 2, "data": {"image": "/data/upload/1/a.png"}},
+    )
+    read, refused = survey(as_input([good, bad]), Request(config), LabelRule(config)).records()
+    assert (record(read).text, record(read).meta) == ("Excel hangs", {"doc": {"page": 4}})
+    assert "image" in str(problem(refused).error)
+
+
+def test_a_null_text_is_named_as_null():
+    assert "null" in str(problem(export([{"id": 1, "data": {"text": None}}])[0]).error)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"predictions": [{"result": [region(0, 5)]}]}, ONLY_PREDICTIONS),
+        ({"annotations": [], "predictions": [17]}, ONLY_PREDICTIONS),
+        ({"annotations": [], "drafts": [{"result": [region(0, 5)]}]}, ONLY_DRAFTS),
+        ({"total_annotations": 2}, NOT_IN_FILE),
+    ],
+)
+def test_a_text_without_annotations_is_unlabelled_and_what_the_task_holds_instead_is_counted(
+    more: dict[str, object], reason: str
+):
+    read = record(export([task(1, **more)])[0])
+    assert (read.annotations, [item.reason for item in read.aside]) == ((), [reason])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"annotation": [{"result": []}]},
+        {"annotations_": [{"result": []}]},
+        {"results": [{"result": []}]},
+        {"entities": [{"start": 0, "end": 5}]},
+        {"annotations": [{"id": 1, "results": []}]},
+        {"annotations": [{"id": 1, "result": [], "was_canceled": True}]},
+        {"annotations": [{"id": 1, "result": [], "was_cancelled": "perhaps"}]},
+        {"annotations": [{"id": 1, "result": []}, {"id": 1, "result": []}]},
+        {"annotations": "[]"},
+        {"annotations": {"id": 1, "result": []}},
+        {"annotations": ["x"]},
+        {"annotations": [12]},
+    ],
+)
+def test_a_task_whose_annotations_cannot_be_read_for_certain_is_refused(more: dict[str, object]):
+    problem(export([task(1, **more)])[0])
+
+
+def test_data_that_is_no_object_is_refused_where_annotations_stand_beside_it():
+    assert "object `data`" in str(problem(export([{"id": 1, "data": "Excel", "annotations": []}])[0]).error)
+
+
+def test_ids_and_flags_are_read_as_pandas_writes_them():
+    said = {"id": 7.0, "result": [], "was_cancelled": 1.0, "ground_truth": "False", "completed_by": 2.0}
+    read = record(export([{"id": 3.0, "data": {"text": "Excel hangs"}, "annotations": [said]}])[0])
+    (one,) = read.annotations
+    assert (read.external_id, one.source_id, one.creator) == ("task:3", "annotation-7", "2")
+    assert (one.skipped, one.ground_truth) == (True, False)
+
+
+def test_a_skip_and_an_annotator_that_is_no_name_leave_the_annotation_readable():
+    said = [{"id": 1, "result": [], "skipped": True}, {"id": 2, "result": [], "completed_by": ["a"]}]
+    first, second = record(export([task(1, annotations=said)])[0]).annotations
+    assert (first.skipped, second.skipped, second.creator) == (True, False, None)

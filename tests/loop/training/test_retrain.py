@@ -238,13 +238,14 @@ def test_without_gold_weak_labels_are_trained_on_and_recorded_as_weak(store: Sto
         }
 
 
-def test_types_without_an_example_and_other_labels_are_said(store: Store, placed: Placement) -> None:
+def test_types_without_an_example_and_texts_in_doubt_are_said(store: Store, placed: Placement) -> None:
     made = tiny.project(store, labels=("OS", "SOFTWARE", "ERROR"))
     tiny.put(store, made, [*tiny.corpus(40), ("a plum falls", (Span(2, 6, "FRUIT"),))])
     result = retrain(store, changed(placed, **SHORT), made)
     assert result.missing_types == ("ERROR",)
     assert any("no example of ERROR" in notice for notice in result.notices)
-    assert any("'FRUIT'" in notice for notice in result.notices)
+    assert any(notice.startswith("1 labelled documents left out: they are in doubt") for notice in result.notices)
+    assert result.train_documents + result.dev_documents == 40
 
 
 def test_texts_of_the_holdout_are_not_trained_on(store: Store, desk: Project, placed: Placement) -> None:

@@ -37,6 +37,7 @@ class InputFormat(StrEnum):
     LABEL_STUDIO = "label-studio"
     JSON_MIN = "json-min"
     LABEL_STUDIO_CSV = "label-studio-csv"
+    LABEL_STUDIO_CONLL = "label-studio-conll"
     BARE_TASKS = "bare-tasks"
     JSONL = "jsonl"
 

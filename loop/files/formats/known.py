@@ -14,6 +14,7 @@ from loop.files.formats import (
     json_lines,
     json_min,
     label_studio,
+    label_studio_conll,
     label_studio_csv,
     other_exports,
 )
@@ -33,7 +34,7 @@ SHAPES: tuple[JsonShape, ...] = (
 _JSON_SHAPES = (other_exports.SHAPE, *SHAPES)
 JSON = json_format("json", "JSON Lines, an array or an object, of any shape below", _JSON_SHAPES, json_min.joined)
 # In the order in which the content of a file is tried.
-FORMATS: tuple[FileFormat, ...] = (JSON, label_studio_csv.FORMAT, conll.FORMAT)
+FORMATS: tuple[FileFormat, ...] = (JSON, label_studio_csv.FORMAT, label_studio_conll.FORMAT, conll.FORMAT)
 _ONE_SHAPE = tuple(json_format(shape.name, shape.title, (shape,), json_min.joined) for shape in SHAPES)
 NAMES = (AUTO, *(one.name for one in (*FORMATS, *_ONE_SHAPE)))
 

@@ -20,7 +20,6 @@ _KINDS = (
 _ARCHIVES = (
     ("YOLO, which describes images", {"classes.txt", "notes.json"}),
     ("COCO, which describes images", {"result_coco.json"}),
-    ("ASR manifest, which describes audio", {"manifest.json"}),
 )
 _EXPORT = "Export the project as JSON from Label Studio."
 
@@ -28,9 +27,10 @@ _EXPORT = "Export the project as JSON from Label Studio."
 def refuse_other_exports(names: Sequence[str]) -> None:
     """Raise InputError where the files of an archive are an export that holds no texts."""
     short = {PurePosixPath(name).name for name in names}
-    kind = next((kind for kind, wanted in _ARCHIVES if len(names) > 1 and wanted <= short), None)
-    if kind is not None or any(name.endswith(".dclx") for name in short):
-        found = f"an export as {kind or 'DocLang'}, with {', '.join(sorted(short)[:5])}"
+    kinds = [(kind, wanted) for kind, wanted in _ARCHIVES if wanted <= short]
+    kinds += [("DocLang", {name}) for name in short if name.endswith(".dclx")]
+    for kind, wanted in kinds:
+        found = f"an export as {kind}: it holds {' and '.join(sorted(wanted))}"
         raise InputError("an archive holds texts with spans", value=found, next_step=_EXPORT)
 
 

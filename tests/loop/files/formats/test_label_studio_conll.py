@@ -1,0 +1,22 @@
+"""Label Studio's CONLL2003 export: recognised, and refused where it cannot say what the project asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from loop.files.checking import LabelRule
+from loop.files.reading import Request, survey
+from ner.errors import InputError
+from ner.label_config import LabelConfig
+from tests.loop.files.read import as_input
+
+EXPORT = "-DOCSTART- -X- O\nMs -X- _ O\nBol -X- _ B-PER\nleft -X- _ O\nRiga -X- _ O\n\n"
+
+
+def test_a_project_with_several_labels_refuses_it_since_it_writes_o_for_the_regions_of_all_but_one():
+    config = LabelConfig.parse(
+        '<View><Labels name="people" toName="t"><Label value="PER"/></Labels>'
+        '<Labels name="places" toName="t"><Label value="LOC"/></Labels><Text name="t" value="$text"/></View>'
+    )
+    with pytest.raises(InputError, match="CONLL2003 export holds the regions of one <Labels>"):
+        survey(as_input(EXPORT), Request(config), LabelRule(config))

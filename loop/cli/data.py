@@ -33,7 +33,11 @@ class InputFormat(StrEnum):
 
     AUTO = "auto"
     JSON = "json"
+    CSV = "csv"
     CONLL = "conll"
+    PARQUET = "parquet"
+    DATASETS = "datasets"
+    TEXT = "text"
     LABEL_STUDIO = "label-studio"
     JSON_MIN = "json-min"
     LABEL_STUDIO_CSV = "label-studio-csv"

@@ -21,7 +21,7 @@ from loop.files.records import Problem, Record
 from ner.errors import InputError
 from store.annotations import NewSetAside, append_annotations, save_set_aside
 from store.documents import AddedCounts, NewDocument, add_documents, revive_documents
-from store.schema import Project
+from store.schema import POOL, Project
 from store.session import Store, Transaction
 from store.votes import StoredVote, replace_votes, votes
 
@@ -93,12 +93,24 @@ def import_file(
     stored, and bad records are counted as with `skip_bad`.
     """
     with open_readings(path, request) as readings:
+        for reading in readings:
+            _check_split(reading, split)
         if not skip_bad and not dry_run:
             for reading in readings:
                 _check(store, _Import(project, reading, split)).check_good()
         if dry_run:
             return [_check(store, _Import(project, reading, split)).result(dry_run=True) for reading in readings]
         return [_store(store, _Import(project, reading, split), skip_bad, progress) for reading in readings]
+
+
+def _check_split(reading: Reading, split: str) -> None:
+    """Raise InputError for texts that nobody can have labelled in a split of labelled texts."""
+    if reading.opened.unlabelled and split != POOL:
+        raise InputError(
+            f"texts for {split} are labelled",
+            value=f"{reading.name}, a file of plain text, which says nothing of entities",
+            next_step="Import it with --split pool to have it labelled, or name its format with --format.",
+        )
 
 
 def _check(store: Store, work: _Import) -> _Import:

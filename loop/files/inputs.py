@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from loop.files.packed import Budget, Member, is_archive, members, temporary_copy, unpacked, visible_name
 from ner.errors import InputError
 
 STANDARD_INPUT = Path("-")
 HEAD_BYTES = 64 * 1024
-_GZIP, _ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")  # an archive of files, an empty archive
-# What an unpacked file may hold: far more than people label, and far less than a disk.
-_MOST_BYTES = 16 * 1024**3
-_CHUNK = 1024 * 1024
+# Files of these names mark a folder that the library `datasets` saved.
+DATASET_MARKS = ("dataset_dict.json", "state.json")
+_MOST_MEMBERS = 1000
+_ABOUT_OTHERS = ("readme", "license", "licence", "notice", "changelog", "citation")
 
 
 @dataclass(frozen=True)
 class Input:
     """One file's bytes, which can be read again and again, or a folder.
 
-    name: for people, such as `export.zip/all.jsonl`. stem: begins the ids of records without one. head: the first
-    bytes; empty for a folder. suffixes: of the name, without those that only say how the file is packed.
+    name: for people, such as `export.zip/all.jsonl`. path: of the file, or of the folder. stem: begins the ids of
+    records without one. head: the first bytes; empty for a folder. said: what was done to get at the file, for people.
     """
 
     name: str
@@ -36,11 +34,12 @@ class Input:
     stem: str
     head: bytes = b""
     stream: BinaryIO | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def suffix(self) -> str:
         """The ending of the name in lower case, such as `.csv`; empty where the name has none."""
-        return PurePosixPath(self.name.removesuffix(".gz")).suffix.lower()
+        return PurePosixPath(self.name).suffix.lower()
 
     def rewound(self) -> BinaryIO:
         """The stream at its first byte. Raises InputError for a folder."""
@@ -52,83 +51,76 @@ class Input:
 
 @contextmanager
 def open_inputs(path: Path) -> Iterator[tuple[Input, ...]]:
-    """The file, the folder, or each file of a zip archive, open until the block ends; `-` is standard input.
+    """The file, the folder, or each file of an archive (zip, tar), open until the block ends; `-` is standard input.
 
-    A pipe and a packed file are copied to a temporary file first. Raises InputError for what cannot be opened or
-    unpacked, and for an archive without a file.
+    A pipe and a packed file (gz, bz2, xz) are copied to a temporary file first. An archive that holds a folder of the
+    library `datasets` is unpacked to a temporary folder. Raises InputError for what cannot be opened or unpacked, and
+    for an archive without a file.
     """
     with ExitStack() as stack:
         if path.is_dir():
-            yield (Input(str(path), path, path.name),)
+            yield (Input(str(path), path, visible_name(path.resolve().name)),)
             return
         stream = stack.enter_context(_opened(path))
-        name = "standard input" if path == STANDARD_INPUT else path.name
-        if stream.read(4) in _ZIP and zipfile.is_zipfile(stream):
-            yield tuple(_members(stream, path, stack))
-            return
-        stream.seek(0)
-        if stream.read(2) == _GZIP:
-            stream.seek(0)
-            stream = stack.enter_context(_copied(gzip.GzipFile(fileobj=stream), name))  # type: ignore[arg-type]
-            name = name.removesuffix(".gz")
-        yield (_input(name, path, stream),)
+        name = "standard input" if path == STANDARD_INPUT else visible_name(path.name)
+        budget = Budget.of(stream)
+        stream, name = unpacked(stream, name, stack, budget)
+        if is_archive(stream):
+            yield _of_archive(members(stream, name, stack), name, stack, budget)
+        else:
+            yield (_input(name, path, stream),)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     if path == STANDARD_INPUT:
-        with _copied(sys.stdin.buffer, "standard input") as copy:
-            yield copy
+        with ExitStack() as stack:
+            yield temporary_copy(sys.stdin.buffer, "standard input", stack, Budget())
         return
     try:
         stream = path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path} can be read", value=error.strerror, next_step="Check the name.") from error
-    with stream:
-        if stream.seekable():
-            yield stream
-            return
-        with _copied(stream, path.name) as copy:  # of a pipe, which gives what it holds only once
-            yield copy
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        value = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path} can be read", value=value, next_step="Check the name.") from error
+    with stream, ExitStack() as stack:
+        # A pipe gives what it holds only once.
+        yield stream if stream.seekable() else temporary_copy(stream, path.name, stack, Budget())
 
 
-@contextmanager
-def _copied(packed: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    with TemporaryFile() as copy:
-        try:
-            while chunk := packed.read(_CHUNK):
-                copy.write(chunk)
-                if copy.tell() > _MOST_BYTES:
-                    raise InputError(f"{name} unpacks to at most 16 GiB", next_step="Split it.")
-        except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise InputError(f"{name} can be unpacked", value=str(error), next_step="Fetch it again.") from error
-        copy.seek(0)
-        yield copy
+def _of_archive(found: list[Member], name: str, stack: ExitStack, budget: Budget) -> tuple[Input, ...]:
+    files = [one for one in found if not _is_of_the_system(one.name)]
+    wanted = [one for one in files if not PurePosixPath(one.name.lower()).name.startswith(_ABOUT_OTHERS)]
+    left_out = [one.name for one in files if one not in wanted] if wanted else []
+    said = (f"Not read: {', '.join(left_out)}, which tell of the other files.",) if left_out else ()
+    files = wanted or files
+    if not 0 < len(files) <= _MOST_MEMBERS:
+        rule = f"an archive holds 1 to {_MOST_MEMBERS:,} files"
+        raise InputError(rule, value=f"{len(files):,} in {name}", next_step="Check the archive, or unpack it.")
+    roots = [PurePosixPath(one.name).parent for one in files if PurePosixPath(one.name).name in DATASET_MARKS]
+    if roots:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        for one in files:
+            one.unpack(folder, budget)
+        root = min(roots, key=lambda one: len(one.parts))
+        return (Input(name, folder / root, PurePosixPath(name).stem, said=said),)
+    return tuple(_of_member(one, name, said, stack, budget) for one in files)
 
 
-def _members(stream: BinaryIO, path: Path, stack: ExitStack) -> Iterator[Input]:
-    try:
-        archive = stack.enter_context(zipfile.ZipFile(stream))
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path.name} can be unpacked", value=str(error), next_step="Fetch it again.") from error
-    files = [one for one in archive.infolist() if not one.is_dir() and not _is_of_the_system(one.filename)]
-    if not files:
-        raise InputError("an archive holds a file", value=f"{path.name} holds none", next_step="Check the archive.")
-    for one in files:
-        try:
-            packed = archive.open(one)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise InputError(f"{one.filename} can be unpacked", value=str(error)) from error
-        copy = stack.enter_context(_copied(packed, one.filename))  # type: ignore[arg-type]
-        yield _input(f"{path.name}/{one.filename}", path, copy)
+def _of_member(one: Member, archive: str, said: tuple[str, ...], stack: ExitStack, budget: Budget) -> Input:
+    name = f"{archive}/{one.name}"
+    stream, name = unpacked(one.copy(name, stack, budget), name, stack, budget)
+    if is_archive(stream):
+        raise InputError("an archive holds files, and no archives", value=name, next_step="Unpack the outer archive.")
+    return _input(name, Path(name), stream, said)
 
 
 def _is_of_the_system(name: str) -> bool:
-    return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
+    path = PurePosixPath(name)
+    return "__MACOSX" in path.parts or path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
 
 
-def _input(name: str, path: Path, stream: BinaryIO) -> Input:
+def _input(name: str, path: Path, stream: BinaryIO, said: tuple[str, ...] = ()) -> Input:
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     stream.seek(0)
-    return Input(name, path, PurePosixPath(name).stem, head, stream)
+    return Input(name, path, PurePosixPath(name).stem, head, stream, said)

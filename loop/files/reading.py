@@ -15,7 +15,7 @@ from typing import Any
 
 from loop.files.checking import LabelRule, check_record
 from loop.files.formats.json_min import ROWS
-from loop.files.formats.known import AUTO, find_format, format_named, notes_on
+from loop.files.formats.known import AUTO, JSON, find_format, format_named, notes_on
 from loop.files.formats.other_exports import refuse_other_exports
 from loop.files.inputs import Input, open_inputs
 from loop.files.record_ids import each_id_once
@@ -43,7 +43,7 @@ class Request:
 class Reading:
     """A file and how it is understood. `said`: sentences for people on what was recognised; `labels`: as they stand.
 
-    format: the name of the format, and of the shapes of its records where there are several. holds_spans: False for a
+    format: the name of the format; for JSON, the names of the shapes of its records. holds_spans: False for a
     file whose annotations answer other questions only, such as the class of a text: they do not say that it holds no
     entity.
     """
@@ -86,10 +86,10 @@ def open_readings(path: Path, request: Request) -> Iterator[tuple[Reading, ...]]
 
 def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
     """Look through the whole file, and settle how it is read. Raises InputError for a file of no known format."""
-    chosen = find_format(file) if request.file_format == AUTO else format_named(request.file_format)
+    chosen = find_format(file, request.hints) if request.file_format == AUTO else format_named(request.file_format)
     opened = chosen.open(file, Source(file.stem, request.config, request.hints, request.texts_only))
     if request.texts_only:
-        return Reading(file.name, chosen.name, rule, CODE_POINTS, opened.said, opened)
+        return Reading(file.name, chosen.name, rule, CODE_POINTS, (*file.said, *opened.said), opened)
     seen = _Survey(request.config)
     proof = proven_unit(seen.claims(opened.records()))
     config, controls = seen.config_of_the_file()
@@ -97,10 +97,10 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
     others = () if seen.holds_spans() else (_OTHER_KIND_SAID,)
     return Reading(
         name=file.name,
-        format=" and ".join(sorted(seen.formats)) or chosen.name,
+        format=(" and ".join(sorted(seen.formats)) if chosen is JSON else "") or chosen.name,
         rule=LabelRule(config, request.label_map),
         unit=proof.unit,
-        said=(*opened.said, *notes_on(seen.formats), *controls, *offsets, *others),
+        said=(*file.said, *opened.said, *notes_on(seen.formats), *controls, *offsets, *others),
         opened=opened,
         labels=tuple(seen.labels),
         holds_spans=seen.holds_spans(),

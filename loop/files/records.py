@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from loop.files.inputs import Input
+from loop.files.unknown import not_utf8
 from ner.errors import InputError
 from ner.label_config import LabelConfig, NotLearned
 from store.annotations import FILE, NewAnnotation
@@ -95,11 +96,13 @@ class Source:
 class Opened:
     """A file of a known format: `records` reads it from its start, each time anew.
 
-    said: what people should know of how the file is read, such as the scheme of its tags; a sentence each.
+    said: what people should know of how the file is read, such as the scheme of its tags; a sentence each. unlabelled:
+    a file of this format cannot say anything of entities.
     """
 
     records: Callable[[], Iterator[Record | Problem]]
     said: tuple[str, ...] = ()
+    unlabelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def _decoded(line: bytes) -> str | InputError:
     try:
         return line.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        return InputError("a file is UTF-8", value=str(error), next_step="Convert it, e.g. with iconv.")
+        return not_utf8(error)
 
 
 def _too_long() -> InputError:

@@ -30,6 +30,7 @@ from loop.files.records import (
     numbered_lines,
 )
 from loop.files.strict_json import MalformedJsonError, parse_json, parse_json_at
+from loop.files.unknown import not_utf8
 from ner.errors import InputError
 from ner.task_data import shown_text
 from store.annotations import NewAnnotation
@@ -310,7 +311,7 @@ class _Text:
         try:
             decoded = self._decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
-            raise InputError("a file is UTF-8", value=str(error), next_step="Convert it, e.g. with iconv.") from error
+            raise not_utf8(error) from error
         self._buffer, self._position = self._buffer[self._position :] + decoded, 0
         self._ended = not chunk
         return bool(chunk)

@@ -17,10 +17,15 @@ from loop.files.formats import (
     label_studio_conll,
     label_studio_csv,
     other_exports,
+    plain_text,
 )
+from loop.files.formats.csv_table import csv_format, has_columns
+from loop.files.formats.datasets_folder import datasets_format, listed
 from loop.files.formats.json_files import JsonShape, json_format
+from loop.files.formats.parquet import parquet_format
 from loop.files.inputs import Input
-from loop.files.records import FileFormat
+from loop.files.records import FileFormat, FileHints
+from loop.files.unknown import NOT_UTF8, Kind, encoding_of, kind_of
 from ner.errors import InputError
 
 AUTO = "auto"
@@ -32,9 +37,19 @@ SHAPES: tuple[JsonShape, ...] = (
     json_lines.SHAPE,
 )
 _JSON_SHAPES = (other_exports.SHAPE, *SHAPES)
-JSON = json_format("json", "JSON Lines, an array or an object, of any shape below", _JSON_SHAPES, json_min.joined)
-# In the order in which the content of a file is tried.
-FORMATS: tuple[FileFormat, ...] = (JSON, label_studio_csv.FORMAT, label_studio_conll.FORMAT, conll.FORMAT)
+JSON = json_format("json", "JSON Lines, or an array or an object of JSON", _JSON_SHAPES, json_min.joined)
+CSV, PARQUET, DATASETS = csv_format(SHAPES), parquet_format(SHAPES), datasets_format(SHAPES)
+# In the order in which the content of a file is tried; plain text is what looks like nothing else.
+FORMATS: tuple[FileFormat, ...] = (
+    PARQUET,
+    DATASETS,
+    JSON,
+    label_studio_csv.FORMAT,
+    CSV,
+    label_studio_conll.FORMAT,
+    conll.FORMAT,
+    plain_text.FORMAT,
+)
 _ONE_SHAPE = tuple(json_format(shape.name, shape.title, (shape,), json_min.joined) for shape in SHAPES)
 NAMES = (AUTO, *(one.name for one in (*FORMATS, *_ONE_SHAPE)))
 
@@ -52,25 +67,35 @@ def format_named(name: str) -> FileFormat:
     raise InputError(f"a format is one of {', '.join(NAMES)}", value=name, next_step="Name one of them.")
 
 
-def find_format(file: Input) -> FileFormat:
-    """The first format that recognises the content. Raises InputError, which says what was looked for and found."""
+def find_format(file: Input, hints: FileHints | None = None) -> FileFormat:
+    """The first format that recognises the content. Raises InputError, which says what was looked for and found.
+
+    Columns that a person named make a file a table, where the table has them.
+    """
+    if (encoded := encoding_of(file.head)) is not None:
+        raise InputError("a file is UTF-8", value=f"{file.name}, {encoded.what}", next_step=encoded.step)
+    if hints is not None and hints.columns and has_columns(file, hints.columns):
+        return CSV
     for one in FORMATS:
         if one.recognise(file):
             return one
-    looked_for = ", ".join(f"{one.name} ({one.title})" for one in FORMATS)
-    raise InputError(
-        f"the content of a file is of a known format: {looked_for}",
-        value=_shown(file),
-        next_step="Name the format with --format, or convert the file to JSON Lines.",
-    )
+    raise _unknown(file)
 
 
-def _shown(file: Input) -> str:
+def _unknown(file: Input) -> InputError:
+    rule = f"the content of a file is one of these: {'; '.join(one.title for one in FORMATS)}"
     if file.stream is None:
-        return f"a folder, {file.name}"
-    if not file.head.strip():
-        return f"an empty file, {file.name}"
+        step = "Name a file in it, or a folder that `datasets` saved."
+        return InputError(rule, value=f"the folder {file.name}, which holds {listed(file.path)}", next_step=step)
+    kind = kind_of(file) or Kind("", "Name the format with --format, or convert the file to JSON Lines.")
+    what = ", ".join(part for part in (file.name, kind.what) if part)
+    begins = f", which begins with {_shown(file.head)}" if file.head.strip() else ""
+    rule = "a file is UTF-8" if kind.what == NOT_UTF8 else rule
+    return InputError(rule, value=f"{what}{begins}", next_step=kind.step)
+
+
+def _shown(head: bytes) -> str:
     try:
-        return f"{file.name}, which begins with {file.head[:60].decode()!r}"
+        return repr(head[:60].decode())
     except UnicodeDecodeError:
-        return f"{file.name}, which begins with the bytes {file.head[:16].hex(' ')}"
+        return f"the bytes {head[:16].hex(' ')}"

@@ -30,7 +30,7 @@ def as_input(content: Any, name: str = "file") -> Input:
 def raw(content: Any, file_format: str = AUTO, hints: FileHints | None = None, **source: Any) -> list[Record | Problem]:
     """What a reader gives, before anything is understood."""
     file = as_input(content)
-    chosen = find_format(file) if file_format == AUTO else format_named(file_format)
+    chosen = find_format(file, hints) if file_format == AUTO else format_named(file_format)
     return list(chosen.open(file, Source(file.stem, CONFIG, hints or FileHints(), **source)).records())
 
 

@@ -93,9 +93,11 @@ def _of_archive(found: list[Member], name: str, stack: ExitStack, budget: Budget
     left_out = [one.name for one in files if one not in wanted] if wanted else []
     said = (f"Not read: {', '.join(left_out)}, which tell of the other files.",) if left_out else ()
     files = wanted or files
-    if not 0 < len(files) <= _MOST_MEMBERS:
-        rule = f"an archive holds 1 to {_MOST_MEMBERS:,} files"
-        raise InputError(rule, value=f"{len(files):,} in {name}", next_step="Check the archive, or unpack it.")
+    if not files:
+        raise InputError("an archive holds a file", value=f"{name} holds none", next_step="Check the archive.")
+    if len(files) > _MOST_MEMBERS:
+        rule = f"an archive holds at most {_MOST_MEMBERS:,} files"
+        raise InputError(rule, value=f"{len(files):,} in {name}", next_step="Unpack it, and put the files together.")
     roots = [PurePosixPath(one.name).parent for one in files if PurePosixPath(one.name).name in DATASET_MARKS]
     if roots:
         folder = Path(stack.enter_context(TemporaryDirectory()))

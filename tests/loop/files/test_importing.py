@@ -482,7 +482,7 @@ def test_the_command_line_offers_every_format():
 
 
 def test_an_unknown_format_is_refused_with_the_names_of_the_known_ones(desk: Desk):
-    with pytest.raises(InputError, match=r"a format is one of auto, json.*: got yaml"):
+    with pytest.raises(InputError, match=r"a format is one of auto, .*json.*: got yaml"):
         desk.lines(EXCEL, file_format="yaml")
     with pytest.raises(InputError, match="jsonl, conll, datasets, spacy, doccano, label-studio: got csv"):
         export_data(desk.store, desk.project, desk.folder / "out", "csv")
@@ -496,10 +496,28 @@ def test_an_unknown_format_is_refused_with_the_names_of_the_known_ones(desk: Des
         ("a.json", ' [{"id": 1, "data": {"text": "x"}}]', "label-studio"),
         ("a.txt", "Excel B-SOFTWARE\n", "conll"),
         ("a.conll", "Excel B-SOFTWARE\n", "conll"),
+        ("a.csv", "id,text,spans\n1,Excel hangs,[]\n", "csv"),
+        ("a.txt", "text;spans\nExcel hangs;[]\n", "csv"),
     ],
 )
 def test_the_format_is_found_by_suffix_or_first_character(desk: Desk, name: str, content: str, expected: str):
     assert desk.imported(name, content).format == expected
+
+
+def test_plain_text_goes_to_the_pool_alone(desk: Desk):
+    assert desk.imported("a.txt", "Excel hangs\nWord, too\n", "pool").format == "text"
+    for split in ("train", "holdout"):
+        with pytest.raises(InputError, match=f"texts for {split} are labelled: got a.txt, a file of plain text"):
+            desk.imported("a.txt", "Excel hangs\nWord, too\n", split)
+
+
+def test_a_folder_of_datasets_that_was_exported_comes_back_the_same(desk: Desk):
+    desk.lines({**EXCEL, "doc": "d", "meta": {"n": 1}}, {"id": "none", "text": " hello  you", "spans": []})
+    export_data(desk.store, desk.project, desk.folder / "gold", "datasets")
+    other = Desk(desk.store, desk.folder)
+    result = other.imported_from(desk.folder / "gold")
+    assert (result.format, result.added, result.labelled) == ("datasets", 2, 2)
+    assert other.exported() == desk.exported()
 
 
 def test_conll_comes_out_as_it_went_in(desk: Desk):

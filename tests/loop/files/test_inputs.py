@@ -92,7 +92,7 @@ def test_files_of_the_system_are_left_out_and_a_readme_is_said_to_be(tmp_path: P
 
 @pytest.mark.parametrize("members", [{}, {"folder/": b""}, {".hidden": b"x"}])
 def test_an_archive_without_a_file_is_refused(tmp_path: Path, members: dict[str, bytes]):
-    assert "an archive holds 1 to 1,000 files" in refused(tmp_path / "a.zip", zipped(members))
+    assert "holds none" in refused(tmp_path / "a.zip", zipped(members))
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,30 @@ def init(
         Path | None,
         typer.Option(help="A label config of Label Studio (Labels over Text), in place of --labels.", metavar="XML"),
     ] = None,
+    from_export: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-export",
+            help="A labelled file of any format that import reads; the label config is made of what stands in it.",
+            metavar="FILE",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The project's name; by default the name of the folder.")] = None,
 ) -> int | None:
     """Make a project: loop.toml with every setting explained, labels.xml, and the store.
 
     No server is needed. In the project, import, retrain, evaluate, promote and predict work offline. A folder that is a
     project already is refused, and no file is overwritten.
+
+    With --from-export the labels are those of the file. Of a file of Label Studio, the names of the controls and the
+    data field are taken, too. Nothing of the file is imported yet.
     """
     from loop.settings.template import config_of_labels, scaffold
 
-    if (labels is None) == (config is None):
-        raise typer.BadParameter("give either --labels or --config")
+    if [labels, config, from_export].count(None) != 2:
+        raise typer.BadParameter("give one of --labels, --config and --from-export")
+    if from_export is not None:
+        return _init_from_export(invocation, folder, from_export, name)
     label_config = config_of_labels(labels) if labels is not None else _read(config)
     made = scaffold(folder, name or folder.resolve().name, label_config)
     said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
@@ -50,6 +63,21 @@ def init(
     store = "The store has this project already, with the same labels and no data: this folder joins it."
     left_out = [f"Not learned from: {control}." for control in made.left_out]
     invocation.answer(made, said, *left_out, *([store] if made.joined else []), following)
+    return 0
+
+
+def _init_from_export(invocation: Invocation, folder: Path, path: Path, name: str | None) -> int:
+    from loop.cli.proposal_view import view
+    from loop.files.proposing import propose
+    from loop.settings.template import scaffold, xml_of
+
+    found = propose(path)
+    made = scaffold(folder, name or folder.resolve().name, xml_of(found.config))
+    said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
+    following = f"Next: loop -C {shlex.quote(str(made.home))} import {shlex.quote(str(path.resolve()))} --dry-run"
+    store = ["The store has this project already, with the same labels and no data: this folder joins it."]
+    answer = {**vars(made), "from_export": found}
+    invocation.answer(answer, said, *view(found), *(store if made.joined else []), following)
     return 0
 
 

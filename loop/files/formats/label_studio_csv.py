@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from loop.files.formats.json_files import Place
-from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record
+from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record, task_of
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, FileFormat, Opened, Problem, Record, Source
@@ -49,6 +49,12 @@ def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
     """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is none."""
     text = config.data_field if f"{RENAMED}{config.data_field}" not in cells else f"{RENAMED}{config.data_field}"
     return {column: cell if column == text else _value(column, cell, config) for column, cell in cells.items()}
+
+
+def task_of_row(cells: dict[str, str]) -> dict[str, Any]:
+    """The task of a row, for a program that does not know the project: cells that are no JSON stay as they are."""
+    held = {column: _json_or_word(cell) for column, cell in cells.items()}
+    return task_of(held, LabelConfig((), "", ""))
 
 
 FORMAT = FileFormat(
@@ -111,6 +117,13 @@ def _json(column: str, cell: str, config: LabelConfig) -> Any:
         known = any(control.name == column for control in config.controls)
         if known or cell.lstrip().startswith(("[{", '{"')):
             raise _no_json(column, cell) from error
+        return cell
+
+
+def _json_or_word(cell: str) -> Any:
+    try:
+        return json.loads(cell) if cell.lstrip().startswith(("[", "{")) else cell or None
+    except (ValueError, RecursionError):
         return cell
 
 

@@ -60,3 +60,26 @@ def test_init_names_the_attribute_that_hides_the_text_and_makes_nothing(
     assert init(tmp_path, xml) == 4
     assert f"<Text name='t'> has {named}" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "p").exists()
+
+
+def test_init_from_an_export_takes_its_names_and_import_then_understands_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = {"start": 0, "end": 5, "text": "Excel", "labels": ["SOFTWARE"]}
+    result = [{"from_name": "ner", "to_name": "body", "type": "labels", "value": value}]
+    task = {"id": 1, "data": {"ticket": {"body": "Excel hangs"}}, "annotations": [{"id": 1, "result": result}]}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task]), "utf-8")
+    assert cli.run(["init", str(tmp_path / "p"), "--from-export", str(path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "SOFTWARE ner body 1" in said
+    assert "'ticket.body'" in said
+    assert cli.run(["-C", str(tmp_path / "p"), "import", str(path), "--dry-run", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["files"]
+    assert (told["audit"]["with_entities"], told["audit"]["in_doubt"], told["said"]) == (1, 0, [])
+    assert cli.run(["init", str(tmp_path / "q"), "--from-export", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["from_export"]["controls"][0]["labels"] == {"SOFTWARE": 1}
+
+
+def test_init_takes_labels_from_one_place(tmp_path: Path) -> None:
+    assert cli.run(["init", str(tmp_path / "p"), "--labels", "A", "--from-export", "x.json"]) == 2

@@ -15,6 +15,8 @@ from ner.errors import InputError
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _TAG = re.compile(r"(O|[BIESLUMW][-_].+|.+[-_][BIESLU])")
+_PAIR = re.compile(r'"\w+"+\s*:\s*(["\[{\d-]|null|true|false)')
+_ANNOTATED = re.compile(r'"(start|end|labels?|spans|entities|tokens|ner_tags|annotations|completions|text)"+\s*:')
 _LINES = 200
 _ICONV = "Convert it: iconv -f {} -t UTF-8 OLD > NEW."
 _NAME_IT = " Name the encoding that the file has; this one is usual on Windows, also for CSV of Excel."
@@ -138,8 +140,10 @@ _SUFFIXES = (
 
 
 def _is_json(text: _Text) -> bool:
+    """A text that begins as JSON does, or lines with pairs of a key and a value."""
     begins = re.match(r'\{\s*("|\}|\Z)|\[\s*([\[{"\]]|\Z)', text.start) is not None
-    return begins or sum(line.lstrip().startswith(('{"', '"text"', '[{"')) for line in text.lines[:20]) > 0
+    pairs = sum(_PAIR.search(line) is not None for line in text.lines)
+    return begins or pairs * 4 > len(text.lines) or any(_ANNOTATED.search(line) for line in text.lines)
 
 
 def _is_python(text: _Text) -> bool:

@@ -43,6 +43,11 @@ class InputFormat(StrEnum):
     LABEL_STUDIO_CSV = "label-studio-csv"
     LABEL_STUDIO_CONLL = "label-studio-conll"
     BARE_TASKS = "bare-tasks"
+    PRODIGY = "prodigy"
+    HUGGING_FACE = "hugging-face"
+    SPACY_JSON = "spacy-json"
+    SPACY = "spacy"
+    DOCCANO = "doccano"
     JSONL = "jsonl"
 
 

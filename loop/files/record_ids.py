@@ -29,10 +29,15 @@ class Naming:
 
     def next_id(self, text: str) -> str:
         """The id of the next record with this text."""
+        name = self.id_of(text)
+        self._seen[name] += 1
+        turn = self._seen[name]
+        return name + (f"-{turn}" if turn > 1 else "")
+
+    def id_of(self, text: str) -> str:
+        """The id of all records with this text, for a format in which they are one document."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        self._seen[digest] += 1
-        turn = self._seen[digest]
-        return f"{self._stem}:{digest}" + (f"-{turn}" if turn > 1 else "")
+        return f"{self._stem}:{digest}"
 
 
 def each_id_once(records: Iterator[Record | Problem]) -> Iterator[Record | Problem]:

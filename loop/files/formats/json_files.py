@@ -1,7 +1,8 @@
 """Files of JSON: JSON Lines, an array of records, or one record; and the shapes that their records have.
 
-A shape is a module with a `JsonShape`; `loop.files.formats.known` lists them. Each record is read by the first shape
-that claims it, so that a file may begin with records that nobody labelled.
+Records may also stand one behind the other without an array around them, as `jq` writes them. A shape is a module with
+a `JsonShape`; `loop.files.formats.known` lists them. Each record is read by the first shape that claims it, so that a
+file may begin with records that nobody labelled.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
+from loop.files.formats.same_text import joined
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import (
@@ -45,22 +47,40 @@ PlacedValue = tuple[str, Any, str]
 """The place of a value in its file for people, the value or the InputError in its place, and the start of its text."""
 # Keys of our own records; those of ANNOTATION_KEYS that a shape reads are no metadata, either.
 _COMMON = {"id", "text", "doc", "meta"}
+_ABOUT_A_TEXT = frozenset({"entities", "spans", "cats"})
+_MORE_KEYS = ("ner", "ner_labels", "named_entities", "bio_tags", "iob_tags", "biluo")
+
+
+class ShapeSurvey(Protocol):
+    """What a shape gathers from all records of a file before the first of them is read."""
+
+    def see(self, value: Any) -> None:
+        """Look at a record that the shape claims, whatever it holds."""
+
+    def said(self) -> Sequence[str]:
+        """What was recognised, a sentence each. Raises InputError where the file cannot be read by this shape."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record stands, and what made its ids: all that a shape needs besides the record."""
+    """Where a record stands, and what made its ids: all that a shape needs besides the record.
+
+    survey: what the shape's own survey found in the whole file.
+    """
 
     where: str
     naming: Naming
     source: Source
+    survey: Any = None
 
 
 @dataclass(frozen=True)
 class JsonShape:
     """A shape of records: `claims` a value of a file, and makes a `record` of it, or raises InputError.
 
-    note: what people should know of files of this shape, a sentence or more.
+    note: what people should know of files of this shape, a sentence or more. parts: for a value that holds several
+    records, each with its place in the value; without it, the value is one record. survey: begins a survey of the whole
+    file. joins: whether records with one id and one text are one document.
     """
 
     name: str
@@ -68,6 +88,9 @@ class JsonShape:
     claims: Callable[[Any], bool]
     record: Callable[[Any, Place], Record]
     note: str = ""
+    parts: Callable[[Any], Iterable[tuple[str, Any]]] | None = None
+    survey: Callable[[Source], ShapeSurvey] | None = None
+    joins: bool = False
 
 
 Finish = Callable[[Iterable[Record | Problem]], Iterator[Record | Problem]]
@@ -102,15 +125,17 @@ def record_of(
     text: str | None = None,
     read: Collection[str] = (),
     dropped: Collection[str] = (),
+    made_id: str | None = None,
 ) -> Record:
     """The record of a JSON object with `text`, and by choice `id`, `doc` and `meta`.
 
     read: the further keys that the shape has read. dropped: keys that say nothing about the text. Any other key is kept
-    in the document's meta, except that ANNOTATION_KEYS are refused by name: they say something about entities.
+    in the document's meta, except that ANNOTATION_KEYS are refused by name: they say something about entities. made_id:
+    the id of a record without one, in the place of an id that no other record of the file has.
     """
     text = text_of(value, "text") if text is None else text
     given = value.get("id")
-    made = None if given is not None or place.source.texts_only else place.naming.next_id(text)
+    made = None if given is not None or place.source.texts_only else made_id or place.naming.next_id(text)
     if not place.source.texts_only:
         _refuse_unread(value, {*read, *dropped})
     return Record(
@@ -142,14 +167,15 @@ def _values(file: Input) -> Iterator[PlacedValue]:
 def json_values(stream: BinaryIO) -> Iterator[PlacedValue]:
     """The records of a stream at its start, one at a time.
 
-    JSON Lines are read where the first line is a whole value with another line behind it, else an array or one object.
+    JSON Lines are read where the first line is a whole value with another line behind it; else an array, or values one
+    behind the other.
     """
     head = stream.read(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
     stream.seek(0)
     if _is_lines(head):
         yield from _values_of_lines(stream)
     else:
-        yield from _values_of_array(stream)
+        yield from _values_of_text(stream)
 
 
 def open_values(
@@ -158,20 +184,59 @@ def open_values(
     """Values of any file as records, each by the first shape that claims it; `values` begins anew with each call.
 
     JSON files are read this way, and so are tables, whose rows are given as objects. said: of the file, for people.
+    Where a shape has to, the whole file is looked through first.
     """
-    return Opened(lambda: _records(values(), source, shapes), tuple(said))
+    surveys = {} if source.texts_only else {shape.name: shape.survey(source) for shape in shapes if shape.survey}
+    joining = frozenset(shape.name for shape in shapes if shape.joins and not source.texts_only)
+
+    def records() -> Iterator[Record | Problem]:
+        return _records(values(), source, shapes, surveys)
+
+    if not surveys and not joining:
+        return Opened(records, tuple(said))
+    found = _looked_through(values(), shapes, surveys)
+    told = (*said, *(sentence for name in found if name in surveys for sentence in surveys[name].said()))
+    if joining.isdisjoint(found):
+        return Opened(records, told)
+    return Opened(joined(records, lambda record: record.format in joining), told)
 
 
-def _records(values: Iterator[PlacedValue], source: Source, shapes: Sequence[JsonShape]) -> Iterator[Record | Problem]:
+def _looked_through(
+    values: Iterator[PlacedValue], shapes: Sequence[JsonShape], surveys: Mapping[str, ShapeSurvey]
+) -> Mapping[str, None]:
+    """The names of the shapes that claim records of the file; each survey sees the records of its shape."""
+    found: dict[str, None] = {}
+    for _, value, _ in values:
+        shape = next((shape for shape in shapes if shape.claims(value)), None)
+        if shape is None:
+            continue
+        found[shape.name] = None
+        if shape.name in surveys:
+            surveys[shape.name].see(value)
+    return found
+
+
+def _records(
+    values: Iterator[PlacedValue], source: Source, shapes: Sequence[JsonShape], surveys: Mapping[str, ShapeSurvey]
+) -> Iterator[Record | Problem]:
     naming = Naming(source.stem)
     for where, value, raw in values:
         try:
             if isinstance(value, InputError):
                 raise value
             shape = _shape_of(value, shapes)
-            yield replace(shape.record(value, Place(where, naming, source)), format=shape.name)
+            for inner, part in shape.parts(value) if shape.parts else (("", value),):
+                place = Place(f"{where}, {inner}" if inner else where, naming, source, surveys.get(shape.name))
+                yield _record(part, place, shape, raw)
         except InputError as error:
             yield Problem(where, error, raw)
+
+
+def _record(value: Any, place: Place, shape: JsonShape, raw: str) -> Record | Problem:
+    try:
+        return replace(shape.record(value, place), format=shape.name)
+    except InputError as error:
+        return Problem(place.where, error, raw)
 
 
 def _shape_of(value: Any, shapes: Sequence[JsonShape]) -> JsonShape:
@@ -183,13 +248,26 @@ def _shape_of(value: Any, shapes: Sequence[JsonShape]) -> JsonShape:
     raise InputError(f"a JSON object or pair has one of these shapes: {known}", value=keys or "no keys")
 
 
+def says_entities(key: str) -> bool:
+    """Whether a key is one of ANNOTATION_KEYS, in any case, in the singular or the plural: `Labels`, `NER-tag`."""
+    return _singular(key.strip().lower().replace("-", "_").replace(" ", "_")) in _SINGULAR
+
+
+def _singular(key: str) -> str:
+    return key.removesuffix("ies") + "y" if key.endswith("ies") else key.removesuffix("s")
+
+
+_SINGULAR = frozenset(map(_singular, (*ANNOTATION_KEYS, *_MORE_KEYS)))
+
+
 def _refuse_unread(value: Mapping[str, Any], read: Collection[str]) -> None:
-    for key in ANNOTATION_KEYS:
-        if key in value and key not in read and value[key] is not None:
+    for key in value:
+        if says_entities(key) and key not in read and value[key] is not None:
             shown = json.dumps(value[key], ensure_ascii=False)[:80]
+            beside = ", ".join(f"`{other}`" for other in value if other in read and says_entities(other))
             raise InputError(
                 f"`{key}` of a record is read as entities, or it is not there",
-                value=shown,
+                value=f"{shown} beside {beside}" if beside else shown,
                 next_step=f"Give entities as `spans`; if `{key}` says something else, rename it or put it into `meta`.",
             )
 
@@ -198,7 +276,7 @@ def _meta(value: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
     meta = {} if value.get("meta") is None else value["meta"]
     if not isinstance(meta, dict):
         raise InputError("`meta` is an object", value=meta, next_step="Correct `meta`.")
-    kept = {**meta, **{key: other for key, other in value.items() if key not in read and key not in ANNOTATION_KEYS}}
+    kept = {**meta, **{key: other for key, other in value.items() if key not in read and not says_entities(key)}}
     check_storable(kept, "meta")
     return kept
 
@@ -208,9 +286,21 @@ def _is_lines(head: bytes) -> bool:
     first, _, rest = head.lstrip().partition(b"\n")
     line = first.strip()
     if line.startswith(b"["):
-        return bool(rest.strip()) and _is_line_of_json(line)
-    runs_on = line.startswith(b"{") and line.endswith((b"{", b",", b"[", b":"))
-    return not runs_on or rest.lstrip().startswith(b"{")
+        return _is_pair(line) or (bool(rest.strip()) and _is_line_of_json(line))
+    if line.startswith(b"{") and line.endswith(b","):
+        return rest.lstrip().startswith(b"{")  # a comma that stands behind each line is a problem of that line
+    return not (line.startswith(b"{") and line.endswith((b"{", b"[", b":")))
+
+
+def _is_pair(line: bytes) -> bool:
+    """Whether a line is a text and what spaCy's training data say of it: one record, and not an array of records."""
+    if not line.startswith(b'["'):
+        return False
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return len(value) == 2 and isinstance(value[1], dict) and not _ABOUT_A_TEXT.isdisjoint(value[1])
 
 
 def _is_line_of_json(head: bytes) -> bool:
@@ -236,31 +326,41 @@ def _parsed(line: str) -> Any:
         return error
 
 
-def _values_of_array(stream: BinaryIO) -> Iterator[PlacedValue]:
-    """The items of an array, or the one value of the file. The first fault in the JSON itself ends the items."""
+def _values_of_text(stream: BinaryIO) -> Iterator[PlacedValue]:
+    """The items of an array, or values one behind the other. The first fault in the JSON itself ends them."""
     text = _Text(stream)
     try:
-        is_array = text.skip_space() == "["
-        if is_array:
-            text.move(1)
+        if text.skip_space() == "[":
+            yield from _items(text)
+            return
         number = 0
-        while text.skip_space() not in ("]", "") or (number == 0 and not is_array):
+        while text.skip_space():
             number += 1
             value, raw = text.value()
-            yield (f"record {number}" if is_array else "the record"), value, raw
-            following = text.skip_space()
-            if is_array and following == ",":
-                text.move(1)
-            elif (is_array and following != "]") or (not is_array and following):
-                raise InputError("records of an array are parted by commas", value=text.ahead() or "the end")
-        if is_array:
-            if text.skip_space() != "]":
-                raise InputError("an array of records ends with ]", value="the end of the file", next_step=_CUT_OFF)
-            text.move(1)
-            if text.skip_space():
-                raise InputError("nothing stands behind an array of records", value=text.ahead())
+            yield f"record {number}", value, raw
+            if text.skip_space() == ",":
+                raise InputError("records with commas between them stand in an array", next_step="Put [ ] around them.")
     except InputError as error:
         yield "the end of what could be read", error, text.ahead()
+
+
+def _items(text: _Text) -> Iterator[PlacedValue]:
+    text.move(1)
+    number = 0
+    while text.skip_space() not in ("]", ""):
+        number += 1
+        value, raw = text.value()
+        yield f"record {number}", value, raw
+        following = text.skip_space()
+        if following == ",":
+            text.move(1)
+        elif following not in ("]", ""):
+            raise InputError("records of an array are parted by commas", value=text.ahead())
+    if not text.skip_space():
+        raise InputError("an array of records ends with ]", value="the end of the file", next_step=_CUT_OFF)
+    text.move(1)
+    if text.skip_space():
+        raise InputError("nothing stands behind an array of records", value=text.ahead())
 
 
 _CUT_OFF = "The file may be cut off: fetch it again."
@@ -297,9 +397,12 @@ class _Text:
                 value, end = parse_json_at(self._buffer, self._position)
                 if end < len(self._buffer) or self._ended:
                     break
-            except MalformedJsonError:  # or not read to its end
-                if self._ended or len(self._buffer) - self._position > MAX_LINE_BYTES:
+            except MalformedJsonError as error:  # or not read to its end
+                if self._ended:
                     raise
+                if len(self._buffer) - self._position > MAX_LINE_BYTES:
+                    rule = "a record is well-formed JSON and at most 32 MiB"
+                    raise InputError(rule, value=error.value, next_step="Correct or split it.") from error
             self._more()
         start, self._position = self._position, end
         return value, self._buffer[start : min(end, start + _SHOWN)]

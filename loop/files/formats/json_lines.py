@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from loop.files.formats.json_files import JsonShape, Place, record_of
-from loop.files.records import Record, check_name, labelling, region
+from loop.files.formats.span_items import regions_of
+from loop.files.records import Record, check_name, labelling
 from ner.errors import InputError
-from ner.label_config import LabelConfig
 from ner.spans import Span
 from weak_labeling.functions import Vote
 
@@ -24,18 +24,11 @@ def read_spans(value: Any, key: str = "spans") -> tuple[Span, ...]:
     return tuple(_span(item, key) for item in value)
 
 
-def regions_of(value: Any, config: LabelConfig) -> list[dict[str, Any]]:
-    """The regions of a list of `{start, end, label}`, whatever stands in them; a `text` repeats the words."""
-    if not isinstance(value, list):
-        raise InputError("`spans` is a list", value=value, next_step="Leave `spans` out when there is none.")
-    return [_region(item, config) for item in value]
-
-
 def _record(value: dict[str, Any], place: Place) -> Record:
     spans = value.get("spans")
     if place.source.texts_only:
         return record_of(value, place, (), read=("spans", "weak"))
-    said = () if spans is None else (labelling(regions_of(spans, place.source.config)),)
+    said = () if spans is None else (labelling(regions_of(spans, "spans", place.source.config)),)
     read = record_of(value, place, said, read=("spans", "weak"))
     return replace(read, votes=_votes(value.get("weak") or []))
 
@@ -46,20 +39,6 @@ SHAPE = JsonShape(
     claims=lambda value: isinstance(value, dict),
     record=_record,
 )
-
-
-def _region(item: Any, config: LabelConfig) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise InputError("each of `spans` is an object", value=item, next_step="Write {start, end, label}.")
-    words = item.get("text")
-    label = item.get("label")
-    return region(
-        config,
-        item.get("start"),
-        item.get("end"),
-        [] if label is None else [label],
-        words if isinstance(words, str) else None,
-    )
 
 
 def _votes(value: Any) -> tuple[Vote, ...]:

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from loop.files.formats import (
     bare_tasks,
     conll,
+    docbin,
+    doccano,
+    hugging_face,
     json_lines,
     json_min,
     label_studio,
@@ -18,6 +21,8 @@ from loop.files.formats import (
     label_studio_csv,
     other_exports,
     plain_text,
+    prodigy,
+    spacy_json,
 )
 from loop.files.formats.csv_table import csv_format, has_columns
 from loop.files.formats.datasets_folder import datasets_format, listed
@@ -33,6 +38,10 @@ AUTO = "auto"
 SHAPES: tuple[JsonShape, ...] = (
     label_studio.SHAPE,
     json_min.SHAPE,
+    prodigy.SHAPE,
+    hugging_face.SHAPE,
+    doccano.SHAPE,
+    spacy_json.SHAPE,
     bare_tasks.SHAPE,
     json_lines.SHAPE,
 )
@@ -43,6 +52,7 @@ CSV, PARQUET, DATASETS = csv_format(SHAPES), parquet_format(SHAPES), datasets_fo
 FORMATS: tuple[FileFormat, ...] = (
     PARQUET,
     DATASETS,
+    docbin.FORMAT,
     JSON,
     label_studio_csv.FORMAT,
     CSV,

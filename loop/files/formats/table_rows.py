@@ -48,9 +48,7 @@ class Columns:
             else:
                 value[_key_of(spans)] = spans
         _refuse_unnamed_spans(value)
-        return (
-            _without_tokens_of_ours(value) if {TEXT, "spans", TOKENS, _OFFSETS, "ner_tags"} <= value.keys() else value
-        )
+        return without_tokens_of_ours(value) if {TEXT, "spans", TOKENS, _OFFSETS, "ner_tags"} <= value.keys() else value
 
 
 def columns_of(header: Sequence[str], source: Source) -> Columns:
@@ -170,7 +168,7 @@ def _maybe_json(cell: str) -> Any:
         return None
 
 
-def _without_tokens_of_ours(value: Mapping[str, Any]) -> dict[str, Any]:
+def without_tokens_of_ours(value: Mapping[str, Any]) -> dict[str, Any]:
     """A row of our own export by its exact text and spans. Raises InputError where its tags say something else."""
     try:
         spans = [Span(one["start"], one["end"], one["label"]) for one in value["spans"]]

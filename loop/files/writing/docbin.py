@@ -10,7 +10,7 @@ from loop.files.words import Token
 from loop.files.writing.texts import TaggedText
 from ner.errors import ConfigError
 
-_LANGUAGE = "xx"  # spaCy's name for "any language"
+LANGUAGE = "xx"  # spaCy's name for "any language"
 
 
 def docbin_bytes(texts: Iterable[TaggedText]) -> bytes:
@@ -21,21 +21,22 @@ def docbin_bytes(texts: Iterable[TaggedText]) -> bytes:
     [start, end, label], where a span begins or ends inside a token; `user_data["meta"]` is JSON.
     Raises ConfigError when spaCy is not installed.
     """
-    spacy = _spacy()
-    vocab = spacy.blank(_LANGUAGE).vocab
+    spacy = import_spacy()
+    vocab = spacy.blank(LANGUAGE).vocab
     bin_ = spacy.tokens.DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
     for one in texts:
         bin_.add(_doc(spacy, vocab, one))
     return bytes(bin_.to_bytes())
 
 
-def _spacy() -> Any:
+def import_spacy() -> Any:
+    """spaCy, with its tokens. Raises ConfigError when spaCy is not installed."""
     try:
         import spacy
         import spacy.tokens
     except ImportError as error:
         raise ConfigError(
-            "a DocBin is written by spaCy, which is an optional extra",
+            "a DocBin is read and written by spaCy, which is an optional extra",
             value=str(error),
             next_step='Install it: pip install "ner-annotation-loop[spacy]".',
         ) from error

@@ -1,0 +1,65 @@
+"""The marked spans of a text as JSON writes them: a list of `{start, end, label}` or of `[start, end, label]`.
+
+What an item says is handed on as it stands: whether the offsets and the label are good is judged later, for every
+format alike (`ner.label_studio.read_result`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from loop.files.records import region
+from ner.errors import InputError
+from ner.label_config import LabelConfig
+
+# Our own name comes first, then those of doccano, of spaCy's Python objects, and of Hugging Face's pipelines.
+_START, _END = ("start", "start_offset", "start_char"), ("end", "end_offset", "end_char")
+_LABEL = ("label", "labels", "entity_group", "entity", "type", "tag")
+_WORDS = ("text", "word")
+
+
+def regions_of(value: Any, key: str, config: LabelConfig) -> list[dict[str, Any]]:
+    """The regions of the list under `key`. Raises InputError where `value` is no list of objects or lists."""
+    if not isinstance(value, list):
+        raise InputError(f"`{key}` is a list", value=value, next_step=f"Leave `{key}` out when there is none.")
+    return [_region(item, key, config) for item in value]
+
+
+def first_of(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The value of the first of these keys that is there and not null, else None."""
+    return next((item[key] for key in keys if item.get(key) is not None), None)
+
+
+def _region(item: Any, key: str, config: LabelConfig) -> dict[str, Any]:
+    if isinstance(item, dict):
+        words = first_of(item, _WORDS)
+        return region(
+            config,
+            first_of(item, _START),
+            first_of(item, _END),
+            _labels(first_of(item, _LABEL)),
+            words if isinstance(words, str) else None,
+        )
+    if isinstance(item, list) and len(item) >= 2:
+        is_first = isinstance(item[0], int | float)  # else a number in the place of a label is no label
+        labels = [name for one in item[2:] for name in _labels(one)] if is_first else item[2:]
+        return region(config, item[0], item[1], labels)
+    raise InputError(
+        f"each of `{key}` is an object or a list",
+        value=item,
+        next_step="Write {start, end, label} or [start, end, label].",
+    )
+
+
+def _labels(value: Any) -> list[Any]:
+    """The labels that are named; a number is spelled out, so that a map can name it."""
+    if value is None:
+        return []
+    return [_spelled(one) for one in value] if isinstance(value, list) else [_spelled(value)]
+
+
+def _spelled(label: Any) -> Any:
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # pandas makes floats of a column with a gap
+    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label

@@ -32,8 +32,20 @@ NOT_IN_FILE = "annotations that the file counts and does not hold"
 _LISTS = ("annotations", "completions")
 _DECIDING_TASK_KEYS = (*_LISTS, "data")
 _DECIDING_KEYS = ("result", "was_cancelled", "skipped", "ground_truth", "updated_at", "created_at")
-_KNOWN_KEYS = frozenset({*_DECIDING_KEYS, "result_count", "draft_created_at", "last_created_by", "updated_by"})
-_TASK_KEYS = frozenset({*_DECIDING_TASK_KEYS, "predictions", "drafts", "total_annotations", "cancelled_annotations"})
+_KNOWN_KEYS = frozenset(
+    {
+        *("result_count", "draft_created_at", "last_created_by"),
+        *("created_by", "created_username", "created_ago", "updated_by"),
+        *_DECIDING_KEYS,
+    }
+)
+_TASK_KEYS = frozenset(
+    {
+        *("predictions", "drafts", "total_annotations", "cancelled_annotations"),
+        *("annotators", "annotations_ids", "annotations_results"),
+        *_DECIDING_TASK_KEYS,
+    }
+)
 _SIMILAR = 0.8
 _WHAT = {"id": "a document's id", "doc": "a group"}
 _TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")

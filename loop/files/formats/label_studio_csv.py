@@ -20,7 +20,7 @@ from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, FileFormat, Open
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 
-_COLUMNS = {"annotation_id", "annotator"}
+_COLUMNS = {"annotation_id"}
 _DELIMITERS = ",\t;"
 _WHOLE = re.compile(r"(\d+)\.0+")
 _EXPORT = "Export the project as JSON from Label Studio; a program that saved the table may have changed its cells."

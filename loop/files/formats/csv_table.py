@@ -10,11 +10,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from loop.files.formats.csv_rows import Layout, ends_with_line, is_prose, layout_of_file, layout_of_head, rows
+from loop.files.formats.csv_rows import Layout, ends_with_line, layout_of_file, layout_of_head, rows
 from loop.files.formats.json_files import JsonShape, PlacedValue, open_values
 from loop.files.formats.table_rows import PARSED, TEXT, TOKENS, Columns, columns_of, looks_like_spans
 from loop.files.inputs import Input
@@ -38,6 +38,7 @@ _SENTENCES = (
     "sentence_number",
 )
 _STRINGS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_WRITE = "Correct the cell, or write the column with json.dumps; arrays of NumPy are no lists."
 _LONGEST_LITERAL = 1_000_000
 _SHOWN = 500
 CUT_OFF = "The file does not end with a line end: its last row may be cut off."
@@ -61,7 +62,7 @@ def _recognise(file: Input) -> bool:
 def _is_known(header: Sequence[str]) -> bool:
     """Whether names of columns say that a table holds texts, or tokens, with what people said of them."""
     names = {name.casefold() for name in header}
-    annotated = len(header) > 1 and not names.isdisjoint(ANNOTATION_KEYS) and not is_prose(header)
+    annotated = len(header) > 1 and not names.isdisjoint(ANNOTATION_KEYS)
     return TEXT in names or _token_columns(header, FileHints()) is not None or annotated
 
 
@@ -74,6 +75,10 @@ def _open(shapes: Sequence[JsonShape], file: Input, source: Source) -> Opened:
     said = (layout.said, *(() if ends_with_line(file) else (CUT_OFF,)))
     tokens = _token_columns(layout.header, source.hints)
     if tokens is not None:
+        if tokens.sentence is None:
+            _check_parted(file, layout)
+        if source.texts_only:
+            tokens = replace(tokens, tag=None)
         return open_values(partial(_sentences, file, layout, tokens), source, shapes, said)
     columns = columns_of(layout.header, source)
     return open_values(partial(_texts, file, layout, columns, source), source, shapes, (*said, columns.said))
@@ -141,7 +146,7 @@ def _parsed(key: str, cell: str) -> Any:
         try:
             return _literal(cell.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            raise InputError(f"`{key}` holds JSON", value=cell[:80], next_step="Correct the cell.") from error
+            raise InputError(f"`{key}` holds JSON", value=cell[:80], next_step=_WRITE) from error
 
 
 def _literal(cell: str) -> Any:
@@ -172,10 +177,10 @@ def _as_json(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _TokenColumns:
-    """The places of the columns; `sentence` is None where blank rows part the sentences."""
+    """The places of the columns; `sentence` is None where blank rows part the sentences, `tag` where none is wanted."""
 
     word: int
-    tag: int
+    tag: int | None
     sentence: int | None
     doc: int | None
 
@@ -211,10 +216,26 @@ def _token_columns(header: Sequence[str], hints: FileHints) -> _TokenColumns | N
 def _sentences(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[PlacedValue]:
     """Each sentence as an object with its tokens and tags."""
     for sentence in _gathered(file, layout, columns):
-        value: Any = sentence.error or {TOKENS: sentence.tokens, "ner_tags": sentence.tags}
-        if sentence.error is None and sentence.doc:
+        value: dict[str, Any] = {TOKENS: sentence.tokens}
+        if columns.tag is not None:
+            value["ner_tags"] = sentence.tags
+        if sentence.doc:
             value["doc"] = sentence.doc
-        yield f"row {sentence.row}", value, " ".join(sentence.tokens)[:_SHOWN]
+        yield f"row {sentence.row}", sentence.error or value, " ".join(sentence.tokens)[:_SHOWN]
+
+
+def _check_parted(file: Input, layout: Layout) -> None:
+    """Raise InputError for a table of words that are in no sentence, such as a list of names."""
+    blank = False
+    for _, cells in rows(file.rewound(), layout):
+        if blank and cells:
+            return
+        blank = blank or not cells
+    raise InputError(
+        "a table with a token in a row has a column that numbers its sentences, or empty rows between them",
+        value=f"the columns {', '.join(layout.header)}",
+        next_step="Add a column `sentence_id`.",
+    )
 
 
 def _gathered(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[_Sentence]:
@@ -226,7 +247,8 @@ def _gathered(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[_
                 if columns.sentence is not None and len(cells) > columns.sentence
                 else ""
             )
-            if not cells or current is None or (name and name != current.name):
+            ends = not cells and columns.sentence is None
+            if ends or current is None or (name and name != current.name):
                 if current is not None and (current.tokens or current.error):
                     yield current
                 current = _Sentence(number, name)
@@ -243,7 +265,7 @@ def _add(sentence: _Sentence, cells: list[str], layout: Layout, columns: _TokenC
     if not layout.fits(cells):
         sentence.error = sentence.error or _misfit(cells, layout)
         return
-    word, tag = cells[columns.word].strip(), cells[columns.tag].strip()
+    word, tag = cells[columns.word].strip(), "O" if columns.tag is None else cells[columns.tag].strip()
     if not word or not tag:
         step = "Fill the cell, or remove the row."
         sentence.error = sentence.error or InputError("a token has a word and a tag", value=cells, next_step=step)

@@ -62,6 +62,9 @@ def columns_of(header: Sequence[str], source: Source) -> Columns:
     elif TEXT not in keys and TOKENS not in keys and source.config.data_field in header:
         keys[header.index(source.config.data_field)] = TEXT
     _check(keys, header, len(wanted))
+    if source.texts_only:
+        kept = (TEXT if TEXT in keys else TOKENS, "id")
+        keys = [key if key in kept else None for key in keys]
     return Columns(tuple(keys), _said(header))
 
 

@@ -222,6 +222,60 @@ def test_any_damage_gives_records_problems_or_an_error_and_no_other_gold_without
             assert text not in good or not record(item).annotations or record(item).annotations[0].result is not None
 
 
+KAGGLE = "Sentence #,Word,POS,Tag\nSentence: 1,Greta,NNP,B-PER\n,Berg,NNP,I-PER\n,came,V,O\nSentence: 2,Oslo,N,B-LOC\n"
+
+
+def test_a_token_in_a_row_is_read_and_an_empty_number_of_a_sentence_means_as_above():
+    first, second = raw(KAGGLE)
+    assert (record(first).text, spans(first), record(first).where) == (
+        "Greta Berg came",
+        (Span(0, 10, "PER"),),
+        "row 2",
+    )
+    assert (record(second).text, spans(second)) == ("Oslo", (Span(0, 4, "LOC"),))
+    assert record(raw(KAGGLE, texts_only=True)[0]).text == "Greta Berg came"
+    assert any("IOB2" in sentence for sentence in reading(KAGGLE).said)
+
+
+def test_a_number_of_a_sentence_in_each_row_and_empty_rows_between_sentences_part_them_too():
+    numbered = "sentence_id,token,label\n1,Greta,PER\n1,came,O\n2,Oslo,LOC\n"
+    assert [spans(item) for item in raw(numbered)] == [(Span(0, 5, "PER"),), (Span(0, 4, "LOC"),)]
+    parted = "Word;Tag\nGreta;B-PER\ncame;O\n;\nOslo;B-LOC\n"
+    assert [spans(item) for item in raw(parted)] == [(Span(0, 5, "PER"),), (Span(0, 4, "LOC"),)]
+
+
+def test_columns_of_token_and_tag_can_be_named():
+    content = "sentence,Wort,Typ\n1,Greta,B-PER\n1,kam,O\n"
+    assert spans(raw(content, hints=FileHints(columns=("Wort", "Typ")))[0]) == (Span(0, 5, "PER"),)
+
+
+def test_a_list_of_words_with_labels_is_no_text():
+    with pytest.raises(InputError, match="numbers its sentences"):
+        raw("word,label\nGreta,PER\nOslo,LOC\n")
+
+
+def test_a_token_without_a_tag_makes_its_sentence_a_problem():
+    first, second = raw("Sentence #,Word,Tag\n1,Greta,\n,came,O\n2,Oslo,B-LOC\n")
+    assert "a word and a tag" in str(problem(first).error)
+    assert spans(second) == (Span(0, 4, "LOC"),)
+
+
+def test_lists_of_tokens_and_tags_in_cells_are_read_and_arrays_of_numpy_refused():
+    rows = [
+        ["tokens", "ner_tags"],
+        [json.dumps(["Greta", "came"]), "['B-PER', 'O']"],
+        ["['Greta' 'came']", "['O' 'O']"],
+    ]
+    first, second = raw(table(rows))
+    assert spans(first) == (Span(0, 5, "PER"),)
+    assert "arrays of NumPy" in str(problem(second).error)
+
+
+def test_nothing_is_refused_for_what_it_says_of_entities_where_only_texts_are_wanted():
+    items = raw('text,label,found\nGreta,[broken,1\nPeter,positive,"[[0, 1, ""X""]]"\n', texts_only=True)
+    assert [record(item).text for item in items] == ["Greta", "Peter"]
+
+
 def test_csv_is_found_and_running_text_with_commas_is_not():
     assert find_format(as_input(f"text,spans\nGreta came.,{GRETA}\n")).name == "csv"
     assert find_format(as_input("Well, yes\nNo, never\nSo, we go\n")).name == "text"

@@ -68,7 +68,7 @@ TABLES = {
     "tokens": _table(
         [["Sentence #", "Word", "POS", "Tag"], ["Sentence: 1", "Greta", "NNP", "B-PER"], ["", "came", "V", "O"]]
     ),
-    "tokens with tabs": "Word\tTag\n" + "\n".join(LINES) + "\n",
+    "tokens with tabs": "Word\tTag\n" + "\n".join(LINES) + "\n\nGreta\tB-PER\n",
     "texts that look like CoNLL": _table([["text", "id"], ["Greta B-PER\nOslo O", "1"], ["x\tO", "2"]]),
 }
 CONLL = {

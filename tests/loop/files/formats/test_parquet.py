@@ -99,6 +99,56 @@ def test_a_null_text_is_named_and_a_number_is_a_text():
     assert record(raw(parquet([{"text": 3.0}]))[0]).text == "3"
 
 
+NAMES = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+TAGGED = {"tokens": ["Greta", "Berg", "came"], "ner_tags": [1, 2, 0], "pos_tags": [7, 7, 8], "id": "0"}
+
+
+def hugging_face(rows: list[dict[str, Any]], tmp_path: Path) -> bytes:
+    """As `Dataset.to_parquet` writes it: the names of the numbers stand in the metadata of the schema."""
+    features = datasets.Features(
+        {
+            "tokens": datasets.List(datasets.Value("string")),
+            "ner_tags": datasets.List(datasets.ClassLabel(names=NAMES)),
+            "pos_tags": datasets.List(datasets.Value("int64")),
+            "id": datasets.Value("string"),
+        }
+    )
+    datasets.Dataset.from_list(rows, features).to_parquet(tmp_path / "hf.parquet")
+    return (tmp_path / "hf.parquet").read_bytes()
+
+
+def test_the_names_of_numbers_stand_in_the_file_where_datasets_wrote_it(tmp_path: Path):
+    content = hugging_face([TAGGED, {**TAGGED, "ner_tags": [0, 0, 3], "id": "1"}], tmp_path)
+    first, second = raw(content)
+    assert (record(first).text, spans(first)) == ("Greta Berg came", (Span(0, 10, "PER"),))
+    assert spans(second) == (Span(11, 15, "LOC"),)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with open_readings(tmp_path / "a.parquet", Request(CONFIG)) as (one,):
+        assert "The numbers in ner_tags are named in the file: O, B-PER, I-PER, B-LOC, I-LOC." in one.said
+
+
+def test_numbers_without_names_are_refused_and_named_on_the_command_line():
+    assert "--label-names" in str(problem(raw(parquet([TAGGED]))[0]).error)
+    (item,) = raw(parquet([TAGGED]), hints=FileHints(labels=tuple(NAMES)))
+    assert spans(item) == (Span(0, 10, "PER"),)
+
+
+def test_columns_of_tokens_and_tags_can_be_named():
+    row = {"wordlist": ["Greta", "came"], "found": ["B-PER", "O"]}
+    (item,) = raw(parquet([row]), hints=FileHints(columns=("wordlist", "found")))
+    assert spans(item) == (Span(0, 5, "PER"),)
+
+
+def test_a_folder_of_tokens_and_tags_is_read(tmp_path: Path):
+    path = tmp_path / "hf.parquet"
+    path.write_bytes(hugging_face([TAGGED], tmp_path))
+    loaded = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
+    datasets.DatasetDict({"train": loaded, "test": loaded}).save_to_disk(str(tmp_path / "both"))
+    items = read_folder(tmp_path / "both")
+    assert [spans(item) for item in items] == [(Span(0, 10, "PER"),)] * 2
+    assert record(items[0]).meta == {}
+
+
 def test_named_columns_hold_the_texts_and_the_spans():
     content = parquet([{"body": "Greta came.", "found": [GRETA]}])
     assert spans(raw(content, hints=FileHints(columns=("body", "found")))[0]) == (Span(0, 5, "PER"),)

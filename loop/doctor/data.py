@@ -15,26 +15,28 @@ from sqlalchemy.orm import Session
 
 from loop.doctor.checks import State
 from loop.files.doubts import Doubts, mend
-from loop.files.words import cut_words
+from loop.files.suspicions import CUT_WORDS, LOST_CHARACTERS, MARK_AT_END, MARKS_ALONE, MISDECODED, suspicions
 from ner.label_config import LabelConfig, NotLearned
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
-from ner.spans import Span
 from store.doubts import counted, labels_of, set_aside_of
 from store.gold import DoubtfulDocument, GoldDocument, Labelled, labelled
 from store.schema import AnnotationVersion, Document, Project
 from store.session import Store, select_in
 
-CUT_WORDS = "span begins or ends inside a word"
 OTHER_CASE = "label differs from the config by case only"
 SAME_TEXT = "same text with different gold"
 NEVER_USED = "type of the config that never occurs"
 UNKNOWN_CONTROL = "control name not in the config"
 IN_DOUBT, WOULD_BE = "in doubt: ", "if read again, in doubt: "
 _EXAMPLES = 2
-_WORDS_SHOWN, _AROUND = 30, 5
+_WORDS_SHOWN = 30
 _READ_AGAIN = "`loop pull --full`, or import the file again: today's rules read it otherwise."
+_SUSPICIONS = (CUT_WORDS, MARKS_ALONE, MARK_AT_END, MISDECODED, LOST_CHARACTERS)
+_SLIPPED = "Look at them: such a span is often an offset that slipped."
+_ENCODING = "Fetch the texts again, and read them in the encoding that they have."
 _MENDS = {
-    CUT_WORDS: "Look at them: a span that cuts a word is often an offset that slipped.",
+    **dict.fromkeys((CUT_WORDS, MARKS_ALONE, MARK_AT_END), _SLIPPED),
+    **dict.fromkeys((MISDECODED, LOST_CHARACTERS), _ENCODING),
     OTHER_CASE: "Map the label: [label_map] in loop.toml, and pull or import again.",
     SAME_TEXT: "Decide on one annotation of the text, and mark it as ground truth.",
     NEVER_USED: "Label some texts with it, or take it out of the label config.",
@@ -83,7 +85,7 @@ def audit(store: Store, project: Project) -> DataAudit:
     doubts = counted(reasons.values())
     _note_doubts(notes, found.doubtful, reasons)
     _note_cases(notes, found, reasons, project.labels)
-    _note_cut_words(notes, found.gold)
+    _note_suspicions(notes, found.gold)
     _note_same_texts(notes, found.gold)
     used = {span.label for item in found.gold for span in item.spans}
     unused = [label for label in project.labels if label not in used]
@@ -111,7 +113,7 @@ class _Notes:
     def findings(self, mends_of_doubts: Mapping[str, str]) -> Iterator[DataFinding]:
         """What was looked for in every project, and then each reason for doubts that was found."""
         reasons = sorted(name for name in self.touched if name not in _MENDS)
-        for name in (CUT_WORDS, OTHER_CASE, SAME_TEXT, UNKNOWN_CONTROL, *reasons):
+        for name in (*_SUSPICIONS, OTHER_CASE, SAME_TEXT, UNKNOWN_CONTROL, *reasons):
             todo = _MENDS.get(name) or mends_of_doubts.get(name, _READ_AGAIN)
             touched = self.touched[name]
             yield DataFinding(name, "warn", touched, tuple(self.examples[name]), todo) if touched else _nothing(name)
@@ -160,15 +162,10 @@ def _note_cases(
         notes.add(OTHER_CASE, item.external_id, differing(span.label for span in item.spans))
 
 
-def _note_cut_words(notes: _Notes, documents: Iterable[GoldDocument]) -> None:
+def _note_suspicions(notes: _Notes, documents: Iterable[GoldDocument]) -> None:
     for item in documents:
-        cut = cut_words(item.text, item.spans)
-        notes.add(CUT_WORDS, item.external_id, (_in_its_place(item.text, span) for span in cut))
-
-
-def _in_its_place(text: str, span: Span) -> str:
-    around = text[max(0, span.start - _AROUND) : span.end + _AROUND]
-    return f"{_quoted(text[span.start : span.end])} in {_quoted(around)}"
+        for what, words in suspicions(item.text, item.spans):
+            notes.add(what, item.external_id, [words])
 
 
 def _note_same_texts(notes: _Notes, documents: Iterable[GoldDocument]) -> None:

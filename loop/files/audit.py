@@ -10,16 +10,13 @@ from typing import Any
 
 from loop.files.checking import LabelRule
 from loop.files.records import Record
-from loop.files.words import cut_words
+from loop.files.suspicions import suspicions
 from ner.label_config import NotLearned
 from ner.label_studio import DOUBTS
 from store.annotations import NewAnnotation
 from store.doubts import Doubts, counted, labels_of
 
-CUT_WORDS = "spans that begin or end inside a word"
-MISDECODED = "UTF-8 that was read as Latin-1"
 _EXAMPLES = 2  # of each doubt and suspicion
-_AROUND = 8
 _SHOWN_TEXT = 60
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -93,10 +90,10 @@ class Auditor:
             self.labels.update(label for region in annotation.result for label in labels_of(region))
             for item in annotation.set_aside:
                 self._aside(item, record)
-        if _is_misdecoded(record.text):
-            self._suspect(MISDECODED, record, repr(record.text[:_SHOWN_TEXT]))
+        for what, words in suspicions(record.text, (decisive and decisive.spans) or ()):
+            self.suspicions[what] += 1
+            self._show(what, record, words)
         if decisive is not None:
-            self._look_at_words(decisive, record)
             doubts = counted([decisive.set_aside])
             self.reasons.update(doubts.by_reason)
             self.doubtful_labels.update(doubts.labels)
@@ -120,16 +117,6 @@ class Auditor:
         self.set_aside[item.reason] += 1
         if item.reason in DOUBTS:
             self._show(item.reason, record, shown(item.payload, record.text))
-
-    def _look_at_words(self, annotation: NewAnnotation, record: Record) -> None:
-        cut = cut_words(record.text, annotation.spans or ())
-        if cut:
-            around = record.text[max(0, cut[0].start - _AROUND) : cut[0].end + _AROUND]
-            self._suspect(CUT_WORDS, record, f"{record.text[cut[0].start : cut[0].end]!r} in {around!r}")
-
-    def _suspect(self, what: str, record: Record, words: str) -> None:
-        self.suspicions[what] += 1
-        self._show(what, record, words)
 
     def _show(self, reason: str, record: Record, words: str) -> None:
         found = self.examples.setdefault(reason, [])
@@ -159,19 +146,6 @@ def shown(payload: Any, text: str) -> str:
     parts += [f"text has {there[:_SHOWN_TEXT]!r}"] if there else []
     parts += [f"file says {words[:_SHOWN_TEXT]!r}"] if isinstance(words, str) and words and words != there else []
     return ", ".join(parts)
-
-
-def _is_misdecoded(text: str) -> bool:
-    """Whether a text such as "MÃ¼ller" comes out as other words when its Latin-1 bytes are read as UTF-8."""
-    if text.isascii():
-        return False
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            text.encode(encoding).decode("utf-8")
-            return True
-        except UnicodeError:
-            continue
-    return False
 
 
 def _kind(decisive: NewAnnotation | None) -> str:

@@ -130,8 +130,9 @@ def record_of(
     """The record of a JSON object with `text`, and by choice `id`, `doc` and `meta`.
 
     read: the further keys that the shape has read. dropped: keys that say nothing about the text. Any other key is kept
-    in the document's meta, except that ANNOTATION_KEYS are refused by name: they say something about entities. made_id:
-    the id of a record without one, in the place of an id that no other record of the file has.
+    in the document's meta, except that ANNOTATION_KEYS and lists of labelled spans are refused by name: they say
+    something about entities. made_id: the id of a record without one, in the place of an id that no other record of the
+    file has.
     """
     text = text_of(value, "text") if text is None else text
     given = value.get("id")
@@ -158,6 +159,20 @@ def text_of(value: Mapping[str, Any], key: str) -> str:
     except InputError as error:
         found = "null" if value[key] is None else value[key]
         raise InputError(f"`{key}` is a string", value=found, next_step="Give every record its text.") from error
+
+
+def holds_spans(value: Any) -> bool:
+    """Whether a value lists labelled spans, in one of the forms of the tools, whatever the name of its key."""
+    first = value[0] if isinstance(value, list) and value else None
+    if isinstance(first, dict):
+        is_placed = {"start", "end"} <= first.keys() or "start_offset" in first
+        return is_placed and not first.keys().isdisjoint(("label", "labels"))
+    return (
+        isinstance(first, list)
+        and len(first) == 3
+        and all(type(offset) is int for offset in first[:2])
+        and isinstance(first[2], str)
+    )
 
 
 def _values(file: Input) -> Iterator[PlacedValue]:
@@ -262,7 +277,8 @@ _SINGULAR = frozenset(map(_singular, (*ANNOTATION_KEYS, *_MORE_KEYS)))
 
 def _refuse_unread(value: Mapping[str, Any], read: Collection[str]) -> None:
     for key in value:
-        if says_entities(key) and key not in read and value[key] is not None:
+        is_spans = key not in _COMMON and holds_spans(value[key])
+        if (says_entities(key) or is_spans) and key not in read and value[key] is not None:
             shown = json.dumps(value[key], ensure_ascii=False)[:80]
             beside = ", ".join(f"`{other}`" for other in value if other in read and says_entities(other))
             raise InputError(

@@ -59,7 +59,7 @@ def task_record(value: Mapping[str, Any], place: Place) -> Record:
     config = place.source.config
     text = task_text(value, config)
     data = value["data"]
-    meta = without_field(data, config.data_field)
+    meta = {**_notes(value), **without_field(data, config.data_field)}
     check_storable(meta, "data")
     name = _external_id(value, place.naming, text)
     annotations = () if place.source.texts_only else _annotations(value)
@@ -81,6 +81,12 @@ SHAPE = JsonShape(
     claims=lambda value: isinstance(value, dict) and _is_task(value),
     record=task_record,
 )
+
+
+def _notes(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `meta` of a task without the id and the group, which the record bears itself."""
+    meta = task.get("meta")
+    return {key: value for key, value in meta.items() if key not in ("id", "doc")} if isinstance(meta, dict) else {}
 
 
 def _is_task(value: Mapping[str, Any]) -> bool:

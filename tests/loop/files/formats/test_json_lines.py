@@ -105,3 +105,22 @@ def test_a_written_line_reads_back_as_the_same_record(external_id: str, text: st
     read = record(jsonl(*write_jsonl([StoredText(external_id, trimmed, gold, "train", group, meta)]))[0])
     assert (read.text, read.external_id, read.group, read.meta) == (trimmed, external_id, group, meta)
     assert spans(read) == gold
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [{"start": 0, "end": 4, "label": "PER"}],
+        [{"start_offset": 0, "end_offset": 4, "label": "PER"}],
+        [[0, 4, "PER"]],
+    ],
+)
+def test_labelled_spans_under_any_key_are_refused_by_its_name(spans: list[object]):
+    (item,) = raw({"text": "Anna", "spans": [], "Comments": spans})
+    assert "`Comments`" in str(problem(item).error)
+
+
+@pytest.mark.parametrize("other", [[], ["a"], [[0, 4, 2]], [{"start": 0, "end": 4}], {"start": 0, "end": 4}, "x"])
+def test_lists_that_label_nothing_are_metadata(other: object):
+    (item,) = raw({"text": "Anna", "spans": [], "segments": other})
+    assert record(item).meta == {"segments": other}

@@ -17,7 +17,7 @@ from loop.files.records import Problem, Record
 from ner.label_config import LabelConfig
 from ner.label_studio import NO_LABEL, OUTSIDE_CONFIG
 from ner.spans import Span
-from tests.loop.files.read import as_input, problem, reading, record
+from tests.loop.files.read import as_input, problem, raw, reading, record
 
 TWO = LabelConfig.parse(
     '<View><Labels name="people" toName="body"><Label value="PER"/></Labels>'
@@ -171,3 +171,10 @@ def test_any_text_comes_back_from_a_table_as_it_was(words: str, data: st.DataObj
     (from_table,) = reading(as_table([{**row(1, label=[value]), "text": text}])).records()
     (from_json,) = reading([{**row(1, label=[value]), "text": text}]).records()
     assert (record(from_table).text, spans(from_table)) == (text, spans(from_json))
+
+
+def test_a_row_of_a_table_without_the_id_of_its_task_is_a_problem():
+    table = 'annotation_id,annotator,id,label,text\n3,1,7,"",Excel\n8,"","","",Word\n'
+    good, bad = raw(table)
+    assert record(good).text == "Excel"
+    assert "the id of its task" in str(problem(bad).error)

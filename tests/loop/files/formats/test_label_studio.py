@@ -161,3 +161,9 @@ def test_a_skip_and_an_annotator_that_is_no_name_leave_the_annotation_readable()
     said = [{"id": 1, "result": [], "skipped": True}, {"id": 2, "result": [], "completed_by": ["a"]}]
     first, second = record(export([task(1, annotations=said)])[0]).annotations
     assert (first.skipped, second.skipped, second.creator) == (True, False, None)
+
+
+def test_notes_of_a_task_are_metadata_beside_its_further_fields():
+    task = {"data": {"text": "Excel", "room": 4}, "meta": {"id": "a", "doc": "g", "year": 1999}, "annotations": []}
+    (read,) = map(record, raw([task]))
+    assert (read.external_id, read.group, read.meta) == ("a", "g", {"year": 1999, "room": 4})

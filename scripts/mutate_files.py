@@ -7,7 +7,7 @@
   that became unlabelled while no gold differs, sentences on what is wrong. That a count differs, or the name of a
   column, is no report.
 - equal: each text that came in with gold has the gold of the valid file. Texts may be missing. The gold of a text that
-  was changed itself is equal where its entities have the words and labels of the text that it was.
+  was changed itself is equal where its entities have the words (up to white space) and labels of the text that it was.
 - another truth: the gold differs, and the file is letter for letter the valid file of these other texts or spans (up to
   white space at the ends of spans, which is trimmed everywhere); no reader can know it. Such as offsets that were
   shifted by a whole word, where the file does not repeat the words.
@@ -164,7 +164,8 @@ def _origin(text: StoredText, valid: Look) -> StoredText:
 
 
 def _words(text: StoredText) -> Counter[tuple[str, str]]:
-    return Counter((text.text[span.start : span.end], span.label) for span in text.spans or ())
+    words = (("".join(text.text[span.start : span.end].split()), span.label) for span in text.spans or ())
+    return Counter(words)
 
 
 def _is_valid_of(found: Look, path: Path, trial: Trial) -> bool:

@@ -1,127 +1,210 @@
-"""Two-column CoNLL: a token and its tag on a line, a blank line between texts, `-DOCSTART-` between documents.
+"""CoNLL: a token and its tag on a line, a blank line between texts, `-DOCSTART-` between documents.
 
-The text is the tokens joined by one space. IOB1, IOB2 and BIO are read by one rule that gives the same spans for each:
-`B-X` begins an entity; `I-X` continues an entity of type X, and begins one where there is none.
-IOB1: Ramshaw and Marcus, "Text chunking using transformation-based learning", 1995. IOB2: Tjong Kim Sang and Veenstra,
-"Representing text chunks", EACL 1999.
+A row has two or more columns, parted by tabs or by spaces; `loop.files.formats.conll_columns` finds the token and the
+tag. `loop.files.formats.tags` finds the scheme of the tags. The text is the tokens joined by one space. Lines that
+begin with `#` before the tokens of a text are comments. Those that `loop.files.conll_comments` writes give the exact
+text, its id, its group, its meta and its exact spans; they are compared with the tokens and the tags. `# text = ` of
+CoNLL-U, without quotation marks, gives the exact text where the tokens fit.
 """
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, BinaryIO
 
-from loop.files.inputs import Input
+from loop.files.conll_comments import read_comment
+from loop.files.formats.conll_columns import ColumnSurvey, Layout, columns_of
+from loop.files.formats.tags import spans_of_tags
+from loop.files.inputs import HEAD_BYTES, Input
 from loop.files.record_ids import Naming
 from loop.files.records import (
-    BYTE_ORDER_MARK,
     FileFormat,
     Opened,
     Problem,
     Record,
     Source,
+    check_name,
     check_storable,
     labelling,
     numbered_lines,
     region,
 )
+from loop.files.words import Token, place_tokens
+from loop.files.writing.texts import align
 from ner.errors import InputError
-from ner.label_config import LabelConfig
-from ner.spans import Span
+from ner.spans import Span, check_span
 
 DOCSTART = "-DOCSTART-"
+_TEXT = re.compile("# text = ")
+_OURS = re.compile(r"# ?\w+ ?= ?[\[{\"]")
+_EXACT = "the tokens and tags of a text say what its comments say"
+_STEP = "Correct the rows or the comment, or remove the comment: the tokens are then joined by one space."
 
 
 @dataclass
-class _Sentence:
-    """The lines of one text as they are gathered; the first error makes a problem of the whole text."""
+class _Block:
+    """The lines between two borders of texts. documents: how many -DOCSTART- stand before."""
 
-    first_line: int
+    documents: int
+    lines: list[tuple[int, str | InputError]] = field(default_factory=list)
+
+
+@dataclass
+class _Text:
+    """The rows and comments of one text. unread: comments that are not of this project. plain: the text of CoNLL-U."""
+
+    first_row: int = 0
     tokens: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
-    error: tuple[str, InputError] | None = None
-
-
-def read_conll(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
-    """The texts of a stream in order, each in the group of its -DOCSTART-; `where` is the text's first line."""
-    stem, config = source.stem, source.config
-    naming, documents, sentence = Naming(stem), 0, _Sentence(1)
-    for number, line in numbered_lines(stream):
-        is_start = isinstance(line, str) and line.startswith(DOCSTART)
-        if is_start or (isinstance(line, str) and not line.strip(" \t")):
-            yield from _finish(sentence, naming, _group(stem, documents), config)
-            sentence, documents = _Sentence(number + 1), documents + is_start
-        else:
-            _add(sentence, number, line)
-    yield from _finish(sentence, naming, _group(stem, documents), config)
+    comments: dict[str, Any] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    plain: str | None = None
 
 
 def _recognise(file: Input) -> bool:
-    """Whether the first line with a word has two columns, and the last of them is a tag."""
-    lines = file.head.removeprefix(BYTE_ORDER_MARK).decode(errors="replace").splitlines()
-    words = (line.split() for line in lines if line.strip() and not line.startswith(DOCSTART))
-    return re.fullmatch("O|[BI]-.+", next(words, [""])[-1]) is not None
+    """Whether most lines of the beginning are rows of one width with a tag in one column, or of a kin of CoNLL."""
+    head = file.head if len(file.head) < HEAD_BYTES else file.head[: file.head.rfind(b"\n") + 1]
+    survey = ColumnSurvey()
+    for block in _blocks(io.BytesIO(head)):
+        survey.add(block.lines)
+    return b"\0" not in head and survey.is_conll()
 
 
-FORMAT = FileFormat(
-    name="conll",
-    title="a token and its tag on a line",
-    recognise=_recognise,
-    open=lambda file, source: Opened(lambda: read_conll(file.rewound(), source)),
-)
+def _open(file: Input, source: Source) -> Opened:
+    survey, documents = ColumnSurvey(), 0
+    for block in _blocks(file.rewound()):
+        survey.add(block.lines)
+        documents = block.documents
+    layout = survey.layout(source.hints, source.config.labels, texts_only=source.texts_only)
+    one_document = ("One -DOCSTART- stands in the file: its texts are one document and stay in one split.",)
+    said = (*layout.said, *one_document) if documents == 1 and layout.grouped else layout.said
+    return Opened(lambda: _records(file.rewound(), source, layout), said)
 
 
-def _group(stem: str, documents: int) -> str | None:
-    return f"{stem}:doc-{documents}" if documents else None
+FORMAT = FileFormat("conll", "a token and its tag on a line, in two or more columns", _recognise, _open)
 
 
-def _add(sentence: _Sentence, number: int, line: str | InputError) -> None:
-    try:
-        token, tag = _columns(line)
-    except InputError as error:
-        sentence.error = sentence.error or (f"line {number}", error)
-        return
-    sentence.tokens.append(token)
-    sentence.tags.append(tag)
+def _blocks(stream: BinaryIO) -> Iterator[_Block]:
+    """The lines of each text in order, without the borders."""
+    block = _Block(0)
+    for number, line in numbered_lines(stream):
+        is_start = isinstance(line, str) and line.startswith(DOCSTART)
+        if is_start or (isinstance(line, str) and not line.strip()):
+            if block.lines:
+                yield block
+            block = _Block(block.documents + is_start)
+        else:
+            block.lines.append((number, line))
+    if block.lines:
+        yield block
 
 
-def _columns(line: str | InputError) -> tuple[str, str]:
-    """Columns are split at tabs where there are any, else at spaces: a token may hold a no-break space."""
+def _records(stream: BinaryIO, source: Source, layout: Layout) -> Iterator[Record | Problem]:
+    """The texts in order; `where` is the first row of a text. A line with a fault makes a Problem of its text."""
+    naming = Naming(source.stem)
+    for block in _blocks(stream):
+        number, text = block.lines[0][0], _Text()
+        try:
+            for number, line in block.lines:
+                if number != layout.heading:
+                    _add(text, number, line, layout)
+            number = text.first_row or number
+            if text.tokens or text.comments:
+                yield _record(text, _group(source, block, text, layout), naming, source, layout)
+        except InputError as error:
+            shown = "\n".join(line for _, line in block.lines if isinstance(line, str))
+            yield Problem(f"line {number}", error, shown)
+
+
+def _add(text: _Text, number: int, line: str | InputError, layout: Layout) -> None:
     if isinstance(line, InputError):
         raise line
-    columns = line.rstrip(" ").split("\t") if "\t" in line else re.split(" +", line.strip(" "))
-    columns = [column.strip(" ") for column in columns]
-    if len(columns) != 2 or not all(columns):
-        raise InputError("a line has two columns, token and tag", value=line, next_step="Keep those two, tab between.")
-    token, tag = columns
-    if tag != "O" and not re.fullmatch(r"[BI]-.+", tag):
-        raise InputError("a tag is O, B-TYPE or I-TYPE", value=tag, next_step="Convert the file to IOB2.")
-    check_storable(tag, "tag")
-    return token, tag
+    row = columns_of(line)
+    if layout.is_row(line, row):
+        token, tag = layout.token_and_tag(line, row)
+        text.first_row = text.first_row or number
+        text.tokens.append(token)
+        text.tags.append(tag)
+        return
+    if text.tokens:
+        raise InputError(
+            "comments stand before the tokens of a text", value=line, next_step="Part texts by a blank line."
+        )
+    comment, match = read_comment(line), _TEXT.match(line)
+    if match is not None:
+        text.plain = line[match.end() :]
+    if comment is None:
+        text.unread.append(line)
+        return
+    if comment[0] in text.comments:
+        raise InputError("a comment stands once before a text", value=line, next_step="Remove one of the two.")
+    text.comments.update([comment])
 
 
-def _finish(sentence: _Sentence, naming: Naming, group: str | None, config: LabelConfig) -> Iterator[Record | Problem]:
-    text = " ".join(sentence.tokens)
-    if sentence.error is not None:
-        yield Problem(*sentence.error, payload=text)
-    elif sentence.tokens:
-        spans = _spans(sentence.tokens, sentence.tags)
-        where = f"line {sentence.first_line}"
-        said = labelling(region(config, span.start, span.end, [span.label]) for span in spans)
-        yield Record(where, text, naming.next_id(text), (said,), group, format=FORMAT.name)
+def _record(text: _Text, group: str | None, naming: Naming, source: Source, layout: Layout) -> Record:
+    if not text.tokens:
+        raise InputError("tokens stand behind the comments of a text", value="none", next_step="Remove the blank line.")
+    words, places = _placed(text)
+    said = () if source.texts_only else (labelling(_regions(text, words, places, source, layout)),)
+    meta = text.comments.get("meta", {})
+    check_storable(meta, "meta")
+    name = check_name(text.comments["id"], "id") if "id" in text.comments else naming.next_id(words)
+    return Record(f"line {text.first_row}", words, name, said, group, meta, format=FORMAT.name)
 
 
-def _spans(tokens: list[str], tags: list[str]) -> tuple[Span, ...]:
-    spans: list[Span] = []
-    position, open_label = 0, None
-    for token, tag in zip(tokens, tags, strict=True):
-        end = position + len(token)
-        label = tag[2:] if tag != "O" else None
-        if label is not None and tag.startswith("I-") and label == open_label:
-            spans[-1] = replace(spans[-1], end=end)
-        elif label is not None:
-            spans.append(Span(position, end, label))
-        position, open_label = end + 1, label
-    return tuple(spans)
+def _placed(text: _Text) -> tuple[str, list[Token]]:
+    """The exact text, and where its tokens stand. Raises InputError where the comments do not say what the rows say."""
+    broken = next((line for line in text.unread if _OURS.match(line)), None)
+    if broken is not None and (text.comments or _TEXT.match(broken)):
+        raise InputError("a comment with a JSON value is id, doc, text, meta or spans", value=broken, next_step=_STEP)
+    said = text.comments.get("text")
+    fault: InputError | None = None
+    for words in (said, text.plain):
+        if words is not None:
+            try:
+                return words, place_tokens(words, text.tokens)
+            except InputError as error:
+                fault = fault or error
+    if fault is not None and said is not None:
+        raise fault
+    ends = list(accumulate(len(token) + 1 for token in text.tokens))
+    return " ".join(text.tokens), [
+        (end - len(token) - 1, end - 1) for token, end in zip(text.tokens, ends, strict=True)
+    ]
+
+
+def _group(source: Source, block: _Block, text: _Text, layout: Layout) -> str | None:
+    """The group that a comment names; else the document, unless comments give the text's id and no group."""
+    if "doc" in text.comments:
+        return check_name(text.comments["doc"], "doc")
+    grouped = layout.grouped and block.documents and "id" not in text.comments
+    return f"{source.stem}:doc-{block.documents}" if grouped else None
+
+
+def _regions(
+    text: _Text, words: str, places: Sequence[Token], source: Source, layout: Layout
+) -> Iterator[Mapping[str, Any]]:
+    entities = spans_of_tags(text.tags, layout.scheme)
+    spans = [(places[first][0], places[behind - 1][1], label) for first, behind, label in entities]
+    if "spans" in text.comments:
+        exact = [_exact_span(item, words) for item in text.comments["spans"]]
+        found = [(one.first, one.behind, one.label) for one in align(exact, places).entities]
+        if found != entities:
+            raise InputError(_EXACT, value=f"spans {found} by the comment and {entities} by the tags", next_step=_STEP)
+        spans = [(span.start, span.end, span.label) for span in exact]
+    for start, end, label in spans:
+        check_storable(label, "tag")
+        yield region(source.config, start, end, [label])
+
+
+def _exact_span(item: Any, words: str) -> Span:
+    match item:
+        case [int(start), int(end), str(label)] if type(start) is int and type(end) is int:
+            span = Span(start, end, label)
+            check_span(span, len(words))
+            return span
+    raise InputError("a comment `spans` is a list of [start, end, label]", value=item, next_step=_STEP)

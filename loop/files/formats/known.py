@@ -48,16 +48,17 @@ SHAPES: tuple[JsonShape, ...] = (
 _JSON_SHAPES = (other_exports.SHAPE, *SHAPES)
 JSON = json_format("json", "JSON Lines, or an array or an object of JSON", _JSON_SHAPES, json_min.joined)
 CSV, PARQUET, DATASETS = csv_format(SHAPES), parquet_format(SHAPES), datasets_format(SHAPES)
-# In the order in which the content of a file is tried; plain text is what looks like nothing else.
+# In the order in which the content of a file is tried; plain text is what looks like nothing else. A CoNLL file may
+# begin with the token `{` or hold the columns of a table.
 FORMATS: tuple[FileFormat, ...] = (
     PARQUET,
     DATASETS,
     docbin.FORMAT,
+    label_studio_conll.FORMAT,
+    conll.FORMAT,
     JSON,
     label_studio_csv.FORMAT,
     CSV,
-    label_studio_conll.FORMAT,
-    conll.FORMAT,
     plain_text.FORMAT,
 )
 _ONE_SHAPE = tuple(json_format(shape.name, shape.title, (shape,), json_min.joined) for shape in SHAPES)

@@ -109,7 +109,7 @@ class TagScheme:
         if tag == self.outside:
             return None
         if self.name == BARE:
-            if tag and any(character.isalpha() for character in tag):
+            if any(character.isalpha() for character in tag) and tag[-1] not in _SEPARATORS:
                 return _Part("I", tag)
             raise self._unread(tag, f"a tag is {self.outside}, or a type")
         split = self.notation.split(tag)
@@ -119,12 +119,19 @@ class TagScheme:
             raise self._unread(tag, f"a tag is {self.outside}, or a type with one of {shown} ({self.name.upper()})")
         return _Part(_ROLES[split[0]], split[1])
 
+    def reads(self, tag: str) -> bool:
+        """Whether the scheme has the tag."""
+        try:
+            self.part(tag)
+        except InputError:
+            return False
+        return True
+
     def follows(self, pair: Pair) -> bool:
         """Whether the second tag of the pair may stand behind the first; True for tags that are not read at all."""
-        try:
-            before, part = (None if tag is None else self.part(tag) for tag in pair)
-        except InputError:
+        if not all(tag is None or self.reads(tag) for tag in pair):
             return True
+        before, part = (None if tag is None else self.part(tag) for tag in pair)
         same = before is not None and part is not None and before.label == part.label
         if self.name == BARE:
             return True
@@ -232,9 +239,9 @@ def spans_of_tags(tags: Sequence[str], scheme: TagScheme) -> list[tuple[int, int
     return [(span.first, span.behind, span.label) for span in scheme.spans(tags)]
 
 
-def is_prefixed(tag: str) -> bool:
-    """Whether the tag has a letter before its type: `B-PER`, `I_LOC`."""
-    return any(notation.split(tag) is not None for notation in _NOTATIONS if not notation.letter_last)
+def has_letter(tag: str) -> bool:
+    """Whether the tag has the letter of a scheme before or behind its type: `B-PER`, `I_LOC`, `PER-E`."""
+    return any(notation.split(tag) is not None for notation in _NOTATIONS)
 
 
 def _notation(entities: Mapping[str, int], *, named: bool) -> _Notation | None:

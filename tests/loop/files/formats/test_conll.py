@@ -1,20 +1,44 @@
-"""CoNLL: tokens and tags become texts with spans."""
+"""CoNLL: rows of tokens and tags become texts with spans, in every layout of columns that a file shows."""
 
 from __future__ import annotations
+
+import gzip
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.records import Problem, Record
+from loop.files.conll_comments import comment_line
+from loop.files.formats.known import find_format
+from loop.files.reading import Request, open_readings
+from loop.files.records import FileHints, Problem, Record
 from loop.files.writing.conll import write_conll
-from loop.files.writing.texts import StoredText, TaggedText
+from loop.files.writing.texts import SCHEMES, StoredText, TaggedText
+from ner.errors import InputError
+from ner.label_studio import OUTSIDE_CONFIG
 from ner.spans import Span
-from tests.loop.files.read import problem, raw, record, spans
+from tests.loop.files.read import CONFIG, as_input, problem, raw, reading, record, spans
 
 
-def conll(text: str) -> list[Record | Problem]:
-    return raw(text, "conll")
+def conll(text: str | bytes, **hints: object) -> list[Record | Problem]:
+    return raw(text, "conll", FileHints(**hints))  # type: ignore[arg-type]
+
+
+def said(text: str | bytes, **hints: object) -> str:
+    return " ".join(reading(text, hints=FileHints(**hints)).said)  # type: ignore[arg-type]
+
+
+def is_recognised(text: str | bytes) -> bool:
+    try:
+        return find_format(as_input(text)).name == "conll"
+    except InputError:
+        return False
+
+
+def rows(*columns: str, between: str = "\t") -> str:
+    """A file of one text, of the words of each column."""
+    return "\n".join(between.join(row) for row in zip(*(column.split() for column in columns), strict=True)) + "\n"
 
 
 def test_iob1_and_iob2_give_the_same_spans():
@@ -25,29 +49,252 @@ def test_iob1_and_iob2_give_the_same_spans():
 
 
 def test_a_blank_line_ends_a_text_and_docstart_begins_a_group():
-    first, second, third = conll("-DOCSTART- O\n\na O\n\nb O\n\n-DOCSTART-\tO\nc\tB-X\n")
+    first, second, third = conll("-DOCSTART- O\n\na O\n\nb O\n \t\n-DOCSTART-\tO\nc\tB-X\n")
     assert [record(item).text for item in (first, second, third)] == ["a", "b", "c"]
     assert record(first).group == record(second).group == "file:doc-1"
     assert record(third).group == "file:doc-2"
     assert record(third).where == "line 8"
 
 
-def test_a_token_may_hold_a_no_break_space():
+def test_a_token_may_hold_a_no_break_space_or_a_space_beside_a_tab():
     assert spans(conll("10\u00a0GB B-X\nleft\tO\n")[0]) == (Span(0, 5, "X"),)
+    assert spans(conll("New Bern\tB-LOC\nnow\tO\n")[0]) == (Span(0, 8, "LOC"),)
+    assert record(conll("a\tB-X\n\u00a0\tO\nb\tO\n")[0]).text == "a \u00a0 b"
 
 
 @pytest.mark.parametrize(
     ("line", "rule"),
-    [("alone", "two columns"), ("a B-X z", "two columns"), ("a\tS-X", "B-TYPE"), ("a\tB-", "B-TYPE"), ("a X", "B-")],
+    [("alone", "2 columns"), ("a B-X z", "2 columns"), ("a\tZ-X", "B-"), ("a\tB-", "B-"), ("a X", "B-"), ("a\t", "B-")],
 )
 def test_a_bad_line_makes_its_text_a_problem_and_no_other(line: str, rule: str):
-    before, bad, after = conll(f"a O\n\nb O\n{line}\n\nc O\n")
+    before, bad, after, _ = conll(f"a O\n\nb O\n{line}\n\nc O\n\nd B-X\ne I-X\n")
     assert (record(before).text, record(after).text) == ("a", "c")
     assert problem(bad).where == "line 4"
     assert rule in str(problem(bad).error)
 
 
-TOKENS = st.lists(st.text("abcé", min_size=1, max_size=4) | st.sampled_from("😀.,"), min_size=1, max_size=8)
+@pytest.mark.parametrize(
+    "content",
+    [
+        rows("Mia Kern saw Bern", "NNP NNP VBD NNP", "B-NP I-NP B-VP B-NP", "I-PER I-PER O I-LOC"),
+        rows("Mia Kern saw Bern", "-X- -X- -X- -X-", "_ _ _ _", "B-PER I-PER O B-LOC", between=" "),
+        "# id 9a1-b\tdomain=xy\n" + rows("Mia Kern saw Bern", "_ _ _ _", "_ _ _ _", "B-PER I-PER O B-LOC", between=" "),
+        rows("1 2 3 4", "Mia Kern saw Bern", "B-PER L-PER O U-LOC"),
+        rows("0 1 2 3", "Mia Kern saw Bern", "B-PER E-PER O S-LOC", "- - - -", "me me me me"),
+        rows("B-PER I-PER O B-LOC", "Mia Kern saw Bern"),
+        rows("Mia Kern saw Bern", "B-PER I-PER O B-LOC", "O O O O"),
+        rows("token Mia Kern saw Bern", "ner_tag B-PER I-PER O B-LOC"),
+        rows("Mia Kern saw Bern", "PER PER O LOC"),
+        rows("Mia Kern saw Bern", "PER-B PER-I O LOC-B"),
+        rows("Mia Kern saw Bern", "B-PER I-PER O B-LOC").replace("\n", "\r\n"),
+        rows("Mia Kern saw Bern", "B-PER I-PER O B-LOC").replace("\n", "\t\n").removesuffix("\n"),
+        "\ufeff" + rows("Mia Kern saw Bern", "B-PER I-PER O B-LOC", between="   "),
+    ],
+    ids=[
+        *("CoNLL-2003", "Label Studio", "MultiCoNER", "a count before the tokens", "Universal NER", "tag first"),
+        *(
+            "a further column of O",
+            "a heading",
+            "bare types",
+            "letters behind",
+            "CRLF",
+            "tabs behind",
+            "BOM and spaces",
+        ),
+    ],
+)
+def test_the_token_and_the_tag_are_found_in_every_layout(content: str):
+    assert is_recognised(content)
+    (read,) = reading(content).records()
+    assert record(read).text == "Mia Kern saw Bern"
+    assert record(read).annotations[0].spans == (Span(0, 8, "PER"), Span(13, 17, "LOC"))
+
+
+def test_what_was_recognised_is_said():
+    content = rows("Mia Kern saw Bern", "NNP NNP VBD NNP", "I-PER I-LOC O I-LOC")
+    sentences = said(content)
+    assert "column 1 is read as the token and column 3 as the tag" in sentences
+    assert "IOB1" in sentences
+    assert "'# id 7'" in said("# id 7\n" + content)
+
+
+def test_two_columns_of_tags_are_refused_unless_the_labels_or_columns_tell_them_apart():
+    outer_and_inner = rows("1 2 3", "Mia of Bern", "B-PER I-PER I-PER", "O O B-LOC")
+    with pytest.raises(InputError, match=r"columns 3 and 4 hold tags.*--columns"):
+        conll(outer_and_inner)
+    assert spans(conll(outer_and_inner, columns=("2", "3"))[0]) == (Span(0, 11, "PER"),)
+    assert spans(conll(outer_and_inner, columns=("2", "-1"))[0]) == (Span(7, 11, "LOC"),)
+    assert spans(conll(rows("Mia saw", "B-X O", "B-animal O"))[0]) == (Span(0, 3, "X"),)
+
+
+@pytest.mark.parametrize("columns", [("1",), ("0", "1"), ("1", "3"), ("1", "1"), ("text", "labels"), ("1", "-3")])
+def test_wrong_columns_are_refused_with_what_is_right(columns: tuple[str, ...]):
+    with pytest.raises(InputError, match="column"):
+        conll("a\tO\nb\tB-X\n", columns=columns)
+
+
+def test_a_named_scheme_overrides_the_recognised_one():
+    assert "BIOES" in said("a\tS-X\nb\tO\n")
+    with pytest.raises(InputError, match="BILOU"):
+        raise problem(conll("a\tS-X\nb\tO\n", tag_scheme="bilou")[0]).error
+    (read,) = reading("a\tB-X\nb\tO\n", hints=FileHints(tag_scheme="bare")).records()
+    assert record(read).annotations[0].spans is None
+    assert record(read).annotations[0].set_aside[0].reason == OUTSIDE_CONFIG
+
+
+def test_bare_types_of_another_project_leave_a_doubt_and_no_gold():
+    (read,) = reading("Mia\tPerson\nsaw\tO\n").records()
+    assert record(read).annotations[0].spans is None
+
+
+def test_a_hash_is_a_token_where_it_has_a_tag():
+    for content in ("# O\n1 B-X\n", "#\tO\n1\tB-X\n", "#\tB-X\n1\tI-X\n"):
+        assert record(conll(content)[0]).text == "# 1"
+    assert record(conll("Mia\tX\n\n#\tX\n1\tO\n")[1]).text == "# 1"
+    assert record(conll("no\tB-X\n#\tI-X\n1\tI-X\n")[0]).text == "no # 1"
+
+
+@pytest.mark.parametrize(
+    "line", ["# note\n", "#\thttps://x.test/1\t[2020]\n", "# a = b\n", "#\n", "## x\n", "#begin document (x);\n"]
+)
+def test_comments_stand_before_the_tokens_of_a_text(line: str):
+    assert record(conll(f"{line}a\tB-X\nb\tO\n")[0]).text == "a b"
+    assert "comments" in str(problem(conll(f"a\tB-X\n{line}b\tO\n")[0]).error)
+
+
+def test_a_hash_tag_without_a_tag_is_a_fault_and_no_comment():
+    assert problem(conll("#help\na\tB-X\nb\tO\n")[0]).where == "line 1"
+    assert problem(conll("#\tB-X\tO\na\tB-X\nb\tO\n")[0]).where == "line 1"
+
+
+def test_label_studios_one_docstart_groups_nothing_and_any_other_does():
+    tasks = conll("-DOCSTART- -X- O\na -X- _ B-X\n\nb -X- _ O\n\n")
+    assert [record(item).group for item in tasks] == [None, None]
+    assert "one document" in said("-DOCSTART- O\n\na B-X\n\nb O\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Mail 2019 on Windows 10\nprinter jam\n",
+        "vitamin O\n",
+        "id,text,label\n1,Mia Kern saw Bern,PER\n",
+        "text\tlabel\nMia saw Bern\tgood\nMia left\tbad\n",
+        "Mia saw Bern\tB-PER O B-LOC\nMia left\tB-PER O\n",
+        "U-Bahn\nS-Bahn\nE-Mail\n",
+        "O\nB-PER\nO\n",
+        "the S-Bahn\nan E-Mail\nmy car\nno bus\n",
+        "",
+        "\n\n",
+        "-DOCSTART- O\n",
+        "a\tO\n".encode("utf-16"),
+    ],
+)
+def test_other_content_is_not_recognised(content: str | bytes):
+    assert not is_recognised(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("Mia\nKern\n", "token and its tag"),
+        ("Mia NNP\nsaw VBD\n", r"line 1: Mia NNP.*--columns"),
+        (rows("Mia Kern saw", "(PERSON* *) *"), "brackets"),
+        (rows("Mia saw", "B I"), "type"),
+        (rows("Mia saw", "3 0"), "--columns"),
+        (rows("Mia saw it", "B-X L-X O") + "\na\tE-X\n", "one scheme"),
+        (rows("s1 s1 s1", "Mia saw it", "B-X O O"), "the same in every row"),
+        (rows("1 2", *["Mia saw"] * 8, "ner=B-X _"), "CoNLL-U"),
+    ],
+)
+def test_a_file_that_is_no_conll_is_refused_by_what_was_looked_for_and_found(content: str, match: str):
+    with pytest.raises(InputError, match=match):
+        conll(content)
+
+
+@pytest.mark.parametrize(
+    "content", [rows("1 2", "Mia saw", "(PERSON*) *"), rows("1 2", *["Mia saw"] * 7, "_ _", "ner=B-X _")]
+)
+def test_kin_of_conll_are_recognised_so_that_they_are_refused_by_name(content: str):
+    assert is_recognised(content)
+    with pytest.raises(InputError, match="are not read"):
+        raw(content)
+
+
+def test_a_file_may_begin_with_a_brace():
+    assert record(raw("{\tO\na\tB-X\n}\tO\n")[0]).text == "{ a }"
+
+
+def test_one_row_with_o_is_conll_only_where_a_person_says_so():
+    assert spans(conll("vitamin O\n")[0]) == ()
+
+
+def test_texts_alone_are_read_where_the_tags_are_of_no_scheme():
+    for content in ("Mia\tB-X\nsaw\t-\n", "Mia\tNNP\nsaw\tVBD\n", "Mia\tB-X\nsaw\tL-X\nit\tE-X\n"):
+        (read,) = raw(content, "conll", texts_only=True)
+        assert record(read).text.startswith("Mia saw") and not record(read).annotations
+
+
+def test_a_line_that_is_not_utf_8_makes_its_text_a_problem():
+    bad, good = conll("Z\u00fcrich\tB-X\n\nb\tO\n".encode("latin-1"))
+    assert "UTF-8" in str(problem(bad).error)
+    assert record(good).text == "b"
+
+
+EXACT = comment_line("id", "t1") + comment_line("doc", "d") + comment_line("text", "A  1") + "A\tB-X\n1\tI-X\n"
+
+
+def test_comments_give_the_exact_text_its_id_and_its_group():
+    (read,) = conll(EXACT)
+    assert (record(read).text, record(read).external_id, record(read).group) == ("A  1", "t1", "d")
+    assert spans(read) == (Span(0, 4, "X"),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        EXACT.replace("1\tI", "2\tI"),
+        EXACT.replace("1\tI-X\n", ""),
+        EXACT.replace("A\tB", "\nA\tB"),
+        EXACT.replace("A  1", "A 1 2"),
+        EXACT.replace('1"\n', "1\n"),
+        EXACT.replace("# text", "# texts"),
+        EXACT.replace("# id", "# text"),
+        EXACT.replace("A\tB", '# spans = [[0, 1, "X"]]\nA\tB'),
+        EXACT.replace("A\tB", '# spans = [[0, 4, "Y"]]\nA\tB'),
+        EXACT.replace("A\tB", '# spans = [[0, 9, "X"]]\nA\tB'),
+        EXACT.replace("A\tB", "# spans = [[0, 4]]\nA\tB"),
+        EXACT.replace("A\tB", '# spans = {"a": 1}\nA\tB'),
+        EXACT + comment_line("text", "b") + "b\tO\n",
+    ],
+)
+def test_comments_that_do_not_fit_the_rows_are_a_problem(content: str):
+    problems = [item for item in conll(content + "\nz\tB-X\n") if isinstance(item, Problem)]
+    assert len(problems) == 1
+
+
+def test_spans_inside_tokens_come_from_their_comment():
+    content = comment_line("text", "AB c") + comment_line("spans", [[1, 2, "X"]]) + "AB\tB-X\nc\tO\n"
+    assert spans(conll(content)[0]) == (Span(1, 2, "X"),)
+
+
+def test_the_text_of_conll_u_is_taken_where_the_tokens_fit():
+    content = rows("1 2 3", "Mia saw .", "B-PER O O")
+    assert record(conll("# text = Mia saw.\n" + content)[0]).text == "Mia saw."
+    assert record(conll("# text = Mia sees.\n" + content)[0]).text == "Mia saw ."
+    assert record(conll('# text = "Hi"\n' + rows('" Hi "', "O B-X O"))[0]).text == '"Hi"'
+
+
+def test_gz_is_read_as_the_file_in_it(tmp_path: Path):
+    path = tmp_path / "a.conll.gz"
+    path.write_bytes(gzip.compress(b"Mia\tB-PER\nsaw\tO\n"))
+    with open_readings(path, Request(CONFIG)) as (one,):
+        assert [item.text for item in one.records()] == ["Mia saw"]  # type: ignore[union-attr]
+
+
+TOKENS = st.lists(
+    st.text("abc\u00e9", min_size=1, max_size=4) | st.sampled_from("\U0001f600.,#{"), min_size=1, max_size=8
+)
 
 
 @given(TOKENS, st.data())
@@ -61,3 +308,77 @@ def test_texts_of_joined_tokens_come_back_from_conll_with_their_spans(tokens: li
     gold = tuple(Span(start, start + len(token), flag) for start, token, flag in placed if flag)
     (read,) = conll("".join(write_conll([TaggedText.of(StoredText("a", text, gold, "train"))], plain=True)))
     assert (record(read).text, spans(read)) == (text, gold)
+
+
+TEXT = st.text(
+    st.sampled_from('ab1 .#\t\n\r-O\u4e2d\u0639\u0301\U0001f468\u200d\U0001f469\u00a0\u2028\u0085\ufeff"'),
+    min_size=1,
+    max_size=20,
+)
+
+
+@st.composite
+def stored(draw: st.DrawFn) -> StoredText:
+    text = draw(TEXT.filter(lambda text: not text.isspace()))
+    spans: list[Span] = []
+    end = 0
+    while end < len(text) and draw(st.booleans()):
+        start = draw(st.integers(end, len(text) - 1))
+        end = draw(st.integers(start + 1, len(text)))
+        if text[start:end].strip() == text[start:end]:
+            spans.append(Span(start, end, draw(st.sampled_from("XY"))))
+    group = draw(st.none() | st.sampled_from(["d", "e f"]))
+    return StoredText(
+        f"t{draw(st.integers(0, 10**9))}", text, tuple(spans), "train", group, draw(st.sampled_from([{}, {"a": 1}]))
+    )
+
+
+@given(st.lists(stored(), min_size=1, max_size=4), st.sampled_from(SCHEMES))
+def test_what_is_written_comes_back_the_same(texts: list[StoredText], scheme: str):
+    written = "".join(write_conll(map(TaggedText.of, texts), scheme))
+    read = conll(written)
+    assert [(record(item).external_id, record(item).text, record(item).group, record(item).meta) for item in read] == [
+        (one.external_id, one.text, one.group, one.meta) for one in texts
+    ]
+    assert [spans(item) for item in read] == [one.spans for one in texts]
+
+
+PIECES = st.sampled_from(
+    [
+        "a",
+        "O",
+        "B-X",
+        "I-X",
+        "E-Y",
+        "\t",
+        " ",
+        "\n",
+        "\n\n",
+        "#",
+        '# text = "a"',
+        "-DOCSTART-",
+        "\r",
+        "\0",
+        "-",
+        "_",
+        "1",
+        "X",
+    ]
+)
+
+
+@given(
+    st.lists(PIECES, max_size=30),
+    st.sampled_from([None, "iob2", "bilou", "bare"]),
+    st.sampled_from([(), ("1", "-1"), ("2", "1")]),
+)
+def test_any_content_gives_records_or_problems_or_an_input_error(
+    pieces: list[str], scheme: str | None, columns: tuple[str, ...]
+):
+    try:
+        for item in conll("".join(pieces), tag_scheme=scheme, columns=columns):
+            if isinstance(item, Record):
+                spans_of = item.annotations[0].result
+                assert all(item.text[one["value"]["start"] : one["value"]["end"]].strip() for one in spans_of)
+    except InputError:
+        pass

@@ -19,6 +19,7 @@ _MOST_WIDTHS, _MOST_COLUMNS = 32, 64
 _KEYED = re.compile(r"#+ [\w.:-]+ ?= ?")
 _NOTE = re.compile(r"#+(\s|$)|#(begin|end) document")
 _BRACKETS = re.compile(r"(\([^\s()*]+)*\*?\)*")
+_NOT_IN_TAGS = re.compile(r"[\"\[\]{}<>=,;*]")
 _MORE_THAN_ONE_TAG = re.compile(r"\s+(O|[BIELSU][-_.]\S+)(\s|$)")
 # The types of chunks: Tjong Kim Sang and Buchholz, "Introduction to the CoNLL-2000 shared task: chunking", 2000.
 _CHUNKS = frozenset(("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"))
@@ -114,6 +115,7 @@ class ColumnSurvey:
     rows: int = 0
     first: tuple[int, str] | None = None
     heading: int | None = None
+    tabs: bool = False
     foreign: int = 0
     foreign_line: str = ""
     _widths: dict[int, _Rows] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class ColumnSurvey:
                 if len(row) > 1 and all(name.lower() in _HEADINGS for name in row):
                     self.heading = number
                     continue
+            self.tabs = self.tabs or "\t" in line
             by_width.setdefault(len(row), []).append(row)
         for width, rows in by_width.items():
             self.rows += len(rows)
@@ -191,7 +194,10 @@ class ColumnSurvey:
         if rows is None or len(rows.columns) < 2 or rows.rows * 10 < self.rows * 9:
             return False
         by_brackets = any(_is_brackets(survey) for survey in rows.columns)
-        return bool(_tag_columns(rows, least=0.9)) or _is_conll_u(rows) or (len(rows.columns) > 2 and by_brackets)
+        found = _tag_columns(rows, least=0.9)
+        if not self.tabs:
+            found = [place for place in found if _is_certain(rows.columns[place])]
+        return bool(found) or _is_conll_u(rows) or (len(rows.columns) > 2 and by_brackets)
 
     def _first(self) -> str:
         return "no row" if self.first is None else f"line {self.first[0]}: {self.first[1]}"
@@ -200,11 +206,11 @@ class ColumnSurvey:
 def _tag_column(rows: _Rows, scheme: str | None, labels: Collection[str], first: str) -> int:
     """The column of the tags. Raises InputError where none or more than one holds tags."""
     found = _tag_columns(rows, least=0.5)
-    found = found or [place for place, survey in enumerate(rows.columns) if set(survey.tags) == {"O"}]
     if not found and scheme == BARE:
         return len(rows.columns) - 1
     if not found:
         raise _without_tags(rows, first)
+    found = [place for place in found if place > 0] or found  # tokens may look like tags: `B-cell`
     types = {place: _types(rows.columns[place], scheme) for place in found}
     found = [place for place in found if not types[place] or not types[place] <= _CHUNKS] or found
     found = [place for place in found if types[place]] or found
@@ -229,9 +235,21 @@ def _tag_columns(rows: _Rows, *, least: float) -> list[int]:
 def _has_letters(survey: TagSurvey, least: float) -> bool:
     """Whether this share of a column are tags with letters or signs for outside, with at least one letter or O."""
     tags = survey.tags
-    lettered = sum(count for tag, count in tags.items() if has_letter(tag) and not _MORE_THAN_ONE_TAG.search(tag))
+    lettered = {tag: count for tag, count in tags.items() if has_letter(tag) and _is_one_tag(tag)}
     outside = sum(tags.get(sign, 0) for sign in OUTSIDE_SIGNS)
-    return (lettered > 0 or tags.get("O", 0) > 1) and lettered + outside >= least * survey.total
+    return (bool(lettered) or "O" in tags) and sum(lettered.values()) + outside >= least * survey.total
+
+
+def _is_certain(survey: TagSurvey) -> bool:
+    """Whether no running text has such a column. `vitamin O` and `the U-Bahn` are rows, too, but no tags."""
+    tags = survey.tags
+    return (survey.total > 1 and any(sign in tags for sign in OUTSIDE_SIGNS)) or all(
+        has_letter(tag) and tag.isupper() for tag in tags
+    )
+
+
+def _is_one_tag(tag: str) -> bool:
+    return _NOT_IN_TAGS.search(tag) is None and _MORE_THAN_ONE_TAG.search(tag) is None
 
 
 def _has_types(survey: TagSurvey) -> bool:

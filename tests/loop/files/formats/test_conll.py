@@ -178,6 +178,9 @@ def test_label_studios_one_docstart_groups_nothing_and_any_other_does():
     [
         "Mail 2019 on Windows 10\nprinter jam\n",
         "vitamin O\n",
+        "vitamin B-complex\n",
+        '[{"text": ".L end", "id": 1, "label": [{"start": 0, "end": 6, "text": ".L end"}]}]',
+        '{"text": "a"}\n{"text": "B-X I-X"}\n',
         "id,text,label\n1,Mia Kern saw Bern,PER\n",
         "text\tlabel\nMia saw Bern\tgood\nMia left\tbad\n",
         "Mia saw Bern\tB-PER O B-LOC\nMia left\tB-PER O\n",
@@ -227,6 +230,12 @@ def test_a_file_may_begin_with_a_brace():
 
 def test_one_row_with_o_is_conll_only_where_a_person_says_so():
     assert spans(conll("vitamin O\n")[0]) == ()
+
+
+def test_tokens_that_look_like_tags_are_tokens():
+    assert spans(conll("B-cell\tO\nI-beam\tB-X\n")[0]) == (Span(7, 13, "X"),)
+    assert record(conll("B-cell\tO\n")[0]).text == "B-cell"
+    assert record(conll("O\tO\n")[0]).text == "O"
 
 
 def test_texts_alone_are_read_where_the_tags_are_of_no_scheme():

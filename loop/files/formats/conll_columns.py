@@ -17,7 +17,8 @@ from ner.errors import InputError
 
 _MOST_WIDTHS, _MOST_COLUMNS = 32, 64
 _KEYED = re.compile(r"#+ [\w.:-]+ ?= ?")
-_NOTE = re.compile(r"#+(\s|$)|#(begin|end) document")
+_BEGIN = "#begin document"  # of CoNLL-2012
+_NOTE = re.compile(rf"#+(\s|$)|###|{_BEGIN}|#end document")
 _BRACKETS = re.compile(r"(\([^\s()*]+)*\*?\)*")
 _NOT_IN_TAGS = re.compile(r"[\"\[\]{}<>=,;*]")
 _MORE_THAN_ONE_TAG = re.compile(r"\s+(O|[BIELSU][-_.]\S+)(\s|$)")
@@ -90,13 +91,18 @@ def is_comment(line: str, row: Sequence[str]) -> bool:
 
 @dataclass
 class _Rows:
-    """All rows of one width. `counts`: whether the first column counts the tokens of every text."""
+    """All rows of one width. longest: the most rows of a text.
+
+    counts, constant: whether the first column counts the rows of every text, or is the same in all of them. spaced: in
+    how many rows the first column holds a space, as a sentence does and few tokens do.
+    """
 
     columns: list[TagSurvey]
     rows: int = 0
     counts: bool = True
     constant: bool = True
     longest: int = 0
+    spaced: int = 0
 
     def add(self, rows: Sequence[Sequence[str]]) -> None:
         self.rows += len(rows)
@@ -105,6 +111,7 @@ class _Rows:
         for survey, column in zip(self.columns, columns, strict=True):
             survey.add(column)
         self.counts = self.counts and _counts(columns[0])
+        self.spaced += sum(" " in value for value in columns[0])
         self.constant = self.constant and len(set(columns[0])) == 1
 
 
@@ -116,6 +123,7 @@ class ColumnSurvey:
     first: tuple[int, str] | None = None
     heading: int | None = None
     tabs: bool = False
+    own: bool = False
     foreign: int = 0
     foreign_line: str = ""
     _widths: dict[int, _Rows] = field(default_factory=dict)
@@ -143,9 +151,11 @@ class ColumnSurvey:
                 self._widths.setdefault(width, _Rows([TagSurvey() for _ in range(width)])).add(rows)
 
     def _add_comment(self, line: str) -> None:
-        if read_comment(line) is None:
-            self.foreign += 1
-            self.foreign_line = self.foreign_line or line
+        if read_comment(line) is not None:
+            self.own = True
+            return
+        self.foreign += 1
+        self.foreign_line = self.foreign_line or line
 
     def layout(self, hints: FileHints, labels: Collection[str], *, texts_only: bool = False) -> Layout:
         """How the file is read. `labels`: the project's. texts_only: tags are not wanted, and refuse nothing.
@@ -161,6 +171,8 @@ class ColumnSurvey:
             )
         if hints.columns:
             token, tag = _named_columns(hints.columns, width)
+        elif self.own and width == 2:
+            token, tag = 0, 1  # of our own export, whatever its labels hold
         else:
             try:
                 tag = _tag_column(rows, hints.tag_scheme, labels, self._first())
@@ -191,13 +203,22 @@ class ColumnSurvey:
     def is_conll(self) -> bool:
         """Whether nine of ten rows are of one width, and nine of ten of them have a tag in the same column."""
         rows = max(self._widths.values(), key=lambda one: one.rows, default=None)
-        if rows is None or len(rows.columns) < 2 or rows.rows * 10 < self.rows * 9:
+        if rows is None or len(rows.columns) < 2:
             return False
-        by_brackets = any(_is_brackets(survey) for survey in rows.columns)
-        found = _tag_columns(rows, least=0.9)
-        if not self.tabs:
-            found = [place for place in found if _is_certain(rows.columns[place])]
-        return bool(found) or _is_conll_u(rows) or (len(rows.columns) > 2 and by_brackets)
+        if (self.own and len(rows.columns) == 2) or self.foreign_line.startswith(_BEGIN):
+            return True
+        if rows.rows * 10 < self.rows * 9:
+            return False
+        found = [place for place in _tag_columns(rows, least=0.9) if self._is_certain(rows, rows.columns[place])]
+        return bool(found) or _is_conll_u(rows) or (len(rows.columns) > 2 and any(map(_is_brackets, rows.columns)))
+
+    def _is_certain(self, rows: _Rows, survey: TagSurvey) -> bool:
+        """Whether the column is no part of running text (`vitamin O`, `the U-Bahn`) or of a table of sentences."""
+        lettered = [tag for tag in survey.tags if has_letter(tag)]
+        if self.tabs:
+            return bool(lettered) or rows.spaced * 10 <= rows.rows
+        has_outside = survey.total > 1 and any(sign in survey.tags for sign in OUTSIDE_SIGNS)
+        return has_outside or (len(lettered) == len(survey.tags) and all(tag.isupper() for tag in lettered))
 
     def _first(self) -> str:
         return "no row" if self.first is None else f"line {self.first[0]}: {self.first[1]}"
@@ -238,14 +259,6 @@ def _has_letters(survey: TagSurvey, least: float) -> bool:
     lettered = {tag: count for tag, count in tags.items() if has_letter(tag) and _is_one_tag(tag)}
     outside = sum(tags.get(sign, 0) for sign in OUTSIDE_SIGNS)
     return (bool(lettered) or "O" in tags) and sum(lettered.values()) + outside >= least * survey.total
-
-
-def _is_certain(survey: TagSurvey) -> bool:
-    """Whether no running text has such a column. `vitamin O` and `the U-Bahn` are rows, too, but no tags."""
-    tags = survey.tags
-    return (survey.total > 1 and any(sign in tags for sign in OUTSIDE_SIGNS)) or all(
-        has_letter(tag) and tag.isupper() for tag in tags
-    )
 
 
 def _is_one_tag(tag: str) -> bool:

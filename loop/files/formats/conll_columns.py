@@ -203,8 +203,8 @@ class ColumnSurvey:
     def is_conll(self) -> bool:
         """Whether nine of ten rows are of one width, and nine of ten of them have a tag in the same column."""
         rows = max(self._widths.values(), key=lambda one: one.rows, default=None)
-        if rows is None or len(rows.columns) < 2:
-            return False
+        if rows is None or len(rows.columns) < 2 or (self.heading is not None and self.tabs):
+            return False  # a table names its columns
         if (self.own and len(rows.columns) == 2) or self.foreign_line.startswith(_BEGIN):
             return True
         if rows.rows * 10 < self.rows * 9:

@@ -83,7 +83,7 @@ def test_a_bad_line_makes_its_text_a_problem_and_no_other(line: str, rule: str):
         rows("0 1 2 3", "Mia Kern saw Bern", "B-PER E-PER O S-LOC", "- - - -", "me me me me"),
         rows("B-PER I-PER O B-LOC", "Mia Kern saw Bern"),
         rows("Mia Kern saw Bern", "B-PER I-PER O B-LOC", "O O O O"),
-        rows("token Mia Kern saw Bern", "ner_tag B-PER I-PER O B-LOC"),
+        rows("token Mia Kern saw Bern", "ner_tag B-PER I-PER O B-LOC", between=" "),
         rows("Mia Kern saw Bern", "PER PER O LOC"),
         rows("Mia Kern saw Bern", "PER-B PER-I O LOC-B"),
         rows("Mia Kern saw Bern", "B-PER I-PER O B-LOC").replace("\n", "\r\n"),
@@ -108,6 +108,10 @@ def test_the_token_and_the_tag_are_found_in_every_layout(content: str):
     (read,) = reading(content).records()
     assert record(read).text == "Mia Kern saw Bern"
     assert record(read).annotations[0].spans == (Span(0, 8, "PER"), Span(13, 17, "LOC"))
+
+
+def test_a_heading_with_tabs_is_read_where_a_person_says_that_the_file_is_conll():
+    assert spans(conll("Token\tTag\nMia\tX\nsaw\tO\n")[0]) == (Span(0, 3, "X"),)
 
 
 def test_what_was_recognised_is_said():

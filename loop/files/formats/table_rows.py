@@ -119,9 +119,11 @@ def _said(header: Sequence[str]) -> str:
 
 def _plain(value: Any, key: str) -> Any:
     """The value in the types of JSON; None for what is missing, which pandas writes as NaN."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
+    if value is None or type(value) in (str, int, bool):  # most values, and quickly
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
         inner = {str(name): _plain(one, "") for name, one in value.items()}
         return _transposed(inner) if key in (*ANNOTATION_KEYS, ANNOTATIONS) else inner
     if isinstance(value, list | tuple):

@@ -63,7 +63,9 @@ def read_annotation(annotation: NewAnnotation, text: str, rule: LabelRule, unit:
     if annotation.set_aside:
         return annotation
     read = read_result(annotation.result, text, rule.config, rule.label_map, unit)
-    regions = [_with_words(region, text) for region in annotation.result if isinstance(region, dict)]
+    regions: list[Mapping[str, Any]] = [region for region in annotation.result if isinstance(region, dict)]
+    if unit is CODE_POINTS:  # else the words would be those at other offsets
+        regions = [_with_words(region, text) for region in regions]
     spans = None if read.in_doubt else read.spans
     return replace(annotation, result=regions, spans=spans, set_aside=read.set_aside)
 

@@ -25,6 +25,7 @@ from ner.task_data import field_names, find_field
 _TASKS = 1000  # that are looked at for the data field
 _MANY = 10  # regions of a label, beside which a label with one region is rare
 _OWN = LabelConfig((Control("label", ()),), "text", "text")
+_NO_CONFIG = LabelConfig((), "", "")
 Pair = tuple[str, str]
 
 
@@ -162,11 +163,11 @@ def _tasks(file: Input) -> Iterator[Mapping[str, Any]]:
             if label_studio.SHAPE.claims(value):
                 yield value
             elif json_min.SHAPE.claims(value):
-                yield json_min.task_of(value, _OWN)
+                yield json_min.task_of(value, _NO_CONFIG)
     elif name == label_studio_csv.FORMAT.name:
         for _, cells in islice(label_studio_csv.read_rows(file.rewound()), _TASKS):
             if not isinstance(cells, InputError):
-                yield label_studio_csv.task_of_row(cells)
+                yield json_min.task_of(label_studio_csv.words_of(cells, _NO_CONFIG), _NO_CONFIG)
 
 
 def _data_field(tasks: Iterable[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from loop.files.formats.json_files import JsonShape, Place
@@ -122,13 +123,18 @@ def _refuse_unread(task: Mapping[str, Any]) -> None:
     _refuse_misspelt(task, _DECIDING_TASK_KEYS, _TASK_KEYS, "a task")
 
 
-def _refuse_misspelt(entry: Mapping[str, Any], deciding: Collection[str], known: Collection[str], what: str) -> None:
+def _refuse_misspelt(entry: Mapping[str, Any], deciding: tuple[str, ...], known: Collection[str], what: str) -> None:
     """Raise InputError for an unknown key that looks like one of `deciding`, such as `was_canceled`."""
     for key in entry:
-        looks_like = [] if key in known else difflib.get_close_matches(key.lower(), deciding, 1, _SIMILAR)
-        for name in looks_like:
-            if name not in entry:
-                raise InputError(f"`{name}` of {what} has this name", value=key, next_step=f"Rename `{key}`.")
+        name = None if key in known else _looks_like(key, deciding)
+        if name is not None and name not in entry:
+            raise InputError(f"`{name}` of {what} has this name", value=key, next_step=f"Rename `{key}`.")
+
+
+@lru_cache(maxsize=1000)
+def _looks_like(key: str, names: tuple[str, ...]) -> str | None:
+    """The name that a key looks like; None where it looks like none. Every task of a file has the same keys."""
+    return next(iter(difflib.get_close_matches(key.lower(), names, 1, _SIMILAR)), None)
 
 
 def _unchecked(task: Mapping[str, Any]) -> Iterator[NotLearned]:

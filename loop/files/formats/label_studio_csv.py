@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from loop.files.formats.json_files import Place
-from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record, task_of
+from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, FileFormat, Opened, Problem, Record, Source
@@ -52,14 +52,19 @@ def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
     """
     if not cells.get("id", "1").strip():
         raise InputError("a row has the id of its task", value="an empty cell under `id`", next_step=_EXPORT)
-    text = config.data_field if f"{RENAMED}{config.data_field}" not in cells else f"{RENAMED}{config.data_field}"
+    text = _text_column(cells, config)
     return {column: cell if column == text else _value(column, cell, config) for column, cell in cells.items()}
 
 
-def task_of_row(cells: dict[str, str]) -> dict[str, Any]:
-    """The task of a row, for a program that does not know the project: cells that are no JSON stay as they are."""
-    held = {column: _json_or_word(cell) for column, cell in cells.items()}
-    return task_of(held, LabelConfig((), "", ""))
+def words_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
+    """The row as a record of JSON-MIN where its answers are not wanted: a cell that is no JSON stays as it is."""
+    text = _text_column(cells, config)
+    return {column: cell if column == text else _json_or_word(cell) for column, cell in cells.items()}
+
+
+def _text_column(cells: dict[str, str], config: LabelConfig) -> str:
+    renamed = f"{RENAMED}{config.data_field}"
+    return renamed if renamed in cells else config.data_field
 
 
 FORMAT = FileFormat(
@@ -97,7 +102,8 @@ def _records(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
         try:
             if isinstance(cells, InputError):
                 raise cells
-            read = record(values_of(cells, source.config), Place(where, naming, source))
+            values = words_of(cells, source.config) if source.texts_only else values_of(cells, source.config)
+            read = record(values, Place(where, naming, source))
             yield Record(**{**vars(read), "format": TABLE})
         except InputError as error:
             yield Problem(where, error, str(cells))

@@ -49,3 +49,16 @@ def test_beside_the_controls_of_the_project_another_control_leaves_its_texts_in_
     assert spans(found) == [(Span(3, 6, "PER"),), None]
     doubtful = record(list(found.records())[1]).annotations[0]
     assert [item.reason for item in doubtful.set_aside] == [OTHER_LABELS]
+
+
+def test_offsets_of_another_unit_are_converted_and_said_and_the_stored_result_stays_as_it_came():
+    text = "\U0001f692 Bol left Riga by train"
+    told = {"start": 3, "end": 6, "text": "Bol", "labels": ["PER"]}
+    silent = {"start": 12, "end": 16, "labels": ["LOC"]}  # UTF-16 units, and no words to prove them by
+    result = [{"from_name": "label", "to_name": "text", "type": "labels", "value": value} for value in (told, silent)]
+    found = reading([{"id": 1, "data": {"text": text}, "annotations": [{"id": 1, "result": result}]}])
+    (item,) = found.records()
+    (annotation,) = record(item).annotations
+    assert [text[span.start : span.end] for span in annotation.spans or ()] == ["Bol", "Riga"]
+    assert annotation.result == result
+    assert "UTF-16" in found.said[0]

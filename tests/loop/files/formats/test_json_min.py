@@ -178,3 +178,9 @@ def test_a_row_of_a_table_without_the_id_of_its_task_is_a_problem():
     good, bad = raw(table)
     assert record(good).text == "Excel"
     assert "the id of its task" in str(problem(bad).error)
+
+
+@FORMS
+def test_where_only_texts_are_wanted_no_answer_stands_in_the_way(written):  # type: ignore[no-untyped-def]
+    (read,) = raw(written([row(1, label="positive")]), texts_only=True)
+    assert (record(read).text, record(read).annotations) == (TEXT, ())

@@ -40,6 +40,7 @@ __all__ = [
     "LabelConfig",
     "NotLearned",
     "ReadResult",
+    "claim_of",
     "clip_score",
     "marks_no_words",
     "read_result",
@@ -238,12 +239,20 @@ def repeated_words(result: object, text: str, config: LabelConfig) -> Iterator[C
     A region that repeats no words, or whose offsets are no whole numbers, claims nothing. See `offsets.proven_unit`.
     """
     for region in result if isinstance(result, list) else ():
-        value = region.get("value") if isinstance(region, dict) else None
-        if not isinstance(value, dict) or not config.accepts(region.get("from_name"), region.get("to_name")):
-            continue
-        words, start, end = value.get("text"), _as_offset(value.get("start")), _as_offset(value.get("end"))
-        if isinstance(words, str) and words.strip() and start is not None and end is not None:
-            yield text, start, end, words
+        if isinstance(region, dict) and config.accepts(region.get("from_name"), region.get("to_name")):
+            claim = claim_of(region, text)
+            if claim is not None:
+                yield claim
+
+
+def claim_of(region: Mapping[str, Any], text: str) -> Claim | None:
+    """What one region claims by repeating its words; blank words stand anywhere, and claim nothing."""
+    value = region.get("value")
+    if not isinstance(value, dict):
+        return None
+    words, start, end = value.get("text"), _as_offset(value.get("start")), _as_offset(value.get("end"))
+    told = isinstance(words, str) and bool(words.strip()) and start is not None and end is not None
+    return (text, start, end, words) if told else None  # type: ignore[return-value]
 
 
 def unit_of_result(result: object, text: str, config: LabelConfig) -> OffsetUnit:

@@ -22,7 +22,7 @@ from loop.files.record_ids import each_id_once
 from loop.files.records import FileHints, Opened, Problem, Record, Source
 from ner.errors import InputError
 from ner.label_config import Control, LabelConfig, NotLearned
-from ner.label_studio import marks_no_words
+from ner.label_studio import claim_of, marks_no_words
 from ner.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
 
 OTHER_KIND = "annotation of a project without spans"
@@ -205,9 +205,9 @@ class _Survey:
         if all(isinstance(name, str) for name in names):
             self.controls[names] += 1  # type: ignore[index]
         self.labels.update((label, None) for label in value["labels"] if isinstance(label, str))
-        start, end, words = value.get("start"), value.get("end"), value.get("text")
-        if type(start) is int and type(end) is int and isinstance(words, str) and words:
-            yield text, start, end, words
+        claim = claim_of(region, text)
+        if claim is not None:
+            yield claim
 
     def _count_kind(self, region: Mapping[str, Any]) -> None:
         names = region.get("from_name"), region.get("to_name")

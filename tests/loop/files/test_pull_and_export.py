@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loop.files.records import Problem
@@ -54,6 +54,20 @@ def own_result(text: str) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 @given(TEXTS.flatmap(lambda text: st.tuples(st.just(text), st.one_of(RESULTS, own_result(text)))), st.booleans())
+@example(
+    (
+        "Bol\U0001f692  \r\n",
+        [
+            {
+                "from_name": "label",
+                "to_name": "text",
+                "type": "labels",
+                "value": {"start": 5, "end": 9, "labels": ["X"], "text": "  \r\n"},
+            }
+        ],
+    ),
+    False,
+)
 @settings(max_examples=400, deadline=None)
 def test_any_result_gives_the_same_spans_and_doubts_by_a_pull_and_by_an_export(said: tuple[str, Any], skipped: bool):
     text, result = said

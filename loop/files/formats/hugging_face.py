@@ -108,8 +108,14 @@ def regions_of_tags(
             value=f"{len(places)} tokens and {len(tags)} tags",
             next_step="Correct the tokens or the tags.",
         )
-    spans = spans_of_tags(tags, scheme)
-    return [region(config, places[first][0], places[behind - 1][1], [label]) for first, behind, label in spans]
+    spans = [(places[first][0], places[behind - 1][1], label) for first, behind, label in spans_of_tags(tags, scheme)]
+    if any(start == end for start, end, _ in spans):
+        raise InputError(
+            "an entity has a token that is not blank",
+            value="a blank token with the tag of an entity",
+            next_step="Correct the tokens or the tags.",
+        )
+    return [region(config, start, end, [label]) for start, end, label in spans]
 
 
 def tokens_record(value: Mapping[str, Any], place: Place) -> Record:

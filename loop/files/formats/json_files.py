@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, BinaryIO, Protocol
 
 from loop.files.formats.same_text import joined
+from loop.files.formats.span_items import holds_spans
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import (
@@ -161,20 +162,6 @@ def text_of(value: Mapping[str, Any], key: str) -> str:
         raise InputError(f"`{key}` is a string", value=found, next_step="Give every record its text.") from error
 
 
-def holds_spans(value: Any) -> bool:
-    """Whether a value lists labelled spans, in one of the forms of the tools, whatever the name of its key."""
-    first = value[0] if isinstance(value, list) and value else None
-    if isinstance(first, dict):
-        is_placed = {"start", "end"} <= first.keys() or "start_offset" in first
-        return is_placed and not first.keys().isdisjoint(("label", "labels"))
-    return (
-        isinstance(first, list)
-        and len(first) == 3
-        and all(type(offset) is int for offset in first[:2])
-        and isinstance(first[2], str)
-    )
-
-
 def _values(file: Input) -> Iterator[PlacedValue]:
     return json_values(file.rewound())
 
@@ -263,6 +250,7 @@ def _shape_of(value: Any, shapes: Sequence[JsonShape]) -> JsonShape:
     raise InputError(f"a JSON object or pair has one of these shapes: {known}", value=keys or "no keys")
 
 
+@lru_cache
 def says_entities(key: str) -> bool:
     """Whether a key is one of ANNOTATION_KEYS, in any case, in the singular or the plural: `Labels`, `NER-tag`."""
     return _singular(key.strip().lower().replace("-", "_").replace(" ", "_")) in _SINGULAR

@@ -22,6 +22,7 @@ from store.annotations import NewAnnotation
 
 REJECTED, IGNORED, UNANSWERED = "rejected answer", "ignored answer", "spans without an answer"
 BINARY, OTHER_INTERFACE = "yes or no to single spans", "answer of an interface that does not mark entities"
+NO_SPANS = "accepted answer without `spans`"
 _ANSWERS = {"accept": None, "reject": REJECTED, "ignore": IGNORED}
 _OWN_KEYS = ("_input_hash", "_task_hash", "_view_id", "_is_binary", "_session_id", "_annotator_id", "_timestamp")
 _NO_META = (*_OWN_KEYS, "tokens", "options", "accept", "config", "versions", "view_id", "relations", "html", "label")
@@ -75,7 +76,9 @@ def _reason(value: Mapping[str, Any]) -> str | None:
     spans = spans if isinstance(spans, list) else []
     if _is_binary(value, spans):
         return BINARY if answer != "ignore" else IGNORED
-    return _ANSWERS[answer] or (None if _marks_entities(value) else OTHER_INTERFACE)
+    if _ANSWERS[answer] is not None or not _marks_entities(value):
+        return _ANSWERS[answer] or OTHER_INTERFACE
+    return None if value.get("spans") is not None else NO_SPANS
 
 
 def _is_binary(value: Mapping[str, Any], spans: Sequence[Any]) -> bool:
@@ -100,7 +103,7 @@ def _view(value: Mapping[str, Any], key: str = "_view_id") -> str | None:
 
 
 def _marks_entities(value: Mapping[str, Any]) -> bool:
-    """Whether the interface marks all entities. Old versions do not name it: spans, or tokens to mark, show it."""
+    """Whether the interface marks all entities. Where a row does not name the interface, its spans show it."""
     view = _view(value)
     if view == "review":
         view = _view(value, "view_id")
@@ -115,8 +118,8 @@ def _marks_entities(value: Mapping[str, Any]) -> bool:
 
 
 def _annotation(value: Mapping[str, Any], place: Place) -> NewAnnotation:
-    spans = [] if value.get("spans") is None else value["spans"]
-    regions = regions_of(_with_words(spans, value.get("tokens")), "spans", place.source.config)
+    spans = _with_words(value["spans"], value.get("tokens"))
+    regions = regions_of(spans, "spans", place.source.config)
     who = first_of(value, ("_annotator_id", "_session_id"))
     said = replace(labelling(regions), source_updated_at=as_moment(value.get("_timestamp")))
     if not isinstance(who, str) or not who.strip() or "\0" in who:

@@ -17,6 +17,7 @@ from ner.label_config import LabelConfig
 _START, _END = ("start", "start_offset", "start_char"), ("end", "end_offset", "end_char")
 _LABEL = ("label", "labels", "entity_group", "entity", "type", "tag")
 _WORDS = ("text", "word")
+_DEEPEST = 5
 
 
 def regions_of(value: Any, key: str, config: LabelConfig) -> list[dict[str, Any]]:
@@ -26,9 +27,27 @@ def regions_of(value: Any, key: str, config: LabelConfig) -> list[dict[str, Any]
     return [_region(item, key, config) for item in value]
 
 
+def holds_spans(value: Any, depth: int = _DEEPEST) -> bool:
+    """Whether a value under any key is a list of spans with offsets and labels, or holds such a list further inside."""
+    if depth == 0 or not isinstance(value, list | dict) or not value:
+        return False
+    if isinstance(value, dict):
+        return any(holds_spans(inner, depth - 1) for inner in value.values())
+    first = value[0]
+    if isinstance(first, dict) and all(any(key in first for key in keys) for keys in (_START, _END, _LABEL)):
+        return True
+    if isinstance(first, list) and len(first) == 3 and [type(one) for one in first] == [int, int, str]:
+        return True
+    return holds_spans(first, depth - 1)
+
+
 def first_of(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
     """The value of the first of these keys that is there and not null, else None."""
-    return next((item[key] for key in keys if item.get(key) is not None), None)
+    for key in keys:
+        value = item.get(key)
+        if value is not None:
+            return value
+    return None
 
 
 def _region(item: Any, key: str, config: LabelConfig) -> dict[str, Any]:

@@ -85,6 +85,8 @@ def test_blank_tokens_have_no_place_in_the_text():
     (read,) = rows({"tokens": ["Pia", " ", "Berg", ""], "ner_tags": ["B-PER", "I-PER", "I-PER", "O"]})
     assert record(read).text == "Pia Berg"
     assert spans(read) == (Span(0, 8, "PER"),)
+    (alone,) = rows({"tokens": ["Pia", " "], "ner_tags": ["O", "B-PER"]})
+    assert "blank token" in str(problem(alone).error)
 
 
 def test_tokens_without_tags_are_an_unlabelled_text_and_null_tags_are_none():

@@ -82,6 +82,25 @@ def test_a_key_that_looks_like_annotation_is_refused_by_name_and_a_null_under_it
     assert (record(unlabelled).annotations, record(unlabelled).meta) == ((), {})
 
 
+SPAN = {"start": 0, "end": 1, "label": "X"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[[0, 1, "X"]], [SPAN], [{"start_offset": 0, "end_offset": 1, "type": "X"}], [[SPAN]], {"a": [{"value": [SPAN]}]}],
+)
+def test_a_list_of_spans_under_any_key_is_refused_by_name(value: object):
+    (read,) = raw({"text": "a b", "marks": value})
+    assert "`marks`" in str(problem(read).error)
+
+
+@pytest.mark.parametrize(
+    "value", [[[0, 1]], [[0, 1, 2]], [{"start": 0, "end": 1}], [{"label": "X"}], [], "0", {"a": 1}]
+)
+def test_a_value_that_is_no_list_of_spans_is_metadata(value: object):
+    assert record(raw({"text": "a b", "marks": value})[0]).meta == {"marks": value}
+
+
 @pytest.mark.parametrize("key", ["title", "language", "tagline", "span_count", "labeller", "class", "news"])
 def test_other_keys_are_metadata(key: str):
     assert not says_entities(key)

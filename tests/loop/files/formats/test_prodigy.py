@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loop.files.formats.prodigy import BINARY, IGNORED, OTHER_INTERFACE, REJECTED, UNANSWERED
+from loop.files.formats.prodigy import BINARY, IGNORED, NO_SPANS, OTHER_INTERFACE, REJECTED, UNANSWERED
 from loop.files.formats.same_text import CONTRADICTORY
 from loop.files.records import Problem, Record
 from ner.offsets import OffsetUnit
@@ -48,8 +48,8 @@ def test_an_accepted_labelling_is_gold(row: dict):
 
 
 def test_an_accepted_text_without_marks_holds_no_entity():
-    read = [spans(item) for item in rows({**MANUAL, "answer": "accept"}, {**MANUAL, "text": "x", "answer": "accept"})]
-    assert read == [(), ()]
+    (read,) = rows({**MANUAL, "answer": "accept", "spans": []})
+    assert spans(read) == ()
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,8 @@ def test_an_accepted_text_without_marks_holds_no_entity():
         ({"_view_id": "classification", "label": "NEWS", "answer": "accept", "spans": [PIA]}, OTHER_INTERFACE),
         ({"_task_hash": 1, "label": "NEWS", "answer": "accept"}, OTHER_INTERFACE),
         ({"_view_id": "blocks", "answer": "accept"}, OTHER_INTERFACE),
+        ({**MANUAL, "answer": "accept"}, NO_SPANS),
+        ({**MANUAL, "answer": "accept", "spans": None}, NO_SPANS),
     ],
 )
 def test_any_other_answer_is_counted_and_is_not_gold(row: dict, reason: str):
@@ -133,7 +135,7 @@ def test_answers_of_one_person_that_differ_are_kept_out_and_equal_ones_are_one()
 
 
 def test_rows_with_ids_of_their_own_stay_documents_of_their_own_and_made_ids_do_not_depend_on_the_rows():
-    row = {**MANUAL, "answer": "accept"}
+    row = {**MANUAL, "answer": "accept", "spans": []}
     assert [record(item).external_id for item in rows({**row, "id": 1}, {**row, "id": 2})] == ["1", "2"]
     (alone,) = rows(row)
     (together,) = rows({**TEACH, "answer": "reject"}, row)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from loop.files.conll_comments import read_comment
 from loop.files.formats.conll_columns import ColumnSurvey, Layout, columns_of
+from loop.files.formats.csv_rows import ends_with_line
 from loop.files.formats.tags import spans_of_tags
 from loop.files.inputs import HEAD_BYTES, Input
 from loop.files.record_ids import Naming
@@ -42,6 +43,7 @@ DOCSTART = "-DOCSTART-"
 _TEXT = re.compile("# text = ")
 _OURS = re.compile(r"# ?\w+ ?= ?[\[{\"]")
 _EXACT = "the tokens and tags of a text say what its comments say"
+_WHOLE = "Export the texts again, or put texts without comments into a file of their own."
 _STEP = "Correct the rows or the comment, or remove the comment: the tokens are then joined by one space."
 
 
@@ -80,9 +82,12 @@ def _open(file: Input, source: Source) -> Opened:
         survey.add(block.lines)
         documents = block.documents
     layout = survey.layout(source.hints, source.config.labels, texts_only=source.texts_only)
-    one_document = ("One -DOCSTART- stands in the file: its texts are one document and stay in one split.",)
-    said = (*layout.said, *one_document) if documents == 1 and layout.grouped else layout.said
-    return Opened(lambda: _records(file.rewound(), source, layout), said)
+    said = list(layout.said)
+    if documents == 1 and layout.grouped and not layout.own:
+        said.append("One -DOCSTART- stands in the file: its texts are one document and stay in one split.")
+    if not ends_with_line(file):
+        said.append("The file does not end with a line end: its last text may be cut off.")
+    return Opened(lambda: _records(file.rewound(), source, layout), tuple(said))
 
 
 FORMAT = FileFormat("conll", "a token and its tag on a line, in two or more columns", _recognise, _open)
@@ -148,6 +153,8 @@ def _add(text: _Text, number: int, line: str | InputError, layout: Layout) -> No
 def _record(text: _Text, group: str | None, naming: Naming, source: Source, layout: Layout) -> Record:
     if not text.tokens:
         raise InputError("tokens stand behind the comments of a text", value="none", next_step="Remove the blank line.")
+    if layout.own and "id" not in text.comments:
+        raise InputError("`# id = ...` stands before each text of this export", value=text.tokens[0], next_step=_WHOLE)
     words, places = _placed(text)
     said = () if source.texts_only else (labelling(_regions(text, words, places, source, layout)),)
     meta = text.comments.get("meta", {})

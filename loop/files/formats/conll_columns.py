@@ -38,7 +38,8 @@ class Layout:
     """How the rows of a file are read. token, tag: places in a row, from 0. tags: all that the file has.
 
     unread: the tags among them that the scheme does not have. heading: the number of the line that names the columns;
-    None where no line does. grouped: whether -DOCSTART- groups the texts behind. said: sentences for people.
+    None where no line does. grouped: whether -DOCSTART- groups the texts behind. own: whether the file is our own
+    export, where comments stand before each text. said: sentences for people.
     """
 
     width: int
@@ -49,6 +50,7 @@ class Layout:
     unread: frozenset[str] = frozenset()
     heading: int | None = None
     grouped: bool = True
+    own: bool = False
     said: tuple[str, ...] = ()
 
     def is_row(self, line: str, row: Sequence[str]) -> bool:
@@ -151,8 +153,9 @@ class ColumnSurvey:
                 self._widths.setdefault(width, _Rows([TagSurvey() for _ in range(width)])).add(rows)
 
     def _add_comment(self, line: str) -> None:
-        if read_comment(line) is not None:
-            self.own = True
+        comment = read_comment(line)
+        if comment is not None:
+            self.own = self.own or comment[0] == "id"  # stands before each text of our own export
             return
         self.foreign += 1
         self.foreign_line = self.foreign_line or line
@@ -192,6 +195,7 @@ class ColumnSurvey:
             unread=frozenset() if texts_only else frozenset(t for t in survey.tags if not scheme.reads(t)),
             heading=self.heading,
             grouped=not _is_of_label_studio(rows),
+            own=self.own,
             said=(*_said(width, token, tag, self.heading), *scheme.said, *self._said_of_comments()),
         )
 

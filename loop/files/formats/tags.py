@@ -50,10 +50,14 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Notation:
-    """How a letter and a type make a tag: `separator` stands between; `letter_last`: the letter stands behind."""
+    """How a letter and a type make a tag: `separator` stands between; `letter_last`: the letter stands behind.
+
+    lower: the letters stand in lower case.
+    """
 
     separator: str = "-"
     letter_last: bool = False
+    lower: bool = False
 
     def split(self, tag: str) -> tuple[str, str] | None:
         """(letter in upper case, type), or None. Only the outer separator counts: a type may hold separators."""
@@ -62,14 +66,19 @@ class _Notation:
             letter, separator, label = tag[-1:], tag[-2:-1], tag[:-2]
         if separator != self.separator or not label.strip() or letter.upper() not in _ROLES:
             return None
+        if letter.islower() != self.lower:
+            return None
         return letter.upper(), label
 
     def shown(self, letters: Iterable[str]) -> str:
         """The letters as they stand in tags, for people: `B-, I-`."""
-        return ", ".join(f"-{letter}" if self.letter_last else f"{letter}{self.separator}" for letter in letters)
+        cased = [letter.lower() if self.lower else letter for letter in letters]
+        return ", ".join(f"{self.separator}{one}" if self.letter_last else f"{one}{self.separator}" for one in cased)
 
 
-_NOTATIONS = tuple(_Notation(separator, last) for last in (False, True) for separator in _SEPARATORS)
+_NOTATIONS = tuple(
+    _Notation(separator, last, lower) for last in (False, True) for lower in (False, True) for separator in _SEPARATORS
+)
 
 
 @dataclass(frozen=True)

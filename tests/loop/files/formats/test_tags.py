@@ -34,6 +34,7 @@ def entities(text: str, *, name: str | None = None) -> list[tuple[int, int, str]
         ("B.X I.X B.X O B.Y", "iob2"),
         ("X-B X-I X-B O Y-B", "iob2"),
         ("b-X i-X b-X o b-Y", "iob2"),
+        ("X_b X_i X_b o Y_b", "iob2"),
         ("B-X I-X B-X _ B-Y", "iob2"),
     ],
 )
@@ -91,7 +92,7 @@ def test_tags_of_no_one_scheme_are_refused(text: str):
         scheme(text)
 
 
-@pytest.mark.parametrize("strange", ["-", "", "0", "_", "o", "X", "B-", "B_X", "Z-X", "*"])
+@pytest.mark.parametrize("strange", ["-", "", "0", "_", "o", "X", "B-", "B_X", "Z-X", "*", "b-X"])
 def test_a_strange_tag_is_refused_where_it_stands(strange: str):
     found = detected_scheme([["B-X", "I-X", "O"], ["B-X", strange]])
     with pytest.raises(InputError, match="tag"):

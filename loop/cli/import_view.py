@@ -55,6 +55,7 @@ def _file(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
     for what, number in audit.suspicions.items():
         yield styled(f"[yellow]![/] {number:,} {'text looks' if number == 1 else 'texts look'} wrong: {what}.")
         yield from _examples(one, (what,))
+    yield from _problems(one)
     yield from map(wrapped, notes(one))
 
 
@@ -81,6 +82,14 @@ def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
             yield f"  # and {len(lines) - _MOST_LINES:,} more labels"
     if set(doubts.by_reason) - {OUTSIDE_CONFIG}:
         yield wrapped("To mend the regions, correct them in the file or in Label Studio, and import or pull again.")
+
+
+def _problems(one: Imported) -> Iterator[RenderableType]:
+    if not one.problems:
+        return
+    fate = "would be refused, unless with --skip-bad" if one.dry_run else "were set aside"
+    yield styled(f"[yellow]![/] Records that break a rule {fate}; the first of them:")
+    yield from (wrapped(f"  {problem}") for problem in one.problems)
 
 
 def _examples(one: Imported, reasons: Collection[str]) -> Iterator[Text]:

@@ -125,8 +125,11 @@ class Auditor:
 
 
 def believed(record: Record) -> NewAnnotation | None:
-    """The annotation that decides, as in the store: ground truth, else the one updated last; None without any."""
-    said = [one for one in record.annotations if not one.skipped and (one.spans is not None or in_doubt(one))]
+    """The annotation that decides, as in the store: ground truth, else the one updated last; None without any.
+
+    Of annotations with one time, or without any, the last of the file decides.
+    """
+    said = [one for one in reversed(record.annotations) if not one.skipped and (one.spans is not None or in_doubt(one))]
     return max(said, key=lambda one: (one.ground_truth, one.source_updated_at or _LONG_AGO), default=None)
 
 

@@ -53,7 +53,8 @@ class Imported:
     understood. splits: documents added, by split. kept_elsewhere: known documents that stay in another split than the
     one asked for. not_held_out: documents asked into the holdout on which a model was trained. set_aside: records (with
     --skip-bad) and regions, by reason. revived: known documents whose task was deleted in Label Studio; they are live
-    again, without a task, since the file brings labels for them. dry_run: nothing was stored.
+    again, without a task, since the file brings labels for them. problems: the first records that break a rule, each
+    with its place and what is wrong. dry_run: nothing was stored.
     """
 
     file: str
@@ -71,6 +72,7 @@ class Imported:
     not_held_out: int = 0
     revived: int = 0
     set_aside: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
     dry_run: bool = False
 
 
@@ -215,6 +217,7 @@ class _Import:
             votes=sum(map(len, self.votes.values())),
             splits=dict(self.splits),
             set_aside=dict(self.reasons + Counter(audit.set_aside)),
+            problems=tuple(f"{one.where}: {one.error}" for one in self.problems),
             dry_run=dry_run,
             **self.counts,
         )

@@ -51,7 +51,9 @@ def test_a_dry_run_shows_the_same_table_and_stores_nothing(desk: Desk):
     }
     assert told["set_aside"]["a text is not empty or blank"] == 1
     assert sum(desk.loop("status", "--json").json["counts"]["documents"].values()) == 0
-    assert "nothing was stored" in desk.loop("import", str(path), "--dry-run").out
+    shown = words(desk.loop("import", str(path), "--dry-run").out)
+    assert "nothing was stored" in shown
+    assert "would be refused, unless with --skip-bad; the first of them: line 3: a text is not empty or blank" in shown
 
 
 def test_a_mark_of_rich_or_a_control_sequence_in_a_file_is_shown_as_it_is(desk: Desk):

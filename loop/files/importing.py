@@ -99,7 +99,7 @@ def import_file(
             _check_split(reading, split)
         if not skip_bad and not dry_run:
             for reading in readings:
-                _check(store, _Import(project, reading, split)).check_good()
+                _check(store, _Import(project, reading, split, audited=False)).check_good()
         if dry_run:
             return [_check(store, _Import(project, reading, split)).result(dry_run=True) for reading in readings]
         return [_store(store, _Import(project, reading, split), skip_bad, progress) for reading in readings]
@@ -139,11 +139,12 @@ def _store(store: Store, work: _Import, skip_bad: bool, progress: Callable[[int]
 
 @dataclass
 class _Import:
-    """One file on its way into the store."""
+    """One file on its way into the store. audited: whether its records are counted for the table that is shown."""
 
     project: Project
     reading: Reading
     split: str
+    audited: bool = True
     records: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -167,7 +168,8 @@ class _Import:
         settled = settle_ids(session, self.project.id, batch)
         for item in settled:
             if isinstance(item, Record):
-                self.auditor.add(item)
+                if self.audited:
+                    self.auditor.add(item)
                 continue
             self.problem_count += 1
             self.reasons[item.error.rule] += 1

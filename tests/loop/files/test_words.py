@@ -6,9 +6,10 @@ import pytest
 import regex
 from hypothesis import given
 
-from loop.files.words import place_tokens, tokens_of
+from loop.files.words import cut_words, place_tokens, tokens_of
 from ner.errors import InputError
-from tests.loop.files.texts import texts
+from ner.spans import Span
+from tests.loop.files.texts import labelled, texts
 
 
 def words(text: str) -> list[str]:
@@ -78,3 +79,10 @@ def test_tokens_that_are_not_those_of_the_text_are_refused(text: str, tokens: li
 
 def test_a_text_of_a_million_letters_is_one_token():
     assert tokens_of("a" * 1_000_000 + "é" * 1_000_000) == [(0, 2_000_000)]
+
+
+@given(labelled())
+def test_the_spans_that_cut_words_are_those_with_an_end_inside_a_token(case: tuple[str, tuple[Span, ...]]):
+    text, spans = case
+    starts, ends = zip(*tokens_of(text), strict=True)
+    assert cut_words(text, spans) == [one for one in spans if one.start not in starts or one.end not in ends]

@@ -16,7 +16,7 @@ from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_name, check_storable, labelling
 from loop.files.strict_json import parse_json
-from loop.files.writing.docbin import LANGUAGE, import_spacy
+from loop.files.writing.docbin import import_spacy
 from ner.errors import InputError
 from ner.label_config import NotLearned
 from store.annotations import NewAnnotation
@@ -65,7 +65,7 @@ def _keep_entities(packed: Any, attrs: Any) -> None:
 
 def _records(packed: Any, spacy: Any, source: Source) -> Iterator[Record | Problem]:
     naming, number = Naming(source.stem), 0
-    docs = packed.get_docs(spacy.blank(LANGUAGE).vocab)
+    docs = packed.get_docs(spacy.vocab.Vocab())
     while True:
         number += 1
         where = f"doc {number}"

@@ -10,8 +10,6 @@ from loop.files.words import Token
 from loop.files.writing.texts import TaggedText
 from ner.errors import ConfigError
 
-LANGUAGE = "xx"  # spaCy's name for "any language"
-
 
 def docbin_bytes(texts: Iterable[TaggedText]) -> bytes:
     """A DocBin as bytes. The text of a Doc is the exact text; `user_data` holds id, doc, meta and cut spans.
@@ -22,7 +20,7 @@ def docbin_bytes(texts: Iterable[TaggedText]) -> bytes:
     Raises ConfigError when spaCy is not installed.
     """
     spacy = import_spacy()
-    vocab = spacy.blank(LANGUAGE).vocab
+    vocab = spacy.vocab.Vocab()
     bin_ = spacy.tokens.DocBin(attrs=["ENT_IOB", "ENT_TYPE"], store_user_data=True)
     for one in texts:
         bin_.add(_doc(spacy, vocab, one))

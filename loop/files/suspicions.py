@@ -1,4 +1,4 @@
-"""What looks wrong in a text or a span that can be read: signs of slipped offsets, and of another encoding.
+"""What looks wrong in a text or a span that can be read: signs of slipped offsets, columns, and encodings.
 
 A suspicion is shown and changes nothing: a name may hold a comma, and a text may speak of encodings.
 """
@@ -17,6 +17,8 @@ MARKS_ALONE = "spans of punctuation marks alone"
 MARK_AT_END = "spans that begin or end with a mark, such as a comma"
 MISDECODED = "UTF-8 that was read as Latin-1"
 LOST_CHARACTERS = "characters that another encoding could not hold"
+TAGS_IN_TEXT = "tags among the words of a text"
+ONE_WORD = "texts of one word again and again"
 
 _ENCODINGS = ("cp1252", "latin-1")
 # What the two encodings make of the bytes of UTF-8: one that begins a character, and one to three that follow it.
@@ -29,6 +31,8 @@ _HIGH_CHARACTER = re.compile(f"[{_HIGH}\ufffd]")
 _MOSTLY = 0.75
 # A letter that became a question mark stands in a word; not in an address, where a question begins so.
 _QUESTION_MARK = re.compile(r"(?<!\S)(?!\S*[/=&])(?:\?+[^\W\d_]|\S*[^\W\d_]\?+[^\W\d_])|\?{3,}(?= \?{2,})")
+_TAG = re.compile(r"(?<!\S)[BILU]-[A-Z]{2,}(?!\S)")
+_OFTEN = 4
 _AROUND = 8
 _NO_BEGIN, _NO_END = frozenset(",;:!?)]}»”"), frozenset(",;:([{«„")
 
@@ -39,9 +43,19 @@ def suspicions(text: str, spans: Iterable[Span] = ()) -> Iterator[tuple[str, str
         yield MISDECODED, found
     if (lost := text.find("\ufffd")) >= 0:
         yield LOST_CHARACTERS, _shown(text, lost, lost + 1)
-    elif (match := _QUESTION_MARK.search(text)) is not None:
+    elif "?" in text and (match := _QUESTION_MARK.search(text)) is not None:
         yield LOST_CHARACTERS, _shown(text, match.end() - 1, match.end())
-    spans = list(spans)
+    if "-" in text and (match := _TAG.search(text)) is not None:
+        yield TAGS_IN_TEXT, _shown(text, match.start(), match.end())
+    words = text.split(maxsplit=_OFTEN)
+    if len(words) >= _OFTEN and len(set(words[:_OFTEN])) == 1 and len(set(text.split())) == 1:
+        yield ONE_WORD, _shown(text, 0, len(words[0]))
+    yield from _of_spans(text, list(spans))
+
+
+def _of_spans(text: str, spans: list[Span]) -> Iterator[tuple[str, str]]:
+    if not spans:
+        return
     for what, slipped in (
         (CUT_WORDS, cut_words(text, spans)),
         (MARKS_ALONE, [span for span in spans if _is_marks(text[span.start : span.end])]),
@@ -57,7 +71,7 @@ def _shown(text: str, start: int, end: int) -> str:
 
 
 def _is_marks(words: str) -> bool:
-    return all(character.isspace() or unicodedata.category(character).startswith("P") for character in words)
+    return not words[0].isalnum() and all(c.isspace() or unicodedata.category(c).startswith("P") for c in words)
 
 
 def _misdecoded(text: str) -> str:

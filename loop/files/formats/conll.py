@@ -34,7 +34,7 @@ from loop.files.records import (
     numbered_lines,
     region,
 )
-from loop.files.words import Token, place_tokens
+from loop.files.words import Token, place_tokens, tokens_of
 from loop.files.writing.texts import align
 from ner.errors import InputError
 from ner.spans import Span, check_span
@@ -49,10 +49,11 @@ _STEP = "Correct the rows or the comment, or remove the comment: the tokens are 
 
 @dataclass
 class _Block:
-    """The lines between two borders of texts. documents: how many -DOCSTART- stand before."""
+    """The lines between two borders of texts. documents: how many -DOCSTART- stand before. closed: a border follows."""
 
     documents: int
     lines: list[tuple[int, str | InputError]] = field(default_factory=list)
+    closed: bool = False
 
 
 @dataclass
@@ -77,16 +78,18 @@ def _recognise(file: Input) -> bool:
 
 
 def _open(file: Input, source: Source) -> Opened:
-    survey, documents = ColumnSurvey(), 0
+    survey, documents, closed = ColumnSurvey(), 0, True
     for block in _blocks(file.rewound()):
         survey.add(block.lines)
-        documents = block.documents
+        documents, closed = block.documents, block.closed
     layout = survey.layout(source.hints, source.config.labels, texts_only=source.texts_only)
     said = list(layout.said)
     if documents == 1 and layout.grouped and not layout.own:
         said.append("One -DOCSTART- stands in the file: its texts are one document and stay in one split.")
     if not ends_with_line(file):
         said.append("The file does not end with a line end: its last text may be cut off.")
+    elif not closed:
+        said.append("No empty line stands behind the last text: if the file was cut off, that text lacks its end.")
     return Opened(lambda: _records(file.rewound(), source, layout), tuple(said))
 
 
@@ -100,6 +103,7 @@ def _blocks(stream: BinaryIO) -> Iterator[_Block]:
         is_start = isinstance(line, str) and line.startswith(DOCSTART)
         if is_start or (isinstance(line, str) and not line.strip()):
             if block.lines:
+                block.closed = True
                 yield block
             block = _Block(block.documents + is_start)
         else:
@@ -173,7 +177,10 @@ def _placed(text: _Text) -> tuple[str, list[Token]]:
     for words in (said, text.plain):
         if words is not None:
             try:
-                return words, place_tokens(words, text.tokens)
+                places = place_tokens(words, text.tokens)
+                if words == said:
+                    _check_own_tokens(words, places)
+                return words, places
             except InputError as error:
                 fault = fault or error
     if fault is not None and said is not None:
@@ -182,6 +189,14 @@ def _placed(text: _Text) -> tuple[str, list[Token]]:
     return " ".join(text.tokens), [
         (end - len(token) - 1, end - 1) for token, end in zip(text.tokens, ends, strict=True)
     ]
+
+
+def _check_own_tokens(words: str, places: Sequence[Token]) -> None:
+    """Raise InputError where the rows are not the tokens that our export makes of the text: rows were cut or joined."""
+    own = set(tokens_of(words))
+    other = next((place for place in places if place not in own), None)
+    if other is not None:
+        raise InputError(_EXACT, value=f"the token {words[slice(*other)]!r}", next_step=_STEP)
 
 
 def _group(source: Source, block: _Block, text: _Text, layout: Layout) -> str | None:

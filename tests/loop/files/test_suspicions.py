@@ -11,6 +11,8 @@ from loop.files.suspicions import (
     MARK_AT_END,
     MARKS_ALONE,
     MISDECODED,
+    ONE_WORD,
+    TAGS_IN_TEXT,
     suspicions,
 )
 from ner.spans import Span
@@ -60,6 +62,21 @@ def test_characters_that_an_encoding_could_not_hold_are_shown(text: str, encodin
 @pytest.mark.parametrize("text", ["Really?", "What??? Why?!", "a.example/x?y=z&u=?v", "Is it? yes", "ok ?", "??"])
 def test_questions_and_addresses_are_no_suspicion(text: str):
     assert found(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("NN NN NN NN", {ONE_WORD}),
+        ("O O B-NP O", {TAGS_IN_TEXT}),
+        ("a B-PER tag", {TAGS_IN_TEXT}),
+        ("no no no", set()),
+        ("no no no no yes", set()),
+        ("an I-beam, a B-52, vitamin B-x", set()),
+    ],
+)
+def test_texts_of_another_column_are_shown(text: str, what: set[str]):
+    assert set(found(text)) == what
 
 
 @given(labelled())

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import tempfile
 import traceback
 from collections import Counter
@@ -46,6 +47,7 @@ OUTCOMES = (ERROR, REPORT, EQUAL, OTHER_TRUTH, SILENT, CRASH)
 CONFIG = LabelConfig.parse(config_of_labels(",".join(LABELS)))
 TEXTS = 6
 _TRIES = 40
+_EMPTY_LINES = re.compile(b"\n{3,}")  # several part texts as one does
 # Sentences that say how a file is read, and that nothing is wrong with it.
 _PLAIN = (
     *(
@@ -113,7 +115,7 @@ def look(path: Path, one: SampleFormat) -> Look:
 
 def _drawn(annotation: NewAnnotation) -> tuple[Span, ...]:
     """The regions of an annotation of which each was understood, as they stand in the file."""
-    values = [region["value"] for region in annotation.result]
+    values = [region["value"] for region in annotation.result if isinstance(region.get("value"), dict)]
     good = [one for one in values if type(one.get("start")) is int and type(one.get("end")) is int]
     spans = [(one["start"], one["end"], label) for one in good for label in one.get("labels", ())]
     return tuple(Span(*one) for one in spans if 0 <= one[0] < one[1] and isinstance(one[2], str))
@@ -176,8 +178,8 @@ def _is_valid_of(found: Look, path: Path, trial: Trial) -> bool:
         return list(trial.one.rows(found.drawn)) == trial.given
     if path.is_dir():
         return False
-    again = trial.one.save(trial.folder / "again", found.drawn)
-    return again.read_bytes() == path.read_bytes()
+    again, given = trial.one.save(trial.folder / "again", found.drawn).read_bytes(), path.read_bytes()
+    return again == (_EMPTY_LINES.sub(b"\n\n", given).lstrip(b"\n") if trial.one.by_line else given)
 
 
 def _trimmed(text: StoredText) -> set[Span]:

@@ -89,7 +89,7 @@ def _open(file: Input, source: Source) -> Opened:
     if not ends_with_line(file):
         said.append("The file does not end with a line end: its last text may be cut off.")
     elif not closed:
-        said.append("No empty line stands behind the last text: if the file was cut off, that text lacks its end.")
+        said.append("No empty line stands behind the last text, which may lack its end.")
     return Opened(lambda: _records(file.rewound(), source, layout), tuple(said))
 
 

@@ -7,6 +7,7 @@ This project's own export for `datasets` holds the exact spans beside the tags: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,8 @@ TOKEN_KEYS = ("tokens", "words")
 TAG_KEYS = ("ner_tags", "ner_tag", "tags", "labels", "ner_labels", "ner", "label", "tag", "bio_tags", "iob_tags")
 _OWN = "token_offsets"  # of this project's export
 _SHOWN = 10
+_TAG = re.compile(r"[BI][-_]\w")
+_OF_ENTITIES = re.compile(r"(^|_)(ner|entit(y|ies)|bio|iob2?|bilou)(_|$)", re.IGNORECASE)
 
 
 @dataclass
@@ -130,7 +133,9 @@ def tokens_record(value: Mapping[str, Any], place: Place) -> Record:
     if place.source.texts_only:
         return record_of(value, place, (), text=text, read=read)
     said = []
-    if tags_key is not None:
+    if tags_key is None:
+        _refuse_other_tags(value, value[tokens_key])
+    else:
         tags = tags_of(value[tags_key], tags_key, survey.names)
         said.append(labelling(regions_of_tags(places, tags, survey.scheme, place.source.config)))
     dropped = [key for key, other in value.items() if _describes_tokens(key, other, value.get(tokens_key))]
@@ -184,6 +189,19 @@ def _tag(value: Any, key: str, names: Sequence[str]) -> str:
             next_step="Import the data as it was before a tokenizer of a model cut it, or give all names.",
         )
     return names[value]
+
+
+def _refuse_other_tags(value: Mapping[str, Any], tokens: Sequence[Any]) -> None:
+    """Raise InputError where another key seems to hold the tags: its tokens are not simply unlabelled."""
+    for key, other in value.items():
+        if not isinstance(other, list) or len(other) != len(tokens) or other is tokens:
+            continue
+        if _OF_ENTITIES.search(key) or any(isinstance(tag, str) and _TAG.match(tag) for tag in other):
+            raise InputError(
+                "tags of entities stand under a key of theirs, such as `ner_tags`",
+                value=f"`{key}`",
+                next_step=f"Rename `{key}` to `ner_tags`, or remove it.",
+            )
 
 
 def _describes_tokens(key: str, value: Any, tokens: Any) -> bool:

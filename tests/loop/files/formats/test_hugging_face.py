@@ -105,6 +105,13 @@ def test_a_second_key_with_annotations_is_refused_by_name():
     assert "`spans`" in str(problem(read).error)
 
 
+@pytest.mark.parametrize(("key", "tags"), [("x", TAGS), ("fine_ner_tags", [1, 2, 0, 3]), ("Entity_ids", [0, 0, 0, 0])])
+def test_tokens_with_tags_under_another_key_are_not_taken_for_unlabelled(key: str, tags: list):
+    refused, unlabelled = rows({"tokens": TOKENS, key: tags}, {"tokens": TOKENS, "pos_tags": [1, 1, 2, 1]})
+    assert f"`{key}`" in str(problem(refused).error)
+    assert spans(unlabelled) is None
+
+
 def test_spans_that_count_tokens_are_refused_by_name():
     (read,) = rows({"tokens": TOKENS, "entities": [{"start": 0, "end": 2, "type": "PER"}]})
     assert "`entities`" in str(problem(read).error)

@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any, BinaryIO
 
 from loop.files.conll_comments import read_comment
-from loop.files.formats.conll_columns import ColumnSurvey, Layout, columns_of
+from loop.files.formats.conll_columns import ColumnLayout, ColumnSurvey, columns_of
 from loop.files.formats.csv_rows import ends_with_line
 from loop.files.formats.tags import spans_of_tags
 from loop.files.inputs import HEAD_BYTES, Input
@@ -112,7 +112,7 @@ def _blocks(stream: BinaryIO) -> Iterator[_Block]:
         yield block
 
 
-def _records(stream: BinaryIO, source: Source, layout: Layout) -> Iterator[Record | Problem]:
+def _records(stream: BinaryIO, source: Source, layout: ColumnLayout) -> Iterator[Record | Problem]:
     """The texts in order; `where` is the first row of a text. A line with a fault makes a Problem of its text."""
     naming = Naming(source.stem)
     for block in _blocks(stream):
@@ -129,7 +129,7 @@ def _records(stream: BinaryIO, source: Source, layout: Layout) -> Iterator[Recor
             yield Problem(f"line {number}", error, shown)
 
 
-def _add(text: _Text, number: int, line: str | InputError, layout: Layout) -> None:
+def _add(text: _Text, number: int, line: str | InputError, layout: ColumnLayout) -> None:
     if isinstance(line, InputError):
         raise line
     row = columns_of(line)
@@ -154,7 +154,7 @@ def _add(text: _Text, number: int, line: str | InputError, layout: Layout) -> No
     text.comments.update([comment])
 
 
-def _record(text: _Text, group: str | None, naming: Naming, source: Source, layout: Layout) -> Record:
+def _record(text: _Text, group: str | None, naming: Naming, source: Source, layout: ColumnLayout) -> Record:
     if not text.tokens:
         raise InputError("tokens stand behind the comments of a text", value="none", next_step="Remove the blank line.")
     if layout.own and "id" not in text.comments:
@@ -199,7 +199,7 @@ def _check_own_tokens(words: str, places: Sequence[Token]) -> None:
         raise InputError(_EXACT, value=f"the token {words[slice(*other)]!r}", next_step=_STEP)
 
 
-def _group(source: Source, block: _Block, text: _Text, layout: Layout) -> str | None:
+def _group(source: Source, block: _Block, text: _Text, layout: ColumnLayout) -> str | None:
     """The group that a comment names; else the document, unless comments give the text's id and no group."""
     if "doc" in text.comments:
         return check_name(text.comments["doc"], "doc")
@@ -208,7 +208,7 @@ def _group(source: Source, block: _Block, text: _Text, layout: Layout) -> str | 
 
 
 def _regions(
-    text: _Text, words: str, places: Sequence[Token], source: Source, layout: Layout
+    text: _Text, words: str, places: Sequence[Token], source: Source, layout: ColumnLayout
 ) -> Iterator[Mapping[str, Any]]:
     entities = spans_of_tags(text.tags, layout.scheme)
     spans = [(places[first][0], places[behind - 1][1], label) for first, behind, label in entities]

@@ -34,7 +34,7 @@ _HEADINGS = frozenset(
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """How the rows of a file are read. token, tag: places in a row, from 0. tags: all that the file has.
 
     unread: the tags among them that the scheme does not have. heading: the number of the line that names the columns;
@@ -160,7 +160,7 @@ class ColumnSurvey:
         self.foreign += 1
         self.foreign_line = self.foreign_line or line
 
-    def layout(self, hints: FileHints, labels: Collection[str], *, texts_only: bool = False) -> Layout:
+    def layout(self, hints: FileHints, labels: Collection[str], *, texts_only: bool = False) -> ColumnLayout:
         """How the file is read. `labels`: the project's. texts_only: tags are not wanted, and refuse nothing.
 
         Raises InputError, which says what was looked for and found.
@@ -186,7 +186,7 @@ class ColumnSurvey:
             token = _token_column(rows, tag)
         survey = rows.columns[tag]
         scheme = TagScheme(BARE) if texts_only else survey.scheme(hints.tag_scheme)
-        return Layout(
+        return ColumnLayout(
             width=width,
             token=token,
             tag=tag,

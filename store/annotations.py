@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -62,11 +62,15 @@ class NewAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class AppendCounts:
-    """How many annotations got a new version, how many had not changed, how many were found gone."""
+    """How many annotations got a new version, how many had not changed, how many were found gone.
+
+    replaced: of those with a new version, how many had said something else before.
+    """
 
     added: int
     unchanged: int
     deleted: int = 0
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ def append_annotations(tx: Transaction, items: Iterable[tuple[int, NewAnnotation
             aside.append(_Stored(document, annotation, row["sequence"]))
     insert_rows(tx.session, AnnotationVersion, rows)
     _save_aside(tx, projects, [item for item in aside if item.annotation.set_aside])
-    return AppendCounts(added=len(rows), unchanged=len(given) - len(rows))
+    replaced = sum(row["sequence"] > 1 for row in rows)
+    return AppendCounts(added=len(rows), unchanged=len(given) - len(rows), replaced=replaced)
 
 
 def sync_annotations(tx: Transaction, source: str, seen: Mapping[int, Sequence[NewAnnotation]]) -> AppendCounts:
@@ -114,7 +119,7 @@ def sync_annotations(tx: Transaction, source: str, seen: Mapping[int, Sequence[N
         for row in latest_versions(tx.session, seen)
         if row.source == source and not row.deleted and (row.document_id, row.source_id) not in kept
     ]
-    return AppendCounts(counts.added, counts.unchanged, mark_annotations_deleted(tx, gone))
+    return replace(counts, deleted=mark_annotations_deleted(tx, gone))
 
 
 def mark_annotations_deleted(tx: Transaction, keys: Iterable[tuple[int, str, str]]) -> int:

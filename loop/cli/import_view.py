@@ -105,6 +105,8 @@ def notes(one: Imported) -> Iterator[str]:
     for reason, count in sorted(one.set_aside.items()):
         if reason not in DOUBTS:
             yield f"Set aside: {count:,} x {reason}."
+    if one.replaced:
+        yield f"{one.replaced:,} texts were labelled otherwise before; what this file says is their gold now."
     if one.kept_elsewhere:
         yield f"{one.kept_elsewhere:,} known documents stand in another split and stay there."
     if one.revived:

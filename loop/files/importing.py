@@ -7,19 +7,21 @@ trainings do not wait for a big file. An import that was cut short is completed 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from loop.files.audit import Audit, Auditor
+from loop.files.audit import Audit, Auditor, believed
 from loop.files.reading import Reading, Request, open_readings
 from loop.files.record_ids import settle_ids
 from loop.files.records import Problem, Record
+from ner.documents import content_hash
 from ner.errors import InputError
-from store.annotations import NewSetAside, append_annotations, save_set_aside
+from ner.spans import Span
+from store.annotations import AppendCounts, NewSetAside, append_annotations, save_set_aside
 from store.documents import AddedCounts, NewDocument, add_documents, revive_documents
 from store.schema import POOL, Project
 from store.session import Store, Transaction
@@ -28,6 +30,8 @@ from store.votes import StoredVote, replace_votes, votes
 BATCH = 1000
 SHOWN_PROBLEMS = 5
 IMPORTED_VOTE = "import"  # in the place of a function's digest
+Said = tuple[str, frozenset[Span]]
+"""The name of a file, and the entities that the file says of a text."""
 _ADVICE = "Correct them, or set them aside with --skip-bad"
 
 
@@ -49,12 +53,13 @@ class RejectedFileError(InputError):
 class Imported:
     """What became of a file. `labelled`: annotations that were new or changed. `unchanged`: annotations known before.
 
-    said: what was recognised of the file as a whole, a sentence each. audit: what the file says, and what of it was
-    understood. splits: documents added, by split. kept_elsewhere: known documents that stay in another split than the
-    one asked for. not_held_out: documents asked into the holdout on which a model was trained. set_aside: records (with
-    --skip-bad) and regions, by reason. revived: known documents whose task was deleted in Label Studio; they are live
-    again, without a task, since the file brings labels for them. problems: the first records that break a rule, each
-    with its place and what is wrong. dry_run: nothing was stored.
+    replaced: of those labelled, the ones that an earlier import had labelled otherwise. said: what was recognised of
+    the file as a whole, a sentence each. audit: what the file says, and what of it was understood. splits: documents
+    added, by split. kept_elsewhere: known documents that stay in another split than the one asked for. not_held_out:
+    documents asked into the holdout on which a model was trained. set_aside: records (with --skip-bad) and regions, by
+    reason. revived: known documents whose task was deleted in Label Studio; they are live again, without a task, since
+    the file brings labels for them. problems: the first records that break a rule, each with its place and what is
+    wrong. dry_run: nothing was stored.
     """
 
     file: str
@@ -65,6 +70,7 @@ class Imported:
     added: int = 0
     known: int = 0
     labelled: int = 0
+    replaced: int = 0
     unchanged: int = 0
     votes: int = 0
     splits: Mapping[str, int] = field(default_factory=dict)
@@ -98,11 +104,18 @@ def import_file(
         for reading in readings:
             _check_split(reading, split)
         if not skip_bad and not dry_run:
-            for reading in readings:
-                _check(store, _Import(project, reading, split, audited=False)).check_good()
+            for work in _imports(project, readings, split, audited=False):
+                _check(store, work).check_good()
+        works = _imports(project, readings, split)
         if dry_run:
-            return [_check(store, _Import(project, reading, split)).result(dry_run=True) for reading in readings]
-        return [_store(store, _Import(project, reading, split), skip_bad, progress) for reading in readings]
+            return [_check(store, work).result(dry_run=True) for work in works]
+        return [_store(store, work, skip_bad, progress) for work in works]
+
+
+def _imports(project: Project, readings: Sequence[Reading], split: str, *, audited: bool = True) -> list[_Import]:
+    """One import for each file; the files of an archive have to agree on a text that several of them hold."""
+    agreed: dict[str, Said] | None = {} if len(readings) > 1 else None
+    return [_Import(project, reading, split, audited=audited, agreed=agreed) for reading in readings]
 
 
 def _check_split(reading: Reading, split: str) -> None:
@@ -139,12 +152,17 @@ def _store(store: Store, work: _Import, skip_bad: bool, progress: Callable[[int]
 
 @dataclass
 class _Import:
-    """One file on its way into the store. audited: whether its records are counted for the table that is shown."""
+    """One file on its way into the store.
+
+    audited: whether its records are counted for the table that is shown. agreed: what the files of an archive have said
+    of their texts so far; None for a file of its own.
+    """
 
     project: Project
     reading: Reading
     split: str
     audited: bool = True
+    agreed: dict[str, Said] | None = None
     records: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -158,7 +176,7 @@ class _Import:
 
     def batches(self) -> Iterator[list[Record | Problem]]:
         """The records that obey the rules, in the project's labels, and the problems, a thousand at a time."""
-        remaining = iter(self.reading.records())
+        remaining = map(self._agreeing, self.reading.records())
         while batch := list(islice(remaining, BATCH)):
             self.records += len(batch)
             yield batch
@@ -188,7 +206,7 @@ class _Import:
         appended = append_annotations(tx, annotations)
         labelled = {document for document, _ in annotations}
         self.counts["revived"] += revive_documents(tx, self.project.id, labelled)
-        self._count(added, appended.added, appended.unchanged)
+        self._count(added, appended)
         self._gather_votes(stored)
         self._set_aside(tx, stored, [item for item in batch if isinstance(item, Problem)])
 
@@ -224,12 +242,32 @@ class _Import:
             **self.counts,
         )
 
-    def _count(self, added: AddedCounts, labelled: int, unchanged: int) -> None:
+    def _agreeing(self, record: Record | Problem) -> Record | Problem:
+        """The record; a problem where an earlier file of the archive says other entities of the same text.
+
+        doccano packs a file for each person, and writes an empty list for what a person did not open.
+        """
+        said = believed(record) if self.agreed is not None and isinstance(record, Record) else None
+        if self.agreed is None or isinstance(record, Problem) or said is None:
+            return record
+        spans, key = frozenset(said.spans or ()), content_hash(record.text)
+        place, before = self.agreed.setdefault(key, (self.reading.name, spans))
+        if place == self.reading.name or before == spans:
+            return record
+        error = InputError(
+            "the files of an archive say the same entities of one text",
+            value=f"{len(before)} in {place}, {len(spans)} in {self.reading.name}",
+            next_step="Unpack the archive, and import the file that is right.",
+        )
+        return Problem(record.where, error, record.text)
+
+    def _count(self, added: AddedCounts, appended: AppendCounts) -> None:
         self.counts.update(
             added=added.added,
             known=added.known,
-            labelled=labelled,
-            unchanged=unchanged,
+            labelled=appended.added,
+            replaced=appended.replaced,
+            unchanged=appended.unchanged,
             kept_elsewhere=len(added.kept_elsewhere),
             not_held_out=len(added.not_held_out),
         )

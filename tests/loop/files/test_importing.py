@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -119,7 +120,8 @@ def test_a_second_import_of_the_same_file_adds_nothing(desk: Desk):
 
 def test_changed_spans_are_a_second_version_and_the_gold(desk: Desk):
     desk.lines(EXCEL)
-    assert desk.lines({**EXCEL, "spans": []}).labelled == 1
+    changed = desk.lines({**EXCEL, "spans": []})
+    assert (changed.labelled, changed.replaced) == (1, 1)
     assert desk.gold() == {"e": ()}
 
 
@@ -324,6 +326,21 @@ def test_pool_documents_of_one_group_go_to_one_side_and_the_split_asked_for_is_k
 
 def unique_votes(record: dict[str, Any]) -> set[tuple[Any, ...]]:
     return {tuple(vote[key] for key in ("source", "start", "end", "label")) for vote in record.get("weak", [])}
+
+
+def test_files_of_an_archive_that_contradict_each_other_are_refused(desk: Desk):
+    path = desk.folder / "export.zip"
+    people = {"alice.jsonl": [[0, 5, "SOFTWARE"]], "bob.jsonl": []}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, label in people.items():
+            archive.writestr(name, json.dumps({"id": 1, "text": "Excel hangs", "label": label}) + "\n")
+    request = Request(LabelConfig.parse(desk.project.label_config))
+    with pytest.raises(RejectedFileError, match=r"say the same entities of one text: got 1 in .*alice.jsonl, 0 in"):
+        import_file(desk.store, desk.project, path, "train", request)
+    assert desk.count() == 0
+    first, second = import_file(desk.store, desk.project, path, "train", request, skip_bad=True)
+    assert (first.labelled, second.labelled) == (1, 0)
+    assert list(desk.gold().values()) == [(Span(0, 5, "SOFTWARE"),)]
 
 
 # Label Studio's export

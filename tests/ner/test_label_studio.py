@@ -195,26 +195,26 @@ def test_words_that_do_not_stand_at_the_offsets_are_shown_with_the_text_there() 
 @pytest.mark.parametrize(
     ("drawn", "words"),
     [
-        ("Anna  Berg", "Anna Berg"),  # Label Studio collapses spaces,
-        ("Anna\nBerg", "Anna\\nBerg"),  # and writes a line end as two characters,
-        ("Anna\r\nBerg", "Anna\\n\\nBerg"),  # of which CRLF is two.
-        ("Anna \n\n Berg", "Anna\\n\\nBerg"),
-        ("Anna\u00a0Berg", "Anna Berg"),
-        ("Anna\u3000Berg", "Anna Berg"),
-        ("Anna\u200bBerg", "AnnaBerg"),
-        ("Anna\u00adBerg", "Anna\u00adBerg"),
+        ("Nora  Falk", "Nora Falk"),  # Label Studio collapses spaces,
+        ("Nora\nFalk", "Nora\\nFalk"),  # and writes a line end as two characters,
+        ("Nora\r\nFalk", "Nora\\n\\nFalk"),  # of which CRLF is two.
+        ("Nora \n\n Falk", "Nora\\n\\nFalk"),
+        ("Nora\u00a0Falk", "Nora Falk"),
+        ("Nora\u3000Falk", "Nora Falk"),
+        ("Nora\u200bFalk", "NoraFalk"),
+        ("Nora\u00adFalk", "Nora\u00adFalk"),
         ("\U0001f469\u200d\U0001f692", "\U0001f469\u200d\U0001f692"),
         ("e\u0301te\u0301", "\u00e9t\u00e9"),
         ("C:\\new\nfolder", "C:\\new\\nfolder"),
-        ("Anna Berg", " Anna Berg "),
-        ("Anna\tBerg", "Anna Berg"),
-        ("Anna\tBerg", "Anna"),  # After a tab, Label Studio loses characters.
+        ("Nora Falk", " Nora Falk "),
+        ("Nora\tFalk", "Nora Falk"),
+        ("Nora\tFalk", "Nora"),  # After a tab, Label Studio loses characters.
         ("word " * 20_000, "word " * 19_999 + "word"),
-        ("Anna Berg", ""),
-        ("Anna Berg", " "),
-        ("Anna Berg", ["no string"]),
-        ("Anna Berg", 3),
-        ("Anna Berg", None),
+        ("Nora Falk", ""),
+        ("Nora Falk", " "),
+        ("Nora Falk", ["no string"]),
+        ("Nora Falk", 3),
+        ("Nora Falk", None),
     ],
 )
 def test_words_are_compared_as_people_see_them(drawn: str, words: object) -> None:
@@ -225,7 +225,7 @@ def test_words_are_compared_as_people_see_them(drawn: str, words: object) -> Non
 
 
 @pytest.mark.parametrize(
-    ("drawn", "words"), [("Anna Ber", "Anna Berg"), ("nna Berg", "Anna Berg"), ("Anna\tBerg", "Berg"), ("a", "\u00e0")]
+    ("drawn", "words"), [("Nora Fal", "Nora Falk"), ("ora Falk", "Nora Falk"), ("Nora\tFalk", "Falk"), ("a", "\u00e0")]
 )
 def test_words_that_lack_a_character_differ(drawn: str, words: str) -> None:
     read = read_result([repeating(4, 4 + len(drawn), words)], f"met {drawn} today", CONFIG)

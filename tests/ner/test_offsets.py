@@ -34,7 +34,7 @@ def fits_all(unit: OffsetUnit, claims: list[Claim]) -> bool:
 
 pieces = st.sampled_from(
     [
-        "Anna Berg",
+        "Nora Falk",
         "Lyon",
         " ",
         "  ",
@@ -100,19 +100,19 @@ def test_an_offset_inside_a_character_is_none() -> None:
 
 @pytest.mark.parametrize("unit", OffsetUnit)
 def test_a_unit_is_recognised_by_the_words(unit: OffsetUnit) -> None:
-    text = f"Ünder {FIRE}{FIRE}\r\nAnna Berg met Lyon"
-    claims = [claim(text, words, unit) for words in ("Anna Berg", "Lyon")]
+    text = f"Ünder {FIRE}{FIRE}\r\nNora Falk met Lyon"
+    claims = [claim(text, words, unit) for words in ("Nora Falk", "Lyon")]
     assert proven_unit(claims) == ProvenUnit(unit, fitting=2, differing=0)
 
 
 @pytest.mark.parametrize("unit", OffsetUnit)
 def test_no_claims_and_texts_in_which_all_units_agree_are_code_points(unit: OffsetUnit) -> None:
     assert proven_unit([]) == ProvenUnit(CODE_POINTS, 0, 0)
-    assert proven_unit([claim("Anna Berg met Lyon", "Lyon", unit)]) == ProvenUnit(CODE_POINTS, 1, 0)
+    assert proven_unit([claim("Nora Falk met Lyon", "Lyon", unit)]) == ProvenUnit(CODE_POINTS, 1, 0)
 
 
 def test_single_mismatches_do_not_hide_the_unit() -> None:
-    text = f"{FIRE} Anna Berg met Lyon"
+    text = f"{FIRE} Nora Falk met Lyon"
     good = [claim(text, "Lyon", OffsetUnit.UTF16), claim("No emoji in Graz", "Graz", OffsetUnit.UTF16)]
     wrong = [(text, 0, 2, "Oslo"), ("No emoji in Graz", 0, 2, "Oslo")]
     assert proven_unit([*wrong, *good]) == ProvenUnit(OffsetUnit.UTF16, fitting=2, differing=2)
@@ -121,21 +121,21 @@ def test_single_mismatches_do_not_hide_the_unit() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_one_claim_that_only_code_points_fit_is_enough_to_keep_them(first: bool) -> None:
-    text = f"{FIRE} Anna Berg met Lyon"
+    text = f"{FIRE} Nora Falk met Lyon"
     others = [claim(text, "Lyon", OffsetUnit.UTF16)] * 9
-    own = [claim(text, "Anna Berg", CODE_POINTS)]
+    own = [claim(text, "Nora Falk", CODE_POINTS)]
     assert proven_unit([*own, *others] if first else [*others, *own]) == ProvenUnit(CODE_POINTS, 1, 9)
 
 
 @pytest.mark.parametrize("turn", range(3))
 def test_units_that_contradict_each_other_prove_none(turn: int) -> None:
-    text = f"{FIRE}é Anna Berg met Lyon"
-    claims = [claim(text, words, unit) for words in ("Lyon", "Berg") for unit in (OffsetUnit.UTF16, OffsetUnit.UTF8)]
+    text = f"{FIRE}é Nora Falk met Lyon"
+    claims = [claim(text, words, unit) for words in ("Lyon", "Falk") for unit in (OffsetUnit.UTF16, OffsetUnit.UTF8)]
     assert proven_unit(claims[turn:] + claims[:turn]).unit is CODE_POINTS
 
 
 def test_a_shift_that_no_unit_explains_is_no_unit() -> None:
-    text = f"{FIRE} Anna Berg met Lyon"
+    text = f"{FIRE} Nora Falk met Lyon"
     assert proven_unit([claim(text, "Lyon", CODE_POINTS, shift=5)]) == ProvenUnit(CODE_POINTS, 0, 1)
 
 
@@ -148,9 +148,9 @@ def test_two_units_that_find_the_words_at_different_places_prove_none() -> None:
 
 
 def test_line_ends_may_be_counted_as_one_in_texts_without_them() -> None:
-    crlf, lf = "Dear all,\r\nAnna Berg", "Dear all,\nAnna Berg"
+    crlf, lf = "Dear all,\r\nNora Falk", "Dear all,\nNora Falk"
     unit = OffsetUnit.CODE_POINTS_CRLF_AS_ONE
-    claims = [claim(crlf, "Anna Berg", unit), claim(lf, "Anna Berg", unit)]
+    claims = [claim(crlf, "Nora Falk", unit), claim(lf, "Nora Falk", unit)]
     assert proven_unit(claims) == ProvenUnit(unit, 2, 0)
 
 

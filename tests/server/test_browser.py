@@ -157,11 +157,11 @@ def test_the_page_shows_values_as_texts_and_the_regions_of_every_control_over_th
 
 
 REPEATED = (
-    "Anna  Berg met \U0001f469\u200d\U0001f692 Ola\u00a0Lund",
-    "\r\nAnna\u200bBerg left Graz.\r\n  Ola \r\nLund stayed.",
-    "Name\tAnna Berg\tLyon\nOla Lund\tGraz \U0001f692\nAnna\tBerg left Lyon.",
+    "Nora  Falk met \U0001f469\u200d\U0001f692 Ola\u00a0Lund",
+    "\r\nNora\u200bFalk left Graz.\r\n  Ola \r\nLund stayed.",
+    "Name\tNora Falk\tLyon\nOla Lund\tGraz \U0001f692\nNora\tFalk left Lyon.",
 )
-ENTITY = re.compile(r"Anna\s*\u200b?Berg|Ola\s*Lund|Graz|Lyon")
+ENTITY = re.compile(r"Nora\s*\u200b?Falk|Ola\s*Lund|Graz|Lyon")
 
 
 @pytest.mark.parametrize("text", REPEATED)

@@ -64,7 +64,7 @@ SAID = (
         "\U0001f692\U0001f469‍\U0001f692 Bol of Riga, \U0001f1f1\U0001f1fb.",
         (("Bol of Riga", "PER"), ("Bol", "PER"), ("Riga", "LOC")),
     ),
-    Said("Dear team,\r\n\r\nask  Bol.\r\nBye", (("Bol", "PER"),)),
+    Said("Hello all,\r\n\r\nask  Bol.\r\nBye", (("Bol", "PER"),)),
     Said("Nothing here.", (), (MOOD,)),
     Said("Emptied again."),
     Said("Nobody saw Bol.", annotated=False),

@@ -189,7 +189,7 @@ def test_label_studios_one_docstart_groups_nothing_and_any_other_does():
 @pytest.mark.parametrize(
     "content",
     [
-        "Mail 2019 on Windows 10\nprinter jam\n",
+        "Editor 7 on Linux 6\npaper tray\n",
         "vitamin O\n",
         "vitamin B-complex\n",
         '[{"text": ".L end", "id": 1, "label": [{"start": 0, "end": 6, "text": ".L end"}]}]',

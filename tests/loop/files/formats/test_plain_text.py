@@ -10,13 +10,13 @@ from tests.loop.files.read import as_input, problem, raw, record
 
 PLAUSIBLE = [
     "Greta came home.\nPeter left.\n",
-    "printer\nhelp\nlaptop\n",
+    "monitor\ncable\nmouse\n",
     "one line without an end",
     "\ufeffGreta kam über die Brücke.\r\nPeter blieb.\r\n",
     "Greta: are you there?\nPeter: yes, I am\n",
     "costs 1,200 euro\npays 5,600 euro\n",
     "東京に行きました\n大阪に行きました\n",
-    "[INFO] printer jammed\n[WARN] no paper\n",
+    "[INFO] backup done\n[WARN] little space\n",
     "It is B-plan, I-95 or O negative\nSee section T-1 there\nAll is well now\nAnd here\nMore text\n",
     "👩‍👩‍👧 came home\n",
 ]

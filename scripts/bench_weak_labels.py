@@ -10,9 +10,10 @@ import argparse
 from pathlib import Path
 
 from loop.evaluation.scores import Scores, score
-from loop.files.checking import LabelRule
-from loop.files.formats import open_input
 from loop.files.predicting import read_labelled
+from loop.files.reading import Request
+from loop.settings.template import config_of_labels
+from ner.label_config import LabelConfig
 from ner.labels import LabelSet
 from weak_labeling.analysis import FunctionReport, analyse
 from weak_labeling.apply import apply_functions
@@ -26,12 +27,11 @@ def main() -> None:
     """Read the arguments, apply, vote, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--functions", type=Path, default=EXAMPLE / "labeling_functions.py")
-    parser.add_argument("--gold", type=Path, default=EXAMPLE / "gold.jsonl", help="JSON Lines of text and spans")
+    parser.add_argument("--gold", type=Path, default=EXAMPLE / "gold.jsonl", help="any format of `loop import`")
     parser.add_argument("--labels", default="SOFTWARE,OS,HARDWARE,VERSION,ERROR")
     arguments = parser.parse_args()
     labels = LabelSet(tuple(arguments.labels.split(",")))
-    with open_input(arguments.gold) as stream:
-        records = read_labelled(stream, arguments.gold.name, LabelRule(labels.types))
+    records = read_labelled(arguments.gold, Request(LabelConfig.parse(config_of_labels(arguments.labels)))).documents
     texts = {record.id: record.text for record in records}
     gold = {record.id: record.spans for record in records}
     functions = load_functions(arguments.functions)

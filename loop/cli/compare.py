@@ -34,14 +34,16 @@ def compare(
     alpha: Annotated[float, typer.Option(help="The chance of promoting a candidate that is no better.")] = 0.05,
     delta: Annotated[float, typer.Option(help="F1 (0 to 1) that an entity type may lose.")] = 0.03,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the random arrangements.")] = 13,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out the records that break a rule.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out the records that break a rule, and say so.")
+    ] = False,
 ) -> int:
     """Decide whether system A, the candidate, is better than system B, the incumbent, by the test of `loop promote`.
 
     The files have any format of `loop import`; what `loop predict` writes needs no text. Records are matched by `id`,
     or by their text where a file has no ids. Records that share a `doc` are one document and are resampled together.
-    Each record of the gold has to be in A and B. The entity
-    types are the gold's labels; a predicted span of another label counts as spurious.
+    Each record of the gold has to be in A and B. The entity types are the gold's labels; a predicted span of another
+    label counts as spurious.
 
     A is promoted when its micro-F1 is higher than chance explains (p at most alpha) and no entity type is shown to be
     worse. Exits with 0 when A is promoted, and with 8 when not. No project is needed.

@@ -104,9 +104,7 @@ LabelNamesOption = Annotated[
     str | None,
     typer.Option("--label-names", metavar="O,B-X,...", help="The names of the numbers in `ner_tags`, from 0 on."),
 ]
-SkipBadOption = Annotated[
-    bool, typer.Option("--skip-bad", help="Set aside the records that break a rule, each with its reason.")
-]
+SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out the records that break a rule, and say so.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -118,7 +116,10 @@ def register(app: typer.Typer) -> None:
 
 def import_files(
     invocation: Invocation,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to import.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Files, archives, or folders of `datasets`; - for standard input."),
+    ],
     split: Annotated[
         SplitName,
         typer.Option(
@@ -200,7 +201,9 @@ def export_data(
             "spacy (a DocBin; needs the extra `spacy`), doccano (its JSON Lines) or label-studio (its import JSON).",
         ),
     ] = OutputFormat.JSONL,
-    split: Annotated[list[SplitName] | None, typer.Option(help="Only this split; give it again for another.")] = None,
+    split: Annotated[
+        list[SplitName] | None, typer.Option(help="Only this split; may be given again. By default all.")
+    ] = None,
     tags: Annotated[
         WrittenTags | None, typer.Option(help="The tags of conll and datasets.", show_default="iob2")
     ] = None,

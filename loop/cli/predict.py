@@ -42,7 +42,10 @@ def predict(
     from loop.files.predicting import read_texts
     from loop.settings.whole_files import whole_file
 
-    texts = read_texts(file, request(invocation, file_format, columns), skip_bad=skip_bad)
+    read = read_texts(file, request(invocation, file_format, columns), skip_bad=skip_bad)
+    texts = read.texts
+    for note in read.said:
+        console.stderr().print(note, highlight=False, markup=False, soft_wrap=True)
     tagger = invocation.tagger(version)
     ticker = console.Ticker("texts done", quiet=invocation.as_json, total=len(texts))
     answers = predicted(tagger, texts, ticker)

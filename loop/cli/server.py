@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loop import console
-from loop.cli.data import FormatOption, InputFormat, SkipBadOption, request
+from loop.cli.data import (
+    ColumnsOption,
+    FormatOption,
+    InputFormat,
+    LabelNamesOption,
+    SkipBadOption,
+    TagSchemeOption,
+    request,
+)
 from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
 
@@ -135,7 +143,9 @@ def publish(invocation: Invocation) -> int | None:
 
 def simulate(
     invocation: Invocation,
-    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="JSON Lines with the true spans of the tasks' texts.")],
+    gold: Annotated[
+        Path, typer.Argument(metavar="GOLD", help="A labelled file of the tasks' texts; any format of `loop import`.")
+    ],
     count: Annotated[int, typer.Option(min=1, help="How many tasks to answer.")] = 50,
     error_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the spans to get wrong.")] = 0.0,
     pace: Annotated[float, typer.Option(min=0.0, help="Seconds to pause after each task.")] = 0.0,
@@ -145,6 +155,9 @@ def simulate(
         typer.Option("--key-file", metavar="FILE", help="API key of a further annotator; may be given again."),
     ] = None,
     file_format: FormatOption = InputFormat.AUTO,
+    columns: ColumnsOption = None,
+    tag_scheme: TagSchemeOption = None,
+    label_names: LabelNamesOption = None,
     skip_bad: SkipBadOption = False,
 ) -> int | None:
     """Play an annotator: take the next task that Label Studio offers, and submit its gold, with mistakes if you like.
@@ -158,7 +171,8 @@ def simulate(
     from loop.sync.pull import linked_project_id
 
     project, client = invocation.project, invocation.client
-    known = read_labelled(gold, request(invocation, file_format), skip_bad=skip_bad)
+    wanted = request(invocation, file_format, columns, tag_scheme, label_names)
+    known = read_labelled(gold, wanted, skip_bad=skip_bad)
     clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
     ticker, number = console.Ticker("annotations submitted", quiet=invocation.as_json), itertools.count(1)
     done = annotate(

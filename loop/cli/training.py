@@ -11,7 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop import console
-from loop.cli.data import ColumnsOption, FormatOption, InputFormat, SkipBadOption, TagSchemeOption, request
+from loop.cli.data import (
+    ColumnsOption,
+    FormatOption,
+    InputFormat,
+    LabelNamesOption,
+    SkipBadOption,
+    TagSchemeOption,
+    request,
+)
 from loop.cli.invocation import Invocation, Version, command
 
 if TYPE_CHECKING:
@@ -79,11 +87,13 @@ def evaluate(
     invocation: Invocation,
     version: Version = None,
     on: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A labelled file of any format, instead of the holdout.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A labelled file instead of the holdout; any format of `loop import`."),
     ] = None,
     file_format: FormatOption = InputFormat.AUTO,
     columns: ColumnsOption = None,
     tag_scheme: TagSchemeOption = None,
+    label_names: LabelNamesOption = None,
     skip_bad: SkipBadOption = False,
 ) -> int | None:
     """Entity-level strict precision, recall and F1 of the file as served: the model in service, or VERSION.
@@ -97,7 +107,8 @@ def evaluate(
     project = invocation.project
     gold = None
     if on is not None:
-        gold = read_labelled(on, request(invocation, file_format, columns, tag_scheme), skip_bad=skip_bad)
+        wanted = request(invocation, file_format, columns, tag_scheme, label_names)
+        gold = read_labelled(on, wanted, skip_bad=skip_bad)
     tagger = invocation.tagger(version)
     if gold is None:
         done = evaluate_on_holdout(invocation.store, project, tagger, invocation.settings.promotion)

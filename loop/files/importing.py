@@ -32,21 +32,28 @@ SHOWN_PROBLEMS = 5
 IMPORTED_VOTE = "import"  # in the place of a function's digest
 Said = tuple[str, frozenset[Span]]
 """The name of a file, and the entities that the file says of a text."""
-_ADVICE = "Correct them, or set them aside with --skip-bad"
 
 
 class RejectedFileError(InputError):
     """A file holds records that break a rule, and nothing of it was taken. `problems` are the first of them."""
 
-    def __init__(self, name: str, problems: list[Problem], count: int, advice: str = _ADVICE) -> None:
+    def __init__(self, name: str, problems: list[Problem], count: int) -> None:
         self.problems = tuple(problems)
         shown = "\n".join(f"  {name}, {problem.where}: {problem.error}" for problem in problems)
         more = f"\n  ... and {count - len(problems)} more" if count > len(problems) else ""
         super().__init__(
             "every record of a file obeys the rules, or nothing of it is taken",
             value=f"{count} that do not",
-            next_step=f"{advice}:\n{shown}{more}",
+            next_step=f"Correct them, or set them aside with --skip-bad:\n{shown}{more}",
         )
+
+
+def skipped(name: str, problems: Sequence[Problem]) -> list[str]:
+    """What is said of the records that --skip-bad leaves out of a file: how many, and the first of them."""
+    if not problems:
+        return []
+    records = "1 record that breaks" if len(problems) == 1 else f"{len(problems):,} records that break"
+    return [f"Left out: {records} a rule. {name}, {problems[0].where}: {problems[0].error}"]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from loop.files.audit import Audit, Auditor, believed
 from loop.files.doubts import said
-from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError
+from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError, skipped
 from loop.files.reading import Reading, Request, open_readings
 from loop.files.records import Problem, Record
 from ner.documents import LabelledText, check_text
@@ -40,6 +40,14 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class TextFile:
+    """(id, text) of every record of a file; `said`: what was left out of the file, a sentence each."""
+
+    texts: tuple[tuple[str, str], ...]
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LabelledFile:
     """The labelled texts of a file; `said`: how the file is read and what was left out of it, a sentence each."""
 
@@ -47,8 +55,8 @@ class LabelledFile:
     said: tuple[str, ...]
 
 
-def read_texts(path: Path, request: Request, *, skip_bad: bool = False) -> list[tuple[str, str]]:
-    """(id, text) of every record; what a file says of entities is not read.
+def read_texts(path: Path, request: Request, *, skip_bad: bool = False) -> TextFile:
+    """The texts of a file; what a file says of entities is not read.
 
     A record without an id has the number of its line or record as id. A blank text is kept: its answer is empty.
     Raises RejectedFileError naming the first bad records, before anything is predicted.
@@ -59,7 +67,10 @@ def read_texts(path: Path, request: Request, *, skip_bad: bool = False) -> list[
         return record.external_id or record.where.rpartition(" ")[2], text
 
     with open_readings(path, replace(request, texts_only=True)) as readings:
-        return [text for reading in readings for text in _good(reading, reading.opened.records(), check, skip_bad)]
+        read = [_good(reading, reading.opened.records(), check, skip_bad) for reading in readings]
+    return TextFile(
+        tuple(text for texts, _ in read for text in texts), tuple(note for _, said in read for note in said)
+    )
 
 
 def read_labelled(path: Path, request: Request, *, skip_bad: bool = False) -> LabelledFile:
@@ -72,9 +83,9 @@ def read_labelled(path: Path, request: Request, *, skip_bad: bool = False) -> La
         documents, notes = [], []
         for reading in readings:
             auditor = Auditor(reading.rule)
-            texts = _good(reading, reading.records(), partial(_labelled, auditor), skip_bad)
+            texts, left_out = _good(reading, reading.records(), partial(_labelled, auditor), skip_bad)
             documents += [text for text in texts if text is not None]
-            notes += [*reading.said, *_left_out(auditor.result(), request.config.labels)]
+            notes += [*reading.said, *left_out, *_not_learned(auditor.result(), request.config.labels)]
     if not documents:
         raise InputError(
             "a file to score by holds a labelled text that is understood",
@@ -108,7 +119,7 @@ def _labelled(auditor: Auditor, record: Record) -> LabelledText | None:
     return LabelledText(record.external_id or record.where, record.text, decisive.spans, record.group)
 
 
-def _left_out(audit: Audit, labels: Sequence[str]) -> Iterator[str]:
+def _not_learned(audit: Audit, labels: Sequence[str]) -> Iterator[str]:
     if audit.doubts:
         yield f"Left out: {said(audit.doubts, labels)}"
     for reason, number in audit.set_aside.items():
@@ -118,7 +129,8 @@ def _left_out(audit: Audit, labels: Sequence[str]) -> Iterator[str]:
 
 def _good(
     reading: Reading, records: Iterable[Record | Problem], check: Callable[[Record], T], skip_bad: bool
-) -> list[T]:
+) -> tuple[list[T], list[str]]:
+    """What `check` makes of the good records, and what is said of the bad ones. Raises RejectedFileError."""
     good: list[T] = []
     problems: list[Problem] = []
     for record in records:
@@ -131,4 +143,4 @@ def _good(
             problems.append(Problem(record.where, error, record.text))
     if problems and not skip_bad:
         raise RejectedFileError(reading.name, problems[:SHOWN_PROBLEMS], len(problems))
-    return good
+    return good, skipped(reading.name, problems)

@@ -11,7 +11,7 @@ from typing import Any
 from loop.files.audit import believed
 from loop.files.formats.json_files import json_values, looks_like_json
 from loop.files.formats.json_lines import read_spans
-from loop.files.importing import RejectedFileError
+from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError, skipped
 from loop.files.inputs import Input, open_inputs
 from loop.files.reading import Reading, survey_of_any_labels
 from loop.files.records import Problem, check_name
@@ -83,10 +83,10 @@ def read_judged(path: Path, *, skip_bad: bool = False) -> tuple[dict[str, Compar
     with open_inputs(path) as files:
         said = [note for file in files for note in _gather(file, records, problems)]
     if problems and not skip_bad:
-        raise RejectedFileError(str(path), problems[:_SHOWN], len(problems))
+        raise RejectedFileError(str(path), problems[:SHOWN_PROBLEMS], len(problems))
     if not records:
         raise InputError("a file to compare by holds a record", value=str(path), next_step="Check the file.")
-    return records, tuple(said)
+    return records, (*said, *skipped(str(path), problems))
 
 
 def _gather(file: Input, records: dict[str, ComparedText], problems: list[Problem]) -> Iterator[str]:

@@ -291,8 +291,8 @@ def _is_lines(head: bytes) -> bool:
     line = first.strip()
     if line.startswith(b"["):
         return _is_pair(line) or (bool(rest.strip()) and _is_line_of_json(line))
-    if line.startswith(b"{") and line.endswith(b","):
-        return rest.lstrip().startswith(b"{")  # a comma that stands behind each line is a problem of that line
+    if line == b"{" or (line.startswith(b"{") and line.endswith(b",")):
+        return rest.lstrip().startswith(b"{")  # no object goes on so: the fault is one of that line
     return not (line.startswith(b"{") and line.endswith((b"{", b"[", b":")))
 
 

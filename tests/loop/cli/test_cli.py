@@ -422,6 +422,22 @@ def test_predict_refuses_bad_records_before_it_answers_any(desk: Desk):
     assert "line 3: a record is well-formed JSON" in said.err
 
 
+def test_predict_names_the_bad_records_that_it_leaves_out(desk: Desk):
+    desk.promoted_model()
+    said = desk.loop("predict", "-", "--skip-bad", given='{"text": "Excel"}\nnonsense\n')
+    assert (said.code, len(said.out.splitlines())) == (0, 1)
+    assert "Left out: 1 record that breaks a rule. standard input, line 2: a record is well-formed JSON" in said.err
+
+
+def test_evaluate_names_the_bad_records_that_it_leaves_out_and_reads_numbers_of_tags(desk: Desk):
+    desk.promoted_model()
+    path = desk.write("in.jsonl", {"tokens": ["Excel", "hangs"], "ner_tags": [1, 0]}, {"text": 1, "spans": 1})
+    said = desk.loop("evaluate", "--on", str(path), "--label-names", "O,B-SOFTWARE", "--skip-bad", "--json")
+    assert said.code == 0, said.err
+    assert said.json["types"]["SOFTWARE"]["support"] == 1
+    assert any(note.startswith("Left out: 1 record that breaks a rule.") for note in said.json["said"])
+
+
 def test_predict_without_a_model_in_service_exits_with_9(desk: Desk):
     said = desk.loop("predict", "-", given='{"text": "a"}\n')
     assert said.code == 9

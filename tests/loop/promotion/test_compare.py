@@ -60,6 +60,13 @@ def records(count: int, spans: list[Any], right: int | None = None, **more: Any)
     return [{"id": f"t{n}", "spans": spans if n < found else [], **more} for n in range(count)]
 
 
+def test_a_record_that_skip_bad_leaves_out_is_named(bench: Bench):
+    sides = [[*records(3, [SOFTWARE]), *more] for more in ([], [], ["nonsense"])]
+    said = bench.compare(*sides, "--skip-bad", "--json")
+    (note,) = [note for note in said.json["notes"] if note.startswith("Left out")]
+    assert "gold.jsonl, line 4: a record is well-formed JSON" in note
+
+
 # The decision
 
 

@@ -1,1 +1,1 @@
-"""People's files: one module for each format, and import, export and prediction."""
+"""People's files: `formats` reads them, `writing` writes them; import, export, prediction."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from loop.files.formats import json_min, label_studio, label_studio_csv
-from loop.files.formats.json_files import json_values
 from loop.files.formats.known import JSON, find_format
 from loop.files.inputs import Input, open_inputs
+from loop.files.json_values import json_values
 from loop.files.records import Problem, Source
 from ner.errors import InputError
 from ner.label_config import Control, LabelConfig

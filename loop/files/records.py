@@ -22,6 +22,8 @@ from weak_labeling.functions import Vote
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 32 * 1024 * 1024
 GOLD = "gold"
+UNREADABLE_REST = "the end of what could be read"
+"""Where a problem stands that ends the reading of a file, for people."""
 # A key of this name says something about entities: it is read, or refused by name, and never kept as metadata.
 ANNOTATION_KEYS = (
     *("spans", "label", "labels", "entities", "ents", "annotation", "annotations", "completions", "predictions"),

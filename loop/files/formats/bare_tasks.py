@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place, record_of, text_of
+from loop.files.formats.shapes import JsonShape, Place, record_of, text_of
 from loop.files.records import Record
 from ner.label_studio import task_text
 from ner.task_data import MISSING, find_field, without_field

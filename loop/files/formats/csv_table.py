@@ -15,14 +15,16 @@ from functools import partial
 from typing import Any
 
 from loop.files.formats.csv_rows import Layout, ends_with_line, layout_of_file, layout_of_head, rows
-from loop.files.formats.json_files import JsonShape, PlacedValue, open_values
+from loop.files.formats.shapes import JsonShape, open_values
 from loop.files.formats.table_rows import PARSED, TEXT, TOKENS, Columns, columns_of, looks_like_spans
 from loop.files.inputs import Input
-from loop.files.records import ANNOTATION_KEYS, FileFormat, FileHints, Opened, Source
+from loop.files.json_values import PlacedValue
+from loop.files.records import ANNOTATION_KEYS, UNREADABLE_REST, FileFormat, FileHints, Opened, Source
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
 
-_MISSING = ("", "nan", "none", "null", "<na>", "n/a", "#n/a")
+# Words for a cell without a value, as pandas and spreadsheets write them.
+MISSING = ("", "nan", "none", "null", "<na>", "n/a", "#n/a")
 _WORDS, _TAGS = (
     ("word", "token", "words", "form"),
     ("tag", "ner", "ner_tag", "ner tag", "iob", "bio", "entity", "label"),
@@ -106,7 +108,7 @@ def _until_broken(file: Input, layout: Layout) -> Iterator[tuple[str, list[str],
             if cells:
                 yield f"row {number}", cells, None if layout.fits(cells) else _misfit(cells, layout)
     except InputError as error:
-        yield "the end of what could be read", [], error
+        yield UNREADABLE_REST, [], error
 
 
 def _misfit(cells: Sequence[str], layout: Layout) -> InputError:
@@ -119,7 +121,7 @@ def _misfit(cells: Sequence[str], layout: Layout) -> InputError:
 
 def _cell(key: str | None, cell: str) -> Any:
     """What a cell says: a value where its column holds JSON, a list of spans under any name, else text."""
-    if key is None or cell.strip().casefold() in _MISSING:
+    if key is None or cell.strip().casefold() in MISSING:
         return None if key in (None, TEXT, "id", "doc", *PARSED) or not cell.strip() else cell
     if key in ("id", "doc"):
         return re.sub(r"\A(-?\d+)\.0\Z", r"\1", cell)  # pandas makes floats of numbers in a column with a gap

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loop.files.formats.json_files import JsonShape, PlacedValue, open_values
 from loop.files.formats.parquet import class_names, placed_rows, said_of_classes, translated
+from loop.files.formats.shapes import JsonShape, open_values
 from loop.files.formats.table_rows import columns_of
 from loop.files.inputs import DATASET_MARKS, Input
-from loop.files.records import FileFormat, Opened, Source
+from loop.files.json_values import PlacedValue
+from loop.files.records import UNREADABLE_REST, FileFormat, Opened, Source
 from ner.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _values(tables: Sequence[_Table], source: Source, name: str) -> Iterator[Pla
             with translated(name):
                 yield from placed_rows(table.batches(), table.schema, source, partial(_place, table.name, before))
         except InputError as error:
-            yield f"the end of what could be read of {table.name or name}", error, ""
+            yield f"{UNREADABLE_REST} of {table.name or name}", error, ""
         done[table.name] = before + table.rows
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place, record_of, text_of
+from loop.files.formats.shapes import JsonShape, Place, record_of, text_of
 from loop.files.formats.span_items import regions_of
 from loop.files.records import GOLD, Record, Source, labelling
 from ner.errors import InputError

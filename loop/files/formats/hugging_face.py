@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place, record_of, says_entities, text_of
+from loop.files.formats.shapes import JsonShape, Place, record_of, says_entities, text_of
 from loop.files.formats.span_items import regions_of
 from loop.files.formats.table_rows import without_tokens_of_ours
 from loop.files.formats.tags import TagScheme, TagSurvey, spans_of_tags

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place, record_of
+from loop.files.formats.shapes import JsonShape, Place, record_of
 from loop.files.formats.span_items import regions_of
 from loop.files.records import Record, check_name, labelling
 from ner.errors import InputError

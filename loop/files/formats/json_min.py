@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place
 from loop.files.formats.label_studio import task_record
+from loop.files.formats.shapes import JsonShape, Place
 from loop.files.records import ANNOTATION_KEYS, Problem, Record
 from ner.errors import InputError
 from ner.label_config import LabelConfig, NotLearned

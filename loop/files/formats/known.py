@@ -26,8 +26,8 @@ from loop.files.formats import (
 )
 from loop.files.formats.csv_table import csv_format, has_columns
 from loop.files.formats.datasets_folder import datasets_format, listed
-from loop.files.formats.json_files import JsonShape, json_format
 from loop.files.formats.parquet import parquet_format
+from loop.files.formats.shapes import JsonShape, json_format
 from loop.files.inputs import Input
 from loop.files.records import FileFormat, FileHints
 from loop.files.unknown import NOT_UTF8, Kind, encoding_of, kind_of

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place
+from loop.files.formats.shapes import JsonShape, Place
 from loop.files.record_ids import Naming
 from loop.files.records import ANNOTATION_KEYS, Record, check_name, check_storable
 from ner.errors import InputError

@@ -12,11 +12,20 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from loop.files.formats.json_files import Place
 from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record
+from loop.files.formats.shapes import Place
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
-from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, FileFormat, Opened, Problem, Record, Source
+from loop.files.records import (
+    BYTE_ORDER_MARK,
+    MAX_LINE_BYTES,
+    UNREADABLE_REST,
+    FileFormat,
+    Opened,
+    Problem,
+    Record,
+    Source,
+)
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 
@@ -98,7 +107,7 @@ def _row(columns: list[str], cells: list[str]) -> dict[str, str] | InputError:
 def _records(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
     naming = Naming(source.stem)
     for number, cells in read_rows(stream):
-        where = f"row {number}" if number else "the end of what could be read"
+        where = f"row {number}" if number else UNREADABLE_REST
         try:
             if isinstance(cells, InputError):
                 raise cells

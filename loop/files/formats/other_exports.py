@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place
+from loop.files.formats.shapes import JsonShape, Place
 from loop.files.records import Record
 from ner.errors import InputError
 

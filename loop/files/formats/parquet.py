@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from loop.files.formats.json_files import JsonShape, PlacedValue, open_values
+from loop.files.formats.shapes import JsonShape, open_values
 from loop.files.formats.table_rows import columns_of
 from loop.files.inputs import Input
-from loop.files.records import FileFormat, Opened, Source
+from loop.files.json_values import PlacedValue
+from loop.files.records import UNREADABLE_REST, FileFormat, Opened, Source
 from ner.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _until_broken(values: Iterator[PlacedValue], name: str) -> Iterator[PlacedVa
         with translated(name):
             yield from values
     except InputError as error:
-        yield "the end of what could be read", error, ""
+        yield UNREADABLE_REST, error, ""
 
 
 def _opened(file: Input) -> tuple[pyarrow.Schema, Iterator[pyarrow.RecordBatch]]:

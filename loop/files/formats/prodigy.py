@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from loop.files.formats.json_files import JsonShape, Place, record_of, text_of
 from loop.files.formats.label_studio import as_moment
+from loop.files.formats.shapes import JsonShape, Place, record_of, text_of
 from loop.files.formats.span_items import first_of, regions_of
 from loop.files.records import GOLD, Record, labelling
 from ner.errors import InputError

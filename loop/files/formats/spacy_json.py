@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from loop.files.formats.hugging_face import regions_of_tags, text_of_tokens
-from loop.files.formats.json_files import JsonShape, Place, record_of, text_of
+from loop.files.formats.shapes import JsonShape, Place, record_of, text_of
 from loop.files.formats.span_items import regions_of
 from loop.files.formats.tags import BILOU, detected_scheme
 from loop.files.records import Record, labelling

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from loop.files.formats.csv_table import CUT_OFF
+from loop.files.formats.csv_table import CUT_OFF, MISSING
 from loop.files.formats.known import find_format
 from loop.files.records import FileHints, Problem, Record
 from ner.errors import InputError
@@ -188,6 +188,7 @@ def test_texts_of_any_script_come_back_from_a_table_with_their_spans(
 ):
     # Until Python 3.13, `csv` leaves a CR without quotes where lines end with LF: such a row has two ends.
     assume(quoted or line_end == "\r\n" or not any("\r" in text for text, _ in texts))
+    assume(not any(text.strip().casefold() in MISSING for text, _ in texts))
     how = {"quoting": csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL}
     rows = [["id", "text", "spans"], *([n, text, as_json(*found)] for n, (text, found) in enumerate(texts))]
     items = raw(table(rows, delimiter=delimiter, lineterminator=line_end, **how), "csv")

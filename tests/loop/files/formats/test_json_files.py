@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.formats.json_files import says_entities
+from loop.files.formats.shapes import says_entities
 from loop.files.records import Problem, Record
 from ner.errors import InputError
 from tests.loop.files.read import problem, raw, reading, record

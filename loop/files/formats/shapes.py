@@ -1,28 +1,24 @@
-"""Files of JSON: JSON Lines, an array of records, or one record; and the shapes that their records have.
+"""The shapes of records, which are objects of JSON or rows of tables, and files of such records.
 
-Records may also stand one behind the other without an array around them, as `jq` writes them. A shape is a module with
-a `JsonShape`; `loop.files.formats.known` lists them. Each record is read by the first shape that claims it, so that a
-file may begin with records that nobody labelled.
+A shape is a module with a `JsonShape`; `loop.files.formats.known` lists them. Each record is read by the first shape
+that claims it, so that a file may begin with records that nobody labelled.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from typing import Any, BinaryIO, Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 from loop.files.formats.same_text import joined
 from loop.files.formats.span_items import holds_spans
 from loop.files.inputs import Input
+from loop.files.json_values import PlacedValue, json_values, looks_like_json
 from loop.files.record_ids import Naming
 from loop.files.records import (
     ANNOTATION_KEYS,
-    BYTE_ORDER_MARK,
-    MAX_LINE_BYTES,
     FileFormat,
     Opened,
     Problem,
@@ -30,25 +26,13 @@ from loop.files.records import (
     Source,
     check_name,
     check_storable,
-    numbered_lines,
 )
-from loop.files.strict_json import MalformedJsonError, parse_json, parse_json_at
-from loop.files.unknown import not_utf8
 from ner.errors import InputError
 from ner.task_data import shown_text
 from store.annotations import NewAnnotation
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-# An array of objects or arrays, an empty one, or one that begins with another value, as no running text does.
-_ARRAY = re.compile(rb'\[\s*([\[{\]]|(null|true|false|-?\d[\d.eE+-]*|"([^"\\]|\\.)*")\s*,)')
-_CHUNK = 1024 * 1024
-_SHOWN = 1000
-_LINES = 20
-PlacedValue = tuple[str, Any, str]
-"""The place of a value in its file for people, the value or the InputError in its place, and the start of its text."""
 # Keys of our own records; those of ANNOTATION_KEYS that a shape reads are no metadata, either.
 _COMMON = {"id", "text", "doc", "meta"}
-_ABOUT_A_TEXT = frozenset({"entities", "spans", "cats"})
 _MORE_KEYS = ("ner", "ner_labels", "named_entities", "bio_tags", "iob_tags", "biluo")
 
 
@@ -104,18 +88,10 @@ def json_format(name: str, title: str, shapes: Sequence[JsonShape], finish: Fini
     """
 
     def opened(file: Input, source: Source) -> Opened:
-        opened = open_values(partial(_values, file), source, shapes)
+        opened = open_values(lambda: json_values(file.rewound()), source, shapes)
         return replace(opened, records=lambda: finish(opened.records()))
 
     return FileFormat(name, title, looks_like_json, opened)
-
-
-def looks_like_json(file: Input) -> bool:
-    """Whether a file begins as an object or an array of objects or arrays, or one of its first lines is an object."""
-    head = file.head.removeprefix(BYTE_ORDER_MARK).lstrip()
-    if head.startswith(b"{") or _ARRAY.match(head) is not None:
-        return True
-    return any(line.startswith(b"{") and _is_line_of_json(line) for line in head.split(b"\n", _LINES)[:_LINES])
 
 
 def record_of(
@@ -160,24 +136,6 @@ def text_of(value: Mapping[str, Any], key: str) -> str:
     except InputError as error:
         found = "null" if value[key] is None else value[key]
         raise InputError(f"`{key}` is a string", value=found, next_step="Give every record its text.") from error
-
-
-def _values(file: Input) -> Iterator[PlacedValue]:
-    return json_values(file.rewound())
-
-
-def json_values(stream: BinaryIO) -> Iterator[PlacedValue]:
-    """The records of a stream at its start, one at a time.
-
-    JSON Lines are read where the first line is a whole value with another line behind it; else an array, or values one
-    behind the other.
-    """
-    head = stream.read(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
-    stream.seek(0)
-    if _is_lines(head):
-        yield from _values_of_lines(stream)
-    else:
-        yield from _values_of_text(stream)
 
 
 def open_values(
@@ -283,142 +241,3 @@ def _meta(value: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
     kept = {**meta, **{key: other for key, other in value.items() if key not in read and not says_entities(key)}}
     check_storable(kept, "meta")
     return kept
-
-
-def _is_lines(head: bytes) -> bool:
-    """Whether JSON stands on lines, rather than in an array or in one object that runs on over several lines."""
-    first, _, rest = head.lstrip().partition(b"\n")
-    line = first.strip()
-    if line.startswith(b"["):
-        return _is_pair(line) or (bool(rest.strip()) and _is_line_of_json(line))
-    if line == b"{" or (line.startswith(b"{") and line.endswith(b",")):
-        return rest.lstrip().startswith(b"{")  # no object goes on so: the fault is one of that line
-    return not (line.startswith(b"{") and line.endswith((b"{", b"[", b":")))
-
-
-def _is_pair(line: bytes) -> bool:
-    """Whether a line is a text and what spaCy's training data say of it: one record, and not an array of records."""
-    if not line.startswith(b'["'):
-        return False
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return len(value) == 2 and isinstance(value[1], dict) and not _ABOUT_A_TEXT.isdisjoint(value[1])
-
-
-def _is_line_of_json(head: bytes) -> bool:
-    try:
-        return isinstance(json.loads(head.partition(b"\n")[0]), dict | list)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _values_of_lines(stream: BinaryIO) -> Iterator[PlacedValue]:
-    for number, line in numbered_lines(stream):
-        where = f"line {number}"
-        if isinstance(line, InputError):
-            yield where, line, ""
-        elif line.strip():
-            yield where, _parsed(line), line
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return parse_json(line)
-    except InputError as error:
-        return error
-
-
-def _values_of_text(stream: BinaryIO) -> Iterator[PlacedValue]:
-    """The items of an array, or values one behind the other. The first fault in the JSON itself ends them."""
-    text = _Text(stream)
-    try:
-        if text.skip_space() == "[":
-            yield from _items(text)
-            return
-        number = 0
-        while text.skip_space():
-            number += 1
-            value, raw = text.value()
-            yield f"record {number}", value, raw
-            if text.skip_space() == ",":
-                raise InputError("records with commas between them stand in an array", next_step="Put [ ] around them.")
-    except InputError as error:
-        yield "the end of what could be read", error, text.ahead()
-
-
-def _items(text: _Text) -> Iterator[PlacedValue]:
-    text.move(1)
-    number = 0
-    while text.skip_space() not in ("]", ""):
-        number += 1
-        value, raw = text.value()
-        yield f"record {number}", value, raw
-        following = text.skip_space()
-        if following == ",":
-            text.move(1)
-        elif following not in ("]", ""):
-            raise InputError("records of an array are parted by commas", value=text.ahead())
-    if not text.skip_space():
-        raise InputError("an array of records ends with ]", value="the end of the file", next_step=_CUT_OFF)
-    text.move(1)
-    if text.skip_space():
-        raise InputError("nothing stands behind an array of records", value=text.ahead())
-
-
-_CUT_OFF = "The file may be cut off: fetch it again."
-
-
-class _Text:
-    """UTF-8 text that is read as far as needed; what was passed is forgotten."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._buffer, self._position, self._ended = "", 0, False
-
-    def skip_space(self) -> str:
-        """The next character that is no white space; empty at the end."""
-        while True:
-            match = _SPACE.match(self._buffer, self._position)
-            self._position = match.end() if match else self._position
-            if self._position < len(self._buffer) or not self._more():
-                return self._buffer[self._position : self._position + 1]
-
-    def move(self, characters: int) -> None:
-        """Pass these characters."""
-        self._position += characters
-
-    def ahead(self) -> str:
-        """A little of what follows."""
-        return self._buffer[self._position : self._position + 40]
-
-    def value(self) -> tuple[Any, str]:
-        """The JSON value here, or the InputError of a rule it breaks, and its JSON; moves behind it."""
-        while True:
-            try:
-                value, end = parse_json_at(self._buffer, self._position)
-                if end < len(self._buffer) or self._ended:
-                    break
-            except MalformedJsonError as error:  # or not read to its end
-                if self._ended:
-                    raise
-                if len(self._buffer) - self._position > MAX_LINE_BYTES:
-                    rule = "a record is well-formed JSON and at most 32 MiB"
-                    raise InputError(rule, value=error.value, next_step="Correct or split it.") from error
-            self._more()
-        start, self._position = self._position, end
-        return value, self._buffer[start : min(end, start + _SHOWN)]
-
-    def _more(self) -> bool:
-        """Read on, twice as far each time, so that a long record is not parsed again and again."""
-        wanted = max(_CHUNK, len(self._buffer) - self._position)
-        chunk = self._stream.read(wanted)
-        try:
-            decoded = self._decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            raise not_utf8(error) from error
-        self._buffer, self._position = self._buffer[self._position :] + decoded, 0
-        self._ended = not chunk
-        return bool(chunk)

@@ -26,6 +26,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -45,7 +46,7 @@ from store.annotations import NewAnnotation
 ERROR, REPORT, EQUAL, OTHER_TRUTH, SILENT, CRASH = "error", "report", "equal", "another truth", "SILENT", "CRASH"
 OUTCOMES = (ERROR, REPORT, EQUAL, OTHER_TRUTH, SILENT, CRASH)
 CONFIG = LabelConfig.parse(config_of_labels(",".join(LABELS)))
-TEXTS = 6
+TEXTS, FILES = 6, 60
 _TRIES = 40
 _EMPTY_LINES = re.compile(b"\n{3,}")  # several part texts as one does
 # Sentences that say how a file is read, and that nothing is wrong with it.
@@ -202,23 +203,29 @@ def corrupted(one: SampleFormat, number: int, seed: int, *, unspaced: bool = Fal
 
 
 def _tried(one: SampleFormat, kind: str, draw: Random, *, unspaced: bool) -> Outcome | None:
-    make = unspaced_text if unspaced else spaced_text
     for _ in range(_TRIES):
-        texts = [text for n in range(TEXTS) if one.holds(text := make(draw, f"doc-{n}"))]
-        if not texts:
-            continue
+        texts, valid = _valid(one, draw.randrange(FILES), unspaced)
         with tempfile.TemporaryDirectory(prefix="mutate-") as name:
             folder = Path(name)
-            for part in ("valid", "changed", "changed/again"):
-                (folder / part).mkdir()
-            trial = Trial(draw, one, texts, folder / "changed")
+            (folder / "again").mkdir()
+            trial = Trial(draw, one, list(texts), folder)
             path = KINDS[kind](trial)
             if path is not None:
-                valid = look(one.save(folder / "valid", texts), one)
-                if valid.error:
-                    raise SystemExit(f"the valid file of {one.name} was refused: {valid.error}")
                 return Outcome(one.name, kind, *outcome(valid, path, trial))
     return None
+
+
+@cache
+def _valid(one: SampleFormat, number: int, unspaced: bool) -> tuple[tuple[StoredText, ...], Look]:
+    """The texts of one of the valid files of a format, and what a dry run shows of it."""
+    draw, make = Random(number), unspaced_text if unspaced else spaced_text
+    drawn = (make(draw, f"doc-{place}") for place in range(TEXTS))
+    texts = tuple(text for text in drawn if one.holds(text))
+    with tempfile.TemporaryDirectory(prefix="valid-") as name:
+        valid = look(one.save(Path(name), texts), one)
+    if valid.error:
+        raise SystemExit(f"a valid file of {one.name} was refused: {valid.error}")
+    return texts, valid
 
 
 @dataclass

@@ -21,6 +21,7 @@ from loop.files.suspicions import (
     MARK_AT_END,
     MARKS_ALONE,
     MISDECODED,
+    NUMBER_ALONE,
     ONE_WORD,
     TAGS_IN_TEXT,
     suspicions,
@@ -40,13 +41,14 @@ IN_DOUBT, WOULD_BE = "in doubt: ", "if read again, in doubt: "
 _EXAMPLES = 2
 _WORDS_SHOWN = 30
 _READ_AGAIN = "`loop pull --full`, or import the file again: today's rules read it otherwise."
-_SUSPICIONS = (CUT_WORDS, MARKS_ALONE, MARK_AT_END, MISDECODED, LOST_CHARACTERS, TAGS_IN_TEXT, ONE_WORD)
+_SUSPICIONS = (CUT_WORDS, MARKS_ALONE, MARK_AT_END, MISDECODED, LOST_CHARACTERS, TAGS_IN_TEXT, ONE_WORD, NUMBER_ALONE)
 _SLIPPED = "Look at them: such a span is often an offset that slipped."
 _ENCODING = "Fetch the texts again, and read them in the encoding that they have."
+_COLUMNS = "Look at the file that they came from: its columns may be swapped."
 _MENDS = {
     **dict.fromkeys((CUT_WORDS, MARKS_ALONE, MARK_AT_END), _SLIPPED),
     **dict.fromkeys((MISDECODED, LOST_CHARACTERS), _ENCODING),
-    **dict.fromkeys((TAGS_IN_TEXT, ONE_WORD), "Look at the file that they came from: its columns may be swapped."),
+    **dict.fromkeys((TAGS_IN_TEXT, ONE_WORD, NUMBER_ALONE), _COLUMNS),
     OTHER_CASE: "Map the label: [label_map] in loop.toml, and pull or import again.",
     SAME_TEXT: "Decide on one annotation of the text, and mark it as ground truth.",
     NEVER_USED: "Label some texts with it, or take it out of the label config.",

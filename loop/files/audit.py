@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loop.files.checking import LabelRule
-from loop.files.records import Record
-from loop.files.suspicions import suspicions
+from loop.files.records import UNREAD, Record
+from loop.files.suspicions import UNREAD_NUMBERS, suspicions
 from ner.label_config import NotLearned
 from ner.label_studio import DOUBTS
 from store.annotations import NewAnnotation
@@ -91,9 +91,11 @@ class Auditor:
             for item in annotation.set_aside:
                 self._aside(item, record)
         for what, words in suspicions(record.text, (decisive and decisive.spans) or ()):
-            self.suspicions[what] += 1
-            self._show(what, record, words)
+            self._suspect(what, record, words)
         if decisive is not None:
+            unread = [name for region in decisive.result for name in region.get(UNREAD, ())]
+            if unread:
+                self._suspect(UNREAD_NUMBERS, record, ", ".join(dict.fromkeys(unread)))
             doubts = counted([decisive.set_aside])
             self.reasons.update(doubts.by_reason)
             self.doubtful_labels.update(doubts.labels)
@@ -117,6 +119,10 @@ class Auditor:
         self.set_aside[item.reason] += 1
         if item.reason in DOUBTS:
             self._show(item.reason, record, shown(item.payload, record.text))
+
+    def _suspect(self, what: str, record: Record, words: str) -> None:
+        self.suspicions[what] += 1
+        self._show(what, record, words)
 
     def _show(self, reason: str, record: Record, words: str) -> None:
         found = self.examples.setdefault(reason, [])

@@ -29,6 +29,8 @@ ANNOTATION_KEYS = (
     *("spans", "label", "labels", "entities", "ents", "annotation", "annotations", "completions", "predictions"),
     *("ner_tags", "tags", "answer"),
 )
+UNREAD = "unread"
+"""The key under which a region names the numbers of its item that are not read; they may be damaged offsets."""
 _SHOWN_PAYLOAD = 500
 
 

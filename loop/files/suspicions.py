@@ -19,6 +19,8 @@ MISDECODED = "UTF-8 that was read as Latin-1"
 LOST_CHARACTERS = "characters that another encoding could not hold"
 TAGS_IN_TEXT = "tags among the words of a text"
 ONE_WORD = "texts of one word again and again"
+NUMBER_ALONE = "texts that are a number alone"
+UNREAD_NUMBERS = "spans with numbers that are not read"
 
 _ENCODINGS = ("cp1252", "latin-1")
 # What the two encodings make of the bytes of UTF-8: one that begins a character, and one to three that follow it.
@@ -47,6 +49,8 @@ def suspicions(text: str, spans: Iterable[Span] = ()) -> Iterator[tuple[str, str
         yield LOST_CHARACTERS, _shown(text, match.end() - 1, match.end())
     if "-" in text and (match := _TAG.search(text)) is not None:
         yield TAGS_IN_TEXT, _shown(text, match.start(), match.end())
+    if text.strip().isdecimal():
+        yield NUMBER_ALONE, _shown(text, 0, len(text))
     words = text.split(maxsplit=_OFTEN)
     if len(words) >= _OFTEN and len(set(words[:_OFTEN])) == 1 and len(set(text.split())) == 1:
         yield ONE_WORD, _shown(text, 0, len(words[0]))

@@ -44,7 +44,14 @@ def claims(value: Any) -> bool:
 
 
 def record(value: Mapping[str, Any], place: Place) -> Record:
-    """The record of one row; `joined` puts the rows of one task together."""
+    """The record of one row; `joined` puts the rows of one task together.
+
+    Raises InputError for an annotation without the id of its task: a row whose ids were swapped would be taken for one
+    that somebody annotated.
+    """
+    if value.get("id", 0) is None and value.get("annotation_id") is not None:
+        step = "Export the project again, as JSON."
+        raise InputError("a row has the id of its task", value="null under `id`", next_step=step)
     task = task_of(value, place.source.config)
     if not place.source.texts_only:
         _refuse_other_answers(task["data"])

@@ -55,12 +55,7 @@ def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputErr
 
 
 def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
-    """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is none, and for no id.
-
-    A row whose cells were swapped would be taken for one that somebody annotated.
-    """
-    if not cells.get("id", "1").strip():
-        raise InputError("a row has the id of its task", value="an empty cell under `id`", next_step=_EXPORT)
+    """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is none."""
     text = _text_column(cells, config)
     return {column: cell if column == text else _value(column, cell, config) for column, cell in cells.items()}
 

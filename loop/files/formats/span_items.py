@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loop.files.records import region
+from loop.files.records import UNREAD, region
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 
@@ -17,6 +17,11 @@ from ner.label_config import LabelConfig
 _START, _END = ("start", "start_offset", "start_char"), ("end", "end_offset", "end_char")
 _LABEL = ("label", "labels", "entity_group", "entity", "type", "tag")
 _WORDS = ("text", "word")
+# Numbers that programs give beside the offsets. Any other may be an offset whose name was damaged.
+_NUMBERS = (
+    *(*_START, *_END, *_LABEL, "id", "token_start", "token_end", "start_token", "end_token", "index", "rank"),
+    *("score", "priority", "pattern", "line", "user", "kb_id", "span_id", "input_hash", "source"),
+)
 _DEEPEST = 5
 
 
@@ -53,13 +58,15 @@ def first_of(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
 def _region(item: Any, key: str, config: LabelConfig) -> dict[str, Any]:
     if isinstance(item, dict):
         words = first_of(item, _WORDS)
-        return region(
+        read = region(
             config,
             first_of(item, _START),
             first_of(item, _END),
             _labels(first_of(item, _LABEL)),
             words if isinstance(words, str) else None,
         )
+        unread = [name for name, value in item.items() if type(value) is int and name not in _NUMBERS]
+        return {**read, UNREAD: unread} if unread else read
     if isinstance(item, list) and len(item) >= 2:
         is_first = isinstance(item[0], int | float)  # else a number in the place of a label is no label
         labels = [name for one in item[2:] for name in _labels(one)] if is_first else item[2:]

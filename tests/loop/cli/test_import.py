@@ -71,7 +71,12 @@ def test_a_file_from_standard_input_is_imported(desk: Desk):
 def test_what_was_understood_and_looks_wrong_is_shown(desk: Desk):
     slipped = {"text": "Excel hangs", "spans": [{"start": 1, "end": 6, "label": "SOFTWARE"}]}
     misdecoded = {"text": "Zürich".encode().decode("latin-1"), "spans": []}
-    path = desk.write("in.jsonl", KNOWN, slipped, misdecoded)
+    damaged = {"text": "Word hangs", "spans": [{"start": 0, "en": 2, "end": 4, "label": "SOFTWARE", "token_end": 0}]}
+    path = desk.write("in.jsonl", KNOWN, slipped, misdecoded, damaged)
     suspicions = desk.loop("import", str(path), "--dry-run", "--json").json["files"][0]["audit"]["suspicions"]
-    assert suspicions == {"spans that begin or end inside a word": 1, "UTF-8 that was read as Latin-1": 1}
+    assert suspicions == {
+        "spans that begin or end inside a word": 1,
+        "UTF-8 that was read as Latin-1": 1,
+        "spans with numbers that are not read": 1,
+    }
     assert "line 2: spans that begin or end inside a word: 'xcel'" in words(desk.loop("import", str(path)).out)

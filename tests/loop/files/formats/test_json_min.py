@@ -173,7 +173,9 @@ def test_any_text_comes_back_from_a_table_as_it_was(words: str, data: st.DataObj
     assert (record(from_table).text, spans(from_table)) == (text, spans(from_json))
 
 
-def test_a_row_of_a_table_without_the_id_of_its_task_is_a_problem():
+def test_a_row_without_the_id_of_its_task_is_a_problem():
+    (swapped,) = raw([{"id": None, "text": "Excel", "label": None, "annotator": 1, "annotation_id": 7}])
+    assert "the id of its task" in str(problem(swapped).error)
     table = 'annotation_id,annotator,id,label,text\n3,1,7,"",Excel\n8,"","","",Word\n'
     good, bad = raw(table)
     assert record(good).text == "Excel"

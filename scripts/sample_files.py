@@ -217,11 +217,12 @@ def _each(make: Callable[[StoredText, int], Row]) -> Callable[[Iterable[StoredTe
 
 
 def _conll_rows(
-    texts: Iterable[StoredText], scheme: str = IOB2, *, plain: bool = True, columns: int = 2
+    texts: Iterable[StoredText | TaggedText], scheme: str = IOB2, *, plain: bool = True, columns: int = 2
 ) -> Iterator[Row]:
     """The lines of each text: comments as strings, and lists of columns."""
     for text in texts:
-        lines = "".join(write_conll([TaggedText.of(text)], scheme, plain=plain)).split("\n")[:-2]
+        tagged = TaggedText.of(text) if isinstance(text, StoredText) else text
+        lines = "".join(write_conll([tagged], scheme, plain=plain)).split("\n")[:-2]
         yield [_columns(line, columns) if "\t" in line and not line.startswith("# ") else line for line in lines]
 
 

@@ -26,6 +26,7 @@ from loop.files.records import (
     Record,
     Source,
 )
+from loop.files.strict_json import parse_json
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 
@@ -127,8 +128,8 @@ def _value(column: str, cell: str, config: LabelConfig) -> Any:
 
 def _json(column: str, cell: str, config: LabelConfig) -> Any:
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError) as error:
+        return parse_json(cell)
+    except InputError as error:
         known = any(control.name == column for control in config.controls)
         if known or cell.lstrip().startswith(("[{", '{"')):
             raise _no_json(column, cell) from error

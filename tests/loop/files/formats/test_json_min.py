@@ -186,3 +186,10 @@ def test_a_row_without_the_id_of_its_task_is_a_problem():
 def test_where_only_texts_are_wanted_no_answer_stands_in_the_way(written):  # type: ignore[no-untyped-def]
     (read,) = raw(written([row(1, label="positive")]), texts_only=True)
     assert (record(read).text, record(read).annotations) == (TEXT, ())
+
+
+def test_a_region_of_a_table_with_a_key_twice_is_a_problem():
+    region = '"[{""start"":0,""end"":2,""start"":1,""labels"":[""X""]}]"'
+    table = f"annotation_id,annotator,id,label,text\n3,1,7,{region},Excel\n"
+    (twice,) = raw(table)
+    assert "`label` holds regions as JSON" in str(problem(twice).error)

@@ -184,6 +184,8 @@ def _is_valid_of(found: Look, path: Path, trial: Trial) -> bool:
         return False
     trial.one.write(trial.folder / "again" / trial.one.file, rows)
     again, given = (trial.folder / "again" / trial.one.file).read_bytes(), path.read_bytes()
+    if trial.one.file == "four.conll":  # the two columns between the token and the tag say nothing here
+        again, given = (re.sub(rb"(?m)^(\S+) .* (\S+)$", rb"\1 \2", content) for content in (again, given))
     return again == (_EMPTY_LINES.sub(b"\n\n", given).lstrip(b"\n") if trial.one.by_line else given)
 
 

@@ -308,7 +308,9 @@ def _without_tags(rows: _Rows, first: str) -> InputError:
 
 
 def _is_brackets(survey: TagSurvey) -> bool:
-    return "*" in survey.tags and all(_BRACKETS.fullmatch(tag) for tag in survey.tags)
+    """Whether a column holds the brackets of CoNLL-2012, of which one begins an entity; a lone `*` may be a word."""
+    tags = survey.tags
+    return "*" in tags and any(tag[0] == "(" for tag in tags) and all(_BRACKETS.fullmatch(tag) for tag in tags)
 
 
 def _is_conll_u(rows: _Rows) -> bool:

@@ -173,6 +173,11 @@ def test_any_text_comes_back_from_a_table_as_it_was(words: str, data: st.DataObj
     assert (record(from_table).text, spans(from_table)) == (text, spans(from_json))
 
 
+def test_a_table_with_a_star_for_a_word_is_no_conll():
+    (one,) = reading(as_table([{**row(1), "text": " * end"}])).records()
+    assert record(one).text == " * end"
+
+
 def test_a_row_without_the_id_of_its_task_is_a_problem():
     (swapped,) = raw([{"id": None, "text": "Excel", "label": None, "annotator": 1, "annotation_id": 7}])
     assert "the id of its task" in str(problem(swapped).error)

@@ -7,7 +7,7 @@ the tags or counts the tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loop.files.conll_comments import read_comment
@@ -15,6 +15,7 @@ from loop.files.formats.tags import BARE, OUTSIDE_SIGNS, TagScheme, TagSurvey, h
 from loop.files.records import FileHints
 from ner.errors import InputError
 
+_MOST_SINGLE, _LEAST_ROWS = 2, 20
 _MOST_WIDTHS, _MOST_COLUMNS = 32, 64
 _KEYED = re.compile(r"#+ [\w.:-]+ ?= ?")
 _BEGIN = "#begin document"  # of CoNLL-2012
@@ -39,7 +40,8 @@ class ColumnLayout:
 
     unread: the tags among them that the scheme does not have. heading: the number of the line that names the columns;
     None where no line does. grouped: whether -DOCSTART- groups the texts behind. own: whether the file is our own
-    export, where comments stand before each text. said: sentences for people.
+    export, where comments stand before each text. closed: the further columns of a few values, such as parts of speech,
+    with the number of each value. said: sentences for people.
     """
 
     width: int
@@ -51,6 +53,7 @@ class ColumnLayout:
     heading: int | None = None
     grouped: bool = True
     own: bool = False
+    closed: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     said: tuple[str, ...] = ()
 
     def is_row(self, line: str, row: Sequence[str]) -> bool:
@@ -71,7 +74,19 @@ class ColumnLayout:
             raise InputError("a row has a token", value=line, next_step="Correct or remove the row.")
         if row[self.tag] in self.unread:
             self.scheme.part(row[self.tag])
+        self._check_order(line, row)
         return row[self.token], row[self.tag]
+
+    def _check_order(self, line: str, row: Sequence[str]) -> None:
+        """Raise InputError where the token is a value of a closed column, and this column has a value of its own."""
+        for place, values in self.closed.items():
+            is_value = values.get(row[self.token], 0) > 2 and row[self.token][0].isalpha()
+            if is_value and values.get(row[place]) == 1:
+                raise InputError(
+                    "each row has its columns in one order",
+                    value=f"{row[self.token]!r} and {row[place]!r}, which seem to be swapped, in {line!r}",
+                    next_step="Correct the row, or remove the columns that are not needed.",
+                )
 
 
 def columns_of(line: str) -> list[str]:
@@ -196,6 +211,7 @@ class ColumnSurvey:
             heading=self.heading,
             grouped=not _is_of_label_studio(rows),
             own=self.own,
+            closed={} if texts_only else dict(_closed_columns(rows, (token, tag))),
             said=(*_said(width, token, tag, self.heading), *scheme.said, *self._said_of_comments()),
         )
 
@@ -362,6 +378,14 @@ def _named_columns(names: Sequence[str], width: int) -> tuple[int, int]:
     if token == tag:
         raise InputError("the token and its tag stand in two columns", value=",".join(names), next_step="Name two.")
     return token, tag
+
+
+def _closed_columns(rows: _Rows, read: Collection[int]) -> Iterator[tuple[int, Mapping[str, int]]]:
+    """The columns that are not read and in which values recur: a column of lemmas has many that stand there once."""
+    for place, survey in enumerate(rows.columns):
+        once = sum(count == 1 for count in survey.tags.values())
+        if place not in read and survey.tags and once <= _MOST_SINGLE and survey.total >= _LEAST_ROWS:
+            yield place, survey.tags
 
 
 def _said(width: int, token: int, tag: int, heading: int | None) -> list[str]:

@@ -440,3 +440,16 @@ def test_rows_that_are_not_the_tokens_of_the_text_of_our_comment_are_a_problem()
     assert spans(raw(f"{comment}Anna\tB-X\n,\tO\nhi\tO\n\n")[0]) == (Span(0, 4, "X"),)
     (joined,) = raw(f"{comment}Anna,\tO\nhi\tB-X\n\n")
     assert "'Anna,'" in str(problem(joined).error)
+
+
+def test_a_row_whose_token_was_swapped_with_a_part_of_speech_is_a_problem():
+    row = "Mia NN B-NP B-X\nwent VB O O\n\n"
+    *good, swapped = raw(row * 12 + "NN Lia B-NP B-X\nwent VB O O\n\n")
+    assert all(isinstance(item, Record) for item in good)
+    assert "'NN' and 'Lia'" in str(problem(swapped).error)
+
+
+def test_lemmas_are_no_swapped_tokens():
+    words = [f"{letter}{vowel}t" for letter in "bcdfghjklm" for vowel in "aeiou"]
+    rows = "".join(f"{word}s {word} O\nbat {word}e O\n\n" for word in words)
+    assert all(isinstance(item, Record) for item in raw(rows + "bats bat B-X\nbat bat O\nbat bat O\n\n"))

@@ -156,7 +156,7 @@ class ReadResult:
     @property
     def in_doubt(self) -> bool:
         """Whether the annotation must not be taken for complete: its text is then not gold."""
-        return any(item.reason in DOUBTS for item in self.set_aside)
+        return bool(self.doubts)
 
 
 def task_text(task: object, config: LabelConfig) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from loop.files.formats.csv_table import MISSING
 from loop.files.records import FileHints
 from loop.files.writing.conll import write_conll
 from loop.files.writing.datasets_folder import write_datasets
@@ -26,7 +27,6 @@ from ner.spans import Span
 
 LABELS = ("PER", "ORG", "LOC")
 _TAGS = tag_names(LABELS, IOB2)
-_MISSING_CELLS = ("nan", "none", "null", "<na>", "n/a", "#n/a")  # what pandas and others write for no value
 # Control characters show a file that is no plain text; some of them end its lines.
 _CONTROL = re.compile(r"[\x00-\x08\n\r\x0e-\x1a\x1c-\x1f\x7f]")
 Row = Any
@@ -74,7 +74,7 @@ class SampleFormat:
         if text.spans is None and not self.unlabelled:
             return False
         if self.file.endswith(".csv"):
-            return text.text.strip().lower() not in _MISSING_CELLS
+            return text.text.strip().lower() not in MISSING
         return self.spans or not _CONTROL.search(text.text)
 
     def kept(self, text: StoredText) -> StoredText:

@@ -31,8 +31,8 @@ class LabelCount:
 
 
 @dataclass(frozen=True)
-class DoubtExample:
-    """One region that was not understood, and where in the file."""
+class Example:
+    """A region that was not understood, or words that look wrong, and where in the file."""
 
     reason: str
     where: str
@@ -59,7 +59,7 @@ class Audit:
     set_aside: Mapping[str, int] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
     suspicions: Mapping[str, int] = field(default_factory=dict)
-    examples: tuple[DoubtExample, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Auditor:
     reasons: Counter[str] = field(default_factory=Counter)
     doubtful_labels: Counter[str] = field(default_factory=Counter)
     suspicions: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[DoubtExample]] = field(default_factory=dict)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Count one record."""
@@ -127,7 +127,7 @@ class Auditor:
     def _show(self, reason: str, record: Record, words: str) -> None:
         found = self.examples.setdefault(reason, [])
         if len(found) < _EXAMPLES:
-            found.append(DoubtExample(reason, record.where, words))
+            found.append(Example(reason, record.where, words))
 
 
 def believed(record: Record) -> NewAnnotation | None:
@@ -135,13 +135,8 @@ def believed(record: Record) -> NewAnnotation | None:
 
     Of annotations with one time, or without any, the last of the file decides.
     """
-    said = [one for one in reversed(record.annotations) if not one.skipped and (one.spans is not None or in_doubt(one))]
+    said = [one for one in reversed(record.annotations) if not one.skipped and (one.spans is not None or one.doubts)]
     return max(said, key=lambda one: (one.ground_truth, one.source_updated_at or _LONG_AGO), default=None)
-
-
-def in_doubt(annotation: NewAnnotation) -> bool:
-    """Whether something that the annotation says was not understood."""
-    return any(item.reason in DOUBTS for item in annotation.set_aside)
 
 
 def shown(payload: Any, text: str) -> str:
@@ -160,6 +155,6 @@ def shown(payload: Any, text: str) -> str:
 def _kind(decisive: NewAnnotation | None) -> str:
     if decisive is None:
         return "unlabelled"
-    if in_doubt(decisive):
+    if decisive.doubts:
         return "in_doubt"
     return "with_entities" if decisive.spans else "without_entities"

@@ -159,14 +159,18 @@ def numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, str | InputError]]:
 
 def check_name(value: Any, key: str) -> str:
     """An id, label or group as a string that any store can hold; whole numbers, also 3.0, are spelled out."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # pandas makes floats of a column with a gap
+    value = as_whole(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"`{key}` is a string that is not empty", value=value, next_step=f"Correct `{key}`.")
     check_storable(value, key)
     return value
+
+
+def as_whole(value: Any) -> Any:
+    """The value, with 3.0 as 3: pandas makes floats of the whole numbers in a column with a gap."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def check_storable(value: Any, key: str) -> None:

@@ -32,7 +32,6 @@ class Kind:
 
 
 _CONVERT = "Save its texts in a format that is read here, in UTF-8."
-_FETCH = "Fetch the file itself."
 _UNPACK = "Unpack it first."
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"%PDF", "a PDF", "Save its text as plain text in UTF-8, or export the annotations in another format."),

@@ -16,7 +16,7 @@ from loop.files.formats.shapes import JsonShape, Place, record_of, says_entities
 from loop.files.formats.span_items import regions_of
 from loop.files.formats.table_rows import without_tokens_of_ours
 from loop.files.formats.tags import TagScheme, TagSurvey, spans_of_tags
-from loop.files.records import Record, Source, labelling, region
+from loop.files.records import Record, Source, as_whole, labelling, region
 from loop.files.strict_json import parse_json
 from loop.files.words import Token, place_tokens
 from ner.errors import InputError
@@ -168,8 +168,7 @@ SHAPE = JsonShape(
 
 
 def _tag(value: Any, key: str, names: Sequence[str]) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # pandas makes floats of a column with a gap
+    value = as_whole(value)
     if isinstance(value, str) and names and value.isascii() and value.isdigit():
         value = int(value[:_SHOWN])
     if isinstance(value, str):

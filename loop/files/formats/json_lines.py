@@ -11,7 +11,7 @@ from typing import Any
 
 from loop.files.formats.shapes import JsonShape, Place, record_of
 from loop.files.formats.span_items import regions_of
-from loop.files.records import Record, check_name, labelling
+from loop.files.records import Record, as_whole, check_name, labelling
 from ner.errors import InputError
 from ner.spans import Span
 from weak_labeling.functions import Vote
@@ -54,8 +54,7 @@ def _span(item: Any, key: str) -> Span:
 
 
 def _offset(value: Any, name: str) -> int:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    value = as_whole(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(
             f"`{name}` of a span is a whole number", value=value, next_step="Offsets count Unicode code points."

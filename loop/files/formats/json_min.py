@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from loop.files.formats.label_studio import task_record
+from loop.files.formats.label_studio import EXPORT_AS_JSON, task_record
 from loop.files.formats.shapes import JsonShape, Place
 from loop.files.records import ANNOTATION_KEYS, Problem, Record
 from ner.errors import InputError
@@ -139,7 +139,7 @@ def _refuse_other_answers(data: Mapping[str, Any]) -> None:
             raise InputError(
                 f"`{key}` of JSON-MIN is a list of regions, or it is not there",
                 value=json.dumps(data[key], ensure_ascii=False)[:80],
-                next_step="Export the project as JSON from Label Studio. A project of another kind holds no entities.",
+                next_step=f"{EXPORT_AS_JSON} A project of another kind holds no entities.",
             )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from loop.files.formats.shapes import JsonShape, Place
 from loop.files.record_ids import Naming
-from loop.files.records import ANNOTATION_KEYS, Record, check_name, check_storable
+from loop.files.records import ANNOTATION_KEYS, Record, as_whole, check_name, check_storable
 from ner.errors import InputError
 from ner.label_config import NotLearned
 from ner.label_studio import MALFORMED, task_text
@@ -52,7 +52,7 @@ _WHAT = {"id": "a document's id", "doc": "a group"}
 _TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 _IDS = 2**63  # what every database holds
 _LONGEST_SECONDS = 1e9
-_EXPORT = "Export the project as JSON from Label Studio."
+EXPORT_AS_JSON = "Export the project as JSON from Label Studio."
 
 
 def task_record(value: Mapping[str, Any], place: Place) -> Record:
@@ -101,13 +101,13 @@ def _annotations(task: Mapping[str, Any]) -> tuple[NewAnnotation, ...]:
     for key in _LISTS:
         listed = task.get(key)
         if listed is not None and not isinstance(listed, list):
-            raise InputError(f"`{key}` is a list", value=listed, next_step=_EXPORT)
+            raise InputError(f"`{key}` is a list", value=listed, next_step=EXPORT_AS_JSON)
         for item in listed or ():
             found.append(_annotation(item, len(found) + 1))
     names = [one.source_id for one in found]
     for name in names:
         if names.count(name) > 1:
-            raise InputError("an annotation's id stands once in a task", value=name, next_step=_EXPORT)
+            raise InputError("an annotation's id stands once in a task", value=name, next_step=EXPORT_AS_JSON)
     return tuple(found)
 
 
@@ -119,7 +119,7 @@ def _refuse_unread(task: Mapping[str, Any]) -> None:
         holds_results = isinstance(value, list) and any(isinstance(item, dict) and "result" in item for item in value)
         if key in ANNOTATION_KEYS or holds_results:
             shown = f"{key}: {json.dumps(value, ensure_ascii=False)[:80]}"
-            raise InputError("the annotations of a task stand in `annotations`", value=shown, next_step=_EXPORT)
+            raise InputError("the annotations of a task stand in `annotations`", value=shown, next_step=EXPORT_AS_JSON)
     _refuse_misspelt(task, _DECIDING_TASK_KEYS, _TASK_KEYS, "a task")
 
 
@@ -216,11 +216,7 @@ def _external_id(item: Mapping[str, Any], naming: Naming, text: str) -> str:
 def _named(item: Mapping[str, Any], key: str) -> str | None:
     """What the data or the meta of a task say under `key`, by the rule of a pull; whole numbers also as 3.0."""
     places = [place for place in (item["data"], item.get("meta")) if isinstance(place, dict)]
-    values = [
-        {key: int(value) if isinstance(value, float) and value.is_integer() else value}
-        for value in (place.get(key) for place in places)
-    ]
-    return read_key(values, key, _WHAT[key])
+    return read_key([{key: as_whole(place.get(key))} for place in places], key, _WHAT[key])
 
 
 def _fallback_id(item: Mapping[str, Any], name: str, text: str) -> str | None:
@@ -239,11 +235,11 @@ def _fallback_id(item: Mapping[str, Any], name: str, text: str) -> str | None:
 
 def _annotation(item: Any, number: int) -> NewAnnotation:
     if not isinstance(item, dict):
-        raise InputError("an annotation of an export is an object", value=item, next_step=_EXPORT)
+        raise InputError("an annotation of an export is an object", value=item, next_step=EXPORT_AS_JSON)
     _refuse_misspelt(item, _DECIDING_KEYS, _KNOWN_KEYS, "an annotation")
     for key in ("was_cancelled", "skipped", "ground_truth"):
         if as_flag(item.get(key)) is None:
-            raise InputError(f"`{key}` of an annotation is true or false", value=item[key], next_step=_EXPORT)
+            raise InputError(f"`{key}` of an annotation is true or false", value=item[key], next_step=EXPORT_AS_JSON)
     # Files made for an import have no ids; the place in the task is the same each time the file is read.
     name = f"#{number}" if item.get("id") is None else check_name(item["id"], "id")
     return annotation_of(item, FILE, f"annotation-{name}", _creator(item.get("completed_by")))

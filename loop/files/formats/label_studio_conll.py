@@ -13,6 +13,7 @@ from functools import partial
 
 from loop.files.formats import conll
 from loop.files.formats.json_min import SEVERAL_ANNOTATIONS
+from loop.files.formats.label_studio import EXPORT_AS_JSON
 from loop.files.inputs import Input
 from loop.files.records import BYTE_ORDER_MARK, FileFormat, Opened, Problem, Record, Source
 from ner.errors import InputError
@@ -38,7 +39,7 @@ def _open(file: Input, source: Source) -> Opened:
         raise InputError(
             "Label Studio's CONLL2003 export holds the regions of one <Labels> of each text, and not of several",
             value=f"the project's label config has {', '.join(control.name for control in controls)}",
-            next_step="Export the project as JSON from Label Studio.",
+            next_step=EXPORT_AS_JSON,
         )
     opened = conll.FORMAT.open(file, source)
     return Opened(partial(_each_text_once, opened.records), (*opened.said, NOTE))

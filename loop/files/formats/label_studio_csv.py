@@ -10,9 +10,11 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from loop.files.formats.json_min import NOTE, RENAMED, TABLE, joined, record
+from loop.files.formats.label_studio import EXPORT_AS_JSON
 from loop.files.formats.shapes import Place
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
@@ -33,13 +35,14 @@ from ner.label_config import LabelConfig
 _COLUMNS = {"annotation_id"}
 _DELIMITERS = ",\t;"
 _WHOLE = re.compile(r"(\d+)\.0+")
-_EXPORT = "Export the project as JSON from Label Studio; a program that saved the table may have changed its cells."
+_EXPORT = f"{EXPORT_AS_JSON} A program that saved the table may have changed its cells."
 
 
 def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputError]]:
     """(number of the row from 1, its cells by column) of a table; the number of a row counts rows and not lines."""
     csv.field_size_limit(MAX_LINE_BYTES)
     words = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+    number = 0
     try:
         delimiter = _delimiter(words.readline())
         words.seek(0)
@@ -49,7 +52,7 @@ def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputErr
             if cells:
                 yield number, _row(columns, cells)
     except (csv.Error, UnicodeDecodeError) as error:
-        value = f"{error}, behind row {number}" if "number" in locals() else str(error)
+        value = f"{error}, behind row {number}" if number else str(error)
         yield 0, InputError("a table is UTF-8, and its quotes are closed", value=value, next_step=_EXPORT)
     finally:
         words.detach()
@@ -72,15 +75,7 @@ def _text_column(cells: dict[str, str], config: LabelConfig) -> str:
     return renamed if renamed in cells else config.data_field
 
 
-FORMAT = FileFormat(
-    name=TABLE,
-    title="Label Studio's CSV or TSV, with the column annotation_id",
-    recognise=lambda file: _is_table(file),
-    open=lambda file, source: Opened(lambda: joined(_records(file.rewound(), source)), (NOTE,)),
-)
-
-
-def _is_table(file: Input) -> bool:
+def _recognise(file: Input) -> bool:
     line = file.head.removeprefix(BYTE_ORDER_MARK).split(b"\n", 1)[0].decode("utf-8", "replace")
     delimiter = _delimiter(line)
     try:
@@ -109,9 +104,17 @@ def _records(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
                 raise cells
             values = words_of(cells, source.config) if source.texts_only else values_of(cells, source.config)
             read = record(values, Place(where, naming, source))
-            yield Record(**{**vars(read), "format": TABLE})
+            yield replace(read, format=TABLE)
         except InputError as error:
             yield Problem(where, error, str(cells))
+
+
+FORMAT = FileFormat(
+    name=TABLE,
+    title="Label Studio's CSV or TSV, with the column annotation_id",
+    recognise=_recognise,
+    open=lambda file, source: Opened(lambda: joined(_records(file.rewound(), source)), (NOTE,)),
+)
 
 
 def _value(column: str, cell: str, config: LabelConfig) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from loop.files.formats.label_studio import EXPORT_AS_JSON
 from loop.files.formats.shapes import JsonShape, Place
 from loop.files.records import Record
 from ner.errors import InputError
@@ -21,7 +22,6 @@ _ARCHIVES = (
     ("YOLO, which describes images", {"classes.txt", "notes.json"}),
     ("COCO, which describes images", {"result_coco.json"}),
 )
-_EXPORT = "Export the project as JSON from Label Studio."
 
 
 def refuse_other_exports(names: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def refuse_other_exports(names: Sequence[str]) -> None:
     kinds += [("DocLang", {name}) for name in short if name.endswith(".dclx")]
     for kind, wanted in kinds:
         found = f"an export as {kind}: it holds {' and '.join(sorted(wanted))}"
-        raise InputError("an archive holds texts with spans", value=found, next_step=_EXPORT)
+        raise InputError("an archive holds texts with spans", value=found, next_step=EXPORT_AS_JSON)
 
 
 def _kind(value: Any) -> str | None:
@@ -42,7 +42,7 @@ def _refuse(value: Any, place: Place) -> Record:
     raise InputError(
         "a file holds texts with spans",
         value=f"{place.where} is of an export as {_kind(value)}",
-        next_step=_EXPORT,
+        next_step=EXPORT_AS_JSON,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loop.files.records import UNREAD, region
+from loop.files.records import UNREAD, as_whole, region
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 
@@ -86,6 +86,5 @@ def _labels(value: Any) -> list[Any]:
 
 
 def _spelled(label: Any) -> Any:
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)  # pandas makes floats of a column with a gap
+    label = as_whole(label)
     return str(label) if isinstance(label, int) and not isinstance(label, bool) else label

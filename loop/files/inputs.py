@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,13 @@ class Input:
             raise InputError("a file is read", value=f"the folder {self.name}", next_step="Name a file in it.")
         self.stream.seek(0)
         return self.stream
+
+    def ends_with_line(self) -> bool:
+        """Whether the last line has a line end: a file that was cut off has none. Raises InputError for a folder."""
+        stream = self.rewound()
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        return stream.read(1) in (b"\n", b"\r")
 
 
 @contextmanager

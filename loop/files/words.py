@@ -1,4 +1,4 @@
-"""The tokens of a text, by a rule that knows nothing but the text, and the places of given tokens in a text.
+"""The tokens of a text, by a rule that knows nothing but the text; the places of given tokens, and entities over them.
 
 Offsets are half-open and count code points.
 """
@@ -6,7 +6,7 @@ Offsets are half-open and count code points.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import regex
 
@@ -15,6 +15,15 @@ from ner.spans import Span
 
 Token = tuple[int, int]
 """(start, end) of a token in its text."""
+
+
+class Entity(NamedTuple):
+    """The tokens `first` to `behind` (half-open) are an entity of type `label`."""
+
+    first: int
+    behind: int
+    label: str
+
 
 # Scripts that set no space between words, and Hangul, where a space parts words but names take their particles without
 # one: KLUE-NER tags the syllables of Korean for that reason (Park et al., "KLUE", NeurIPS Datasets 2021).

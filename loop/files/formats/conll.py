@@ -18,8 +18,6 @@ from typing import Any, BinaryIO
 
 from loop.files.conll_comments import read_comment
 from loop.files.formats.conll_columns import ColumnLayout, ColumnSurvey, columns_of
-from loop.files.formats.csv_rows import ends_with_line
-from loop.files.formats.tags import spans_of_tags
 from loop.files.inputs import HEAD_BYTES, Input
 from loop.files.record_ids import Naming
 from loop.files.records import (
@@ -34,12 +32,12 @@ from loop.files.records import (
     numbered_lines,
     region,
 )
-from loop.files.words import Token, place_tokens, tokens_of
+from loop.files.words import Entity, Token, place_tokens, tokens_of
+from loop.files.writing.conll import DOCSTART
 from loop.files.writing.texts import align
 from ner.errors import InputError
 from ner.spans import Span, check_span
 
-DOCSTART = "-DOCSTART-"
 _TEXT = re.compile("# text = ")
 _OURS = re.compile(r"# ?\w+ ?= ?[\[{\"]")
 _EXACT = "the tokens and tags of a text say what its comments say"
@@ -86,7 +84,7 @@ def _open(file: Input, source: Source) -> Opened:
     said = list(layout.said)
     if documents == 1 and layout.grouped and not layout.own:
         said.append("One -DOCSTART- stands in the file: its texts are one document and stay in one split.")
-    if not ends_with_line(file):
+    if not file.ends_with_line():
         said.append("The file does not end with a line end: its last text may be cut off.")
     elif not closed:
         said.append("No empty line stands behind the last text, which may lack its end.")
@@ -210,17 +208,22 @@ def _group(source: Source, block: _Block, text: _Text, layout: ColumnLayout) -> 
 def _regions(
     text: _Text, words: str, places: Sequence[Token], source: Source, layout: ColumnLayout
 ) -> Iterator[Mapping[str, Any]]:
-    entities = spans_of_tags(text.tags, layout.scheme)
+    entities = layout.scheme.entities(text.tags)
     spans = [(places[first][0], places[behind - 1][1], label) for first, behind, label in entities]
     if "spans" in text.comments:
         exact = [_exact_span(item, words) for item in text.comments["spans"]]
-        found = [(one.first, one.behind, one.label) for one in align(exact, places).entities]
-        if found != entities:
-            raise InputError(_EXACT, value=f"spans {found} by the comment and {entities} by the tags", next_step=_STEP)
+        commented = list(align(exact, places).entities)
+        if commented != entities:
+            value = f"{_shown(commented)} by the comment, and {_shown(entities)} by the tags"
+            raise InputError(_EXACT, value=value, next_step=_STEP)
         spans = [(span.start, span.end, span.label) for span in exact]
     for start, end, label in spans:
         check_storable(label, "tag")
         yield region(source.config, start, end, [label])
+
+
+def _shown(entities: Sequence[Entity]) -> str:
+    return ", ".join(f"{one.label} on tokens {one.first + 1} to {one.behind}" for one in entities) or "no entity"
 
 
 def _exact_span(item: Any, words: str) -> Span:

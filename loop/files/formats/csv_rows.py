@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from loop.files.inputs import Input
 from loop.files.records import MAX_LINE_BYTES
 from loop.files.unknown import not_utf8
 from ner.errors import InputError
@@ -172,15 +171,6 @@ def text_lines(stream: BinaryIO, *, skip_first: bool = False) -> Iterator[str]:
     finally:
         with suppress(ValueError):  # the stream may be closed before a reader that was left is collected
             text.detach()
-
-
-def ends_with_line(file: Input) -> bool:
-    """Whether the last line of a file has a line end: a file that was cut off has none."""
-    stream = file.rewound()
-    stream.seek(0, io.SEEK_END)
-    size = stream.tell()
-    stream.seek(max(0, size - 1))
-    return stream.read(1) in (b"\n", b"\r")
 
 
 def _header(found: Sequence[Sequence[str]]) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from loop.files.formats.csv_rows import Layout, ends_with_line, layout_of_file, layout_of_head, rows
+from loop.files.formats.csv_rows import Layout, layout_of_file, layout_of_head, rows
 from loop.files.formats.shapes import JsonShape, open_values
 from loop.files.formats.table_rows import PARSED, TEXT, TOKENS, Columns, columns_of, looks_like_spans
 from loop.files.inputs import Input
@@ -74,7 +74,7 @@ def _open(shapes: Sequence[JsonShape], file: Input, source: Source) -> Opened:
         step = "Name the columns in the first row, the one of the texts `text`."
         raise InputError("a table names its columns in the first row", value=file.head[:80], next_step=step)
     layout = layout_of_file(file.rewound(), layout)
-    said = (layout.said, *(() if ends_with_line(file) else (CUT_OFF,)))
+    said = (layout.said, *(() if file.ends_with_line() else (CUT_OFF,)))
     tokens = _token_columns(layout.header, source.hints)
     if tokens is not None:
         if tokens.sentence is None:

@@ -15,7 +15,7 @@ from typing import Any
 from loop.files.formats.shapes import JsonShape, Place, record_of, says_entities, text_of
 from loop.files.formats.span_items import regions_of
 from loop.files.formats.table_rows import without_tokens_of_ours
-from loop.files.formats.tags import TagScheme, TagSurvey, spans_of_tags
+from loop.files.formats.tags import TagScheme, TagSurvey
 from loop.files.records import Record, Source, as_whole, labelling, region
 from loop.files.strict_json import parse_json
 from loop.files.words import Token, place_tokens
@@ -111,7 +111,7 @@ def regions_of_tags(
             value=f"{len(places)} tokens and {len(tags)} tags",
             next_step="Correct the tokens or the tags.",
         )
-    spans = [(places[first][0], places[behind - 1][1], label) for first, behind, label in spans_of_tags(tags, scheme)]
+    spans = [(places[first][0], places[behind - 1][1], label) for first, behind, label in scheme.entities(tags)]
     if any(start == end for start, end, _ in spans):
         raise InputError(
             "an entity has a token that is not blank",

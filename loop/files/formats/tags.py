@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from loop.files.words import Entity
 from ner.errors import InputError
 
 IOB1, IOB2, BIOES, BILOU, BMEWO, BMES, BARE = "iob1", "iob2", "bioes", "bilou", "bmewo", "bmes", "bare"
@@ -29,15 +30,6 @@ _MOST_TAGS, _MOST_PAIRS = 3_000, 100_000
 
 Pair = tuple[str | None, str | None]
 """A tag and the tag behind it; None is the border of the text."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedSpan:
-    """The tokens `first` to `behind` (half-open) are an entity of type `label`."""
-
-    first: int
-    behind: int
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +85,13 @@ class TagScheme:
     notation: _Notation = _Notation()
     said: tuple[str, ...] = ()
 
-    def spans(self, tags: Sequence[str]) -> list[TaggedSpan]:
+    def entities(self, tags: Sequence[str]) -> list[Entity]:
         """The entities of a text; raises InputError for a tag that the scheme does not have.
 
         A tag that stands where the scheme does not allow it is read as `seqeval` reads it by default: each run of one
         type is an entity, and B, S and whatever stands behind E or S begin a new one.
         """
-        spans: list[TaggedSpan] = []
+        found: list[Entity] = []
         open_role, open_label = "", ""
         for position, tag in enumerate(tags):
             part = self.part(tag)
@@ -107,11 +99,11 @@ class TagScheme:
                 open_role = open_label = ""
                 continue
             if part.role in "BS" or open_role in ("", "E", "S") or part.label != open_label:
-                spans.append(TaggedSpan(position, position + 1, part.label))
+                found.append(Entity(position, position + 1, part.label))
             else:
-                spans[-1] = replace(spans[-1], behind=position + 1)
+                found[-1] = found[-1]._replace(behind=position + 1)
             open_role, open_label = part.role, part.label
-        return spans
+        return found
 
     def part(self, tag: str) -> _Part | None:
         """What the tag says; None outside of entities. Raises InputError."""
@@ -189,7 +181,7 @@ class TagSurvey:
     def scheme(self, name: str | None = None) -> TagScheme:
         """The scheme of the tags, or the one of this name. Raises InputError where the tags are of no known scheme.
 
-        A single tag that the scheme does not have is no error here: `TagScheme.spans` refuses the text that holds it.
+        A single tag that the scheme lacks is no error here: `TagScheme.entities` refuses the text that holds the tag.
         """
         if self.too_many:
             raise InputError(f"a file has at most {_MOST_TAGS:,} different tags", next_step="Check which are the tags.")
@@ -241,11 +233,6 @@ def detected_scheme(texts: Iterable[Sequence[str]], name: str | None = None) -> 
     for tags in texts:
         survey.add(tags)
     return survey.scheme(name)
-
-
-def spans_of_tags(tags: Sequence[str], scheme: TagScheme) -> list[tuple[int, int, str]]:
-    """(first token, token behind, type) of each entity. Raises InputError for a tag that the scheme does not have."""
-    return [(span.first, span.behind, span.label) for span in scheme.spans(tags)]
 
 
 def has_letter(tag: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loop.files.words import Token, tokens_of
+from loop.files.words import Entity, Token, tokens_of
 from ner.spans import Span
 
 IOB2, BILOU = "iob2", "bilou"
@@ -29,15 +29,6 @@ class StoredText:
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     in_doubt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """The tokens `first` to `behind` (half-open) bear the label."""
-
-    first: int
-    behind: int
-    label: str
 
 
 @dataclass(frozen=True, slots=True)

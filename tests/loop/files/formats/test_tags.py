@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.formats.tags import BARE, SCHEMES, TagScheme, TagSurvey, detected_scheme, spans_of_tags
-from loop.files.writing.texts import AlignedSpans, Entity
+from loop.files.formats.tags import BARE, SCHEMES, TagScheme, TagSurvey, detected_scheme
+from loop.files.words import Entity
+from loop.files.writing.texts import AlignedSpans
 from ner.errors import InputError
 
 
@@ -18,7 +19,7 @@ def scheme(*texts: str, name: str | None = None) -> TagScheme:
 
 
 def entities(text: str, *, name: str | None = None) -> list[tuple[int, int, str]]:
-    return spans_of_tags(text.split(), scheme(text, name=name))
+    return [tuple(one) for one in scheme(text, name=name).entities(text.split())]
 
 
 @pytest.mark.parametrize(
@@ -96,19 +97,19 @@ def test_tags_of_no_one_scheme_are_refused(text: str):
 def test_a_strange_tag_is_refused_where_it_stands(strange: str):
     found = detected_scheme([["B-X", "I-X", "O"], ["B-X", strange]])
     with pytest.raises(InputError, match="tag"):
-        found.spans(["B-X", strange])
+        found.entities(["B-X", strange])
 
 
 def test_spacys_sign_for_an_unknown_tag_is_never_read_as_outside():
     found = detected_scheme([["B-X", "-", "-"], ["-", "-"]])
     with pytest.raises(InputError):
-        found.spans(["-"])
+        found.entities(["-"])
 
 
 def test_a_named_scheme_overrides_what_the_tags_show():
     assert entities("B-X I-X", name=BARE) == [(0, 1, "B-X"), (1, 2, "I-X")]
     with pytest.raises(InputError, match="BILOU"):
-        scheme("S-X O", name="bilou").spans(["S-X"])
+        scheme("S-X O", name="bilou").entities(["S-X"])
 
 
 def test_a_survey_forgets_values_that_are_too_many_for_tags():
@@ -135,7 +136,7 @@ def test_entities_come_back_from_their_tags(runs: list[tuple[int, str | None]], 
     if name == "bioes":
         tags = _bioes(gold, borders[-1])
     found = detected_scheme([tags], None if name != BARE else "iob2")
-    assert spans_of_tags(tags, found) == gold
+    assert found.entities(tags) == gold
     assert not any("do not follow" in sentence for sentence in found.said)
 
 
@@ -146,7 +147,7 @@ def test_any_tags_give_entities_or_an_input_error(texts: list[list[str]], name: 
     try:
         found = detected_scheme(texts, name)
         for tags in texts:
-            ends = [0, *(behind for _, behind, _ in spans_of_tags(tags, found))]
+            ends = [0, *(behind for _, behind, _ in found.entities(tags))]
             assert ends == sorted(ends)
     except InputError:
         pass

@@ -14,13 +14,14 @@ from typing import Any
 
 from loop.files.formats.shapes import JsonShape, Place, record_of, says_entities, text_of
 from loop.files.formats.span_items import regions_of
-from loop.files.formats.table_rows import without_tokens_of_ours
 from loop.files.formats.tags import TagScheme, TagSurvey
 from loop.files.records import Record, Source, as_whole, labelling, region
 from loop.files.strict_json import parse_json
 from loop.files.words import Token, place_tokens
+from loop.files.writing.texts import SCHEMES, align
 from ner.errors import InputError
 from ner.label_config import LabelConfig
+from ner.spans import Span
 
 TOKEN_KEYS = ("tokens", "words")
 TAG_KEYS = ("ner_tags", "ner_tag", "tags", "labels", "ner_labels", "ner", "label", "tag", "bio_tags", "iob_tags")
@@ -151,11 +152,29 @@ def _record_of_ours(value: Mapping[str, Any], place: Place, names: Sequence[str]
         return record_of({**value, "meta": None}, place, (), read=read)
     tags = value.get("ner_tags")
     if names or (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        value = without_tokens_of_ours({**value, "ner_tags": tags_of(tags, "ner_tags", names)})
+        _check_tags_of_ours(value, tags_of(tags, "ner_tags", names))
     meta = value.get("meta")
     value = {**value, "meta": parse_json(meta) if isinstance(meta, str) else meta}
     said = labelling(regions_of(value["spans"], "spans", place.source.config))
     return record_of(value, place, (said,), read=read)
+
+
+def _check_tags_of_ours(value: Mapping[str, Any], tags: Sequence[str]) -> None:
+    """Raise InputError where the tags or the tokens say something else than the text and the spans."""
+    try:
+        spans = [Span(one["start"], one["end"], one["label"]) for one in value["spans"]]
+        tokens = [(start, end) for start, end in value[_OWN]]
+        aligned = align(spans, tokens)
+        same = tags in [aligned.tags(len(tokens), scheme) for scheme in SCHEMES]
+        same = same and [value["text"][start:end] for start, end in tokens] == value["tokens"]
+    except (TypeError, KeyError, ValueError, IndexError):
+        same = False
+    if not same:
+        raise InputError(
+            "the spans of a record say the same as the tags of its tokens",
+            value=value["spans"],
+            next_step=f"Correct one of them, or remove tokens, {_OWN} and ner_tags.",
+        )
 
 
 SHAPE = JsonShape(

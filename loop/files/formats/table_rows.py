@@ -15,9 +15,7 @@ from typing import Any
 
 from loop.files.records import ANNOTATION_KEYS, Source
 from loop.files.strict_json import parse_json
-from loop.files.writing.texts import SCHEMES, align
 from ner.errors import InputError
-from ner.spans import Span
 
 TEXT, TOKENS, ANNOTATIONS = "text", "tokens", "--columns"
 _OFFSETS = "token_offsets"
@@ -48,7 +46,7 @@ class Columns:
             else:
                 value[_key_of(spans)] = spans
         _refuse_unnamed_spans(value)
-        return without_tokens_of_ours(value) if {TEXT, "spans", TOKENS, _OFFSETS, "ner_tags"} <= value.keys() else value
+        return value
 
 
 def columns_of(header: Sequence[str], source: Source) -> Columns:
@@ -171,25 +169,3 @@ def _maybe_json(cell: str) -> Any:
         return parse_json(cell)
     except InputError:
         return None
-
-
-def without_tokens_of_ours(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of our own export by its exact text and spans. Raises InputError where its tags say something else."""
-    try:
-        spans = [Span(one["start"], one["end"], one["label"]) for one in value["spans"]]
-        tokens = [(start, end) for start, end in value[_OFFSETS]]
-        aligned = align(spans, tokens)
-        good = value["ner_tags"] in [aligned.tags(len(tokens), scheme) for scheme in SCHEMES]
-        good = good and [value[TEXT][start:end] for start, end in tokens] == value[TOKENS]
-    except (TypeError, KeyError, ValueError, IndexError):
-        good = False
-    if not good:
-        raise InputError(
-            "the spans of a record say the same as the tags of its tokens",
-            value=value["spans"],
-            next_step="Correct one of them, or remove the columns tokens, token_offsets and ner_tags.",
-        )
-    kept = {key: one for key, one in value.items() if key not in (TOKENS, _OFFSETS, "ner_tags")}
-    if isinstance(kept.get("meta"), str):
-        kept["meta"] = parse_json(kept["meta"])
-    return kept

@@ -17,39 +17,6 @@ from ner.offsets import CODE_POINTS, Claim, Converter, OffsetUnit, proven_unit, 
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
 from ner.task_data import MISSING, UNDEFINED, field_names, find_field, shown_text
 
-__all__ = [
-    "BLANK",
-    "DOUBTS",
-    "INVERTED",
-    "MALFORMED",
-    "MAPPED_AWAY",
-    "NOT_A_SPAN",
-    "NO_ENTITY",
-    "NO_LABEL",
-    "OTHER_CONTROL",
-    "OTHER_LABELS",
-    "OUTSIDE_CONFIG",
-    "OUTSIDE_TEXT",
-    "OVERLAPS",
-    "REASONS",
-    "SEVERAL_LABELS",
-    "TEXT_AT_OFFSETS",
-    "TEXT_REFUSED",
-    "UNSUPPORTED_OBJECT",
-    "WORDS_DIFFER",
-    "LabelConfig",
-    "NotLearned",
-    "ReadResult",
-    "claim_of",
-    "clip_score",
-    "marks_no_words",
-    "read_result",
-    "repeated_words",
-    "task_text",
-    "to_result",
-    "unit_of_result",
-]
-
 OUTSIDE_CONFIG = "label outside the config"
 OUTSIDE_TEXT = "span outside the text"
 INVERTED = "span ends before it starts"

@@ -50,34 +50,29 @@ def init(
     With --from-export the labels are those of the file. Of a file of Label Studio, the names of the controls and the
     data field are taken, too. Nothing of the file is imported yet.
     """
-    from loop.settings.template import config_of_labels, scaffold
+    from loop.cli.proposal_view import view
+    from loop.files.proposing import propose
+    from loop.settings.template import config_of_labels, scaffold, xml_of
 
     if [labels, config, from_export].count(None) != 2:
         raise typer.BadParameter("give one of --labels, --config and --from-export")
-    if from_export is not None:
-        return _init_from_export(invocation, folder, from_export, name)
-    label_config = config_of_labels(labels) if labels is not None else _read(config)
+    found = None if from_export is None else propose(from_export)
+    if found is not None:
+        label_config = xml_of(found.config)
+    else:
+        label_config = config_of_labels(labels) if labels is not None else _read(config)
     made = scaffold(folder, name or folder.resolve().name, label_config)
-    said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
-    following = f"Next: loop -C {shlex.quote(str(made.home))} import FILE.jsonl --split train"
-    store = "The store has this project already, with the same labels and no data: this folder joins it."
-    left_out = [f"Not learned from: {control}." for control in made.left_out]
-    invocation.answer(made, said, *left_out, *([store] if made.joined else []), following)
-    return 0
-
-
-def _init_from_export(invocation: Invocation, folder: Path, path: Path, name: str | None) -> int:
-    from loop.cli.proposal_view import view
-    from loop.files.proposing import propose
-    from loop.settings.template import scaffold, xml_of
-
-    found = propose(path)
-    made = scaffold(folder, name or folder.resolve().name, xml_of(found.config))
-    said = f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"
-    following = f"Next: loop -C {shlex.quote(str(made.home))} import {shlex.quote(str(path.resolve()))} --dry-run"
-    store = ["The store has this project already, with the same labels and no data: this folder joins it."]
-    answer = {**vars(made), "from_export": found}
-    invocation.answer(answer, said, *view(found), *(store if made.joined else []), following)
+    said = [f"Project {made.name!r} with {', '.join(made.labels)}: {made.home}"]
+    said += [f"Not learned from: {control}." for control in made.left_out]
+    if made.joined:
+        joins = "The store has this project already, with the same labels and no data: this folder joins it."
+        said.append(joins)
+    files = (
+        "FILE.jsonl --split train" if from_export is None else f"{shlex.quote(str(from_export.resolve()))} --dry-run"
+    )
+    following = f"Next: loop -C {shlex.quote(str(made.home))} import {files}"
+    answer = made if found is None else {**vars(made), "from_export": found}
+    invocation.answer(answer, *said, *(view(found) if found is not None else ()), following)
     return 0
 
 

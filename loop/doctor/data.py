@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from loop.doctor.checks import State
-from loop.files.doubts import Doubts, mend
+from loop.files.doubts import mend
 from loop.files.suspicions import (
     CUT_WORDS,
     LOST_CHARACTERS,
@@ -28,7 +28,7 @@ from loop.files.suspicions import (
 )
 from ner.label_config import LabelConfig, NotLearned
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
-from store.doubts import counted, labels_of, set_aside_of
+from store.doubts import Doubts, counted, labels_of, set_aside_of
 from store.gold import DoubtfulDocument, GoldDocument, Labelled, labelled
 from store.schema import AnnotationVersion, Document, Project
 from store.session import Store, select_in

@@ -9,7 +9,8 @@ from typing import Any
 from loop.files.records import Record
 from ner.documents import check_text
 from ner.errors import ConfigError, InputError
-from ner.label_studio import LabelConfig, read_result
+from ner.label_config import LabelConfig
+from ner.label_studio import read_result
 from ner.labels import OUTSIDE
 from ner.offsets import CODE_POINTS, OffsetUnit
 from ner.spans import Span, check_span

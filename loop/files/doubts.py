@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ner.label_studio import OUTSIDE_CONFIG
-from store.doubts import Doubts, counted
-
-__all__ = ["Doubts", "counted", "map_line", "map_lines", "mend", "nearest", "said", "told", "unknown_labels"]
+from store.doubts import Doubts
 
 _SHOWN = 5
 _SIMILAR = 0.6

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.errors import InputError
-from ner.label_config import Control, LabelConfig, NotLearned
+from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, Control, LabelConfig, NotLearned
 from ner.label_studio import (
     BLANK,
     DOUBTS,
@@ -17,7 +17,6 @@ from ner.label_studio import (
     MAPPED_AWAY,
     NO_LABEL,
     NOT_A_SPAN,
-    OTHER_CONTROL,
     OTHER_LABELS,
     OUTSIDE_CONFIG,
     OUTSIDE_TEXT,
@@ -25,7 +24,6 @@ from ner.label_studio import (
     SEVERAL_LABELS,
     TEXT_AT_OFFSETS,
     TEXT_REFUSED,
-    UNSUPPORTED_OBJECT,
     WORDS_DIFFER,
     clip_score,
     read_result,

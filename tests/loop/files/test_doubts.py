@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loop.files.doubts import Doubts, map_line, mend, nearest, said
+from loop.files.doubts import map_line, mend, nearest, said
 from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
+from store.doubts import Doubts
 
 LABELS = ("PER", "ORG", "LOC")
 

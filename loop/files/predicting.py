@@ -41,7 +41,7 @@ class Predicted:
 
 @dataclass(frozen=True)
 class TextFile:
-    """(id, text) of every record of a file; `said`: what was left out of the file, a sentence each."""
+    """(id, text) of every record of a file; `said`: how the file is read and what was left out of it."""
 
     texts: tuple[tuple[str, str], ...]
     said: tuple[str, ...]
@@ -67,10 +67,13 @@ def read_texts(path: Path, request: Request, *, skip_bad: bool = False) -> TextF
         return record.external_id or record.where.rpartition(" ")[2], text
 
     with open_readings(path, replace(request, texts_only=True)) as readings:
-        read = [_good(reading, reading.opened.records(), check, skip_bad) for reading in readings]
-    return TextFile(
-        tuple(text for texts, _ in read for text in texts), tuple(note for _, said in read for note in said)
-    )
+        texts: list[tuple[str, str]] = []
+        said: list[str] = []
+        for reading in readings:
+            good, left_out = _good(reading, reading.opened.records(), check, skip_bad)
+            texts += good
+            said += [*reading.said, *left_out]
+    return TextFile(tuple(texts), tuple(said))
 
 
 def read_labelled(path: Path, request: Request, *, skip_bad: bool = False) -> LabelledFile:

@@ -167,10 +167,15 @@ def _is_webanno(text: _Text) -> bool:
 
 
 def _is_conll(text: _Text) -> bool:
-    """Lines that end with a tag, one in four; or the marks of CoNLL files."""
+    """Lines that end with a tag, one in four; or the marks of CoNLL files.
+
+    Words such as `B-House` and `B-12` are no tags where no line ends with O.
+    """
     parted = [line.split() for line in text.lines]
-    tagged = sum(_TAG.fullmatch(cells[-1]) is not None and (len(cells) > 1 or "-" in cells[0]) for cells in parted)
-    return tagged * 4 >= len(text.lines) or text.start.startswith("-DOCSTART-")
+    last = [cells[-1] for cells in parted if len(cells) > 1 or "-" in cells[0]]
+    tags = [word for word in last if _TAG.fullmatch(word) is not None]
+    certain = "O" in tags or any(word.isupper() and sum(map(str.isalpha, word)) > 1 for word in tags)
+    return (certain and len(tags) * 4 >= len(text.lines)) or text.start.startswith("-DOCSTART-")
 
 
 def _is_table(text: _Text) -> bool:

@@ -10,6 +10,7 @@ CoNLL-U, without quotation marks, gives the exact text where the tokens fit.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from loop.files.formats.conll_columns import ColumnLayout, ColumnSurvey, columns
 from loop.files.inputs import HEAD_BYTES, Input
 from loop.files.record_ids import Naming
 from loop.files.records import (
+    BYTE_ORDER_MARK,
     FileFormat,
     Opened,
     Problem,
@@ -72,7 +74,18 @@ def _recognise(file: Input) -> bool:
     survey = ColumnSurvey()
     for block in _blocks(io.BytesIO(head)):
         survey.add(block.lines)
-    return b"\0" not in head and survey.is_conll()
+    return b"\0" not in head and not _is_json(head) and survey.is_conll()
+
+
+def _is_json(head: bytes) -> bool:
+    """Whether the first line is a whole object or array of JSON."""
+    line = head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]
+    if not line.startswith((b"{", b"[")):
+        return False
+    try:
+        return isinstance(json.loads(line), dict | list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _open(file: Input, source: Source) -> Opened:

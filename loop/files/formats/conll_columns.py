@@ -15,7 +15,7 @@ from loop.files.formats.tags import BARE, OUTSIDE_SIGNS, TagScheme, TagSurvey, h
 from loop.files.records import FileHints
 from ner.errors import InputError
 
-_MOST_SINGLE, _LEAST_ROWS = 2, 20
+_MOST_SINGLE, _LEAST_ROWS, _LEAST_ROWS_OF_TYPES = 2, 20, 3
 _MOST_WIDTHS, _MOST_COLUMNS = 32, 64
 _KEYED = re.compile(r"#+ [\w.:-]+ ?= ?")
 _BEGIN = "#begin document"  # of CoNLL-2012
@@ -235,10 +235,13 @@ class ColumnSurvey:
     def _is_certain(self, rows: _Rows, survey: TagSurvey) -> bool:
         """Whether the column is no part of running text (`vitamin O`, `the U-Bahn`) or of a table of sentences."""
         lettered = [tag for tag in survey.tags if has_letter(tag)]
+        if lettered and not any(map(_names_a_type, lettered)):
+            return False  # `B-12` is a number of something
         if self.tabs:
             return bool(lettered) or rows.spaced * 10 <= rows.rows
         has_outside = survey.total > 1 and any(sign in survey.tags for sign in OUTSIDE_SIGNS)
-        return has_outside or (len(lettered) == len(survey.tags) and all(tag.isupper() for tag in lettered))
+        all_types = len(lettered) == len(survey.tags) and all(tag.isupper() for tag in lettered)
+        return has_outside or (all_types and rows.rows == self.rows >= _LEAST_ROWS_OF_TYPES)
 
     def _first(self) -> str:
         return "no row" if self.first is None else f"line {self.first[0]}: {self.first[1]}"
@@ -292,6 +295,11 @@ def _has_types(survey: TagSurvey) -> bool:
     return (
         outside * 5 >= survey.total and 0 < outside < survey.total and words and len(tags) <= max(5, survey.total // 5)
     )
+
+
+def _names_a_type(tag: str) -> bool:
+    """Whether a letter stands in the type of the tag, too."""
+    return sum(character.isalpha() for character in tag) > 1
 
 
 def _types(survey: TagSurvey, scheme: str | None) -> set[str]:

@@ -413,6 +413,13 @@ def test_predict_ignores_spans_whatever_they_are(desk: Desk):
     assert desk.loop("predict", "-", given='{"text": "Excel", "spans": "none"}\n').code == 0
 
 
+def test_predict_says_beside_its_answers_how_the_file_is_read(desk: Desk):
+    desk.promoted_model()
+    said = desk.loop("predict", "-", given="restart Excel\nno entity\n")
+    assert said.out.count("\n") == 2
+    assert "Plain text: each line is a document" in said.err
+
+
 def test_predict_refuses_bad_records_before_it_answers_any(desk: Desk):
     desk.promoted_model()
     out = desk.home / "out.jsonl"

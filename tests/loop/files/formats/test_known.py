@@ -78,6 +78,8 @@ CONLL = {
     "words that are delimiters": ",\tO\n;\tO\n|\tO\n" + "\n".join(LINES) + "\n",
 }
 PLAIN = {
+    "a word such as a tag": "Nora lives in the B-House\n",
+    "words such as tags": "she flew in B-52\nhe drove in B-1\n",
     "sentences": "Greta came to Oslo.\nPeter stayed, alone.\n",
     "sentences about tags": "The tag B-PER begins a person.\nThe text, the id and the label are columns.\nSo it is.\n",
 }

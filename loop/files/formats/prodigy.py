@@ -131,7 +131,8 @@ def _with_words(spans: Any, tokens: Any) -> Any:
     """The spans with the words that the tokens repeat at their offsets, which proves the offsets of the file.
 
     The tokens' own offsets find them, and not `token_start`: programs that make such files often leave it wrong. A span
-    that begins or ends inside a token repeats no words.
+    that begins or ends inside a token gets the whole tokens that it touches: these words differ from those at its
+    offsets, so that the span is in doubt. Such offsets often have an inclusive end.
     """
     if not isinstance(spans, list) or not isinstance(tokens, list):
         return spans
@@ -150,9 +151,11 @@ def _proven(
     if type(start) is not int or type(end) is not int or isinstance(item.get("text"), str):
         return item
     first, last = by_start.get(start), by_end.get(end)
-    if first is None or last is None or first > last:
-        return item
-    return {**item, "text": " ".join(token["text"] for token in tokens[first : last + 1])}
+    if first is not None and last is not None and first <= last:
+        words = tokens[first : last + 1]
+    else:
+        words = [token for token in tokens if token["start"] < end and start < token["end"]]
+    return {**item, "text": " ".join(token["text"] for token in words)} if words else item
 
 
 def _is_token(token: Any) -> bool:

@@ -158,6 +158,24 @@ def test_a_span_that_its_tokens_contradict_is_in_doubt():
     assert [item.reason for item in record(read).annotations[0].doubts] == ["words differ from the text at the offsets"]
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 2), (1, 3), (0, 6), (9, 11), (7, 10)])
+def test_a_span_that_cuts_a_token_is_in_doubt(start: int, end: int):
+    row = {**MANUAL, "text": TEXT, "answer": "accept", "spans": [{"start": start, "end": end, "label": "PER"}]}
+    (read,) = reading(row).records()
+    assert [item.reason for item in record(read).annotations[0].doubts] == ["words differ from the text at the offsets"]
+
+
+def test_a_span_that_touches_no_token_or_ends_in_white_space_is_as_before():
+    for span, expected in (((0, 4), Span(0, 3, "PER")), ((0, 3), Span(0, 3, "PER"))):
+        row = {
+            **MANUAL,
+            "text": TEXT,
+            "answer": "accept",
+            "spans": [{"start": span[0], "end": span[1], "label": "PER"}],
+        }
+        assert [spans(item) for item in (*rows(row), *rows({**row, "tokens": TOKENS[2:]}))] == [(expected,)] * 2
+
+
 @pytest.mark.parametrize("tokens", [5, [5], [{"text": 5}], [{"text": "Pia", "start": "0", "end": []}]])
 def test_tokens_of_any_kind_change_nothing_else(tokens: object):
     (read,) = rows({**MANUAL, "tokens": tokens, "answer": "accept", "spans": [PIA]})

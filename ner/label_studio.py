@@ -106,14 +106,10 @@ _NO_MAP: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """The spans of one annotation, in text order and without overlaps, and what was set aside.
-
-    trimmed: the regions, as they were drawn, that had whitespace at an end, which their spans do not have.
-    """
+    """The spans of one annotation, in text order and without overlaps, and what was set aside."""
 
     spans: tuple[Span, ...]
     set_aside: tuple[NotLearned, ...] = ()
-    trimmed: tuple[Span, ...] = ()
 
     @property
     def doubts(self) -> tuple[NotLearned, ...]:
@@ -177,7 +173,6 @@ def read_result(
     reader = _Reader(text, config, frozenset(config.labels), label_map or _NO_MAP, to_code_points(text, unit))
     read: list[tuple[Span, Any]] = []
     aside: list[NotLearned] = []
-    trimmed: list[Span] = []
     for region in result:
         drawn = _read_region(reader, region)
         if isinstance(drawn, NotLearned):
@@ -186,13 +181,10 @@ def read_result(
         start, end = trim_whitespace(text, drawn.start, drawn.end)
         if start == end:
             aside.append(NotLearned(BLANK, region))
-        elif (start, end) == (drawn.start, drawn.end):
-            read.append((drawn, region))
         else:
-            trimmed.append(drawn)
             read.append((Span(start, end, drawn.label), region))
     kept, dropped = drop_overlaps(span for span, _ in read)
-    return ReadResult(kept, (*aside, *_overlapping(dropped, read)), tuple(trimmed))
+    return ReadResult(kept, (*aside, *_overlapping(dropped, read)))
 
 
 def marks_no_words(region: Mapping[str, Any]) -> bool:

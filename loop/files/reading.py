@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reading:
-    """A file and how it is understood. `said`: sentences for people on what was recognised; `labels`: as they stand.
+    """A file and how it is understood. `said`: sentences for people on what was recognised.
 
     format: the name of the format; for JSON, the names of the shapes of its records. holds_spans: False for a
     file whose annotations answer other questions only, such as the class of a text: they do not say that it holds no
@@ -54,7 +54,6 @@ class Reading:
     unit: OffsetUnit
     said: tuple[str, ...]
     opened: Opened
-    labels: tuple[str, ...] = ()
     holds_spans: bool = True
 
     def records(self) -> Iterator[Record | Problem]:
@@ -102,7 +101,6 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
         unit=proof.unit,
         said=(*file.said, *opened.said, *notes_on(seen.formats), *controls, *offsets, *others),
         opened=opened,
-        labels=tuple(seen.labels),
         holds_spans=seen.holds_spans(),
     )
 

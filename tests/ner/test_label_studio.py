@@ -61,7 +61,7 @@ def repeating(start: Any, end: Any, words: Any, label: str = "OS") -> dict[str, 
 def test_regions_are_read_in_the_order_of_the_text() -> None:
     read = read_result([region(12, 14, "VERSION"), region()], TEXT, CONFIG)
     assert read.spans == (Span(4, 11, "OS"), Span(12, 14, "VERSION"))
-    assert (read.set_aside, read.trimmed, read.in_doubt, read.doubts) == ((), (), False, ())
+    assert (read.set_aside, read.in_doubt, read.doubts) == ((), False, ())
 
 
 def test_offsets_count_code_points() -> None:
@@ -280,7 +280,7 @@ def test_one_label_written_twice_is_one_label() -> None:
 
 def test_whitespace_at_the_ends_of_a_region_is_not_part_of_its_span() -> None:
     read = read_result([region(2, 12)], TEXT, CONFIG)
-    assert (read.spans, read.trimmed) == ((Span(4, 11, "OS"),), (Span(2, 12, "OS"),))
+    assert (read.spans, read.set_aside) == ((Span(4, 11, "OS"),), ())
 
 
 def test_labels_are_renamed_before_they_are_looked_up() -> None:
@@ -361,10 +361,6 @@ def test_white_space_around_regions_changes_nothing_that_is_read(words: list[str
     read = read_result(spaced, text, CONFIG)
     assert read.spans == read_result(clean, text, CONFIG).spans
     assert (len(read.spans), read.set_aside) == (len(words), ())
-    assert len(read.trimmed) == sum(
-        a["value"]["start"] != b["value"]["start"] or a["value"]["end"] != b["value"]["end"]
-        for a, b in zip(clean, spaced, strict=True)
-    )
 
 
 def test_spans_come_back_from_the_regions_they_became() -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from loop.cli.gate_view import safe, wrapped
 from loop.console import styled, table
-from loop.files.doubts import map_lines, said, unknown_labels
+from loop.files.doubts import doubts_sentence, map_lines, unknown_labels
 from loop.files.importing import Imported
 from loop.report.wording import visible
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG
@@ -70,7 +70,7 @@ def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
     if not doubts:
         return
     yield ""
-    yield styled(f"[yellow]![/] {safe(said(doubts, labels))}")
+    yield styled(f"[yellow]![/] {safe(doubts_sentence(doubts, labels))}")
     yield from _examples(one, doubts.by_reason)
     lines = map_lines(unknown_labels(doubts, labels), labels)
     if lines:

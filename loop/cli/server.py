@@ -76,7 +76,7 @@ def connect(
 
 def _notes(check: ConfigCheck) -> list[str]:
     """What people must know of the project that was linked; nothing when all that it holds can be learned from."""
-    from loop.files.doubts import told
+    from loop.files.doubts import doubts_lines
 
     notes = [f"Not learned from: {control}." for control in check.left_out]
     if check.labels_added or check.labels_removed:
@@ -88,7 +88,7 @@ def _notes(check: ConfigCheck) -> list[str]:
     for one in check.foreign:
         control = f"<Labels name={one.from_name!r} toName={one.to_name!r}>"
         notes.append(f"{first}: {one.regions:,} x region of {control}, which the label config there lacks.")
-    doubts = told(check.doubts, check.labels)
+    doubts = doubts_lines(check.doubts, check.labels)
     return [*notes, f"{first}: {doubts[0]}", *doubts[1:]] if doubts else notes
 
 
@@ -102,7 +102,7 @@ def pull(
     understood is in doubt: it is not learned from. [label_map] of loop.toml renames labels; when it has changed,
     everything is read again. Safe to repeat and to interrupt.
     """
-    from loop.files.doubts import told
+    from loop.files.doubts import doubts_lines
     from loop.sync.pull import pull as pull_tasks
     from store.projects import project_by_id
 
@@ -115,7 +115,7 @@ def pull(
     with invocation.store.read() as session:
         labels = project_by_id(session, invocation.project.id).labels
     units = [f"Offsets of {count:,} annotations count {unit}: converted." for unit, count in done.converted.items()]
-    notes += units + told(done.doubts, labels)
+    notes += units + doubts_lines(done.doubts, labels)
     invocation.answer(done, console.table("", ("pulled", ""), rows), *notes)
     return 0
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop.console import bar, styled, table
-from loop.files.doubts import told
+from loop.files.doubts import doubts_lines
 from loop.promotion.holdout import HoldoutPower
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
@@ -107,7 +107,7 @@ def _troubles(status: ProjectStatus, now: datetime) -> Iterator[RenderableType]:
         )
     if counts.doubts:
         labels = [label.label for label in status.labels]
-        yield styled(f"[yellow]![/] {escape(' '.join(told(counts.doubts, labels)))}")
+        yield styled(f"[yellow]![/] {escape(' '.join(doubts_lines(counts.doubts, labels)))}")
     if counts.skipped:
         yield f"{counts.skipped:,} skips."
     for reason, count in counts.set_aside.items():

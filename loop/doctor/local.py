@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from loop.doctor.checks import Check, fail, ok, skip, warn
-from loop.files.doubts import mend, said
+from loop.files.doubts import doubts_sentence, mend
 from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
 from ner.label_config import LabelConfig
@@ -65,7 +65,9 @@ def check_doubts(store: Store, project: Project) -> Check:
         doubts = doubts_of(session, labelled(session, project.id).doubtful)
     if not doubts:
         return ok("none: everything that was said about the labelled texts was understood")
-    return warn(said(doubts, project.labels), f"{mend(doubts, project.labels)} `loop doctor --data` shows some.")
+    return warn(
+        doubts_sentence(doubts, project.labels), f"{mend(doubts, project.labels)} `loop doctor --data` shows some."
+    )
 
 
 def check_model(store: Store, settings: Settings, project: Project) -> Check:

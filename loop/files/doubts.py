@@ -14,12 +14,12 @@ _SIMILAR = 0.6
 _ANY = "..."
 
 
-def told(doubts: Doubts, labels: Sequence[str]) -> list[str]:
+def doubts_lines(doubts: Doubts, labels: Sequence[str]) -> list[str]:
     """What a command says of the doubts, a line each: how many texts for what, and what to do. Nothing without any."""
-    return [said(doubts, labels), f"Mend: {mend(doubts, labels)}"] if doubts else []
+    return [doubts_sentence(doubts, labels), f"Mend: {mend(doubts, labels)}"] if doubts else []
 
 
-def said(doubts: Doubts, labels: Sequence[str]) -> str:
+def doubts_sentence(doubts: Doubts, labels: Sequence[str]) -> str:
     """One sentence: how many texts are in doubt, and for what. `labels` are the project's.
 
     Such as: 12 labelled texts are in doubt and are not learned from: label "Person" (9), span outside the text (3).

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from loop.files.audit import Audit, Auditor, believed
-from loop.files.doubts import said
+from loop.files.doubts import doubts_sentence
 from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError, skipped
 from loop.files.reading import Reading, Request, open_readings
 from loop.files.records import Problem, Record
@@ -124,7 +124,7 @@ def _labelled(auditor: Auditor, record: Record) -> LabelledText | None:
 
 def _not_learned(audit: Audit, labels: Sequence[str]) -> Iterator[str]:
     if audit.doubts:
-        yield f"Left out: {said(audit.doubts, labels)}"
+        yield f"Left out: {doubts_sentence(audit.doubts, labels)}"
     for reason, number in audit.set_aside.items():
         if reason not in DOUBTS:
             yield f"Set aside: {number:,} x {reason}."

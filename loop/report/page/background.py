@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 
-from loop.files.doubts import said
+from loop.files.doubts import doubts_sentence
 from loop.judging.measured import Efficiency
 from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
 from loop.report import facts
@@ -112,7 +112,7 @@ def _troubles(found: facts.ProjectData) -> Iterator[str]:
     if found.duplicates:
         yield f"Not learned from, because also in the holdout: {number_of(found.duplicates, 'labelled text')}."
     if found.doubts:
-        yield said(found.doubts, [one.name for one in found.types])
+        yield doubts_sentence(found.doubts, [one.name for one in found.types])
     if found.skipped:
         yield f"{number_of(found.skipped, 'skip')}."
     if found.open:

@@ -39,6 +39,7 @@ _SENTENCES = (
     "sent",
     "sentence_number",
 )
+_DOCUMENTS = ("doc", "document", "doc_id", "document_id", "docid", "doc_idx", "doc id", "document id", "document #")
 _STRINGS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 _WRITE = "Correct the cell, or write the column with json.dumps; arrays of NumPy are no lists."
 _LONGEST_LITERAL = 1_000_000
@@ -81,6 +82,7 @@ def _open(shapes: Sequence[JsonShape], file: Input, source: Source) -> Opened:
             _check_parted(file, layout)
         if source.texts_only:
             tokens = replace(tokens, tag=None)
+        said = (*said, *_said_of_returning(file, layout, tokens))
         return open_values(partial(_sentences, file, layout, tokens), source, shapes, said)
     columns = columns_of(layout.header, source)
     return open_values(partial(_texts, file, layout, columns, source), source, shapes, (*said, columns.said))
@@ -209,10 +211,12 @@ def _token_columns(header: Sequence[str], hints: FileHints) -> _TokenColumns | N
         return None
     else:
         word = next((folded.index(name) for name in _WORDS if name in folded), None)
-        tag = next((folded.index(name) for name in _TAGS if name in folded), None)
+        tags = (*_TAGS, "labels") if sentence is not None else _TAGS  # `words` and `labels` alone hold lists
+        tag = next((folded.index(name) for name in tags if name in folded), None)
     if word is None or tag is None or sentence in (word, tag):
         return None
-    return _TokenColumns(word, tag, sentence, folded.index("doc") if "doc" in folded else None)
+    doc = next((folded.index(name) for name in _DOCUMENTS if name in folded), None)
+    return _TokenColumns(word, tag, sentence, None if doc in (word, tag, sentence) else doc)
 
 
 def _sentences(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[PlacedValue]:
@@ -240,20 +244,35 @@ def _check_parted(file: Input, layout: Layout) -> None:
     )
 
 
+def _said_of_returning(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[str]:
+    """A sentence on numbers of sentences that stand in one document again, behind others."""
+    seen: set[tuple[str | None, str]] = set()
+    first, returning = "", 0
+    for sentence in _gathered(file, layout, columns) if columns.sentence is not None else ():
+        key = sentence.doc, sentence.name
+        if key in seen:
+            first = first or f"{sentence.name!r} in row {sentence.row}"
+            returning += 1
+        seen.add(key)
+    if returning:
+        yield (
+            f"The number of a sentence returns {returning:,} times behind other sentences, such as {first}: "
+            "its rows are read as a further sentence. Sort the rows if they belong together."
+        )
+
+
 def _gathered(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[_Sentence]:
     current: _Sentence | None = None
     try:
         for number, cells in rows(file.rewound(), layout):
-            name = (
-                cells[columns.sentence].strip()
-                if columns.sentence is not None and len(cells) > columns.sentence
-                else ""
-            )
+            name, doc = _cell_at(cells, columns.sentence), _cell_at(cells, columns.doc)
             ends = not cells and columns.sentence is None
-            if ends or current is None or (name and name != current.name):
+            last = current or _Sentence(number)
+            other_doc = bool(doc) and bool(last.tokens) and doc != last.doc
+            if ends or current is None or other_doc or (name and name != current.name):
                 if current is not None and (current.tokens or current.error):
                     yield current
-                current = _Sentence(number, name)
+                current = _Sentence(number, name or last.name, doc=None if doc else last.doc)
             if cells:
                 _add(current, cells, layout, columns)
     except InputError as error:
@@ -261,6 +280,10 @@ def _gathered(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[_
         current.error = current.error or error
     if current is not None and (current.tokens or current.error):
         yield current
+
+
+def _cell_at(cells: Sequence[str], place: int | None) -> str:
+    return cells[place].strip() if place is not None and len(cells) > place else ""
 
 
 def _add(sentence: _Sentence, cells: list[str], layout: Layout, columns: _TokenColumns) -> None:

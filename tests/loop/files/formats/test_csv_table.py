@@ -245,6 +245,29 @@ def test_a_number_of_a_sentence_in_each_row_and_empty_rows_between_sentences_par
     assert [spans(item) for item in raw(parted)] == [(Span(0, 5, "PER"),), (Span(0, 4, "LOC"),)]
 
 
+@pytest.mark.parametrize("name", ["doc", "Document", "doc_id", "document_id"])
+def test_another_document_begins_another_sentence_though_the_number_of_the_sentence_is_the_same(name: str):
+    first, second = raw(f"{name},sentence_id,word,tag\na,0,Greta,B-PER\n,0,came,O\nb,0,Berg,I-PER\n")
+    assert (record(first).text, record(first).group) == ("Greta came", "a")
+    assert (record(second).text, record(second).group) == ("Berg", "b")
+    parted = raw("word,tag,doc\nGreta,B-PER,a\nBerg,B-PER,b\n,,\ncame,O,b\n")
+    assert [record(item).text for item in parted] == ["Greta", "Berg", "came"]
+
+
+def test_the_number_of_a_sentence_that_returns_is_said():
+    rows = "0,Greta,B-PER\n1,Oslo,B-LOC\n0,came,O\n"
+    said = " ".join(reading(f"sentence_id,word,tag\n{rows}").said)
+    assert "returns" in said and "'0' in row 4" in said
+    by_document = "doc,sentence_id,word,tag\na,0,Greta,B-PER\na,1,Oslo,B-LOC\nb,0,came,O\n"
+    assert "returns" not in " ".join(reading(by_document).said)
+
+
+def test_the_columns_of_simpletransformers_are_read():
+    first, second = raw("sentence_id,words,labels\n0,Greta,B-PER\n0,came,O\n1,Oslo,B-LOC\n")
+    assert (record(first).text, spans(first)) == ("Greta came", (Span(0, 5, "PER"),))
+    assert spans(second) == (Span(0, 4, "LOC"),)
+
+
 def test_columns_of_token_and_tag_can_be_named():
     content = "sentence,Wort,Typ\n1,Greta,B-PER\n1,kam,O\n"
     assert spans(raw(content, hints=FileHints(columns=("Wort", "Typ")))[0]) == (Span(0, 5, "PER"),)

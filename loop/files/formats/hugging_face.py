@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from loop.files.formats.pieces import refuse_pieces
 from loop.files.formats.shapes import JsonShape, Place, record_of, says_entities, text_of
 from loop.files.formats.span_items import regions_of
 from loop.files.formats.tags import TagScheme, TagSurvey
@@ -87,12 +88,14 @@ def tags_of(value: Any, key: str, names: Sequence[str]) -> list[str]:
 def text_of_tokens(tokens: Any, text: str | None = None) -> tuple[str, list[Token]]:
     """The text of a record and the place of each token in it; without a text, tokens are joined by one space.
 
-    A blank token has an empty place. Raises InputError where a token is no string or does not stand in the text.
+    A blank token has an empty place. Raises InputError where a token is no string or does not stand in the text, and
+    where no text shows that pieces of a model's tokenizer are the words of the text.
     """
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise InputError("tokens are a list of strings", value=tokens, next_step="Correct the tokens.")
     words = [token.strip() for token in tokens]
     if text is None:
+        refuse_pieces([word for word in words if word])
         text = " ".join(word for word in words if word)
     placed = iter(place_tokens(text, [word for word in words if word]))
     places: list[Token] = []

@@ -112,7 +112,7 @@ def proven_unit(claims: Iterable[Claim], least_share: float = LEAST_SHARE) -> Pr
     offsets, and one claim that fits other units only is enough to give the unit up. A claim that fits no unit says
     nothing of the unit: its words cannot be found by any of them.
 
-    The claims are read once and are not kept. It is fast when the claims of one text follow each other.
+    The claims are read once and are not kept. The proof is fast when the claims of one text follow each other.
     """
     proof = UnitProof()
     for claim in claims:

@@ -33,7 +33,7 @@ def comment_line(key: str, value: Any) -> str:
 def read_comment(line: str) -> tuple[str, Any] | None:
     """(key, value) of a comment that `comment_line` writes; None for any other line, such as a comment of another tool.
 
-    A token line is none: a tab follows its `#`.
+    The row of a token that begins with `#` is not a comment: a tab follows the `#`.
     """
     match = _COMMENT.fullmatch(line.rstrip())
     if match is None or match[1] not in _TYPES:

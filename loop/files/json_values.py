@@ -126,12 +126,18 @@ def _items(text: _Text) -> Iterator[PlacedValue]:
         if following == ",":
             text.move(1)
         elif following not in ("]", ""):
-            raise InputError("records of an array are parted by commas", value=text.ahead())
+            raise InputError(
+                "records of an array are parted by commas", value=text.ahead(), next_step="Correct the JSON."
+            )
     if not text.skip_space():
         raise InputError("an array of records ends with ]", value="the end of the file", next_step=_CUT_OFF)
     text.move(1)
     if text.skip_space():
-        raise InputError("nothing stands behind an array of records", value=text.ahead())
+        raise InputError(
+            "nothing stands behind an array of records",
+            value=text.ahead(),
+            next_step="Remove it, or put its records into the array.",
+        )
 
 
 class _Text:

@@ -43,9 +43,9 @@ class Request:
 class Reading:
     """A file and how it is understood. `said`: sentences for people on what was recognised.
 
-    format: the name of the format; for JSON, the names of the shapes of its records. holds_spans: False for a
-    file whose annotations answer other questions only, such as the class of a text: they do not say that it holds no
-    entity.
+    format: the name of the format; for JSON, the names of the shapes of its records. holds_spans: False for a file
+    whose annotations answer other questions only, such as the class of a text. Such an annotation does not say that the
+    text holds no entity.
     """
 
     name: str

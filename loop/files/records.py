@@ -58,7 +58,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Problem:
-    """A record that breaks a rule; `payload` is what stood there, or the start of it."""
+    """A record that breaks a rule. payload: the start of the record, as it stands in the file."""
 
     where: str
     error: InputError

@@ -179,7 +179,7 @@ def _is_conll(text: _Text) -> bool:
 
 
 def _is_table(text: _Text) -> bool:
-    """Rows of one number of cells, which no sentence has: parted by tabs, or by commas without a space behind them."""
+    """Rows with the same number of cells, parted by tabs, or by other marks without a space behind them."""
     if len(text.lines) < 2:
         return False
     lines = [re.sub(r"(?<=\d),(?=\d{3}\b)", "", line) for line in text.lines]  # a comma in a number parts no cells

@@ -33,13 +33,13 @@ _UNSPACED: Final = (
 )
 _BY_CHARACTER: Final = "".join(rf"\p{{scx={script}}}" for script in _UNSPACED)
 _LETTER: Final = rf"[[\p{{L}}\p{{N}}]--[{_BY_CHARACTER}]]"
-# ASCII before ASCII needs no look for clusters, which takes time.
+# The search for clusters takes time, and ASCII before ASCII does not need it.
 _WORD: Final = rf"(?:(?>[A-Za-z0-9]+(?=[\x00-\x7f]|\Z))|(?=\p{{GCB=Prepend}}*+{_LETTER})\X)++"
 # A soft hyphen or a direction mark stands inside a word; a zero-width space parts two words.
 _INVISIBLE: Final = r"[\p{Cf}--\u200b]++"
 # What `str.isspace` calls white space.
 _SPACE: Final = r"[\s\x1c-\x1f]"
-# A prepended sign (such as U+0600) forms a cluster with what follows, which white space is not to be.
+# A prepended sign (such as U+0600) forms a cluster with the character behind it; white space must not be a part of it.
 _PREPENDED: Final = rf"\p{{GCB=Prepend}}++(?={_SPACE})"
 _TOKEN: Final = regex.compile(
     rf"(?!{_SPACE})(?:{_WORD}(?:{_INVISIBLE}{_WORD})*+|{_PREPENDED}|\X)", regex.VERSION1 | regex.UNICODE
@@ -57,7 +57,7 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def cut_words(text: str, spans: Iterable[Span]) -> list[Span]:
-    """The spans that begin or end inside a token of the text: an offset that slipped is often such a one."""
+    """The spans that begin or end inside a token of the text. An offset that slipped often makes such a span."""
     # White space parts tokens, so that most spans are known to be good before the tokens are found, which takes time.
     spans = [span for span in spans if not _is_between_spaces(text, span)]
     tokens = tokens_of(text) if spans else ()

@@ -1,6 +1,7 @@
 """Tasks as Label Studio imports them without `data`: `{"body": "..."}`, where the project shows the field `body`.
 
-Nobody labelled such a text. Records with the key `text` are our own (`json_lines`), which say the same.
+Nobody labelled such a text. A record with the key `text` is read as one of our own (`json_lines`); the result is the
+same.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def text_lines(stream: BinaryIO, *, skip_first: bool = False) -> Iterator[str]:
 
 
 def _header(found: Sequence[Sequence[str]]) -> list[str]:
-    """The names of columns in the first row that is not blank; nothing where that row is none of names."""
+    """The names of columns in the first row that is not blank; empty where that row holds values and not names."""
     filled = [cells for cells in found if cells]
     names = [name.strip() for name in filled[0]] if filled else []
     folded = [name.casefold() for name in names]

@@ -1,7 +1,7 @@
 """spaCy's DocBin (`.spacy`), which `spacy convert`, `prodigy data-to-spacy` and this project's export write.
 
-A Doc whose entities are missing values was labelled by nobody. A Doc with some missing values (`-` in spaCy's tags) is
-no whole labelling. spaCy is an optional extra of this project.
+A Doc whose entities are missing values was labelled by nobody. Of a Doc with some missing values (`-` in spaCy's tags),
+only a part was labelled: its text comes in unlabelled. spaCy is an optional extra of this project.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _NO_META = ("Comments", "comments")
 
 @dataclass
 class _Survey:
-    """Whether the file comes from a project that labels whole texts: there, `[]` says nothing of entities."""
+    """Whether the file comes from a project that labels whole texts. In such a file, `[]` says nothing of entities."""
 
     category: str | None = None
 

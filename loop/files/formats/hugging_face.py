@@ -1,8 +1,9 @@
 """Records of Hugging Face: `tokens` with a tag each (`ner_tags`, `tags`, `labels`), as names or as numbers.
 
 The text is the tokens joined by one space, or `text`, where the record has it: the tokens are then found in it. A
-number has the name that the person or the data set gives it; -100 is no tag, but marks what a model's tokenizer put in.
-This project's own export for `datasets` holds the exact spans beside the tags: there the spans count.
+number has the name that the person or the data set gives it. -100 is not a tag: it marks tokens that the tokenizer of a
+model added. This project's own export for `datasets` holds the exact spans beside the tags: the spans are read, and the
+tags are compared with them.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _is_task(value: Mapping[str, Any]) -> bool:
 
 
 def _annotations(task: Mapping[str, Any]) -> tuple[NewAnnotation, ...]:
-    """Of `annotations`, and of `completions`, which is what they were called before version 1.0."""
+    """The annotations under `annotations`, and under `completions`, their name before version 1.0."""
     _refuse_unread(task)
     found: list[NewAnnotation] = []
     for key in _LISTS:
@@ -133,7 +133,7 @@ def _refuse_misspelt(entry: Mapping[str, Any], deciding: tuple[str, ...], known:
 
 @lru_cache(maxsize=1000)
 def _looks_like(key: str, names: tuple[str, ...]) -> str | None:
-    """The name that a key looks like; None where it looks like none. Every task of a file has the same keys."""
+    """The one of these names that a key looks like, or None. Cached, since every task of a file has the same keys."""
     return next(iter(difflib.get_close_matches(key.lower(), names, 1, _SIMILAR)), None)
 
 
@@ -149,7 +149,7 @@ def _unchecked(task: Mapping[str, Any]) -> Iterator[NotLearned]:
 
 
 def annotation_of(entry: Mapping[str, Any], source: str, source_id: str, creator: str | None) -> NewAnnotation:
-    """An annotation of Label Studio's JSON with its result as it stands there; what it holds is not read yet.
+    """An annotation of Label Studio's JSON. Its result is kept as it stands there, and is not read yet.
 
     A value that is malformed is left out, since nothing on the server validates these. An annotation whose result is
     null says nothing; one whose result is no list is in doubt: both come with their reason, and there is nothing to

@@ -59,7 +59,7 @@ def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputErr
 
 
 def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
-    """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is none."""
+    """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is not JSON."""
     text = _text_column(cells, config)
     return {column: cell if column == text else _value(column, cell, config) for column, cell in cells.items()}
 

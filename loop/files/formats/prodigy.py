@@ -66,7 +66,10 @@ def _has_answer(value: Mapping[str, Any]) -> bool:
 
 
 def _reason(value: Mapping[str, Any]) -> str | None:
-    """Why a row is not learned from; None for a whole labelling, and for an input that nobody answered."""
+    """Why a row is not learned from.
+
+    None for a row in which all entities of the text were marked, and for an input that nobody answered.
+    """
     if not _has_answer(value):
         return UNANSWERED if value.get("spans") else None
     answer = value["answer"]

@@ -47,7 +47,10 @@ def _key(record: Record) -> bytes:
 
 
 def _one(rows: Sequence[Record]) -> Record:
-    """One record of all rows: what each person said last, where that person contradicts nothing said before."""
+    """One record of all rows, with the last annotation of each person.
+
+    The annotations of a person that differ from each other are set aside.
+    """
     places = [row.where for row in rows]
     more = [f"{len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
     by_person: dict[str, list[NewAnnotation]] = {}

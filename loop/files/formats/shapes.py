@@ -205,7 +205,11 @@ def _shape_of(value: Any, shapes: Sequence[JsonShape]) -> JsonShape:
             return shape
     keys = ", ".join(value) if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)[:80]
     known = "; ".join(shape.title for shape in shapes)
-    raise InputError(f"a JSON object or pair has one of these shapes: {known}", value=keys or "no keys")
+    raise InputError(
+        f"a JSON object or pair has one of these shapes: {known}",
+        value=keys or "no keys",
+        next_step="Give records {text, spans}.",
+    )
 
 
 @lru_cache

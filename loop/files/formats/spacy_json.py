@@ -143,7 +143,10 @@ def _paragraph(document: Any, paragraph: Any, place: Place) -> Record:
 
 
 def _tagged(text: str, words: Any, tags: Sequence[str], place: Place) -> tuple[list[Any], tuple[NotLearned, ...]]:
-    """What tags say: nothing where all are missing values; no whole labelling where some are."""
+    """The annotation that the tags make: none where all of them are missing values.
+
+    Where some are missing, only a part of the text was labelled, and the tags are set aside.
+    """
     _, places = text_of_tokens(words, text)
     missing = sum(tag in _MISSING for tag in tags)
     if missing == len(tags):

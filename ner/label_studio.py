@@ -183,8 +183,9 @@ def read_result(
             aside.append(NotLearned(BLANK, region))
         else:
             read.append((Span(start, end, drawn.label), region))
+    read, contradicting = _without_contradictions(read)
     kept, dropped = drop_overlaps(span for span, _ in read)
-    return ReadResult(kept, (*aside, *_overlapping(dropped, read)))
+    return ReadResult(kept, (*aside, *contradicting, *_overlapping(dropped, read)))
 
 
 def marks_no_words(region: Mapping[str, Any]) -> bool:
@@ -371,6 +372,18 @@ def _as_offset(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
         return int(value)
     return None
+
+
+def _without_contradictions(read: list[tuple[Span, Any]]) -> tuple[list[tuple[Span, Any]], list[NotLearned]]:
+    """The spans whose place has one label, and the regions of the others: two labels on the same words."""
+    labels: dict[tuple[int, int], set[str]] = {}
+    for span, _ in read:
+        labels.setdefault((span.start, span.end), set()).add(span.label)
+    if len(labels) == len(read):
+        return read, []
+    kept = [(span, region) for span, region in read if len(labels[span.start, span.end]) == 1]
+    aside = [NotLearned(SEVERAL_LABELS, region) for span, region in read if len(labels[span.start, span.end]) > 1]
+    return kept, aside
 
 
 def _overlapping(dropped: Sequence[Span], read: list[tuple[Span, Any]]) -> Iterable[NotLearned]:

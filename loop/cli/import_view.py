@@ -9,7 +9,7 @@ from rich.text import Text
 
 from loop.cli.gate_view import safe, wrapped
 from loop.console import styled, table
-from loop.files.doubts import doubts_sentence, map_lines, unknown_labels
+from loop.files.doubts import doubts_sentence, map_lines, tags_among, unknown_labels
 from loop.files.importing import Imported
 from loop.report.wording import visible
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG
@@ -28,7 +28,7 @@ def view(files: Sequence[Imported], labels: Sequence[str]) -> Iterator[Renderabl
             (one.file, one.records, one.added, one.known, one.labelled, *(one.splits.get(name, 0) for name in _SPLITS))
             for one in files
         ]
-        yield table("", ("file", "records", "added", "known", "labelled", *_SPLITS), rows)
+        yield table("", ("file", "records", "added", "known", "annotated", *_SPLITS), rows)
     for one in files:
         yield ""
         yield from _file(one, labels)
@@ -72,7 +72,13 @@ def _doubts(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:
     yield ""
     yield styled(f"[yellow]![/] {safe(doubts_sentence(doubts, labels))}")
     yield from _examples(one, doubts.by_reason)
-    lines = map_lines(unknown_labels(doubts, labels), labels)
+    unknown = unknown_labels(doubts, labels)
+    tags = tags_among(unknown)
+    if tags:
+        yield wrapped(
+            f"{', '.join(tags[:2])} are tags of tokens, and no types: join the spans of an entity, as one span."
+        )
+    lines = map_lines((label for label in unknown if label not in tags), labels)
     if lines:
         yield wrapped(
             f'To mend the labels, write into loop.toml (or "{OUTSIDE}" for what is no entity), and import again:'

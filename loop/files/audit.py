@@ -10,7 +10,7 @@ from typing import Any
 
 from loop.files.checking import LabelRule
 from loop.files.records import UNREAD, Record
-from loop.files.suspicions import UNREAD_NUMBERS, suspicions
+from loop.files.suspicions import DIFFERING, TWICE, UNREAD_NUMBERS, suspicions
 from ner.label_config import NotLearned
 from ner.label_studio import DOUBTS
 from store.annotations import NewAnnotation
@@ -76,6 +76,8 @@ class Auditor:
     doubtful_labels: Counter[str] = field(default_factory=Counter)
     suspicions: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[Example]] = field(default_factory=dict)
+    # Of each text that was labelled, the hash of its entities by the hash of the text: small, since files are big.
+    entities: dict[int, int] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Count one record."""
@@ -90,6 +92,7 @@ class Auditor:
             self.labels.update(label for region in annotation.result for label in labels_of(region))
             for item in annotation.set_aside:
                 self._aside(item, record)
+        self._compare(decisive, record)
         for what, words in suspicions(record.text, (decisive and decisive.spans) or ()):
             self._suspect(what, record, words)
         if decisive is not None:
@@ -114,6 +117,16 @@ class Auditor:
             suspicions=dict(self.suspicions),
             examples=tuple(example for found in self.examples.values() for example in found),
         )
+
+    def _compare(self, decisive: NewAnnotation | None, record: Record) -> None:
+        """Suspect a text of which the file says two things, in one record or in two."""
+        said = {frozenset(one.spans) for one in record.annotations if one.spans is not None and not one.skipped}
+        if len(said) > 1:
+            self._suspect(DIFFERING, record, repr(record.text[:_SHOWN_TEXT]))
+        if decisive is not None and decisive.spans is not None:
+            entities = hash(frozenset(decisive.spans))
+            if self.entities.setdefault(hash(record.text), entities) != entities:
+                self._suspect(TWICE, record, repr(record.text[:_SHOWN_TEXT]))
 
     def _aside(self, item: NotLearned, record: Record) -> None:
         self.set_aside[item.reason] += 1

@@ -41,8 +41,10 @@ class LabelRule:
 
     def apply(self, label: str) -> str | None:
         """The project's label for `label`; "O" where the map says so; None when the label is not understood."""
-        mapped = (self.label_map or {}).get(label, label)
-        return mapped if mapped in self.config.labels or mapped == OUTSIDE else None
+        mapped = (self.label_map or {}).get(label)
+        if mapped is not None:
+            return mapped
+        return label if label in self.config.labels else None
 
 
 def check_record(record: Record, rule: LabelRule, unit: OffsetUnit = CODE_POINTS) -> Record:

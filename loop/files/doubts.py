@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 
-from ner.label_studio import OUTSIDE_CONFIG
+from ner.label_studio import NO_ENTITY, OUTSIDE_CONFIG
 from store.doubts import Doubts
 
 _SHOWN = 5
-_SIMILAR = 0.6
+_SIMILAR = 0.8
+_LEAST = 4  # letters of a name that begins another name
+_TAG = re.compile(r"[BIESLU]-.+")
+# The usual short forms, which are the beginnings of many other words.
+_LONG_FORMS = {
+    **dict.fromkeys(("per", "pers", "person", "persons", "people"), "person"),
+    **dict.fromkeys(("org", "organization", "organisation", "organizations", "organisations"), "organization"),
+    **dict.fromkeys(("loc", "location", "locations"), "location"),
+    **dict.fromkeys(("misc", "miscellaneous"), "miscellaneous"),
+}
 _ANY = "..."
 
 
@@ -61,15 +71,32 @@ def unknown_labels(doubts: Doubts, labels: Sequence[str]) -> list[str]:
 
 
 def nearest(label: str, labels: Sequence[str]) -> str | None:
-    """The label of the project that is the same in another case, that is its beginning, or that looks most like it."""
+    """The label of the project that means the same, as far as the names tell; None where they do not.
+
+    It is the same in another case, a usual long or short form ("Person" and "PER"), a name that begins with the other
+    (four letters at least), or one with a slip of the pen.
+    """
+    if label == NO_ENTITY:
+        return NO_ENTITY
     folded = {name.casefold(): name for name in reversed(labels)}
     own = label.casefold()
-    if own in folded:
-        return folded[own]
-    abbreviating = [name for name in folded if len(name) > 1 and own and (own.startswith(name) or name.startswith(own))]
+    forms = {_LONG_FORMS.get(name, name): name for name in folded}
+    begun = [
+        name for name in folded if min(len(name), len(own)) >= _LEAST and (own.startswith(name) or name.startswith(own))
+    ]
     close = difflib.get_close_matches(own, list(folded), n=1, cutoff=_SIMILAR)
-    best = max(abbreviating, key=len, default=None) or next(iter(close), None)
+    found = own if own in folded else forms.get(_LONG_FORMS.get(own, own))
+    best = found or max(begun, key=len, default=None) or next(iter(close), None)
     return folded[best] if best is not None else None
+
+
+def _begins(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
+
+
+def tags_among(labels: Iterable[str]) -> list[str]:
+    """The labels that are tags of tokens, such as B-PER: nobody can map them to types, span by span."""
+    return [label for label in labels if _TAG.fullmatch(label)]
 
 
 def _quoted(name: str) -> str:

@@ -92,7 +92,7 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
     seen = _Survey(request.config)
     proof = proven_unit(seen.claims(opened.records()))
     config, controls = seen.config_of_the_file()
-    offsets = () if proof.unit is CODE_POINTS else (_converted(proof),)
+    offsets = () if proof.unit is CODE_POINTS else (_converted(proof, seen.controls.total()),)
     others = () if seen.holds_spans() else (_OTHER_KIND_SAID,)
     return Reading(
         name=file.name,
@@ -112,7 +112,7 @@ def survey_of_any_labels(file: Input) -> Reading:
     seen = _Survey(nameless)
     proof = proven_unit(seen.claims(opened.records()))
     config = replace(nameless, controls=(Control("label", tuple(seen.labels)),), foreign=tuple(seen.controls))
-    offsets = () if proof.unit is CODE_POINTS else (_converted(proof),)
+    offsets = () if proof.unit is CODE_POINTS else (_converted(proof, seen.controls.total()),)
     return Reading(file.name, " and ".join(sorted(seen.formats)), LabelRule(config), proof.unit, offsets, opened)
 
 
@@ -122,10 +122,12 @@ _OTHER_KIND_SAID = (
 )
 
 
-def _converted(proof: ProvenUnit) -> str:
+def _converted(proof: ProvenUnit, regions: int) -> str:
+    claims = proof.fitting + proof.differing
+    silent = f" {regions - claims:,} regions that repeat no words were converted, too." if regions > claims else ""
     return (
         f"Offsets count {proof.unit}: under these the words that the file repeats stand where it says "
-        f"({proof.fitting:,} of {proof.fitting + proof.differing:,} regions). They were converted to code points."
+        f"({proof.fitting:,} of {claims:,} regions). They were converted to code points.{silent}"
     )
 
 

@@ -13,6 +13,9 @@ from loop.files.words import cut_words
 from ner.spans import Span
 
 CUT_WORDS = "spans that begin or end inside a word"
+INCLUSIVE_ENDS = "spans that end one character before a word does: do the ends of the file count inclusively?"
+TWICE = "texts that stand in the file twice, with different entities"
+DIFFERING = "texts whose annotations differ (ground truth decides, else the latest)"
 MARKS_ALONE = "spans of punctuation marks alone"
 MARK_AT_END = "spans that begin or end with a mark, such as a comma"
 MISDECODED = "UTF-8 that was read as Latin-1"
@@ -60,8 +63,11 @@ def suspicions(text: str, spans: Iterable[Span] = ()) -> Iterator[tuple[str, str
 def _of_spans(text: str, spans: list[Span]) -> Iterator[tuple[str, str]]:
     if not spans:
         return
+    cut = cut_words(text, spans)
+    longer = [Span(span.start, span.end + 1, span.label) for span in cut if span.end < len(text)]
+    inclusive = len(longer) == len(cut) and not cut_words(text, longer)
     for what, slipped in (
-        (CUT_WORDS, cut_words(text, spans)),
+        (INCLUSIVE_ENDS if inclusive else CUT_WORDS, cut),
         (MARKS_ALONE, [span for span in spans if _is_marks(text[span.start : span.end])]),
         (MARK_AT_END, [span for span in spans if text[span.start] in _NO_BEGIN or text[span.end - 1] in _NO_END]),
     ):

@@ -175,7 +175,8 @@ def _check_ids(name: str, side: Iterable[str], truth: Iterable[str]) -> None:
         raise InputError(
             f"{name} says something of every record of the gold",
             value=f"{len(missing):,} missing: {some(missing)}",
-            next_step="Add them, with an empty list of spans where the system finds nothing.",
+            next_step="Add them, with an empty list of spans where the system finds nothing."
+            + (" Records without an id are matched by their exact text." if missing[0].startswith(":") else ""),
         )
 
 

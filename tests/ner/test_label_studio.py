@@ -418,3 +418,10 @@ def test_the_only_field_of_a_task_imported_as_plain_text_is_the_text() -> None:
 def test_a_task_without_its_text_is_refused_with_the_fields_it_has(task: object, named: str) -> None:
     with pytest.raises(InputError, match=named):
         task_text(task, CONFIG)
+
+
+def test_two_labels_on_the_same_words_leave_the_text_in_doubt() -> None:
+    read = read_result([region(), region(4, 12, "VERSION"), region(12, 14, "VERSION")], TEXT, CONFIG)
+    assert [item.reason for item in read.doubts] == [SEVERAL_LABELS, SEVERAL_LABELS]
+    assert read.spans == (Span(12, 14, "VERSION"),)
+    assert not read_result([region(), region()], TEXT, CONFIG).in_doubt

@@ -69,7 +69,7 @@ def test_a_file_from_standard_input_is_imported(desk: Desk):
 
 
 def test_what_was_understood_and_looks_wrong_is_shown(desk: Desk):
-    slipped = {"text": "Excel hangs", "spans": [{"start": 1, "end": 6, "label": "SOFTWARE"}]}
+    slipped = {"text": "Excel froze", "spans": [{"start": 1, "end": 6, "label": "SOFTWARE"}]}
     misdecoded = {"text": "Zürich".encode().decode("latin-1"), "spans": []}
     damaged = {"text": "Word hangs", "spans": [{"start": 0, "en": 2, "end": 4, "label": "SOFTWARE", "token_end": 0}]}
     path = desk.write("in.jsonl", KNOWN, slipped, misdecoded, damaged)
@@ -80,3 +80,24 @@ def test_what_was_understood_and_looks_wrong_is_shown(desk: Desk):
         "spans with numbers that are not read": 1,
     }
     assert "line 2: spans that begin or end inside a word: 'xcel'" in words(desk.loop("import", str(path)).out)
+
+
+def test_a_text_of_which_a_file_says_two_things_is_shown(desk: Desk):
+    other = {"text": "Excel hangs", "spans": []}
+    suspicions = desk.loop("import", str(desk.write("in.jsonl", KNOWN, other)), "--dry-run", "--json")
+    assert suspicions.json["files"][0]["audit"]["suspicions"] == {
+        "texts that stand in the file twice, with different entities": 1
+    }
+
+
+def test_ends_that_point_at_the_last_character_are_suspected(desk: Desk):
+    short = {"text": "Excel hangs", "spans": [{"start": 0, "end": 4, "label": "SOFTWARE"}]}
+    said = desk.loop("import", str(desk.write("in.jsonl", short)), "--dry-run")
+    assert "do the ends of the file count inclusively?" in words(said.out)
+
+
+def test_tags_as_labels_are_named_and_not_mapped(desk: Desk):
+    spans = [{"start": 0, "end": 5, "label": "B-SOFTWARE"}, {"start": 6, "end": 11, "label": "I-SOFTWARE"}]
+    said = words(desk.loop("import", str(desk.write("in.jsonl", {"text": "Excel hangs", "spans": spans}))).out)
+    assert "B-SOFTWARE, I-SOFTWARE are tags of tokens, and no types" in said
+    assert "[label_map]" not in said

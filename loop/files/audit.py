@@ -31,7 +31,7 @@ class LabelCount:
 
 
 @dataclass(frozen=True)
-class Example:
+class AuditExample:
     """A region that was not understood, or words that look wrong, and where in the file."""
 
     reason: str
@@ -59,7 +59,7 @@ class Audit:
     set_aside: Mapping[str, int] = field(default_factory=dict)
     doubts: Doubts = field(default_factory=Doubts)
     suspicions: Mapping[str, int] = field(default_factory=dict)
-    examples: tuple[Example, ...] = ()
+    examples: tuple[AuditExample, ...] = ()
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Auditor:
     reasons: Counter[str] = field(default_factory=Counter)
     doubtful_labels: Counter[str] = field(default_factory=Counter)
     suspicions: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[Example]] = field(default_factory=dict)
+    examples: dict[str, list[AuditExample]] = field(default_factory=dict)
     # Of each text that was labelled, the hash of its entities by the hash of the text: small, since files are big.
     entities: dict[int, int] = field(default_factory=dict)
 
@@ -140,7 +140,7 @@ class Auditor:
     def _show(self, reason: str, record: Record, words: str) -> None:
         found = self.examples.setdefault(reason, [])
         if len(found) < _EXAMPLES:
-            found.append(Example(reason, record.where, words))
+            found.append(AuditExample(reason, record.where, words))
 
 
 def believed(record: Record) -> NewAnnotation | None:

@@ -22,6 +22,7 @@ from weak_labeling.functions import Vote
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 32 * 1024 * 1024
 GOLD = "gold"
+SEVERAL_ANNOTATIONS = "annotations that differ, and the file does not say which is ground truth"
 UNREADABLE_REST = "the end of what could be read"
 """Where a problem stands that ends the reading of a file, for people."""
 # A key of this name says something about entities: it is read, or refused by name, and never kept as metadata.

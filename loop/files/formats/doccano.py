@@ -5,13 +5,14 @@ Old versions wrote `annotations` with the numbers of labels, and wrote the text 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from loop.files.formats.same_text import agreed
 from loop.files.formats.shapes import JsonShape, Place, record_of, text_of
 from loop.files.formats.span_items import regions_of
-from loop.files.records import GOLD, Record, Source, labelling
+from loop.files.records import Record, Source, labelling
 from ner.errors import InputError
 from ner.label_config import LabelConfig, NotLearned
 from store.annotations import NewAnnotation
@@ -76,27 +77,28 @@ def _record(value: dict[str, Any], place: Place) -> Record:
             value=f"{survey.category!r} on another text",
             next_step="Export a project for sequence labelling, or rename the key to keep the labels as metadata.",
         )
-    said = () if place.source.texts_only else tuple(_annotations(value[key], key, place.source.config))
+    said, several = ([], []) if place.source.texts_only else _annotations(value[key], key, place.source.config)
     relations = value.get("relations") or []
     dropped = [name for name in _NO_META if not value.get(name)]
     text_key = () if "text" in value else ("data",)
     record = record_of(value, place, said, text=text, read=(key, *text_key), dropped=(*dropped, "relations"))
     if place.source.texts_only:
         return record
-    aside = tuple(NotLearned(RELATION, one) for one in (relations if isinstance(relations, list) else [relations]))
+    related = relations if isinstance(relations, list) else [relations]
+    aside = (*several, *(NotLearned(RELATION, one) for one in related))
     # Two servers both count from 1: an id that is taken by another text is made anew.
     return replace(record, aside=aside, fallback_id=None if value.get("id") is None else place.naming.next_id(text))
 
 
-def _annotations(items: Any, key: str, config: LabelConfig) -> Iterable[NewAnnotation]:
-    """One labelling, or one for each user where the items name several users."""
+def _annotations(items: Any, key: str, config: LabelConfig) -> tuple[list[NewAnnotation], list[NotLearned]]:
+    """One labelling; where the items name several users whose entities differ, none, and what is set aside."""
     regions = regions_of(items, key, config)
     users = [item.get("user") if isinstance(item, dict) else None for item in items]
     names = list(dict.fromkeys(map(str, users)))
     if len(names) < 2:
-        return [labelling(regions)]
+        return [labelling(regions)], []
     of_user = {name: [one for one, user in zip(regions, users, strict=True) if str(user) == name] for name in names}
-    return [replace(labelling(said), source_id=f"{GOLD}:{name}"[:200], creator=name) for name, said in of_user.items()]
+    return agreed([replace(labelling(said), creator=name) for name, said in of_user.items()])
 
 
 SHAPE = JsonShape(

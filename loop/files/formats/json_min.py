@@ -17,7 +17,7 @@ from typing import Any
 
 from loop.files.formats.label_studio import EXPORT_AS_JSON, task_record
 from loop.files.formats.shapes import JsonShape, Place
-from loop.files.records import ANNOTATION_KEYS, Problem, Record
+from loop.files.records import ANNOTATION_KEYS, SEVERAL_ANNOTATIONS, Problem, Record
 from ner.errors import InputError
 from ner.label_config import LabelConfig, NotLearned
 
@@ -27,7 +27,6 @@ NOTE = (
     "Label Studio's JSON-MIN and CSV leave out skipped annotations, regions of controls that its label config no "
     "longer has, and which annotation is ground truth. Its JSON export holds all of these."
 )
-SEVERAL_ANNOTATIONS = "annotations that differ, and the file does not say which is ground truth"
 _ANNOTATION = {"annotation_id": "id", "annotator": "completed_by"}
 _TIMES = ("created_at", "updated_at", "lead_time")
 _BOOKKEEPING = frozenset({"id", *_ANNOTATION, *_TIMES, "agreement", "history"})

@@ -12,10 +12,9 @@ from dataclasses import replace
 from functools import partial
 
 from loop.files.formats import conll
-from loop.files.formats.json_min import SEVERAL_ANNOTATIONS
 from loop.files.formats.label_studio import EXPORT_AS_JSON
 from loop.files.inputs import Input
-from loop.files.records import BYTE_ORDER_MARK, FileFormat, Opened, Problem, Record, Source
+from loop.files.records import BYTE_ORDER_MARK, SEVERAL_ANNOTATIONS, FileFormat, Opened, Problem, Record, Source
 from ner.errors import InputError
 from ner.label_config import NotLearned
 

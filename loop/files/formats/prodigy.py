@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from loop.files.formats.label_studio import as_moment
+from loop.files.formats.same_text import REJECTED
 from loop.files.formats.shapes import JsonShape, Place, record_of, text_of
 from loop.files.formats.span_items import first_of, regions_of
 from loop.files.records import GOLD, Record, labelling
@@ -20,7 +21,7 @@ from ner.errors import InputError
 from ner.label_config import NotLearned
 from store.annotations import NewAnnotation
 
-REJECTED, IGNORED, UNANSWERED = "rejected answer", "ignored answer", "spans without an answer"
+IGNORED, UNANSWERED = "ignored answer", "spans without an answer"
 BINARY, OTHER_INTERFACE = "yes or no to single spans", "answer of an interface that does not mark entities"
 NO_SPANS = "accepted answer without `spans`"
 _ANSWERS = {"accept": None, "reject": REJECTED, "ignore": IGNORED}
@@ -45,9 +46,8 @@ def _record(value: dict[str, Any], place: Place) -> Record:
         return record_of(value, place, (), text=text, read=read, dropped=dropped)
     reason = _reason(value)
     said = [_annotation(value, place)] if reason is None and _has_answer(value) else []
-    aside = (
-        () if reason is None else (NotLearned(reason, {"spans": value.get("spans"), "answer": value.get("answer")}),)
-    )
+    payload = {"spans": value.get("spans"), "answer": value.get("answer"), "by": _person(value)[0]}
+    aside = () if reason is None else (NotLearned(reason, payload),)
     record = record_of(value, place, said, text=text, read=read, dropped=dropped, made_id=place.naming.id_of(text))
     return replace(record, aside=aside)
 
@@ -123,11 +123,15 @@ def _marks_entities(value: Mapping[str, Any]) -> bool:
 def _annotation(value: Mapping[str, Any], place: Place) -> NewAnnotation:
     spans = _with_words(value["spans"], value.get("tokens"))
     regions = regions_of(spans, "spans", place.source.config)
+    source_id, who = _person(value)
+    when = as_moment(value.get("_timestamp"))
+    return replace(labelling(regions), source_updated_at=when, source_id=source_id, creator=who)
+
+
+def _person(value: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The id of the annotation of whoever answered, and who that is, where the row names the person."""
     who = first_of(value, ("_annotator_id", "_session_id"))
-    said = replace(labelling(regions), source_updated_at=as_moment(value.get("_timestamp")))
-    if not isinstance(who, str) or not who.strip() or "\0" in who:
-        return said
-    return replace(said, source_id=f"{GOLD}:{who}", creator=who)
+    return (f"{GOLD}:{who}", who) if isinstance(who, str) and who.strip() and "\0" not in who else (GOLD, None)
 
 
 def _with_words(spans: Any, tokens: Any) -> Any:

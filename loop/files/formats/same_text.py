@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from loop.files.records import Problem, Record
+from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
 from ner.label_config import NotLearned
 from store.annotations import NewAnnotation
 
+REJECTED = "rejected answer"
 CONTRADICTORY = "several answers of one person that differ"
 _SHOWN = 3
 
@@ -49,7 +51,8 @@ def _key(record: Record) -> bytes:
 def _one(rows: Sequence[Record]) -> Record:
     """One record of all rows, with the last annotation of each person.
 
-    The annotations of a person that differ from each other are set aside.
+    The annotations of a person that differ from each other are set aside, and so is the annotation of a text that the
+    same person rejected. The annotations of several people that differ are set aside where no time orders them.
     """
     places = [row.where for row in rows]
     more = [f"{len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
@@ -58,17 +61,30 @@ def _one(rows: Sequence[Record]) -> Record:
         for annotation in row.annotations:
             by_person.setdefault(annotation.source_id, []).append(annotation)
     aside = [item for row in rows for item in row.aside]
+    rejecting = {item.payload.get("by") for item in aside if item.reason == REJECTED and isinstance(item.payload, dict)}
     kept = []
-    for said in by_person.values():
-        if len({_content(one) for one in said}) == 1:
+    for person, said in by_person.items():
+        if len({content_of(one.result) for one in said}) == 1 and person not in rejecting:
             kept.append(said[-1])
         else:
             aside += [NotLearned(CONTRADICTORY, list(one.result)) for one in said]
+    if len(kept) > 1 and any(one.source_updated_at is None for one in kept):
+        kept, several = agreed(kept)
+        aside += several
     meta = {key: value for row in reversed(rows) for key, value in row.meta.items()}
     return replace(
         rows[0], where=", ".join(places[:_SHOWN] + more), annotations=tuple(kept), aside=tuple(aside), meta=meta
     )
 
 
-def _content(annotation: NewAnnotation) -> str:
-    return json.dumps(sorted(json.dumps(region["value"], sort_keys=True) for region in annotation.result))
+def agreed(annotations: Sequence[NewAnnotation]) -> tuple[list[NewAnnotation], list[NotLearned]]:
+    """The annotation of several people who say the same, else none of theirs and what is set aside in its place."""
+    if len({content_of(one.result) for one in annotations}) == 1:
+        return [annotations[-1]], []
+    return [], [NotLearned(SEVERAL_ANNOTATIONS, {"results": [list(one.result) for one in annotations]})]
+
+
+def content_of(result: Iterable[Mapping[str, Any]]) -> str:
+    """What regions say of a text, for comparing: their offsets and labels, in any order."""
+    values = [[region["value"].get(key) for key in ("start", "end", "labels")] for region in result]
+    return json.dumps(sorted({json.dumps(value, sort_keys=True, default=str) for value in values}))

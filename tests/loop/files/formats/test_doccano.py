@@ -7,7 +7,7 @@ import json
 import pytest
 
 from loop.files.formats.doccano import RELATION
-from loop.files.records import Record
+from loop.files.records import SEVERAL_ANNOTATIONS, Record
 from ner.spans import Span
 from tests.loop.files.read import problem, raw, reading, record, spans
 
@@ -58,10 +58,18 @@ def test_numbers_of_labels_are_labels_that_a_map_can_name():
     assert record(mapped).annotations[0].spans == (Span(0, 3, "PER"),)
 
 
-def test_each_user_of_an_old_export_has_an_annotation_of_their_own():
+def test_users_of_an_old_export_whose_entities_differ_leave_the_text_unlabelled():
     first, second = OBJECTS
     (read,) = raw({"id": 1, "text": TEXT, "annotations": [{**first, "user": 1}, {**second, "user": 2}]})
-    assert [(one.creator, len(one.result)) for one in record(read).annotations] == [("1", 1), ("2", 1)]
+    assert record(read).annotations == ()
+    assert [item.reason for item in record(read).aside] == [SEVERAL_ANNOTATIONS]
+    assert [len(result) for result in record(read).aside[0].payload["results"]] == [1, 1]
+
+
+def test_users_of_an_old_export_who_say_the_same_have_one_annotation():
+    items = [{**item, "user": user} for user in (1, 2) for item in OBJECTS[:: 3 - 2 * user]]
+    (read,) = raw({"id": 1, "text": TEXT, "annotations": items})
+    assert (spans(read), record(read).aside) == (GOLD, ())
 
 
 @pytest.mark.parametrize("label", [["greeting"], "greeting", {"greeting": 1}])

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loop.files.checking import LabelRule
-from loop.files.formats.json_min import SEVERAL_ANNOTATIONS
 from loop.files.reading import OTHER_KIND, Reading, Request, survey
-from loop.files.records import Problem, Record
+from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
 from ner.label_config import LabelConfig
 from ner.label_studio import NO_LABEL, OUTSIDE_CONFIG
 from ner.spans import Span

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from loop.files.formats.prodigy import BINARY, IGNORED, NO_SPANS, OTHER_INTERFACE, REJECTED, UNANSWERED
-from loop.files.formats.same_text import CONTRADICTORY
-from loop.files.records import Problem, Record
+from loop.files.formats.prodigy import BINARY, IGNORED, NO_SPANS, OTHER_INTERFACE, UNANSWERED
+from loop.files.formats.same_text import CONTRADICTORY, REJECTED
+from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
 from ner.offsets import OffsetUnit
 from ner.spans import Span
 from tests.loop.files.read import problem, raw, reading, record, spans
@@ -132,6 +132,25 @@ def test_answers_of_one_person_that_differ_are_kept_out_and_equal_ones_are_one()
     assert [item.reason for item in record(differing).aside] == [CONTRADICTORY] * 2
     (equal,) = rows({**accepted, "spans": [PIA, OLA]}, {**accepted, "spans": [OLA, PIA]})
     assert spans(equal) == (Span(0, 3, "PER"), Span(8, 11, "PER"))
+
+
+def test_people_whose_spans_differ_leave_the_text_unlabelled_where_no_time_says_who_was_last():
+    first, second = ({**MANUAL, "answer": "accept", "_session_id": f"db-{name}"} for name in "ab")
+    (differing,) = rows({**first, "spans": [PIA]}, {**second, "spans": [OLA], "_timestamp": 1_700_000_000})
+    assert record(differing).annotations == ()
+    assert [item.reason for item in record(differing).aside] == [SEVERAL_ANNOTATIONS]
+    (equal,) = rows({**first, "spans": [PIA, OLA]}, {**second, "spans": [OLA, PIA]})
+    assert (spans(equal), record(equal).aside) == ((Span(0, 3, "PER"), Span(8, 11, "PER")), ())
+
+
+@pytest.mark.parametrize("answers", [("accept", "reject"), ("reject", "accept")])
+def test_one_person_who_accepts_and_rejects_a_text_leaves_it_unlabelled(answers: tuple[str, str]):
+    row = {**MANUAL, "spans": [PIA], "_session_id": "db-a"}
+    (read,) = rows(*({**row, "answer": answer} for answer in answers))
+    assert record(read).annotations == ()
+    assert {item.reason for item in record(read).aside} == {REJECTED, CONTRADICTORY}
+    (of_two,) = rows({**row, "answer": "accept"}, {**row, "answer": "reject", "_session_id": "db-b"})
+    assert spans(of_two) == (Span(0, 3, "PER"),)
 
 
 def test_rows_with_ids_of_their_own_stay_documents_of_their_own_and_made_ids_do_not_depend_on_the_rows():

@@ -16,7 +16,7 @@ from ner.label_config import LabelConfig
 # Our own name comes first, then those of doccano, of spaCy's Python objects, and of Hugging Face's pipelines.
 _START, _END = ("start", "start_offset", "start_char"), ("end", "end_offset", "end_char")
 _LABEL = ("label", "labels", "entity_group", "entity", "type", "tag")
-_WORDS = ("text", "word")
+_WORDS = ("text", "word", "value", "mention", "surface_form", "surface", "entity_text", "string")
 # Numbers that programs give beside the offsets. Any other may be an offset whose name was damaged.
 _NUMBERS = (
     *(*_START, *_END, *_LABEL, "id", "token_start", "token_end", "start_token", "end_token", "index", "rank"),
@@ -57,14 +57,8 @@ def first_of(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 def _region(item: Any, key: str, config: LabelConfig) -> dict[str, Any]:
     if isinstance(item, dict):
-        words = first_of(item, _WORDS)
-        read = region(
-            config,
-            first_of(item, _START),
-            first_of(item, _END),
-            _labels(first_of(item, _LABEL)),
-            words if isinstance(words, str) else None,
-        )
+        item, words = _named(item, config)
+        read = region(config, first_of(item, _START), first_of(item, _END), _labels(first_of(item, _LABEL)), words)
         unread = [name for name, value in item.items() if type(value) is int and name not in _NUMBERS]
         return {**read, UNREAD: unread} if unread else read
     if isinstance(item, list) and len(item) >= 2:
@@ -76,6 +70,17 @@ def _region(item: Any, key: str, config: LabelConfig) -> dict[str, Any]:
         value=item,
         next_step="Write {start, end, label} or [start, end, label].",
     )
+
+
+def _named(item: Mapping[str, Any], config: LabelConfig) -> tuple[Mapping[str, Any], str | None]:
+    """The item, and the words that it repeats. Where `type` is the label, `entity` may be the words."""
+    told = (item[key] for key in _WORDS if isinstance(item.get(key), str))
+    words = next((one for one in told if one not in config.labels), None)
+    entity = item.get("entity")
+    others = [item.get(key) for key in _LABEL if key != "entity"]
+    if not isinstance(entity, str) or entity in config.labels or not any(one in config.labels for one in others):
+        return item, words
+    return {key: value for key, value in item.items() if key != "entity"}, entity if words is None else words
 
 
 def _labels(value: Any) -> list[Any]:

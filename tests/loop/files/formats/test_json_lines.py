@@ -12,7 +12,7 @@ from loop.files.records import Problem, Record
 from loop.files.writing.jsonl import write_jsonl
 from loop.files.writing.texts import StoredText
 from ner.spans import Span
-from tests.loop.files.read import problem, raw, record, spans
+from tests.loop.files.read import problem, raw, reading, record, spans
 
 
 def jsonl(*lines: str | bytes) -> list[Record | Problem]:
@@ -124,3 +124,31 @@ def test_labelled_spans_under_any_key_are_refused_by_its_name(spans: list[object
 def test_lists_that_label_nothing_are_metadata(other: object):
     (item,) = raw({"text": "Anna", "spans": [], "segments": other})
     assert record(item).meta == {"segments": other}
+
+
+WORDS = ("text", "word", "value", "mention", "surface_form", "surface", "entity_text", "string")
+
+
+@pytest.mark.parametrize("item", [{"label": "PER", key: "Ola"} for key in WORDS] + [{"entity": "Ola", "type": "PER"}])
+def test_words_that_a_span_repeats_prove_its_offsets(item: dict[str, str]):
+    right, wrong = reading(
+        [{"text": "Pia met Ola", "spans": [{"start": start, "end": start + 3, **item}]} for start in (8, 0)]
+    ).records()
+    assert record(right).annotations[0].spans == (Span(8, 11, "PER"),)
+    assert [one.reason for one in record(wrong).annotations[0].doubts] == ["words differ from the text at the offsets"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"label": "PER", "value": {"text": "Ola"}},
+        {"label": "PER", "value": 3.5, "text": "Pia"},
+        {"label": "PER", "value": "PER"},
+        {"entity": "PER", "value": "Pia"},
+        {"entity": "PER", "type": "PER"},
+        {"type": "PER"},
+    ],
+)
+def test_other_values_of_a_span_are_no_words(item: dict[str, object]):
+    (read,) = raw({"text": "Pia met Ola", "spans": [{"start": 0, "end": 3, **item}]})
+    assert spans(read) == (Span(0, 3, "PER"),)

@@ -13,6 +13,7 @@ from typing import Any
 from ner.documents import check_text
 from ner.errors import InputError
 from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
+from ner.labels import OUTSIDE
 from ner.offsets import CODE_POINTS, Claim, Converter, OffsetUnit, proven_unit, same_words, to_code_points
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
 from ner.task_data import MISSING, UNDEFINED, field_names, find_field, shown_text
@@ -29,9 +30,6 @@ BLANK = "blank span"
 MAPPED_AWAY = "label mapped to O"
 NOT_A_SPAN = "not a span region"
 TEXT_REFUSED = "text refused"
-
-NO_ENTITY = "O"
-"""The target of a label map that says: this label is no entity of this project."""
 
 TEXT_AT_OFFSETS = "text_at_offsets"
 """The key under which a region that is set aside as WORDS_DIFFER shows the text that stands at its offsets."""
@@ -332,7 +330,7 @@ class _Reader:
             raise _NoSpanError(NO_LABEL)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise _NoSpanError(MALFORMED)
-        dropped = [name for name in names if self.label_map.get(name) == NO_ENTITY]
+        dropped = [name for name in names if self.label_map.get(name) == OUTSIDE]
         labels = {self.label_map.get(name, name) for name in names if name not in dropped}
         if not labels:
             raise _NoSpanError(MAPPED_AWAY)

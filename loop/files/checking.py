@@ -57,11 +57,11 @@ def check_record(record: Record, rule: LabelRule, unit: OffsetUnit = CODE_POINTS
     for key, what in ((record.external_id, "a document's id"), (record.group, "a group")):
         if key is not None:
             check_key(key, what)
-    annotations = tuple(read_annotation(one, record.text, rule, unit) for one in record.annotations)
+    annotations = tuple(_read_annotation(one, record.text, rule, unit) for one in record.annotations)
     return replace(record, annotations=annotations, votes=tuple(_votes(record, rule)))
 
 
-def read_annotation(annotation: NewAnnotation, text: str, rule: LabelRule, unit: OffsetUnit) -> NewAnnotation:
+def _read_annotation(annotation: NewAnnotation, text: str, rule: LabelRule, unit: OffsetUnit) -> NewAnnotation:
     """The annotation as `read_result` understands it; one that came with a reason not to be read stays as it is."""
     if annotation.set_aside:
         return annotation

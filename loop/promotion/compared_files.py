@@ -52,7 +52,7 @@ class Sides:
 
 def read_sides(candidate: Path, incumbent: Path, gold: Path, *, skip_bad: bool = False) -> Sides:
     """Read and match the files. InputError for a record that breaks a rule, is missing, or has another text."""
-    read = [read_judged(path, skip_bad=skip_bad) for path in (gold, candidate, incumbent)]
+    read = [_read_judged(path, skip_bad=skip_bad) for path in (gold, candidate, incumbent)]
     truth, *sides = (records for records, _ in read)
     notes = [note for _, said in read for note in said]
     for name, side in zip(SYSTEMS, sides, strict=True):
@@ -72,7 +72,7 @@ def read_sides(candidate: Path, incumbent: Path, gold: Path, *, skip_bad: bool =
     return Sides(flat[0], tuple(flat[1:]), tuple(_documents(everyone)), tuple(notes))
 
 
-def read_judged(path: Path, *, skip_bad: bool = False) -> tuple[dict[str, ComparedText], tuple[str, ...]]:
+def _read_judged(path: Path, *, skip_bad: bool = False) -> tuple[dict[str, ComparedText], tuple[str, ...]]:
     """The records of a file by their id, and what to say of them.
 
     The file has any format of `loop import`; answers as `loop predict` writes them need no text. RejectedFileError

@@ -25,8 +25,8 @@ from ner.errors import ConfigError
 CONFIG_NAME = "loop.toml"
 _SQLITE = "sqlite:///"
 _MAP = (
-    "Labels of imported files -> labels of this project. Once there is a map, labels that are neither in it nor the "
-    "project's own are dropped and counted."
+    'Labels of files and of Label Studio -> labels of this project, or "O" for what is no entity here. A text with a '
+    "label that is neither in the map nor the project's own is in doubt, and is not learned from."
 )
 
 

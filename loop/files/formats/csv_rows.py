@@ -18,7 +18,7 @@ from loop.files.records import MAX_LINE_BYTES
 from loop.files.unknown import not_utf8
 from ner.errors import InputError
 
-DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|"
 _NONE = "\x1f"  # stands in no text: the rows have one cell each
 _EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 _LONGEST_NAME = 60
@@ -87,9 +87,9 @@ def layout_of_head(head: bytes, wanted: Callable[[Sequence[str]], bool]) -> Layo
     text = head.decode("utf-8-sig", errors="replace")
     named = _EXCEL_DELIMITER.match(text)
     lines = text[named.end() :] if named else text
-    for delimiter in named[1] if named else DELIMITERS:
+    for delimiter in named[1] if named else _DELIMITERS:
         layout = Layout(delimiter, excel=named is not None)
-        header = _header(first_rows(layout, lines))
+        header = _header(_first_rows(layout, lines))
         if len(header) > 1 and wanted(header):
             return replace(layout, header=tuple(header))
     return _of_one_column(lines, wanted)
@@ -98,25 +98,25 @@ def layout_of_head(head: bytes, wanted: Callable[[Sequence[str]], bool]) -> Layo
 def _of_one_column(text: str, wanted: Callable[[Sequence[str]], bool]) -> Layout | None:
     """The layout of a table with one named column; None where the rows below have several cells each."""
     first, below = None, text.count("\n") > 1
-    for delimiter in (*DELIMITERS, _NONE):
+    for delimiter in (*_DELIMITERS, _NONE):
         layout = Layout(delimiter)
-        found = [cells for cells in first_rows(layout, text) if cells]
+        found = [cells for cells in _first_rows(layout, text) if cells]
         if len(found) < 2 or len(found[0]) != 1 or not wanted(_header(found)):
             continue
         widths = {len(cells) for cells in found[1:]}
-        if len(widths) == 1 and widths != {1} and below and not any(is_prose(cells) for cells in found[1:]):
+        if len(widths) == 1 and widths != {1} and below and not any(_is_prose(cells) for cells in found[1:]):
             return None
         if widths == {1} and first is None:
             first = replace(layout, header=(found[0][0].strip(),))
     return first
 
 
-def is_prose(cells: Sequence[str]) -> bool:
+def _is_prose(cells: Sequence[str]) -> bool:
     """Whether a cell but the first begins with a space, as behind the commas of a sentence."""
     return any(cell.startswith(" ") for cell in cells[1:])
 
 
-def first_rows(layout: Layout, text: str) -> list[list[str]]:
+def _first_rows(layout: Layout, text: str) -> list[list[str]]:
     """The first whole rows of a text."""
     rows = []
     try:
@@ -148,14 +148,14 @@ def layout_of_file(stream: BinaryIO, layout: Layout) -> Layout:
 
 def rows(stream: BinaryIO, layout: Layout) -> Iterator[Row]:
     """The rows behind the header; a blank row comes without cells. Raises InputError for bad quoting or bytes."""
-    all_rows = layout.cells(text_lines(stream, skip_first=layout.excel))
+    all_rows = layout.cells(_text_lines(stream, skip_first=layout.excel))
     for _, cells in all_rows:
         if cells:
             break
     yield from all_rows
 
 
-def text_lines(stream: BinaryIO, *, skip_first: bool = False) -> Iterator[str]:
+def _text_lines(stream: BinaryIO, *, skip_first: bool = False) -> Iterator[str]:
     """The lines of a stream from its start, with their ends: LF, CRLF or CR. Raises InputError for other encodings."""
     stream.seek(0)
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
@@ -217,7 +217,7 @@ def _records(stream: BinaryIO, layout: Layout) -> Iterator[str]:
     taken: list[str] = []
 
     def kept() -> Iterator[str]:
-        for line in text_lines(stream, skip_first=layout.excel):
+        for line in _text_lines(stream, skip_first=layout.excel):
             taken.append(line)
             yield line
 

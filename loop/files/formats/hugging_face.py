@@ -25,8 +25,8 @@ from ner.errors import InputError
 from ner.label_config import LabelConfig
 from ner.spans import Span
 
-TOKEN_KEYS = ("tokens", "words")
-TAG_KEYS = ("ner_tags", "ner_tag", "tags", "labels", "ner_labels", "ner", "label", "tag", "bio_tags", "iob_tags")
+_TOKEN_KEYS = ("tokens", "words")
+_TAG_KEYS = ("ner_tags", "ner_tag", "tags", "labels", "ner_labels", "ner", "label", "tag", "bio_tags", "iob_tags")
 _OWN = "token_offsets"  # of this project's export
 _SHOWN = 10
 _TAG = re.compile(r"[BI][-_]\w")
@@ -50,11 +50,11 @@ class TagsOfFile:
 
     def see(self, value: Any) -> None:
         """Count the tags of a record; tags that cannot be read are the record's problem."""
-        keys = keys_of(value, self.columns)
+        keys = _keys_of(value, self.columns)
         if keys is None or keys[1] is None or _OWN in value:
             return
         try:
-            self._survey.add(tags_of(value[keys[1]], keys[1], self.names))
+            self._survey.add(_tags_of(value[keys[1]], keys[1], self.names))
         except InputError:
             return
 
@@ -66,20 +66,20 @@ class TagsOfFile:
         return self.scheme.said
 
 
-def keys_of(value: Any, columns: Sequence[str] = ()) -> tuple[str, str | None] | None:
+def _keys_of(value: Any, columns: Sequence[str] = ()) -> tuple[str, str | None] | None:
     """The keys of the tokens and of the tags; None for other records. `columns`: the names that a person gave."""
     if not isinstance(value, Mapping):
         return None
     if len(columns) == 2 and isinstance(value.get(columns[0]), list):
         return columns[0], columns[1] if isinstance(value.get(columns[1]), list) else None
-    for tokens in TOKEN_KEYS:
+    for tokens in _TOKEN_KEYS:
         if isinstance(value.get(tokens), list) and not any(isinstance(one, dict | list) for one in value[tokens]):
-            tags = next((key for key in TAG_KEYS if isinstance(value.get(key), list)), None)
+            tags = next((key for key in _TAG_KEYS if isinstance(value.get(key), list)), None)
             return (tokens, tags) if tags is not None or "text" not in value else None
     return None
 
 
-def tags_of(value: Any, key: str, names: Sequence[str]) -> list[str]:
+def _tags_of(value: Any, key: str, names: Sequence[str]) -> list[str]:
     """The tags as names. Raises InputError for a number without a name, and for what is no tag."""
     if not isinstance(value, list):
         raise InputError(f"`{key}` lists a tag for each token", value=value, next_step=f"Correct `{key}`.")
@@ -126,10 +126,10 @@ def regions_of_tags(
     return [region(config, start, end, [label]) for start, end, label in spans]
 
 
-def tokens_record(value: Mapping[str, Any], place: Place) -> Record:
+def _record(value: Mapping[str, Any], place: Place) -> Record:
     """The record of tokens and tags; `place.survey` is a TagsOfFile that has seen the whole file."""
     survey = place.survey if isinstance(place.survey, TagsOfFile) else TagsOfFile.begin(place.source)
-    tokens_key, tags_key = keys_of(value, survey.columns) or ("tokens", None)
+    tokens_key, tags_key = _keys_of(value, survey.columns) or ("tokens", None)
     if _OWN in value and isinstance(value.get("spans"), list) and value.get("text") is not None:
         return _record_of_ours(value, place, survey.names)
     given = text_of(value, "text") if value.get("text") is not None else None
@@ -141,7 +141,7 @@ def tokens_record(value: Mapping[str, Any], place: Place) -> Record:
     if tags_key is None:
         _refuse_other_tags(value, value[tokens_key])
     else:
-        tags = tags_of(value[tags_key], tags_key, survey.names)
+        tags = _tags_of(value[tags_key], tags_key, survey.names)
         said.append(labelling(regions_of_tags(places, tags, survey.scheme, place.source.config)))
     dropped = [key for key, other in value.items() if _describes_tokens(key, other, value.get(tokens_key))]
     record = record_of(value, place, said, text=text, read=read, dropped=dropped)
@@ -156,7 +156,7 @@ def _record_of_ours(value: Mapping[str, Any], place: Place, names: Sequence[str]
         return record_of({**value, "meta": None}, place, (), read=read)
     tags = value.get("ner_tags")
     if names or (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        _check_tags_of_ours(value, tags_of(tags, "ner_tags", names))
+        _check_tags_of_ours(value, _tags_of(tags, "ner_tags", names))
     meta = value.get("meta")
     value = {**value, "meta": parse_json(meta) if isinstance(meta, str) else meta}
     said = labelling(regions_of(value["spans"], "spans", place.source.config))
@@ -184,8 +184,8 @@ def _check_tags_of_ours(value: Mapping[str, Any], tags: Sequence[str]) -> None:
 SHAPE = JsonShape(
     name="hugging-face",
     title="Hugging Face: {tokens: [...], ner_tags: [...]}",
-    claims=lambda value: keys_of(value) is not None,
-    record=tokens_record,
+    claims=lambda value: _keys_of(value) is not None,
+    record=_record,
     survey=TagsOfFile.begin,
 )
 
@@ -228,7 +228,7 @@ def _refuse_other_tags(value: Mapping[str, Any], tokens: Sequence[Any]) -> None:
 
 def _describes_tokens(key: str, value: Any, tokens: Any) -> bool:
     """Whether a key has a value for each token, such as `pos_tags`, or repeats the entities, as in WikiANN."""
-    if not isinstance(value, list) or key in TAG_KEYS:
+    if not isinstance(value, list) or key in _TAG_KEYS:
         return False
     if key == "spans":
         return bool(value) and all(isinstance(item, str) for item in value)

@@ -58,7 +58,7 @@ def read_rows(stream: BinaryIO) -> Iterator[tuple[int, dict[str, str] | InputErr
         words.detach()
 
 
-def values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
+def _values_of(cells: dict[str, str], config: LabelConfig) -> dict[str, Any]:
     """The row as a record of JSON-MIN. Raises InputError for a cell that begins as JSON and is not JSON."""
     text = _text_column(cells, config)
     return {column: cell if column == text else _value(column, cell, config) for column, cell in cells.items()}
@@ -102,7 +102,7 @@ def _records(stream: BinaryIO, source: Source) -> Iterator[Record | Problem]:
         try:
             if isinstance(cells, InputError):
                 raise cells
-            values = words_of(cells, source.config) if source.texts_only else values_of(cells, source.config)
+            values = words_of(cells, source.config) if source.texts_only else _values_of(cells, source.config)
             read = record(values, Place(where, naming, source))
             yield replace(read, format=TABLE)
         except InputError as error:

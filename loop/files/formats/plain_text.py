@@ -17,7 +17,7 @@ NAME = "text"
 SAID = "Plain text: each line is a document that nobody labelled."
 
 
-def read_lines(file: Input, source: Source) -> Iterator[Record | Problem]:
+def _read_lines(file: Input, source: Source) -> Iterator[Record | Problem]:
     """A record for each line; blank lines are left out, except where only texts are wanted, to be answered."""
     naming = Naming(source.stem)
     for number, line in numbered_lines(file.rewound()):
@@ -38,5 +38,5 @@ FORMAT = FileFormat(
     name=NAME,
     title="plain text, a document on a line",
     recognise=lambda file: file.stream is not None and kind_of(file) is None,
-    open=lambda file, source: Opened(lambda: read_lines(file, source), (SAID,), unlabelled=True),
+    open=lambda file, source: Opened(lambda: _read_lines(file, source), (SAID,), unlabelled=True),
 )

@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from ner.label_studio import NO_ENTITY, OUTSIDE_CONFIG
+from ner.label_studio import OUTSIDE_CONFIG
+from ner.labels import OUTSIDE
 from store.doubts import Doubts
 
 _SHOWN = 5
@@ -76,8 +77,8 @@ def nearest(label: str, labels: Sequence[str]) -> str | None:
     It is the same in another case, a usual long or short form ("Person" and "PER"), a name that begins with the other
     (four letters at least), or one with a slip of the pen.
     """
-    if label == NO_ENTITY:
-        return NO_ENTITY
+    if label == OUTSIDE:
+        return OUTSIDE
     folded = {name.casefold(): name for name in reversed(labels)}
     own = label.casefold()
     forms = {_LONG_FORMS.get(name, name): name for name in folded}

@@ -179,6 +179,9 @@ def _prodigy(text: StoredText, number: int) -> Row:
 
 def _prodigy_tokens(text: StoredText, number: int) -> Row:
     places = TaggedText.of(text).tokens
+    begins, ends = ({place[at] for place in places} for at in (0, 1))
+    if any(span.start not in begins or span.end not in ends for span in text.spans or ()):
+        return _prodigy(text, number)  # people marked characters, and not tokens
     tokens = [
         {"text": text.text[a:b], "start": a, "end": b, "id": at, "ws": text.text[b : b + 1] == " "}
         for at, (a, b) in enumerate(places)

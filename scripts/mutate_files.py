@@ -33,6 +33,7 @@ from random import Random
 from loop.files.audit import Audit, Auditor, believed
 from loop.files.reading import Request, open_readings
 from loop.files.records import Problem
+from loop.files.words import is_unspaced, tokens_of
 from loop.files.writing.texts import StoredText, TaggedText, align
 from loop.settings.template import config_of_labels
 from ner.errors import InputError
@@ -190,8 +191,10 @@ def _is_valid_of(found: Look, path: Path, trial: Trial) -> bool:
 
 
 def _of_words(text: StoredText) -> TaggedText:
-    """The text with its words as tokens, however another program cut them."""
-    tokens = [match.span() for match in re.finditer("[^ ]+", text.text)]
+    """The text with its words as tokens, however another program cut them; without spaces, its characters."""
+    words = [match.span() for match in re.finditer("[^ ]+", text.text)]
+    pieces = [tokens_of(text.text[a:b]) if is_unspaced(text.text[a:b]) else [(0, b - a)] for a, b in words]
+    tokens = [(a + start, a + end) for (a, _), parts in zip(words, pieces, strict=True) for start, end in parts]
     return TaggedText(text, tokens, align(text.spans or (), tokens))
 
 

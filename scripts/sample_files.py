@@ -11,13 +11,14 @@ import gzip
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from loop.files.formats.csv_table import MISSING
 from loop.files.records import FileHints
+from loop.files.words import joined_tokens
 from loop.files.writing.conll import write_conll
 from loop.files.writing.datasets_folder import write_datasets
 from loop.files.writing.docbin import docbin_bytes
@@ -84,7 +85,7 @@ class SampleFormat:
         if self.exact and self.cut:
             return text
         tagged = TaggedText.of(text)
-        words, places = (text.text, tagged.tokens) if self.exact else _joined(tagged.words)
+        words, places = (text.text, tagged.tokens) if self.exact else joined_tokens(tagged.words)
         spans = tuple(
             Span(places[one.first][0], places[one.behind - 1][1], one.label) for one in tagged.aligned.entities
         )
@@ -94,14 +95,6 @@ class SampleFormat:
 def format_named(name: str) -> SampleFormat:
     """The format of this name. Raises KeyError."""
     return next(one for one in FORMATS if one.name == name)
-
-
-def _joined(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    places, position = [], 0
-    for word in words:
-        places.append((position, position + len(word)))
-        position += len(word) + 1
-    return " ".join(words), places
 
 
 # Records of JSON

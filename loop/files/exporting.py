@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from loop.files.words import joined_tokens
 from loop.files.writing.conll import write_conll
 from loop.files.writing.datasets_folder import write_datasets
 from loop.files.writing.docbin import docbin_bytes
@@ -166,7 +167,7 @@ def _tagged(texts: Iterable[StoredText], counts: Counter[str], *, plain: bool = 
     for one in map(TaggedText.of, texts):
         counts["cut_spans"] += one.aligned.cut
         counts["untagged_spans"] += one.aligned.untagged
-        counts["respaced"] += plain and " ".join(one.words) != one.source.text
+        counts["respaced"] += plain and joined_tokens(one.words)[0] != one.source.text
         yield one
 
 

@@ -5,7 +5,7 @@ Offsets are half-open and count code points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import regex
@@ -32,6 +32,10 @@ _UNSPACED: Final = (
     *("Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Ahom", "Javanese", "Balinese"),
 )
 _BY_CHARACTER: Final = "".join(rf"\p{{scx={script}}}" for script in _UNSPACED)
+# Without Hangul. A mark such as the ideographic full stop belongs to Han and to other scripts, too.
+_OF_UNSPACED: Final = regex.compile(
+    "[" + "".join(rf"\p{{scx={script}}}" for script in _UNSPACED if script != "Hangul") + "]", regex.UNICODE
+)
 _LETTER: Final = rf"[[\p{{L}}\p{{N}}]--[{_BY_CHARACTER}]]"
 # The search for clusters takes time, and ASCII before ASCII does not need it.
 _WORD: Final = rf"(?:(?>[A-Za-z0-9]+(?=[\x00-\x7f]|\Z))|(?=\p{{GCB=Prepend}}*+{_LETTER})\X)++"
@@ -92,6 +96,32 @@ def place_tokens(text: str, tokens: Iterable[str]) -> list[Token]:
     if rest:
         raise _misplaced(f"{rest[:40]!r} behind the last token")
     return placed
+
+
+def joined_tokens(tokens: Sequence[str], *, by_script: bool = True) -> tuple[str, list[Token]]:
+    """The text that these tokens make, and the place of each: one space parts two tokens.
+
+    by_script: no space stands between two tokens where both neighbouring characters are of scripts without spaces.
+    """
+    pieces: list[str] = []
+    places: list[Token] = []
+    position, last = 0, ""
+    for token in tokens:
+        if pieces and not (by_script and is_unspaced(last) and is_unspaced(token[:1])):
+            pieces.append(" ")
+            position += 1
+        pieces.append(token)
+        places.append((position, position + len(token)))
+        position, last = position + len(token), token[-1:]
+    return "".join(pieces), places
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether a character of the text is of a script that sets no space between words, such as Han, kana or Thai."""
+    return not text.isascii() and _OF_UNSPACED.search(text) is not None
+
+
+JOINED_SAID = "Tokens of scripts without spaces, such as Chinese and Thai, are joined without a space between them."
 
 
 def _behind_space(text: str, position: int) -> int:

@@ -1,10 +1,11 @@
 """CoNLL: a token and its tag on a line, a blank line between texts, `-DOCSTART-` between documents.
 
 A row has two or more columns, parted by tabs or by spaces; `loop.files.formats.conll_columns` finds the token and the
-tag. `loop.files.formats.tags` finds the scheme of the tags. The text is the tokens joined by one space. Lines that
-begin with `#` before the tokens of a text are comments. Those that `loop.files.conll_comments` writes give the exact
-text, its id, its group, its meta and its exact spans; they are compared with the tokens and the tags. `# text = ` of
-CoNLL-U, without quotation marks, gives the exact text where the tokens fit.
+tag. `loop.files.formats.tags` finds the scheme of the tags. The text is the tokens joined by one space, or by none
+between characters of scripts without spaces. Lines that begin with `#` before the tokens of a text are comments. Those
+that `loop.files.conll_comments` writes give the exact text, its id, its group, its meta and its exact spans; they are
+compared with the tokens and the tags. `# text = ` of CoNLL-U, without quotation marks, gives the exact text where the
+tokens fit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, BinaryIO
 
 from loop.files.conll_comments import read_comment
@@ -34,7 +34,7 @@ from loop.files.records import (
     numbered_lines,
     region,
 )
-from loop.files.words import Entity, Token, place_tokens, tokens_of
+from loop.files.words import JOINED_SAID, Entity, Token, joined_tokens, place_tokens, tokens_of
 from loop.files.writing.conll import DOCSTART
 from loop.files.writing.texts import align
 from ner.errors import InputError
@@ -97,6 +97,8 @@ def _open(file: Input, source: Source) -> Opened:
     said = list(layout.said)
     if documents == 1 and layout.grouped and not layout.own:
         said.append("One -DOCSTART- stands in the file: its texts are one document and stay in one split.")
+    if survey.unspaced and layout.by_script and not layout.own:
+        said.append(JOINED_SAID)
     if not file.ends_with_line():
         said.append("The file does not end with a line end: its last text may be cut off.")
     elif not closed:
@@ -170,7 +172,7 @@ def _record(text: _Text, group: str | None, naming: Naming, source: Source, layo
         raise InputError("tokens stand behind the comments of a text", value="none", next_step="Remove the blank line.")
     if layout.own and "id" not in text.comments:
         raise InputError("`# id = ...` stands before each text of this export", value=text.tokens[0], next_step=_WHOLE)
-    words, places = _placed(text)
+    words, places = _placed(text, layout)
     said = () if source.texts_only else (labelling(_regions(text, words, places, source, layout)),)
     meta = text.comments.get("meta", {})
     check_storable(meta, "meta")
@@ -178,7 +180,7 @@ def _record(text: _Text, group: str | None, naming: Naming, source: Source, layo
     return Record(f"line {text.first_row}", words, name, said, group, meta, format=FORMAT.name)
 
 
-def _placed(text: _Text) -> tuple[str, list[Token]]:
+def _placed(text: _Text, layout: ColumnLayout) -> tuple[str, list[Token]]:
     """The exact text, and where its tokens stand. Raises InputError where the comments do not say what the rows say."""
     broken = next((line for line in text.unread if _OURS.match(line)), None)
     if broken is not None and (text.comments or _TEXT.match(broken)):
@@ -196,10 +198,7 @@ def _placed(text: _Text) -> tuple[str, list[Token]]:
                 fault = fault or error
     if fault is not None and said is not None:
         raise fault
-    ends = list(accumulate(len(token) + 1 for token in text.tokens))
-    return " ".join(text.tokens), [
-        (end - len(token) - 1, end - 1) for token, end in zip(text.tokens, ends, strict=True)
-    ]
+    return joined_tokens(text.tokens, by_script=layout.by_script)
 
 
 def _check_own_tokens(words: str, places: Sequence[Token]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from loop.files.conll_comments import read_comment
 from loop.files.formats.tags import BARE, OUTSIDE_SIGNS, TagScheme, TagSurvey, has_letter
 from loop.files.records import FileHints
+from loop.files.words import is_unspaced
 from ner.errors import InputError
 
 _MOST_SINGLE, _LEAST_ROWS, _LEAST_ROWS_OF_TYPES = 2, 20, 3
@@ -41,7 +42,8 @@ class ColumnLayout:
     unread: the tags among them that the scheme does not have. heading: the number of the line that names the columns;
     None where no line does. grouped: whether -DOCSTART- groups the texts behind. own: whether the file is our own
     export, where comments stand before each text. closed: the further columns of a few values, such as parts of speech,
-    with the number of each value. said: sentences for people.
+    with the number of each value. by_script: whether tokens of scripts without spaces are joined without one; Label
+    Studio parts tokens at spaces. said: sentences for people.
     """
 
     width: int
@@ -54,6 +56,7 @@ class ColumnLayout:
     grouped: bool = True
     own: bool = False
     closed: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    by_script: bool = True
     said: tuple[str, ...] = ()
 
     def is_row(self, line: str, row: Sequence[str]) -> bool:
@@ -141,6 +144,7 @@ class ColumnSurvey:
     heading: int | None = None
     tabs: bool = False
     own: bool = False
+    unspaced: bool = False
     foreign: int = 0
     foreign_line: str = ""
     _widths: dict[int, _Rows] = field(default_factory=dict)
@@ -161,6 +165,7 @@ class ColumnSurvey:
                     self.heading = number
                     continue
             self.tabs = self.tabs or "\t" in line
+            self.unspaced = self.unspaced or is_unspaced(line)
             by_width.setdefault(len(row), []).append(row)
         for width, rows in by_width.items():
             self.rows += len(rows)
@@ -211,6 +216,7 @@ class ColumnSurvey:
             heading=self.heading,
             grouped=not _is_of_label_studio(rows),
             own=self.own,
+            by_script=not _is_of_label_studio(rows),
             closed={} if texts_only else dict(_closed_columns(rows, (token, tag))),
             said=(*_said(width, token, tag, self.heading), *scheme.said, *self._said_of_comments()),
         )

@@ -1,9 +1,9 @@
 """Records of Hugging Face: `tokens` with a tag each (`ner_tags`, `tags`, `labels`), as names or as numbers.
 
-The text is the tokens joined by one space, or `text`, where the record has it: the tokens are then found in it. A
-number has the name that the person or the data set gives it. -100 is not a tag: it marks tokens that the tokenizer of a
-model added. This project's own export for `datasets` holds the exact spans beside the tags: the spans are read, and the
-tags are compared with them.
+The text is the tokens joined by one space (by none between characters of scripts without spaces), or `text`, where the
+record has it: the tokens are then found in it. A number has the name that the person or the data set gives it. -100 is
+not a tag: it marks tokens that the tokenizer of a model added. This project's own export for `datasets` holds the exact
+spans beside the tags: the spans are read, and the tags are compared with them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from loop.files.formats.span_items import regions_of
 from loop.files.formats.tags import TagScheme, TagSurvey
 from loop.files.records import Record, Source, as_whole, labelling, region
 from loop.files.strict_json import parse_json
-from loop.files.words import Token, place_tokens
+from loop.files.words import JOINED_SAID, Token, is_unspaced, joined_tokens, place_tokens
 from loop.files.writing.texts import SCHEMES, align
 from ner.errors import InputError
 from ner.label_config import LabelConfig
@@ -41,6 +41,7 @@ class TagsOfFile:
     scheme_name: str | None = None
     columns: tuple[str, ...] = ()
     scheme: TagScheme = field(default_factory=lambda: TagScheme("iob2"))
+    unspaced: bool = False
     _survey: TagSurvey = field(default_factory=TagSurvey)
 
     @classmethod
@@ -51,7 +52,11 @@ class TagsOfFile:
     def see(self, value: Any) -> None:
         """Count the tags of a record; tags that cannot be read are the record's problem."""
         keys = _keys_of(value, self.columns)
-        if keys is None or keys[1] is None or _OWN in value:
+        if keys is None or _OWN in value:
+            return
+        if value.get("text") is None and not self.unspaced:
+            self.unspaced = any(isinstance(token, str) and is_unspaced(token) for token in value[keys[0]])
+        if keys[1] is None:
             return
         try:
             self._survey.add(_tags_of(value[keys[1]], keys[1], self.names))
@@ -60,10 +65,11 @@ class TagsOfFile:
 
     def said(self) -> Sequence[str]:
         """The scheme. Raises InputError where the tags are of none."""
+        joined = (JOINED_SAID,) if self.unspaced else ()
         if self._survey.total == 0:
-            return ()
+            return joined
         self.scheme = self._survey.scheme(self.scheme_name)
-        return self.scheme.said
+        return (*self.scheme.said, *joined)
 
 
 def _keys_of(value: Any, columns: Sequence[str] = ()) -> tuple[str, str | None] | None:
@@ -87,7 +93,7 @@ def _tags_of(value: Any, key: str, names: Sequence[str]) -> list[str]:
 
 
 def text_of_tokens(tokens: Any, text: str | None = None) -> tuple[str, list[Token]]:
-    """The text of a record and the place of each token in it; without a text, tokens are joined by one space.
+    """The text of a record and the place of each token in it; without a text, `joined_tokens` makes one.
 
     A blank token has an empty place. Raises InputError where a token is no string or does not stand in the text, and
     where no text shows that pieces of a model's tokenizer are the words of the text.
@@ -96,8 +102,9 @@ def text_of_tokens(tokens: Any, text: str | None = None) -> tuple[str, list[Toke
         raise InputError("tokens are a list of strings", value=tokens, next_step="Correct the tokens.")
     words = [token.strip() for token in tokens]
     if text is None:
-        refuse_pieces([word for word in words if word])
-        text = " ".join(word for word in words if word)
+        filled = [word for word in words if word]
+        refuse_pieces(filled)
+        text, _ = joined_tokens(filled)
     placed = iter(place_tokens(text, [word for word in words if word]))
     places: list[Token] = []
     for word in words:

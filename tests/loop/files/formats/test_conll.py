@@ -250,6 +250,29 @@ def test_kin_of_conll_are_recognised_so_that_they_are_refused_by_name(content: s
         raw(content)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [
+        ("北 京 很 大 。", "北京很大。"),
+        ("東京 タワー へ", "東京タワーへ"),
+        ("อยู่ ที่ กรุงเทพ", "อยู่ที่กรุงเทพ"),
+        ("用 Excel 打开", "用 Excel 打开"),
+        ("서울 은 넓다", "서울 은 넓다"),
+    ],
+)
+def test_tokens_of_scripts_without_spaces_are_joined_without_spaces(tokens: str, text: str):
+    content = rows(tokens, " ".join(["B-LOC", "I-LOC", "O", "O", "O"][: len(tokens.split())]))
+    (read,) = raw(content)
+    assert record(read).text == text
+    first, second = tokens.split()[:2]
+    assert spans(read) == (Span(0, text.index(second, len(first)) + len(second), "LOC"),)
+    assert ("joined without a space" in said(content)) == (text[0] != "서")
+
+
+def test_tokens_of_label_studio_are_parted_where_spaces_stand():
+    assert record(raw("-DOCSTART- -X- O\n北京 -X- _ B-LOC\n很大 -X- _ O\n\n")[0]).text == "北京 很大"
+
+
 def test_a_file_may_begin_with_a_brace():
     assert record(raw("{\tO\na\tB-X\n}\tO\n")[0]).text == "{ a }"
 

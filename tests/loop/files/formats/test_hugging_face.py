@@ -143,3 +143,13 @@ def test_a_row_of_our_own_export_comes_back_the_same(text_and_spans: tuple[str, 
         (item["value"]["start"], item["value"]["end"], item["value"]["labels"])
         for item in record(read).annotations[0].result
     ] == [(span.start, span.end, [span.label]) for span in gold]
+
+
+def test_tokens_of_scripts_without_spaces_are_joined_without_spaces():
+    value = {"tokens": ["北", "京", "很", "大"], "ner_tags": ["B-LOC", "I-LOC", "O", "O"]}
+    read = reading(json.dumps(value))
+    (one,) = read.records()
+    assert record(one).text == "北京很大"
+    assert record(one).annotations[0].spans == (Span(0, 2, "LOC"),)
+    assert "joined without a space" in " ".join(read.said)
+    assert "joined" not in " ".join(reading(json.dumps({**value, "text": "北 京 很 大"})).said)

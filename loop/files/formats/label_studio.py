@@ -10,12 +10,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from loop.files.formats.shapes import JsonShape, Place
+from loop.files.formats.shapes import JsonShape, Place, says_entities
+from loop.files.formats.span_items import holds_spans
 from loop.files.record_ids import Naming
 from loop.files.records import ANNOTATION_KEYS, Record, as_whole, check_name, check_storable
 from ner.errors import InputError
@@ -48,6 +50,7 @@ _TASK_KEYS = frozenset(
     }
 )
 _SIMILAR = 0.8
+_TAG = re.compile(r"O|[BIESLUMW][-_].+", re.DOTALL)
 _WHAT = {"id": "a document's id", "doc": "a group"}
 _TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 _IDS = 2**63  # what every database holds
@@ -64,6 +67,8 @@ def task_record(value: Mapping[str, Any], place: Place) -> Record:
     check_storable(meta, "data")
     name = _external_id(value, place.naming, text)
     annotations = () if place.source.texts_only else _annotations(value)
+    if not annotations and not place.source.texts_only:
+        _refuse_entities(without_field(data, config.data_field))
     return Record(
         where=f"{place.where} (id {value['id']})" if value.get("id") is not None else place.where,
         text=text,
@@ -121,6 +126,26 @@ def _refuse_unread(task: Mapping[str, Any]) -> None:
             shown = f"{key}: {json.dumps(value, ensure_ascii=False)[:80]}"
             raise InputError("the annotations of a task stand in `annotations`", value=shown, next_step=EXPORT_AS_JSON)
     _refuse_misspelt(task, _DECIDING_TASK_KEYS, _TASK_KEYS, "a task")
+
+
+def _refuse_entities(data: Mapping[str, Any]) -> None:
+    """Raise InputError for entities in the data of a task that nobody annotated; a plain string is metadata."""
+    for key, value in data.items():
+        if holds_spans(value) or (says_entities(key) and _may_be_tags(value)):
+            raise InputError(
+                "`data` of a task holds no entities: the annotations of a task stand in `annotations`",
+                value=f"{key}: {json.dumps(value, ensure_ascii=False)[:80]}",
+                next_step=f"Give texts with entities as {{text, spans}}; if `{key}` says something else, rename it.",
+            )
+
+
+def _may_be_tags(value: Any) -> bool:
+    """Whether a value is a list of objects, of lists, of numbers or of tags such as B-PER; names of topics are not."""
+    if isinstance(value, dict):
+        return any(map(_may_be_tags, value.values()))
+    if not isinstance(value, list):
+        return False
+    return any(not isinstance(one, str) or _TAG.fullmatch(one) for one in value)
 
 
 def _refuse_misspelt(entry: Mapping[str, Any], deciding: tuple[str, ...], known: Collection[str], what: str) -> None:

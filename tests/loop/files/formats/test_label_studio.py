@@ -167,3 +167,39 @@ def test_notes_of_a_task_are_metadata_beside_its_further_fields():
     task = {"data": {"text": "Excel", "room": 4}, "meta": {"id": "a", "doc": "g", "year": 1999}, "annotations": []}
     (read,) = map(record, raw([task]))
     assert (read.external_id, read.group, read.meta) == ("a", "g", {"year": 1999, "room": 4})
+
+
+SPAN = {"start": 0, "end": 5, "label": "X"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("entities", [SPAN]),
+        ("Spans", [[0, 5, "X"]]),
+        ("label", {"entities": [[0, 5, "X"]]}),
+        ("ner_tags", ["B-X", "O"]),
+        ("tags", ["O", "O"]),
+        ("labels", [3, 0]),
+        ("marks", [SPAN]),
+    ],
+)
+def test_entities_in_the_data_of_a_task_that_nobody_annotated_are_refused_by_name(key: str, value: object):
+    refused, annotated = raw(
+        [
+            {"data": {"text": "Excel", key: value}},
+            {"data": {"text": "Excel", key: value}, "annotations": [{"result": []}]},
+        ]
+    )
+    assert f"{key}: " in str(problem(refused).error)
+    assert record(annotated).annotations
+    (wanted,) = raw([{"data": {"text": "Excel", key: value}}], texts_only=True)
+    assert record(wanted).text == "Excel"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("label", "sport"), ("tags", ["sport", "news"]), ("entities", []), ("labels", None), ("n", [1])]
+)
+def test_other_data_of_a_task_is_metadata(key: str, value: object):
+    (read,) = raw([{"data": {"text": "Excel", key: value}}])
+    assert (record(read).annotations, record(read).meta) == ((), {key: value})

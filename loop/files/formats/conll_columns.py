@@ -113,13 +113,16 @@ def is_comment(line: str, row: Sequence[str]) -> bool:
 class _Rows:
     """All rows of one width. longest: the most rows of a text.
 
-    counts, constant: whether the first column counts the rows of every text, or is the same in all of them. spaced: in
-    how many rows the first column holds a space, as a sentence does and few tokens do.
+    texts, counted, numbers: how many texts there are, in how many the first column counts the rows, and in how many
+    rows it holds a number. constant: whether the first column is the same in all rows of each text. spaced: in how many
+    rows the first column holds a space, as a sentence does and few tokens do.
     """
 
     columns: list[TagSurvey]
     rows: int = 0
-    counts: bool = True
+    texts: int = 0
+    counted: int = 0
+    numbers: int = 0
     constant: bool = True
     longest: int = 0
     spaced: int = 0
@@ -130,9 +133,16 @@ class _Rows:
         columns = list(zip(*rows, strict=True))
         for survey, column in zip(self.columns, columns, strict=True):
             survey.add(column)
-        self.counts = self.counts and _counts(columns[0])
+        self.texts += 1
+        self.counted += _counts(columns[0])
+        self.numbers += sum(value.isascii() and value.isdigit() for value in columns[0])
         self.spaced += sum(" " in value for value in columns[0])
         self.constant = self.constant and len(set(columns[0])) == 1
+
+    @property
+    def counts(self) -> bool:
+        """Whether the first column counts the rows of texts. A text that lacks a row does not change that."""
+        return self.counted * 2 > self.texts and self.numbers * 10 >= self.rows * 9
 
 
 @dataclass
@@ -185,6 +195,7 @@ class ColumnSurvey:
 
         Raises InputError, which says what was looked for and found.
         """
+        choice: tuple[str, ...] = ()
         width, rows = max(self._widths.items(), key=lambda item: item[1].rows, default=(0, _Rows([])))
         if width < 2:
             raise InputError(
@@ -194,11 +205,17 @@ class ColumnSurvey:
             )
         if hints.columns:
             token, tag = _named_columns(hints.columns, width)
+            if token == 0 and width > 2 and rows.counts and rows.longest > 1:
+                raise InputError(
+                    "the column of the tokens holds words",
+                    value=f"column 1, which counts the tokens; {self._first()}",
+                    next_step=f"Write --columns 2,{tag + 1}." if tag != 1 else "Name the column of the words.",
+                )
         elif self.own and width == 2:
             token, tag = 0, 1  # of our own export, whatever its labels hold
         else:
             try:
-                tag = _tag_column(rows, hints.tag_scheme, labels, self._first())
+                tag, choice = _tag_column(rows, hints.tag_scheme, labels, self._first())
             except InputError:
                 if not texts_only:
                     raise
@@ -218,7 +235,7 @@ class ColumnSurvey:
             own=self.own,
             by_script=not _is_of_label_studio(rows),
             closed={} if texts_only else dict(_closed_columns(rows, (token, tag))),
-            said=(*_said(width, token, tag, self.heading), *scheme.said, *self._said_of_comments()),
+            said=(*_said(width, token, tag, self.heading), *choice, *scheme.said, *self._said_of_comments()),
         )
 
     def _said_of_comments(self) -> Iterator[str]:
@@ -253,26 +270,33 @@ class ColumnSurvey:
         return "no row" if self.first is None else f"line {self.first[0]}: {self.first[1]}"
 
 
-def _tag_column(rows: _Rows, scheme: str | None, labels: Collection[str], first: str) -> int:
-    """The column of the tags. Raises InputError where none or more than one holds tags."""
+def _tag_column(rows: _Rows, scheme: str | None, labels: Collection[str], first: str) -> tuple[int, tuple[str, ...]]:
+    """The column of the tags, and what is said of others. Raises InputError where none or more than one holds tags."""
     found = _tag_columns(rows, least=0.5)
     if not found and scheme == BARE:
-        return len(rows.columns) - 1
+        return len(rows.columns) - 1, ()
     if not found:
         raise _without_tags(rows, first)
     found = [place for place in found if place > 0] or found  # tokens may look like tags: `B-cell`
     types = {place: _types(rows.columns[place], scheme) for place in found}
     found = [place for place in found if not types[place] or not types[place] <= _CHUNKS] or found
     found = [place for place in found if types[place]] or found
-    found = [place for place in found if not types[place].isdisjoint(labels)] or found
+    ours = [place for place in found if not types[place].isdisjoint(labels)] or found
+    others = [place for place in found if place not in ours]
+    found = ours
     if len(found) > 1:
         shown = " and ".join(str(place + 1) for place in found)
         raise InputError(
             "one column of a CoNLL file holds the tags to learn",
             value=f"columns {shown} hold tags; {first}",
-            next_step=f"Name the columns of token and tag with --columns, such as --columns 1,{found[0] + 1}.",
+            next_step="Name the columns of token and tag with --columns, such as "
+            f"--columns {_token_column(rows, found[0]) + 1},{found[0] + 1}.",
         )
-    return found[0]
+    return found[0], tuple(
+        f"Column {place + 1} holds entities, too, and is not read: none of its labels "
+        f"({', '.join(sorted(types[place])[:3])}) is a label of the project."
+        for place in others
+    )
 
 
 def _tag_columns(rows: _Rows, *, least: float) -> list[int]:

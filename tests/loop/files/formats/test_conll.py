@@ -131,6 +131,23 @@ def test_two_columns_of_tags_are_refused_unless_the_labels_or_columns_tell_them_
     assert spans(conll(rows("Mia saw", "B-X O", "B-animal O"))[0]) == (Span(0, 3, "X"),)
 
 
+def test_the_columns_that_are_proposed_hold_words_and_a_column_that_counts_is_refused():
+    text = rows("1 2 3", "Mia of Bern", "B-PER I-PER I-PER", "O O B-LOC")
+    lacks_a_row = rows("1 3", "Mia Bern", "B-PER O", "O O")
+    for content in (text, "\n".join([text, text, lacks_a_row])):
+        with pytest.raises(InputError, match="such as --columns 2,3"):
+            conll(content)
+        with pytest.raises(InputError, match=r"counts the tokens.*--columns 2,4"):
+            conll(content, columns=("1", "-1"))
+        assert record(conll(content, columns=("2", "4"))[0]).text == "Mia of Bern"
+
+
+def test_a_column_of_entities_that_is_not_read_is_said():
+    content = rows("1 2 3", "Mia of Bern", "B-FIRM I-FIRM I-FIRM", "O O B-LOC")
+    assert spans(conll(content)[0]) == (Span(7, 11, "LOC"),)
+    assert "Column 3 holds entities, too, and is not read" in said(content)
+
+
 @pytest.mark.parametrize("columns", [("1",), ("0", "1"), ("1", "3"), ("1", "1"), ("text", "labels"), ("1", "-3")])
 def test_wrong_columns_are_refused_with_what_is_right(columns: tuple[str, ...]):
     with pytest.raises(InputError, match="column"):

@@ -22,18 +22,25 @@ NOTE = (
     "doccano writes an empty list for a text that nobody opened, too: such a text is read as a text without entities. "
     "An export of confirmed texts alone leaves these texts out."
 )
-_TRIPLES, _OBJECTS = ("label", "labels"), ("entities", "annotations")
+_OLD = "annotations"  # of old versions
+_TRIPLES, _OBJECTS = ("label", "labels"), ("entities", _OLD)
 _NO_META = ("Comments", "comments")
 
 
 @dataclass
 class _Survey:
-    """Whether the file comes from a project that labels whole texts. In such a file, `[]` says nothing of entities."""
+    """What only the whole file shows.
+
+    category: a label of a whole text. In a file with such labels, `[]` says nothing of entities. annotated: whether a
+    text has an entity under `annotations`. In such a file, `annotations: []` says that a text holds no entities.
+    """
 
     category: str | None = None
+    annotated: bool = False
 
     def see(self, value: Any) -> None:
-        """Look for a label that has no offsets."""
+        """Look for a label that has no offsets, and for `annotations` that have some."""
+        self.annotated = self.annotated or (_key(value) == _OLD and bool(value[_OLD]))
         found = (item for key in _TRIPLES if isinstance(value.get(key), list) for item in value[key])
         self.category = self.category or next((item for item in found if isinstance(item, str)), None)
 
@@ -64,7 +71,7 @@ def _key(value: Mapping[str, Any]) -> str | None:
         )
         if has_offsets or (isinstance(items, list) and isinstance(value.get("relations"), list)):
             return key
-    return None
+    return _OLD if value.get(_OLD) == [] else None
 
 
 def _record(value: dict[str, Any], place: Place) -> Record:
@@ -78,6 +85,12 @@ def _record(value: dict[str, Any], place: Place) -> Record:
             next_step="Export a project for sequence labelling, or rename the key to keep the labels as metadata.",
         )
     said, several = ([], []) if place.source.texts_only else _annotations(value[key], key, place.source.config)
+    if isinstance(survey, _Survey) and not survey.annotated and key == _OLD and "relations" not in value:
+        raise InputError(
+            f"`{key}` of a file of doccano lists entities with offsets on some text",
+            value="[] on every text",
+            next_step="Give texts without entities as `spans: []`, or remove the key.",
+        )
     relations = value.get("relations") or []
     dropped = [name for name in _NO_META if not value.get(name)]
     text_key = () if "text" in value else ("data",)

@@ -86,6 +86,16 @@ def test_an_empty_list_in_a_file_with_labels_of_whole_texts_is_not_a_text_withou
     assert spans(read) == (Span(0, 1, "PER"),)
 
 
+def test_empty_annotations_are_a_text_without_entities_in_a_file_with_annotations_alone():
+    empty, full = {"id": 1, "text": "a", "annotations": []}, {"id": 2, "text": TEXT, "annotations": OBJECTS}
+    for order in ((empty, full), (full, empty)):
+        assert {spans(item) for item in raw("\n".join(map(json.dumps, order)))} == {(), GOLD}
+    (alone,) = raw(empty)
+    assert "`annotations`" in str(problem(alone).error)
+    (wanted,) = raw(empty, texts_only=True)
+    assert record(wanted).text == "a"
+
+
 def test_two_keys_with_annotations_are_refused_by_name():
     (read,) = raw({"text": TEXT, "label": TRIPLES, "entities": OBJECTS})
     assert "`entities`" in str(problem(read).error) and "beside `label`" in str(problem(read).error)

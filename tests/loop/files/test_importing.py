@@ -512,13 +512,13 @@ def test_an_unknown_format_is_refused_with_the_names_of_the_known_ones(desk: Des
         ("a.jsonl", '{"text": "x"}', "jsonl"),
         ("a.txt", '{"text": "x"}', "jsonl"),
         ("a.json", ' [{"id": 1, "data": {"text": "x"}}]', "label-studio"),
-        ("a.txt", "Excel B-SOFTWARE\n", "conll"),
-        ("a.conll", "Excel B-SOFTWARE\n", "conll"),
+        ("a.txt", "Excel B-SOFTWARE\nhangs O\n", "conll"),
+        ("a.conll", "Excel B-SOFTWARE\nhangs O\n", "conll"),
         ("a.csv", "id,text,spans\n1,Excel hangs,[]\n", "csv"),
         ("a.txt", "text;spans\nExcel hangs;[]\n", "csv"),
     ],
 )
-def test_the_format_is_found_by_suffix_or_first_character(desk: Desk, name: str, content: str, expected: str):
+def test_the_format_is_found_by_the_content_whatever_the_name(desk: Desk, name: str, content: str, expected: str):
     assert desk.imported(name, content).format == expected
 
 

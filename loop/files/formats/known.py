@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from loop.files.formats import (
     bare_tasks,
     conll,
+    containers,
     docbin,
     doccano,
     hugging_face,
@@ -45,7 +46,7 @@ SHAPES: tuple[JsonShape, ...] = (
     bare_tasks.SHAPE,
     json_lines.SHAPE,
 )
-_JSON_SHAPES = (other_exports.SHAPE, *SHAPES)
+_JSON_SHAPES = (other_exports.SHAPE, containers.SHAPE, *SHAPES)
 JSON = json_format("json", "JSON Lines, or an array or an object of JSON", _JSON_SHAPES, json_min.joined)
 CSV, PARQUET, DATASETS = csv_format(SHAPES), parquet_format(SHAPES), datasets_format(SHAPES)
 # In the order in which the content of a file is tried; plain text is what looks like nothing else. A CoNLL file may

@@ -20,6 +20,7 @@ _ANNOTATED = re.compile(r'"(start|end|labels?|spans|entities|tokens|ner_tags|ann
 _LINES = 200
 _ICONV = "Convert it: iconv -f {} -t UTF-8 OLD > NEW."
 _NAME_IT = " Name the encoding that the file has; this one is usual on Windows, also for CSV of Excel."
+_TR = "Convert it: tr '\\r' '\\n' < OLD > NEW."
 NOT_UTF8 = "text that is not UTF-8"
 
 
@@ -31,6 +32,7 @@ class Kind:
     step: str
 
 
+CR_ALONE = Kind("text whose lines end with CR alone, as on the first Macintosh computers", _TR)
 _CONVERT = "Save its texts in a format that is read here, in UTF-8."
 _UNPACK = "Unpack it first."
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -103,8 +105,20 @@ def kind_of(file: Input) -> Kind | None:
         return encoded
     if _CONTROL.search(head):
         return Kind("binary data", _CONVERT)
+    if _ends_lines_with_cr(head):
+        return CR_ALONE
     text = decoded(head)
     return Kind(NOT_UTF8, _ICONV.format("WINDOWS-1252") + _NAME_IT) if text is None else _of_text(text, file.suffix)
+
+
+def refuse_cr_alone(file: Input) -> None:
+    """Raise InputError for a file of lines whose line ends are CR alone: it would be read as one line."""
+    if _ends_lines_with_cr(file.head):
+        raise InputError("a line ends with LF or CRLF", value=f"{file.name}, {CR_ALONE.what}", next_step=CR_ALONE.step)
+
+
+def _ends_lines_with_cr(head: bytes) -> bool:
+    return b"\r" in head and b"\n" not in head and b"\0" not in head
 
 
 def decoded(head: bytes) -> str | None:

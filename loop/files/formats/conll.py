@@ -34,6 +34,7 @@ from loop.files.records import (
     numbered_lines,
     region,
 )
+from loop.files.unknown import refuse_cr_alone
 from loop.files.words import JOINED_SAID, Entity, Token, joined_tokens, place_tokens, tokens_of
 from loop.files.writing.conll import DOCSTART
 from loop.files.writing.texts import align
@@ -43,6 +44,7 @@ from ner.spans import Span, check_span
 _TEXT = re.compile("# text = ")
 _OURS = re.compile(r"# ?\w+ ?= ?[\[{\"]")
 _EXACT = "the tokens and tags of a text say what its comments say"
+_LONG = 200
 _WHOLE = "Export the texts again, or put texts without comments into a file of their own."
 _STEP = "Correct the rows or the comment, or remove the comment: the tokens are then joined by one space."
 
@@ -89,14 +91,18 @@ def _is_json(head: bytes) -> bool:
 
 
 def _open(file: Input, source: Source) -> Opened:
-    survey, documents, closed = ColumnSurvey(), 0, True
+    refuse_cr_alone(file)
+    survey, documents, closed, blocks = ColumnSurvey(), 0, True, 0
     for block in _blocks(file.rewound()):
+        blocks += 1
         survey.add(block.lines)
         documents, closed = block.documents, block.closed
     layout = survey.layout(source.hints, source.config.labels, texts_only=source.texts_only)
     said = list(layout.said)
     if documents == 1 and layout.grouped and not layout.own:
         said.append("One -DOCSTART- stands in the file: its texts are one document and stay in one split.")
+    if blocks == 1 and survey.rows > _LONG:
+        said.append(f"No empty line parts the {survey.rows:,} rows: they are read as one text. Part its sentences.")
     if survey.unspaced and layout.by_script and not layout.own:
         said.append(JOINED_SAID)
     if not file.ends_with_line():

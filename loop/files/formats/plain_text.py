@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_storable, numbered_lines
-from loop.files.unknown import kind_of
+from loop.files.unknown import kind_of, refuse_cr_alone
 from ner.errors import InputError
 
 NAME = "text"
@@ -34,9 +34,14 @@ def _read_lines(file: Input, source: Source) -> Iterator[Record | Problem]:
             yield Problem(where, error, line if isinstance(line, str) else "")
 
 
+def _open(file: Input, source: Source) -> Opened:
+    refuse_cr_alone(file)
+    return Opened(lambda: _read_lines(file, source), (SAID,), unlabelled=True)
+
+
 FORMAT = FileFormat(
     name=NAME,
     title="plain text, a document on a line",
     recognise=lambda file: file.stream is not None and kind_of(file) is None,
-    open=lambda file, source: Opened(lambda: _read_lines(file, source), (SAID,), unlabelled=True),
+    open=_open,
 )

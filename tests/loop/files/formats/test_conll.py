@@ -310,6 +310,19 @@ def test_texts_alone_are_read_where_the_tags_are_of_no_scheme():
         assert record(read).text.startswith("Mia saw") and not record(read).annotations
 
 
+@pytest.mark.parametrize("file_format", ["auto", "conll", "text"])
+@pytest.mark.parametrize("content", ["Mia\tB-X\rsaw\tO\r\rBern\tO\r", "Mia saw Bern.\rMia left.\r", "a O\rb B-X\r"])
+def test_lines_that_end_with_cr_alone_are_refused_with_the_command_that_converts_them(content: str, file_format: str):
+    with pytest.raises(InputError, match=r"CR alone.*tr '.r' '.n'"):
+        raw(content, file_format)
+
+
+def test_many_rows_without_an_empty_line_are_said_to_be_one_text():
+    lines = "Mia\tB-PER\nsaw\tO\n"
+    assert "No empty line parts the 300 rows" in said(lines * 150)
+    assert "No empty line" not in said(f"{lines}\n" * 150)
+
+
 def test_a_file_without_a_last_line_end_is_said_to_be_cut_off():
     assert "cut off" in said("Mia\tB-X\nsaw\tO")
     assert "cut off" not in said("Mia\tB-X\nsaw\tO\n")

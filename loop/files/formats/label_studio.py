@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from loop.files.formats.shapes import JsonShape, Place, says_entities
-from loop.files.formats.span_items import holds_spans
+from loop.files.formats.span_items import holds_spans, parsed
 from loop.files.record_ids import Naming
 from loop.files.records import ANNOTATION_KEYS, Record, as_whole, check_name, check_storable
 from ner.errors import InputError
@@ -131,7 +131,8 @@ def _refuse_unread(task: Mapping[str, Any]) -> None:
 def _refuse_entities(data: Mapping[str, Any]) -> None:
     """Raise InputError for entities in the data of a task that nobody annotated; a plain string is metadata."""
     for key, value in data.items():
-        if holds_spans(value) or (says_entities(key) and _may_be_tags(value)):
+        held = parsed(value)
+        if holds_spans(held) or (says_entities(key) and _may_be_tags(held)):
             raise InputError(
                 "`data` of a task holds no entities: the annotations of a task stand in `annotations`",
                 value=f"{key}: {json.dumps(value, ensure_ascii=False)[:80]}",

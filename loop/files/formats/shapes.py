@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from loop.files.formats.same_text import joined
-from loop.files.formats.span_items import holds_spans
+from loop.files.formats.span_items import JSON_TEXT, holds_spans, parsed
 from loop.files.inputs import Input
 from loop.files.json_values import PlacedValue, json_values, looks_like_json
 from loop.files.record_ids import Naming
@@ -227,9 +227,10 @@ _SINGULAR = frozenset(map(_singular, (*ANNOTATION_KEYS, *_MORE_KEYS)))
 
 def _refuse_unread(value: Mapping[str, Any], read: Collection[str]) -> None:
     for key in value:
-        is_spans = key not in _COMMON and holds_spans(value[key])
+        is_spans = key not in _COMMON and holds_spans(parsed(value[key]))
         if (says_entities(key) or is_spans) and key not in read and value[key] is not None:
             shown = json.dumps(value[key], ensure_ascii=False)[:80]
+            shown = f"{JSON_TEXT}: {shown}" if parsed(value[key]) is not value[key] else shown
             beside = ", ".join(f"`{other}`" for other in value if other in read and says_entities(other))
             raise InputError(
                 f"`{key}` of a record is read as entities, or it is not there",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loop.files.records import UNREAD, as_whole, region
+from loop.files.strict_json import parse_json
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 
@@ -23,13 +24,30 @@ _NUMBERS = (
     *("score", "priority", "pattern", "line", "user", "kb_id", "span_id", "input_hash", "source"),
 )
 _DEEPEST = 5
+_SHOWN = 80
+JSON_TEXT, PARSE = "a string that holds JSON", "Write the JSON itself and not a string of it under"
 
 
 def regions_of(value: Any, key: str, config: LabelConfig) -> list[dict[str, Any]]:
     """The regions of the list under `key`. Raises InputError where `value` is no list of objects or lists."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        step = f"Write `{key}` as JSON and not as a string: in Python, json.loads first."
+        raise InputError(f"`{key}` is a list", value=f"a string that holds JSON: {value[:80]}", next_step=step)
+    if parsed(value) is not value:
+        raise InputError(f"`{key}` is a list", value=f"{JSON_TEXT}: {value[:_SHOWN]}", next_step=f"{PARSE} `{key}`.")
     if not isinstance(value, list):
         raise InputError(f"`{key}` is a list", value=value, next_step=f"Leave `{key}` out when there is none.")
     return [_region(item, key, config) for item in value]
+
+
+def parsed(value: Any) -> Any:
+    """What the JSON in a string is, where a string holds an object or a list; else the value as it stands."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return parse_json(value)
+    except InputError:
+        return value
 
 
 def holds_spans(value: Any, depth: int = _DEEPEST) -> bool:

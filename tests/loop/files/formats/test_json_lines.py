@@ -152,3 +152,15 @@ def test_words_that_a_span_repeats_prove_its_offsets(item: dict[str, str]):
 def test_other_values_of_a_span_are_no_words(item: dict[str, object]):
     (read,) = raw({"text": "Pia met Ola", "spans": [{"start": 0, "end": 3, **item}]})
     assert spans(read) == (Span(0, 3, "PER"),)
+
+
+@pytest.mark.parametrize("key", ["spans", "entities", "label", "marks"])
+@pytest.mark.parametrize("spans", [[{"start": 0, "end": 3, "label": "PER"}], [[0, 3, "PER"]]])
+def test_spans_in_a_string_are_refused_by_name(key: str, spans: list):
+    (read,) = raw({"text": "Pia met Ola", key: json.dumps(spans)})
+    assert f"`{key}`" in str(problem(read).error) and "a string that holds JSON" in str(problem(read).error)
+
+
+@pytest.mark.parametrize("value", ["[1]", '{"a": 1}', "[{", "[x]", "[[0, 3]]"])
+def test_a_string_that_holds_other_json_is_metadata(value: str):
+    assert record(raw({"text": "Pia met Ola", "note": value})[0]).meta == {"note": value}

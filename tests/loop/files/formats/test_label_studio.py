@@ -182,6 +182,7 @@ SPAN = {"start": 0, "end": 5, "label": "X"}
         ("tags", ["O", "O"]),
         ("labels", [3, 0]),
         ("marks", [SPAN]),
+        ("entities", json.dumps([SPAN])),
     ],
 )
 def test_entities_in_the_data_of_a_task_that_nobody_annotated_are_refused_by_name(key: str, value: object):

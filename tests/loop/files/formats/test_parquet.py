@@ -263,3 +263,11 @@ def zipped(folder: Path) -> Path:
         for one in sorted(folder.rglob("*")):
             archive.write(one, one.relative_to(folder.parent))
     return path
+
+
+@pytest.mark.parametrize("key", ["spans", "entities"])
+def test_spans_in_a_string_are_refused_by_name(key: str):
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"text": "Greta came.", key: json.dumps([GRETA])}]), out)
+    (read,) = raw(out.getvalue())
+    assert "a string that holds JSON" in str(problem(read).error)

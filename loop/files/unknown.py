@@ -159,6 +159,13 @@ def _is_json(text: _Text) -> bool:
     return begins or pairs * 4 > len(text.lines) or any(_ANNOTATED.search(line) for line in text.lines)
 
 
+def _is_python_code(text: _Text) -> bool:
+    """Lists of tuples, also behind a name: `TRAIN_DATA = [("...", {...})]`. JSON has no tuples."""
+    behind_name = re.search(r"^[A-Za-z_]\w*(: ?[\w\[\], ]+)?\s*=\s*[\[({]\s*[\[({'\"]", text.start, re.MULTILINE)
+    has_tuple = re.search(r"[\[(,]\s*\(\s*['\"\d]", text.start) is not None
+    return has_tuple and (behind_name is not None or re.match(r"[\[(]\s*\(", text.start) is not None)
+
+
 def _is_python(text: _Text) -> bool:
     return re.match(r"[\[({]\s*[\[({']\s*[\[({'\"]?\w*", text.start) is not None and any(
         sign in text.start for sign in ("':", "',", "')", "}]")
@@ -219,9 +226,11 @@ def _is_yaml(text: _Text) -> bool:
     return keys or text.start.startswith(("---\n", "---\r\n", "%YAML"))
 
 
+_PYTHON = Kind("values in the notation of Python", "Write them as JSON, with json.dumps.")
 _LOOKS: tuple[tuple[Callable[[_Text], bool], Kind], ...] = (
     (_is_webanno, Kind("a TSV file of WebAnno or INCEpTION", "Export it as CoNLL 2003 or as JSON.")),
     (_is_brat, Kind("annotations of brat", "Convert them to JSON Lines together with their texts.")),
+    (_is_python_code, _PYTHON),
     (
         _is_json,
         Kind(
@@ -229,7 +238,7 @@ _LOOKS: tuple[tuple[Callable[[_Text], bool], Kind], ...] = (
             "Check that the file is whole and well-formed JSON or JSON Lines.",
         ),
     ),
-    (_is_python, Kind("values in the notation of Python", "Write them as JSON, with json.dumps.")),
+    (_is_python, _PYTHON),
     (_is_markup, Kind("XML or HTML", "Export the annotations as JSON, CoNLL or CSV; or save the text alone.")),
     (_is_conll, Kind("tokens and tags with a fault in them", "Correct the file, or name its format: --format conll.")),
     (

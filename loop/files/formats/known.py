@@ -95,15 +95,18 @@ def find_format(file: Input, hints: FileHints | None = None) -> FileFormat:
 
 
 def _unknown(file: Input) -> InputError:
-    rule = f"the content of a file is one of these: {'; '.join(one.title for one in FORMATS)}"
     if file.stream is None:
         step = "Name a file in it, or a folder that `datasets` saved."
+        rule = "a folder is one that the library `datasets` saved"
         return InputError(rule, value=f"the folder {file.name}, which holds {listed(file.path)}", next_step=step)
     kind = kind_of(file) or Kind("", "Name the format with --format, or convert the file to JSON Lines.")
     what = ", ".join(part for part in (file.name, kind.what) if part)
     begins = f", which begins with {_shown(file.head)}" if file.head.strip() else ""
-    rule = "a file is UTF-8" if kind.what == NOT_UTF8 else rule
-    return InputError(rule, value=f"{what}{begins}", next_step=kind.step)
+    if kind.what == NOT_UTF8:
+        return InputError("a file is UTF-8", value=f"{what}{begins}", next_step=kind.step)
+    rule = f"the file is {kind.what}, and of no format that is read" if kind.what else "the format of the file is known"
+    formats = f"Formats that are read: {', '.join(one.name for one in FORMATS)}."
+    return InputError(rule, value=f"{file.name}{begins}", next_step=f"{kind.step} {formats}")
 
 
 def _shown(head: bytes) -> str:

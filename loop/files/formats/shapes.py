@@ -204,11 +204,11 @@ def _shape_of(value: Any, shapes: Sequence[JsonShape]) -> JsonShape:
         if shape.claims(value):
             return shape
     keys = ", ".join(value) if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)[:80]
-    known = "; ".join(shape.title for shape in shapes)
+    known = ", ".join(shape.name for shape in shapes)
     raise InputError(
-        f"a JSON object or pair has one of these shapes: {known}",
+        "a JSON object or pair has a known shape",
         value=keys or "no keys",
-        next_step="Give records {text, spans}.",
+        next_step=f"Give records {{text, spans}}. Shapes that are read: {known}.",
     )
 
 

@@ -44,7 +44,7 @@ def test_tasks_and_annotations_of_an_export_are_read_with_who_when_and_whether_s
 @pytest.mark.parametrize(
     ("value", "rule"),
     [
-        ([5], "one of these shapes"),
+        ([5], "has a known shape"),
         ([{"data": {"body": "x"}}], "text"),
         ([task(1, annotations="no")], "`annotations` is a list"),
         ([task(1, annotations=[5])], "an annotation of an export is an object"),

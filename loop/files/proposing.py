@@ -73,10 +73,11 @@ def propose(path: Path) -> Proposal:
         for one in inputs:
             seen.read(one, config)
     if not seen.labels:
+        first = f"The first record that cannot be read is {seen.first_problem} " if seen.bad else ""
         raise InputError(
             "a label config is proposed from a file with labelled spans",
             value=f"{path.name}, {seen.texts:,} texts and {seen.bad:,} records that cannot be read",
-            next_step="Name the labels: loop init DIR --labels A,B.",
+            next_step=f"{first}Name the labels: loop init DIR --labels A,B.",
         )
     return seen.proposal(path.name, data_field)
 

@@ -14,7 +14,16 @@ from functools import partial
 from loop.files.formats import conll
 from loop.files.formats.label_studio import EXPORT_AS_JSON
 from loop.files.inputs import Input
-from loop.files.records import BYTE_ORDER_MARK, SEVERAL_ANNOTATIONS, FileFormat, Opened, Problem, Record, Source
+from loop.files.records import (
+    BYTE_ORDER_MARK,
+    SEVERAL_ANNOTATIONS,
+    FileFormat,
+    Opened,
+    Problem,
+    Record,
+    Source,
+    numbered_lines,
+)
 from ner.errors import InputError
 from ner.label_config import NotLearned
 
@@ -23,7 +32,8 @@ NOTE = (
     "regions of all <Labels> but one; it writes one space for any white space. Its JSON export holds what people said."
 )
 _FIRST = b"-DOCSTART- -X- O"
-_ROW = re.compile(r"\S+ -X- _ \S+")
+_SPACED_LABEL = re.compile(r"\S+ -X- _ ([BI]-\S+ (?!.*-X-).*)")
+_ROW = re.compile(rf"\S+ -X- _ \S+|{_SPACED_LABEL.pattern}")
 
 
 def _recognise(file: Input) -> bool:
@@ -40,8 +50,20 @@ def _open(file: Input, source: Source) -> Opened:
             value=f"the project's label config has {', '.join(control.name for control in controls)}",
             next_step=EXPORT_AS_JSON,
         )
+    _refuse_spaced_labels(file)
     opened = conll.FORMAT.open(file, source)
     return Opened(partial(_each_text_once, opened.records), (*opened.said, NOTE))
+
+
+def _refuse_spaced_labels(file: Input) -> None:
+    for number, line in numbered_lines(file.rewound()):
+        found = None if isinstance(line, InputError) else _SPACED_LABEL.fullmatch(line)
+        if found is not None:
+            raise InputError(
+                "Label Studio's CONLL2003 export cannot hold labels with spaces",
+                value=f"line {number}: the tag {found[1]!r}",
+                next_step=EXPORT_AS_JSON,
+            )
 
 
 FORMAT = FileFormat("label-studio-conll", "Label Studio's CONLL2003 export", _recognise, _open)

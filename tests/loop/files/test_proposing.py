@@ -72,3 +72,8 @@ def test_labels_that_differ_by_case_and_rare_ones_are_to_be_checked(tmp_path: Pa
 def test_a_file_without_a_label_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="--labels"):
         of(tmp_path / "x.jsonl", {"text": TEXT, "spans": []})
+
+
+def test_a_file_without_a_label_says_why_its_records_cannot_be_read(tmp_path: Path):
+    with pytest.raises(InputError, match=r"1 records that cannot be read.*The first .* is .*`ner_tags`"):
+        of(tmp_path / "x.jsonl", {"tokens": ["Bol", "left"], "ner_tags": [1, 0]})

@@ -8,7 +8,7 @@ from loop.files.checking import LabelRule
 from loop.files.reading import Request, survey
 from ner.errors import InputError
 from ner.label_config import LabelConfig
-from tests.loop.files.read import as_input
+from tests.loop.files.read import CONFIG, as_input
 
 EXPORT = "-DOCSTART- -X- O\nMs -X- _ O\nBol -X- _ B-PER\nleft -X- _ O\nRiga -X- _ O\n\n"
 
@@ -20,3 +20,9 @@ def test_a_project_with_several_labels_refuses_it_since_it_writes_o_for_the_regi
     )
     with pytest.raises(InputError, match="CONLL2003 export holds the regions of one <Labels>"):
         survey(as_input(EXPORT), Request(config), LabelRule(config))
+
+
+@pytest.mark.parametrize("rows", ["Bol -X- _ B-First Name\n", "Ms -X- _ O\n" * 9000 + "\nBol -X- _ B-First Name\n"])
+def test_a_label_with_a_space_is_refused_with_the_export_that_holds_it(rows: str):
+    with pytest.raises(InputError, match=r"labels with spaces.*B-First Name.*JSON"):
+        survey(as_input(f"-DOCSTART- -X- O\nMs -X- _ O\n{rows}left -X- _ O\n\n"), Request(CONFIG), LabelRule(CONFIG))

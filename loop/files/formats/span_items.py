@@ -95,8 +95,9 @@ def _named(item: Mapping[str, Any], config: LabelConfig) -> tuple[Mapping[str, A
     told = (item[key] for key in _WORDS if isinstance(item.get(key), str))
     words = next((one for one in told if one not in config.labels), None)
     entity = item.get("entity")
-    others = [item.get(key) for key in _LABEL if key != "entity"]
-    if not isinstance(entity, str) or entity in config.labels or not any(one in config.labels for one in others):
+    others = [item[key] for key in _LABEL if key != "entity" and item.get(key) is not None]
+    has_label = isinstance(item.get("type"), str) or any(one in config.labels for one in others)
+    if not isinstance(entity, str) or entity in config.labels or not has_label:
         return item, words
     return {key: value for key, value in item.items() if key != "entity"}, entity if words is None else words
 

@@ -154,6 +154,14 @@ def test_other_values_of_a_span_are_no_words(item: dict[str, object]):
     assert spans(read) == (Span(0, 3, "PER"),)
 
 
+def test_a_type_that_the_project_does_not_have_is_the_label_of_the_words_beside_it():
+    content = {"text": "Pia met Ola", "spans": [{"start": 8, "end": 11, "entity": "Ola", "type": "person"}]}
+    (unknown,) = reading(content).records()
+    assert [one.payload["value"]["labels"] for one in record(unknown).annotations[0].doubts] == [["person"]]
+    (mapped,) = reading(content, label_map={"person": "PER"}).records()
+    assert record(mapped).annotations[0].spans == (Span(8, 11, "PER"),)
+
+
 @pytest.mark.parametrize("key", ["spans", "entities", "label", "marks"])
 @pytest.mark.parametrize("spans", [[{"start": 0, "end": 3, "label": "PER"}], [[0, 3, "PER"]]])
 def test_spans_in_a_string_are_refused_by_name(key: str, spans: list):

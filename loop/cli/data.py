@@ -253,7 +253,7 @@ def export_notes(done: Exported) -> Iterator[str]:
     if done.untagged_spans:
         yield f"{number_of(done.untagged_spans, 'span')} of these got no tag: a longer span touches the same token."
     if done.respaced:
-        yield f"{number_of(done.respaced, 'text')} got other white space: plain CoNLL has one space between tokens."
+        yield f"{number_of(done.respaced, 'text')} got other white space: plain CoNLL keeps tokens alone."
 
 
 def label(invocation: Invocation) -> int | None:

@@ -226,8 +226,11 @@ _SINGULAR = frozenset(map(_singular, (*ANNOTATION_KEYS, *_MORE_KEYS)))
 
 
 def _refuse_unread(value: Mapping[str, Any], read: Collection[str]) -> None:
+    answered = any(key in read and says_entities(key) for key in value)
     for key in value:
-        is_spans = key not in _COMMON and holds_spans(parsed(value[key]))
+        # An object beside the entities of the record says what each person said, or each model: no second answer.
+        beside_answer = answered and isinstance(value[key], dict)
+        is_spans = key not in _COMMON and not beside_answer and holds_spans(parsed(value[key]))
         if (says_entities(key) or is_spans) and key not in read and value[key] is not None:
             shown = json.dumps(value[key], ensure_ascii=False)[:80]
             shown = f"{JSON_TEXT}: {shown}" if parsed(value[key]) is not value[key] else shown

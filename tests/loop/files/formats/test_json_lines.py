@@ -172,3 +172,10 @@ def test_spans_in_a_string_are_refused_by_name(key: str, spans: list):
 @pytest.mark.parametrize("value", ["[1]", '{"a": 1}', "[{", "[x]", "[[0, 3]]"])
 def test_a_string_that_holds_other_json_is_metadata(value: str):
     assert record(raw({"text": "Pia met Ola", "note": value})[0]).meta == {"note": value}
+
+
+def test_what_each_person_said_beside_the_entities_of_a_record_is_metadata():
+    answers = {"first": [{"start": 0, "end": 1, "label": "X"}], "second": []}
+    read = record(jsonl(json.dumps({"text": "ab", "spans": [], "people": answers}))[0])
+    assert (spans(read), read.meta) == ((), {"people": answers})
+    assert "`people` of a record" in str(problem(jsonl(json.dumps({"text": "ab", "people": answers}))[0]).error)

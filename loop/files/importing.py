@@ -30,8 +30,8 @@ from store.votes import StoredVote, replace_votes, votes
 BATCH = 1000
 SHOWN_PROBLEMS = 5
 IMPORTED_VOTE = "import"  # in the place of a function's digest
-Said = tuple[str, frozenset[Span]]
-"""The name of a file, and the entities that the file says of a text."""
+Said = tuple[str, frozenset[Span] | None]
+"""The name of a file, and the entities that the file says of a text; None where the text is in doubt there."""
 
 
 class RejectedFileError(InputError):
@@ -257,13 +257,13 @@ class _Import:
         said = believed(record) if self.agreed is not None and isinstance(record, Record) else None
         if self.agreed is None or isinstance(record, Problem) or said is None:
             return record
-        spans, key = frozenset(said.spans or ()), content_hash(record.text)
+        spans, key = None if said.spans is None else frozenset(said.spans), content_hash(record.text)
         place, before = self.agreed.setdefault(key, (self.reading.name, spans))
         if place == self.reading.name or before == spans:
             return record
         error = InputError(
             "the files of an archive say the same entities of one text",
-            value=f"{len(before)} in {place}, {len(spans)} in {self.reading.name}",
+            value=f"{_number_of(before)} in {place}, {_number_of(spans)} in {self.reading.name}",
             next_step="Unpack the archive, and import the file that is right.",
         )
         return Problem(record.where, error, record.text)
@@ -310,3 +310,7 @@ class _Import:
 
 def _document(record: Record) -> NewDocument:
     return NewDocument(record.text, record.external_id, record.group, record.meta)
+
+
+def _number_of(spans: frozenset[Span] | None) -> str:
+    return "in doubt" if spans is None else f"{len(spans):,}"

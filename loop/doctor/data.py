@@ -17,12 +17,14 @@ from loop.doctor.checks import State
 from loop.files.doubts import mend
 from loop.files.suspicions import (
     CUT_WORDS,
+    INCLUSIVE_ENDS,
     LOST_CHARACTERS,
     MARK_AT_END,
     MARKS_ALONE,
     MISDECODED,
     NUMBER_ALONE,
     ONE_WORD,
+    SUSPICIONS,
     TAGS_IN_TEXT,
     suspicions,
 )
@@ -41,12 +43,12 @@ IN_DOUBT, WOULD_BE = "in doubt: ", "if read again, in doubt: "
 _EXAMPLES = 2
 _WORDS_SHOWN = 30
 _READ_AGAIN = "`loop pull --full`, or import the file again: today's rules read it otherwise."
-_SUSPICIONS = (CUT_WORDS, MARKS_ALONE, MARK_AT_END, MISDECODED, LOST_CHARACTERS, TAGS_IN_TEXT, ONE_WORD, NUMBER_ALONE)
 _SLIPPED = "Look at them: such a span is often an offset that slipped."
 _ENCODING = "Fetch the texts again, and read them in the encoding that they have."
 _COLUMNS = "Look at the file that they came from: its columns may be swapped."
 _MENDS = {
     **dict.fromkeys((CUT_WORDS, MARKS_ALONE, MARK_AT_END), _SLIPPED),
+    INCLUSIVE_ENDS: "Add 1 to the ends in the file, if they point at the last character, and import it again.",
     **dict.fromkeys((MISDECODED, LOST_CHARACTERS), _ENCODING),
     **dict.fromkeys((TAGS_IN_TEXT, ONE_WORD, NUMBER_ALONE), _COLUMNS),
     OTHER_CASE: "Map the label: [label_map] in loop.toml, and pull or import again.",
@@ -125,7 +127,7 @@ class _Notes:
     def findings(self, mends_of_doubts: Mapping[str, str]) -> Iterator[DataFinding]:
         """What was looked for in every project, and then each reason for doubts that was found."""
         reasons = sorted(name for name in self.touched if name not in _MENDS)
-        for name in (*_SUSPICIONS, OTHER_CASE, SAME_TEXT, UNKNOWN_CONTROL, *reasons):
+        for name in (*SUSPICIONS, OTHER_CASE, SAME_TEXT, UNKNOWN_CONTROL, *reasons):
             todo = _MENDS.get(name) or mends_of_doubts.get(name, _READ_AGAIN)
             touched = self.touched[name]
             yield DataFinding(name, "warn", touched, tuple(self.examples[name]), todo) if touched else _nothing(name)

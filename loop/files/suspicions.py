@@ -24,6 +24,11 @@ TAGS_IN_TEXT = "tags among the words of a text"
 ONE_WORD = "texts of one word again and again"
 NUMBER_ALONE = "texts that are a number alone"
 UNREAD_NUMBERS = "spans with numbers that are not read"
+SUSPICIONS = (
+    *(CUT_WORDS, INCLUSIVE_ENDS, MARKS_ALONE, MARK_AT_END, MISDECODED, LOST_CHARACTERS),
+    *(TAGS_IN_TEXT, ONE_WORD, NUMBER_ALONE),
+)
+"""All that `suspicions` may find; the other names above are for a whole file, or for a region as it stands there."""
 
 _ENCODINGS = ("cp1252", "latin-1")
 # What the two encodings make of the bytes of UTF-8: one that begins a character, and one to three that follow it.

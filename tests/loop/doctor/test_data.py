@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from loop.files.suspicions import INCLUSIVE_ENDS, SUSPICIONS
 from loop.settings.settings import Settings
 from ner.label_config import NotLearned
 from ner.label_studio import OUTSIDE_CONFIG
@@ -142,3 +143,11 @@ def test_the_table_fits_80_columns_and_ends_with_what_to_do(desk: Desk):
 def test_a_project_without_labelled_texts_is_told_so(desk: Desk):
     said = desk.loop("doctor", "--data")
     assert (said.code, said.out.startswith("0 labelled texts")) == (0, True)
+
+
+def test_every_suspicion_is_looked_for_and_has_its_own_mend(desk: Desk):
+    stored(desk, "short", "my Excel", region(3, 7, "SOFTWARE", "Exce"))
+    found = findings(desk)
+    assert set(SUSPICIONS) <= set(found)
+    assert found[INCLUSIVE_ENDS]["documents"] == 1
+    assert found[INCLUSIVE_ENDS]["mend"].startswith("Add 1 to the ends in the file")

@@ -222,7 +222,7 @@ def victim(label_studio: RealLabelStudio, client: LabelStudioClient, tmp_path: P
 @pytest.mark.timeout(3600)
 def test_nothing_is_lost_doubled_or_broken_by_kills(victim: Victim) -> None:
     draw = Random(2026)
-    work = Work(victim, iter(tiny.corpus(START + 6 * KILLS)), [])
+    work = Work(victim, iter(tiny.corpus(START + 12 * KILLS)), [])
     work.add(START, START - 4)
     victim.complete()
     victim.promoted_verifies()
@@ -233,7 +233,8 @@ def test_nothing_is_lost_doubled_or_broken_by_kills(victim: Victim) -> None:
     while not usual.keys() >= set(PHASES):
         work.add(3, 2)
         usual = victim.complete()
-    while hits.total() < KILLS:
+    # A kill that is aimed at the end of a short phase may meet the next one: such kills count, and more of them follow.
+    while hits.total() < KILLS or (_least(hits) < LEAST_IN_A_PHASE and hits.total() < 2 * KILLS):
         work.add(3, 2)  # two labelled: were one alone drawn into the holdout, there would be nothing to train on
         target = min(PHASES, key=lambda phase: hits[phase])
         died_in = victim.kill_in(target, draw.uniform(0, usual[target]))
@@ -241,9 +242,13 @@ def test_nothing_is_lost_doubled_or_broken_by_kills(victim: Victim) -> None:
         victim.promoted_verifies()
         victim.complete()
     _nothing_lost_or_doubled(victim, work.submitted)
-    assert hits.total() == KILLS
-    assert min(hits[phase] for phase in PHASES) >= LEAST_IN_A_PHASE, hits
+    assert hits.total() >= KILLS
+    assert _least(hits) >= LEAST_IN_A_PHASE, hits
     assert {"pull", "retrain", "promote", "publish"} <= _interrupted(victim)
+
+
+def _least(hits: Counter[str]) -> int:
+    return min(hits[phase] for phase in PHASES)
 
 
 def _nothing_lost_or_doubled(victim: Victim, submitted: list[str]) -> None:

@@ -87,8 +87,7 @@ def compare_counts(
     permutations: at least. The tests of the types get more where a share of `1 - confidence` for each needs more.
     Raises ValueError when the documents, the types or the gold differ.
     """
-    if new.types != old.types or not np.array_equal(new.gold, old.gold):
-        raise ValueError("two systems are compared on the same documents, with the same gold and the same types")
+    check_same(new, old)
     rng = np.random.default_rng(seed)
     p_value = randomisation_p_value(_micro(new), _micro(old), permutations, rng)
     sampled = _bootstrap(new, old, resamples, rng)
@@ -104,6 +103,12 @@ def compare_counts(
         for row, column in zip(rows[1:], columns[1:], strict=True)
     ]
     return Comparison(replace(rows[0], p_value=p_value), tuple(types), permutations, resamples, seed)
+
+
+def check_same(new: Counts, old: Counts) -> None:
+    """Raise ValueError when the documents, the types or the gold of two systems differ."""
+    if new.types != old.types or not np.array_equal(new.gold, old.gold):
+        raise ValueError("two systems are compared on the same documents, with the same gold and the same types")
 
 
 def randomisation_p_value(new: FloatArray, old: FloatArray, permutations: int, rng: np.random.Generator) -> float:

@@ -1,0 +1,196 @@
+"""Policies: what follows for a candidate from what was measured, as pure functions.
+
+"bounded" promotes a candidate where a wrong promotion costs little F1 on average, whatever the true difference is
+(minimax regret; Tetenov 2012, Stoye 2009, Manski & Tetenov 2015). "proven" promotes a candidate that a test shows to be
+better. "higher" promotes every candidate with a higher F1, and is there for comparison. To add a policy, write its
+function and add the policy to `POLICIES`.
+
+A decision has one of five words for how the candidate compares with the model in service. The words mean the same under
+every policy: see `word_for`. F1 and its differences are shares (0..1); the reasons, which people read, are in points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from loop.evaluation.regret import Estimate, needed_difference
+
+BOUNDED, PROVEN, HIGHER = "bounded", "proven", "higher"
+PROMOTE, HOLD, REJECT = "promote", "hold", "reject"
+
+PROVEN_BETTER = "proven better"
+LIKELY_BETTER = "likely better"
+NOT_SHOWN_WORSE = "not shown worse"
+CANNOT_TELL = "cannot tell"
+LIKELY_WORSE = "likely worse"
+WORDS = (PROVEN_BETTER, LIKELY_BETTER, NOT_SHOWN_WORSE, CANNOT_TELL, LIKELY_WORSE)
+
+LIKELY = 0.8  # the probability from which "likely" is said
+TYPE_ALPHA = 0.05  # the chance that a candidate that is equal on all types is blocked by any of them
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateFacts:
+    """What was measured of a candidate, on one holdout as it stands.
+
+    served: candidate against the model in service. best: candidate against the best model that ever served; None where
+    that is the model in service. best_served: the best model that ever served against the model in service; None
+    likewise. types: candidate against the model in service on each entity type of `estimate_types`. p_value: of the
+    claim that the candidate is better, by the paired test; alpha: what the claim may spend. Each is None where no
+    claim can be made. worse_types: the types that the gates of `type_gates` stop. blocking: the names of the file gates
+    and the targets that are not passed.
+    """
+
+    served: Estimate
+    best: Estimate | None = None
+    best_served: Estimate | None = None
+    types: tuple[Estimate, ...] = ()
+    p_value: float | None = None
+    alpha: float | None = None
+    worse_types: tuple[str, ...] = ()
+    blocking: tuple[str, ...] = ()
+
+    @property
+    def claim_holds(self) -> bool:
+        """Whether the test shows the candidate to be better, at what the claim may spend."""
+        return self.p_value is not None and self.alpha is not None and self.p_value <= self.alpha
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLimits:
+    """average_loss: the F1 that a wrong promotion may cost on average. least_documents: fewer decide nothing."""
+
+    average_loss: float = 0.005
+    least_documents: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows for a candidate.
+
+    verdict: PROMOTE, HOLD (more gold may still promote it) or REJECT. put_back: whether the best model that ever served
+    takes the place of the model in service. word: one of WORDS. served: candidate against the model in service. needed:
+    the difference that the policy asks of `served`; None where the policy asks for a p-value. types: the entity types
+    that block. reasons: why the candidate is not promoted, clauses for people; empty where it is promoted.
+    """
+
+    policy: str
+    verdict: str
+    put_back: bool
+    word: str
+    served: Estimate
+    needed: float | None
+    types: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A rule that promotes.
+
+    needed: the difference in F1 that the candidate needs; None for a policy that asks for a p-value. types: the names
+    of the types that block. obstacles: everything else that is in the way, as clauses. final: whether a candidate that
+    is not promoted is rejected at once, instead of held. puts_back: whether the best model may come back.
+    """
+
+    needed: Callable[[CandidateFacts, PolicyLimits], float | None]
+    types: Callable[[CandidateFacts], tuple[str, ...]]
+    obstacles: Callable[[CandidateFacts, PolicyLimits], Iterator[str]]
+    final: bool
+    puts_back: bool
+
+
+def decide(policy: str, facts: CandidateFacts, limits: PolicyLimits | None = None) -> Decision:
+    """The decision of a policy, a key of POLICIES."""
+    rule, limits = POLICIES[policy], limits or PolicyLimits()
+    types = rule.types(facts)
+    grave = [*(f"{name} is shown to be worse" for name in types), *(f"not passed: {name}" for name in facts.blocking)]
+    reasons = (*rule.obstacles(facts, limits), *grave)
+    word = word_for(facts, promoted=not reasons)
+    return Decision(
+        policy=policy,
+        verdict=_verdict(reasons, rejected=bool(grave) or rule.final or word == LIKELY_WORSE),
+        put_back=bool(reasons) and rule.puts_back and _outdone(facts, limits),
+        word=word,
+        served=facts.served,
+        needed=rule.needed(facts, limits),
+        types=types,
+        reasons=reasons,
+    )
+
+
+def word_for(facts: CandidateFacts, *, promoted: bool) -> str:
+    """One of WORDS.
+
+    PROVEN_BETTER: promoted, and the claim holds. LIKELY_BETTER: better than the model in service with a probability of
+    at least 80 %. LIKELY_WORSE: with a probability of at most 20 %. NOT_SHOWN_WORSE: promoted otherwise. CANNOT_TELL:
+    not promoted otherwise.
+    """
+    if promoted and facts.claim_holds:
+        return PROVEN_BETTER
+    if facts.served.better >= LIKELY:
+        return LIKELY_BETTER
+    if facts.served.better <= 1 - LIKELY:
+        return LIKELY_WORSE
+    return NOT_SHOWN_WORSE if promoted else CANNOT_TELL
+
+
+def blocking_types(types: tuple[Estimate, ...]) -> tuple[str, ...]:
+    """The types on which the candidate is shown to be worse, each tested at TYPE_ALPHA / types (Bonferroni 1936)."""
+    if not types:
+        return ()
+    border = NormalDist().inv_cdf(TYPE_ALPHA / len(types))
+    return tuple(row.name for row in types if row.standardised < border)
+
+
+def _verdict(reasons: tuple[str, ...], *, rejected: bool) -> str:
+    if not reasons:
+        return PROMOTE
+    return REJECT if rejected else HOLD
+
+
+def _outdone(facts: CandidateFacts, limits: PolicyLimits) -> bool:
+    """Whether the best model that ever served beats the model in service by at least one standard error."""
+    best = facts.best_served
+    return best is not None and best.standardised >= 1 and best.documents >= limits.least_documents
+
+
+def _bounded(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
+    row, needed = facts.served, _bounded_need(facts, limits)
+    if row.documents < limits.least_documents:
+        yield f"{row.documents:,} held-out documents, {limits.least_documents:,} are needed"
+    if row.difference < needed:
+        yield f"{_points(row.difference)} F1 points, {_points(needed)} are needed"
+    if facts.best is not None and facts.best.difference < 0:
+        yield f"{_points(facts.best.difference)} F1 points against the best model that ever served"
+
+
+def _bounded_need(facts: CandidateFacts, limits: PolicyLimits) -> float:
+    return needed_difference(facts.served.error, limits.average_loss)
+
+
+def _proven(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
+    del limits
+    if facts.alpha is None or facts.p_value is None:
+        yield "no claim can be made on this holdout any more"
+    elif not facts.claim_holds:
+        yield f"p {facts.p_value:.4f}, at most {facts.alpha:.3g} is needed"
+
+
+def _higher(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
+    del limits
+    if facts.served.difference <= 0:
+        yield f"{_points(facts.served.difference)} F1 points, more than 0 are needed"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}"
+
+
+POLICIES: Mapping[str, Policy] = {
+    BOUNDED: Policy(_bounded_need, lambda facts: blocking_types(facts.types), _bounded, final=False, puts_back=True),
+    PROVEN: Policy(lambda *_: None, lambda facts: facts.worse_types, _proven, final=True, puts_back=False),
+    HIGHER: Policy(lambda *_: 0.0, lambda _: (), _higher, final=True, puts_back=False),
+}

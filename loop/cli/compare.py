@@ -15,6 +15,7 @@ from loop.cli.invocation import Invocation, command
 from loop.report.wording import listed
 
 if TYPE_CHECKING:
+    from loop.evaluation.regret import Estimate
     from loop.evaluation.significance import Difference
     from loop.promotion.compare import Compared
 
@@ -31,59 +32,118 @@ def compare(
     candidate: Annotated[Path, typer.Argument(metavar="A", help="What the candidate says: `id`, `spans`.")],
     incumbent: Annotated[Path, typer.Argument(metavar="B", help="What the incumbent says.")],
     gold: Annotated[Path, typer.Option(metavar="FILE", help="What people say; `text` is optional.")],
-    alpha: Annotated[float, typer.Option(help="The chance of promoting a candidate that is no better.")] = 0.05,
-    delta: Annotated[float, typer.Option(help="F1 (0 to 1) that an entity type may lose.")] = 0.03,
+    policy: Annotated[
+        str, typer.Option(help="The rule that decides: bounded, proven, or higher for comparison.")
+    ] = "bounded",
+    average_loss: Annotated[
+        float, typer.Option(help="bounded: the F1 (0 to 1) that a wrong decision may cost on average.")
+    ] = 0.005,
+    alpha: Annotated[float, typer.Option(help="proven: the chance of promoting a candidate that is no better.")] = 0.05,
+    delta: Annotated[float, typer.Option(help="proven: F1 (0 to 1) that an entity type may lose.")] = 0.03,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the random arrangements.")] = 13,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out the records that break a rule, and say so.")
     ] = False,
 ) -> int:
-    """Decide whether system A, the candidate, is better than system B, the incumbent, by the test of `loop promote`.
+    """Decide whether system A, the candidate, may serve in place of system B, the incumbent, as `loop promote` does.
 
     The files have any format of `loop import`; what `loop predict` writes needs no text. Records are matched by `id`,
     or by their text where a file has no ids. Records that share a `doc` are one document and are resampled together.
     Each record of the gold has to be in A and B. The entity types are the gold's labels; a predicted span of another
     label counts as spurious.
 
-    A is promoted when its micro-F1 is higher than chance explains (p at most alpha) and no entity type is shown to be
-    worse. Exits with 0 when A is promoted, and with 8 when not. No project is needed.
+    With --policy bounded, A is promoted when a wrong decision costs little F1 on average and no entity type is shown to
+    be worse. With --policy proven, A is promoted when its micro-F1 is higher than chance explains (p at most alpha) and
+    no entity type is shown to be worse. Exits with 0 when A is promoted, and with 8 when not. No project is needed.
     """
-    from loop.promotion.compare import PROMOTE, compare_files
+    from loop.promotion.compare import compare_files
+    from loop.promotion.policies import PROMOTE
 
-    compared = compare_files(candidate, incumbent, gold, alpha=alpha, delta=delta, seed=seed, skip_bad=skip_bad)
+    compared = compare_files(
+        candidate,
+        incumbent,
+        gold,
+        policy=policy,
+        average_loss=average_loss,
+        alpha=alpha,
+        delta=delta,
+        seed=seed,
+        skip_bad=skip_bad,
+    )
     invocation.answer(compared.as_json(), _table(compared), "", *map(wrapped, _told(compared)), *_notes(compared))
-    return BETTER if compared.decision == PROMOTE else NOT_BETTER
+    return BETTER if compared.decision.verdict == PROMOTE else NOT_BETTER
+
+
+def _by_claim(compared: Compared) -> bool:
+    """Whether the policy asks for a p-value, instead of a difference."""
+    return compared.decision.needed is None
 
 
 def _table(compared: Compared) -> object:
-    micro = _cells(compared.comparison.micro)
-    rows = [(*_cells(result.row), result.gate.status) for result in compared.types]
-    share = f"{compared.comparison.micro.confidence:.0%} interval"
-    columns = ("", "A", "B", "A - B", share, "p", "gold", "not worse")
-    return console.table("F1 in percent", columns, [*rows, (*micro, "")])
+    micro = compared.comparison.micro
+    if _by_claim(compared):
+        rows = [(*_cells(result.row), result.gate.status) for result in compared.types]
+        share = f"{micro.confidence:.0%} interval"
+        columns = ("", "A", "B", "A - B", share, "p", "gold", "not worse")
+        return console.table("F1 in percent", columns, [*rows, (*_cells(micro), "")])
+    columns = ("", "A", "B", "A - B", "error", "P(better)", "gold", "needed")
+    needed = f"{100 * (compared.decision.needed or 0):+.1f}"
+    rows = [
+        (*_estimated(result.row, result.estimate), "blocks" if result.row.name in compared.decision.types else "")
+        for result in compared.types
+    ]
+    return console.table("F1 in percent", columns, [*rows, (*_estimated(micro, compared.decision.served), needed)])
 
 
 def _notes(compared: Compared) -> Iterator[Text]:
-    yield from gate_notes([compared.micro, *(result.gate for result in compared.types)])
+    if _by_claim(compared):
+        yield from gate_notes([compared.micro, *(result.gate for result in compared.types)])
 
 
 def _cells(row: Difference) -> tuple[str, ...]:
     interval = f"{100 * row.low:+.1f} to {100 * row.high:+.1f}"
     p_value = "-" if row.p_value is None else f"{row.p_value:.4f}"
-    f1s = (f"{100 * row.new_f1:.1f}", f"{100 * row.old_f1:.1f}", f"{100 * row.delta:+.1f}")
-    return (row.name, *f1s, interval, p_value, f"{row.support:,}")
+    return (*_f1s(row), interval, p_value, f"{row.support:,}")
+
+
+def _estimated(row: Difference, found: Estimate) -> tuple[str, ...]:
+    return (*_f1s(row), f"{100 * found.error:.1f}", f"{found.better:.0%}", f"{row.support:,}")
+
+
+def _f1s(row: Difference) -> tuple[str, ...]:
+    return (row.name, f"{100 * row.new_f1:.1f}", f"{100 * row.old_f1:.1f}", f"{100 * row.delta:+.1f}")
 
 
 def _told(compared: Compared) -> list[str]:
-    """The decision in a sentence, the types that are too small to tell, then the notes."""
-    micro, blocking = compared.comparison.micro, compared.blocking
+    """The decision in a sentence, what would help, then the notes."""
+    told = [_claim(compared)] if _by_claim(compared) else [*_bounded(compared)]
+    return [*told, *(f"Note: {note}" for note in compared.notes)]
+
+
+def _claim(compared: Compared) -> str:
+    micro, reasons = compared.comparison.micro, compared.decision.reasons
     p_value = f"p = {micro.p_value:.4f}, alpha = {compared.alpha:g}"
     measured = f"{100 * micro.delta:+.1f} F1 points on {micro.documents:,} documents, {p_value}"
-    if not blocking:
-        told = f"A is better than B: {measured}."
-    else:
-        reasons = "; ".join(f"{gate.name} ({gate.note or gate.value})" for gate in blocking)
-        told = f"A is not promoted: {measured}. Not passed: {reasons}."
+    told = f"A is not promoted: {measured}. Not passed: {'; '.join(reasons)}." if reasons else ""
+    told = told or f"A is better than B: {measured}."
     if compared.unjudged:
         told += f" Too little gold to tell of {listed(compared.unjudged)}: a risk, and no pass."
-    return [told, *(f"Note: {note}" for note in compared.notes)]
+    return told
+
+
+def _bounded(compared: Compared) -> Iterator[str]:
+    from loop.promotion.policies import REJECT
+
+    decision, micro = compared.decision, compared.comparison.micro
+    needed, better = f"{100 * (decision.needed or 0):+.1f}", f"{decision.served.better:.0%}"
+    measured = (
+        f"{100 * micro.delta:+.1f} F1 points on {micro.documents:,} documents (standard error "
+        f"{100 * decision.served.error:.1f}, {needed} needed), better with a probability of {better}"
+    )
+    if not decision.reasons:
+        yield f"A is promoted, {decision.word}: {measured}."
+        return
+    verdict = "rejected" if decision.verdict == REJECT else "held"
+    yield f"A is {verdict}, {decision.word}: {measured}. Not passed: {'; '.join(decision.reasons)}."
+    if decision.needed:
+        yield f"With {compared.documents_until_any:,} documents of this kind, any difference from 0 on is enough."

@@ -160,7 +160,7 @@ def _outdone(facts: CandidateFacts, limits: PolicyLimits) -> bool:
 def _bounded(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
     row, needed = facts.served, _bounded_need(facts, limits)
     if row.documents < limits.least_documents:
-        yield f"{row.documents:,} held-out documents, {limits.least_documents:,} are needed"
+        yield f"{row.documents:,} documents, {limits.least_documents:,} are needed"
     if row.difference < needed:
         yield f"{_points(row.difference)} F1 points, {_points(needed)} are needed"
     if facts.best is not None and facts.best.difference < 0:
@@ -173,7 +173,9 @@ def _bounded_need(facts: CandidateFacts, limits: PolicyLimits) -> float:
 
 def _proven(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
     del limits
-    if facts.alpha is None or facts.p_value is None:
+    if facts.served.difference <= 0:
+        yield "F1 is not higher"
+    elif facts.alpha is None or facts.p_value is None:
         yield "no claim can be made on this holdout any more"
     elif not facts.claim_holds:
         yield f"p {facts.p_value:.4f}, at most {facts.alpha:.3g} is needed"

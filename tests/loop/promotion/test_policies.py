@@ -72,7 +72,7 @@ def test_fewer_documents_than_the_least_decide_nothing() -> None:
     assert verdict(BOUNDED, CandidateFacts(row(0.2, documents=20))) == PROMOTE
     few = decide(BOUNDED, CandidateFacts(row(0.2, documents=19)))
     assert (few.verdict, few.word) == (HOLD, LIKELY_BETTER)
-    assert few.reasons == ("19 held-out documents, 20 are needed",)
+    assert few.reasons == ("19 documents, 20 are needed",)
 
 
 def test_a_candidate_below_the_best_model_that_ever_served_is_held() -> None:
@@ -124,6 +124,10 @@ def test_proven_promotes_by_the_test_and_by_nothing_else() -> None:
     above = decide(PROVEN, CandidateFacts(row(0.2), p_value=0.0051, alpha=0.005))
     assert (above.verdict, above.needed) == (REJECT, None)
     assert above.reasons == ("p 0.0051, at most 0.005 is needed",)
+
+
+def test_proven_never_promotes_a_candidate_that_is_not_higher() -> None:
+    assert verdict(PROVEN, CandidateFacts(row(0), p_value=0.5, alpha=0.9)) == REJECT
 
 
 def test_proven_promotes_nothing_where_no_claim_can_be_made() -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 from ner.spans import Span
 from store.annotations import LABEL_STUDIO, is_latest
 from store.columns import utc_now
-from store.registry import PROMOTE, ROLLBACK, model
+from store.registry import MOVES, model
 from store.schema import AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
 from store.session import Transaction, chunks, insert_rows, select_in
 
@@ -124,7 +124,7 @@ class Published:
 
 def moves(decisions: Iterable[Promotion]) -> list[Promotion]:
     """Those decisions that put a model into service, in their order."""
-    return [decision for decision in decisions if decision.action in (PROMOTE, ROLLBACK)]
+    return [decision for decision in decisions if decision.action in MOVES]
 
 
 def withdrawn_since(moved: Sequence[Promotion], target: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Models: their states, the one pointer to the model in service, the decisions, and what each model is made of.
 
-A model goes from training to candidate, promoted and retired; it may end as failed, interrupted or rejected. `promote`
-and `rollback` move the pointer, the states and the record of the decision in the caller's one transaction.
+A model goes from training to candidate, promoted and retired. It may end as failed, interrupted, rejected, or
+superseded by a newer model. `promote`, `put_back` and `rollback` move the pointer, the states and the record of the
+decision in the caller's one transaction. MOVES names their decisions.
 
 Each model knows its parent, the annotation versions that it was trained on, and its scores by dataset: for each entity
 type, micro and macro.
@@ -26,9 +27,11 @@ from store.session import Transaction, insert_rows, select_in
 from store.splits import Keys
 
 TRAINING, CANDIDATE, PROMOTED, RETIRED = "training", "candidate", "promoted", "retired"
-REJECTED, FAILED, INTERRUPTED = "rejected", "failed", "interrupted"
+REJECTED, SUPERSEDED, FAILED, INTERRUPTED = "rejected", "superseded", "failed", "interrupted"
 PROMOTE, REJECT, DEFER, ROLLBACK = "promote", "reject", "defer", "rollback"
-_ONLY_BY_FORCE = (REJECTED, RETIRED)
+HOLD, SUPERSEDE, PUT_BACK = "hold", "supersede", "put back"
+MOVES = (PROMOTE, ROLLBACK, PUT_BACK)
+_ONLY_BY_FORCE = (REJECTED, RETIRED, SUPERSEDED)
 TRAIN_ROLE, DEV_ROLE = "train", "dev"
 GOLD, WEAK = "gold", "weak"
 
@@ -180,42 +183,80 @@ def defer(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) ->
     return _record(tx, project, found, DEFER, **why)
 
 
+def hold(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) -> Promotion:
+    """Note that nothing can be told of a candidate yet, and why: the candidate stays one, to be judged again."""
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    if found.state != CANDIDATE:
+        raise RefusedError("only a candidate is held", value=f"{version} is {found.state}", next_step="Nothing to do.")
+    return _record(tx, project, found, HOLD, **why)
+
+
+def supersede(tx: Transaction, project_id: int, version: str, *, by: str, who: str) -> Promotion:
+    """Retire a candidate that was never put into service, since `by` is newer."""
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    if found.state != CANDIDATE:
+        raise RefusedError(
+            "only a candidate is superseded", value=f"{version} is {found.state}", next_step="Nothing to do."
+        )
+    found.state = SUPERSEDED
+    return _record(tx, project, found, SUPERSEDE, reason=f"superseded by {by}", who=who)
+
+
+def put_back(tx: Transaction, project_id: int, version: str, **why: Unpack[Why]) -> Promotion:
+    """Put an earlier model back into service, since the holdout shows it above the model that serves.
+
+    Unlike a rollback, this takes back no promotion: what served until now may be put back, too. Raises RefusedError for
+    a model whose promotion does not stand.
+    """
+    project = lock_project(tx, project_id)
+    found = _of_project(tx.session, project, version)
+    if version == project.promoted_version or version not in served(promotions(tx.session, project_id)):
+        raise RefusedError(
+            "only a model that served before, and was not rolled back, is put back",
+            value=version,
+            next_step="Use `loop rollback --to`, or force it and say why.",
+        )
+    return _move_pointer(tx, project, found, PUT_BACK, **why)
+
+
 def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str | None = None) -> Promotion:
     """Put the model back that was in service before, or `to`, one that once was; the withdrawn one is retired.
 
     A rollback takes back the promotion that it undoes. So two rollbacks go back by two promotions.
     """
     project = lock_project(tx, project_id)
-    served = _served(promotions(tx.session, project_id))
+    standing = served(promotions(tx.session, project_id))
     if project.promoted_version is None:
         raise RefusedError(
             "a rollback needs a model in service", value=project.name, next_step="Promote one: `loop promote`."
         )
     if to is not None:
         _check_target(project, to, promotions(tx.session, project_id))
-    elif len(served) < 2:
+    elif len(standing) < 2:
         raise RefusedError(
             "a rollback needs an earlier promotion",
             value=f"{project.promoted_version} is the first",
             next_step="Train and promote another one; this one serves until then.",
         )
-    found = _of_project(tx.session, project, to or served[-2])
+    found = _of_project(tx.session, project, to or standing[-2])
     return _move_pointer(tx, project, found, ROLLBACK, reason=reason, who=who)
 
 
 def promotions(session: Session, project_id: int) -> list[Promotion]:
-    """Every decision of a project, oldest first: promotions, rejections, deferrals, rollbacks."""
+    """Every decision of a project, oldest first."""
     return list(session.scalars(select(Promotion).where(Promotion.project_id == project_id).order_by(Promotion.id)))
 
 
-def _served(decisions: list[Promotion]) -> list[str]:
-    """The promotions that still stand, the one in service last: each rollback takes back those above its target."""
+def served(decisions: Iterable[Promotion]) -> list[str]:
+    """The versions whose service still stands, the one in service last: a rollback takes back all above its target."""
     stack: list[str] = []
     for decision in decisions:
         if decision.action == ROLLBACK and decision.version in stack:
             while stack[-1] != decision.version:
                 stack.pop()
-        elif decision.action in (PROMOTE, ROLLBACK):
+        elif decision.action in MOVES:
             stack.append(decision.version)
     return stack
 
@@ -293,6 +334,7 @@ def _way_out(state: str) -> str:
         TRAINING: "Wait until it is trained.",
         REJECTED: "Train another one, or force it and say why.",
         RETIRED: "Use `loop rollback --to`, or force it and say why.",
+        SUPERSEDED: "Promote the newer one, or force it and say why.",
     }.get(state, "Train another one: `loop retrain`.")
 
 

@@ -18,6 +18,7 @@ from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.measured import ContractCheck
 from loop.promotion.attempt import DEFERRED, FORCED, PROMOTED, REFUSED, REJECTED, Attempt, Look
+from loop.promotion.candidates import choose, retire_superseded
 from loop.promotion.gates import gates_of, reason_of
 from loop.promotion.holdout import (
     compare_by_document,
@@ -38,32 +39,10 @@ from store import registry
 from store.columns import utc_now
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint
-from store.registry import CANDIDATE, RETIRED, models
+from store.registry import models
 from store.runs import PROMOTE, TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
-
-
-def choose(known: Sequence[Model], version: str | None, *, forced: bool) -> Model:
-    """The candidate of that version, by default the newest one; with force a rejected or retired model, too.
-
-    Raises RefusedError when there is no candidate, or the version has another state.
-    """
-    states = (CANDIDATE, REJECTED, RETIRED) if forced else (CANDIDATE,)
-    candidates = [found for found in known if found.state == CANDIDATE]
-    if version is not None:
-        named = [found for found in known if found.version == version]
-        if named and named[0].state in states:
-            return named[0]
-        raise RefusedError(
-            "only a candidate is promoted",
-            value=f"{version} is {named[0].state if named else 'not a model of this project'}",
-            next_step=f"Candidates: {', '.join(found.version for found in candidates) or 'none'}.",
-        )
-    if not candidates:
-        next_step = "Name the version." if forced else "Train one with `loop retrain`."
-        raise RefusedError("a promotion needs a candidate", value="none", next_step=next_step)
-    return candidates[-1]
 
 
 class RefusedCandidateError(WrongFileError):
@@ -140,12 +119,15 @@ class _Promotion:
 
     def attempt(self, version: str | None) -> PromotionResult:
         """Everything, in order."""
+        if self.because is None:
+            self._retire_superseded()
         with self.store.read() as session:
             chosen = choose(models(session, self.project.id), version, forced=self.because is not None)
             incumbent = registry.promoted(session, self.project.id)
         attempt = self._begun(chosen, incumbent)
         contract = self._proven(attempt, chosen)
         if self.because is None:
+            self._retire_superseded(chosen)
             attempt = replace(attempt, rotation=renew(self.run, self.project, self.settings.promotion))
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
@@ -183,6 +165,12 @@ class _Promotion:
             return check_contract(folder, chosen.version, chosen.files, self.project.labels)
         except WrongFileError as error:
             raise self._refused(attempt, error) from error
+
+    def _retire_superseded(self, by: Model | None = None) -> None:
+        """Retire the candidates that a judged model is newer than, or that `by` is, whose files are proven."""
+        with self.run.transaction() as tx:
+            retire_superseded(tx, self.project, self.who, by)
+            tx.commit()
 
     def _obstacle(self, incumbent: Model | None, documents: Sequence[GoldDocument], look: Look) -> str | None:
         """Why the holdout cannot judge now. A first model is compared with nothing, and needs no more than a look."""

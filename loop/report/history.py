@@ -10,10 +10,29 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from loop.promotion.attempt import FAIL, INSUFFICIENT, NOT_MEASURED
-from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, promotions, scores
+from store.registry import (
+    DEFER,
+    HOLD,
+    MOVES,
+    PROMOTE,
+    PUT_BACK,
+    REJECT,
+    ROLLBACK,
+    SUPERSEDE,
+    promotions,
+    scores,
+)
 from store.schema import HOLDOUT, MICRO, Promotion
 
-DECISIONS = {PROMOTE: "promoted", REJECT: "rejected", DEFER: "put off", ROLLBACK: "rolled back to"}
+DECISIONS = {
+    PROMOTE: "promoted",
+    REJECT: "rejected",
+    HOLD: "held",
+    DEFER: "put off",
+    SUPERSEDE: "superseded",
+    PUT_BACK: "put back",
+    ROLLBACK: "rolled back to",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +81,7 @@ def decisions(session: Session, project_id: int) -> list[PastDecision]:
 
 def is_in_service(decision: PastDecision) -> bool:
     """Whether the decision put its version into service."""
-    return decision.action in (PROMOTE, ROLLBACK)
+    return decision.action in MOVES
 
 
 def _read(session: Session, decision: Promotion) -> PastDecision:

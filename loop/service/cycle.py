@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
+from loop.promotion.candidates import retire_superseded, superseded
 from loop.promotion.holdout import still_deferred
 from loop.service.decisions import attempt_promotion
 from loop.settings.project import open_tagger
@@ -111,15 +112,12 @@ def retrain_step(cycle: Cycle) -> StepCounts:
 
 
 def promote_step(cycle: Cycle) -> StepCounts:
-    """Judge a candidate against the model in service on the holdout, and let it serve if it passes every gate."""
-    project = cycle.project()
+    """Judge the newest candidate on the holdout, and let it serve where `promotion.policy` says so."""
+    project, waiting = cycle.project(), _waiting(cycle)
     with cycle.store.read() as session:
-        waiting = models(session, cycle.project_id, [CANDIDATE])
-        if not waiting:
-            raise Skip("no candidate")
-        if still_deferred(session, project, waiting[-1].version, cycle.settings.promotion):
-            raise Skip(f"{waiting[-1].version} waits for more gold in the holdout")
-    done = attempt_promotion(cycle.store, cycle.settings, project, waiting[-1].version, who=WHO, stages=_logged)
+        if still_deferred(session, project, waiting.version, cycle.settings.promotion):
+            raise Skip(f"{waiting.version} waits for more gold in the holdout")
+    done = attempt_promotion(cycle.store, cycle.settings, project, waiting.version, who=WHO, stages=_logged)
     attempt = done.attempt
     return {
         "version": attempt.version,
@@ -176,6 +174,20 @@ class LoggedTraining(TrainingProgress):
         """What the development split says."""
         told = (epoch.epoch, epoch.epochs, epoch.loss, epoch.dev_f1)
         logger.info("retrain: epoch %d of %d, loss %.4f, development F1 %.3f", *told)
+
+
+def _waiting(cycle: Cycle) -> Model:
+    """The newest candidate, which no model that was judged supersedes. Older candidates are retired without a look."""
+    with cycle.store.read() as session:
+        known = models(session, cycle.project_id)
+    if old := superseded(known):
+        with cycle.store.transaction() as tx:
+            retire_superseded(tx, cycle.project(), WHO)
+            tx.commit()
+    waiting = [found for found in known if found.state == CANDIDATE and found not in old]
+    if not waiting:
+        raise Skip("no candidate")
+    return waiting[-1]
 
 
 def _last_attempt(cycle: Cycle) -> Model | None:

@@ -14,7 +14,7 @@ from loop.promotion.holdout import HoldoutPower, holdout_power
 from loop.settings.model import PromotionSettings
 from store.counts import ProjectCounts, project_counts
 from store.projects import project_by_id
-from store.registry import DEFER, PROMOTE, REJECT, ROLLBACK, TypeScore, models, promoted, promotions, scores
+from store.registry import MOVES, PROMOTE, SUPERSEDE, TypeScore, models, promoted, promotions, scores
 from store.runs import INTERRUPTED, RUNNING, is_alive, last_run
 from store.schema import HOLDOUT, Model, Promotion, Run
 from store.session import Store
@@ -62,7 +62,7 @@ class LabelStatus:
 
 @dataclass(frozen=True)
 class DecisionStatus:
-    """The last promotion, rejection, deferral or rollback."""
+    """The last decision, or the last one that moved the pointer."""
 
     action: str
     version: str
@@ -122,8 +122,8 @@ def project_status(
             models=dict(sorted(Counter(model.state for model in trained).items())),
             latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
             last_pull=pull.finished_at if pull else None,
-            last_decision=_decision(decisions, (PROMOTE, REJECT, DEFER, ROLLBACK)),
-            last_promotion=_decision(decisions, (PROMOTE, ROLLBACK)),
+            last_decision=_decision([one for one in decisions if one.action != SUPERSEDE]),
+            last_promotion=_decision([one for one in decisions if one.action in MOVES]),
             running=tuple(_run(run) for run in _runs(session, project_id, RUNNING) if is_alive(run)),
             interrupted=_interrupted(session, project_id),
             holdout=holdout_power(session, project, promotion or PromotionSettings()),
@@ -153,10 +153,10 @@ def _labels(types: list[str], counts: ProjectCounts, minimum: int) -> tuple[Labe
     return tuple(LabelStatus(name, *found, minimum, found[0] >= minimum) for name, found in spans.items())
 
 
-def _decision(decisions: list[Promotion], actions: tuple[str, ...]) -> DecisionStatus | None:
-    last = next((decision for decision in reversed(decisions) if decision.action in actions), None)
-    if last is None:
+def _decision(decisions: list[Promotion]) -> DecisionStatus | None:
+    if not decisions:
         return None
+    last = decisions[-1]
     return DecisionStatus(last.action, last.version, last.reason, last.who, last.at, last.forced)
 
 

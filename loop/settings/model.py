@@ -163,10 +163,18 @@ class PromotionSettings(SettingsSection):
     """How a candidate is judged against the model in service. README explains the rules.
     Alpha, looks and spending of a holdout are fixed at its first look; a change counts from the next holdout on."""
 
-    alpha: float = setting(0.05, "Chance of a false promotion over all looks at one holdout.", ge=0.001, lt=1)
-    looks: int = setting(10, "Candidates that one holdout judges before another is drawn.", ge=1, le=100)
+    policy: Literal["bounded", "proven", "higher"] = setting(
+        "bounded",
+        'Who serves. "bounded": the better model as far as the holdout can tell, and a wrong decision costs no more '
+        'than average_loss on average. "proven": only a model that a test shows to be better. "higher": the higher F1.',
+    )
+    average_loss: float = setting(
+        0.005, 'F1 that a wrong decision of "bounded" may cost on average; less is slower.', gt=0, le=0.1
+    )
+    alpha: float = setting(0.05, 'Chance of one false "proven better" over all looks at one holdout.', ge=0.001, lt=1)
+    looks: int = setting(10, 'Candidates that one holdout can call "proven better".', ge=1, le=100)
     spending: Literal["even", "decreasing"] = setting("even", 'With "decreasing", first looks get more alpha.')
-    delta: float = setting(0.03, "F1 that an entity type may lose.", gt=0, lt=1)
+    delta: float = setting(0.03, 'F1 that an entity type may lose under "proven".', gt=0, lt=1)
     confidence: float = setting(0.95, "Of intervals, and of the bound that is compared with delta.", gt=0, lt=1)
     least_documents: int = setting(20, "Labelled documents of a holdout before it judges a candidate.", ge=1)
     wanted: float = setting(0.02, "The difference in micro-F1 that you would like to see.", gt=0, lt=1)

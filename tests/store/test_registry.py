@@ -356,3 +356,41 @@ def test_scores_are_those_of_the_latest_evaluation(store: Store, project: Projec
 def test_scores_of_an_unknown_model_are_refused(store: Store, project: Project) -> None:
     with pytest.raises(NotFoundError), store.transaction() as tx:
         save_scores(tx, "nobody-0001", HOLDOUT, [], "f")
+
+
+def test_a_candidate_is_held_or_superseded_and_nothing_in_service_moves(store: Store, project: Project) -> None:
+    one, two, three = candidates(store, project, 3)
+    serve(store, project, one)
+    with store.transaction() as tx:
+        registry.hold(tx, project.id, two, **DECISION)
+        registry.supersede(tx, project.id, two, by=three, who="ana")
+        for done in (registry.hold, registry.reject):
+            with pytest.raises(RefusedError, match=f"{two} is superseded"):
+                done(tx, project.id, two, **DECISION)
+        tx.commit()
+    assert [state(store, version) for version in (one, two, three)] == ["promoted", "superseded", "candidate"]
+    with store.read() as session:
+        assert [(row.action, row.reason) for row in promotions(session, project.id)][1:] == [
+            ("hold", "better"),
+            ("supersede", f"superseded by {three}"),
+        ]
+    with store.transaction() as tx:
+        with pytest.raises(RefusedError, match="only a candidate is promoted"):
+            promote(tx, project.id, two, **DECISION)
+        assert promote(tx, project.id, two, force=True, **DECISION).forced
+
+
+def test_a_model_is_put_back_unless_a_rollback_took_it_out(store: Store, project: Project) -> None:
+    one, two, three = candidates(store, project, 3)
+    serve(store, project, one, two)
+    with store.transaction() as tx:
+        put = registry.put_back(tx, project.id, one, **DECISION)
+        assert (put.action, put.version, put.previous) == ("put back", one, two)
+        tx.commit()
+    assert (state(store, one), state(store, two)) == ("promoted", "retired")
+    serve(store, project, three)
+    assert back(store, project) == one
+    for version in (one, three):  # in service; taken out by the rollback
+        with store.transaction() as tx, pytest.raises(RefusedError, match="is put back"):
+            registry.put_back(tx, project.id, version, **DECISION)
+    assert back(store, project) == two

@@ -544,10 +544,42 @@ def test_scores_on_a_file_with_held_out_texts_are_a_look_too(store: Store, desk:
     assert look.number == 1
 
 
-def test_the_newest_candidate_is_judged_unless_another_is_named(store: Store, desk: Project, placed: Placement) -> None:
+def test_only_the_newest_candidate_is_judged_and_older_ones_are_retired_without_a_look(
+    store: Store, desk: Project, placed: Placement
+) -> None:
     versions = [candidate(store, desk, placed, TWO) for _ in range(3)]
-    assert promote_candidate(store, placed, desk, versions[0], who="lead").attempt.version == versions[0]
+    with pytest.raises(RefusedError, match=f"{versions[0]} is superseded by {versions[2]}"):
+        promote_candidate(store, placed, desk, versions[0], who="lead")
     assert promote_candidate(store, placed, desk, who="lead").attempt.version == versions[2]
+    assert states(store, desk) == ["superseded", "superseded", "promoted"]
+    with store.read() as session:
+        told = [(one.action, one.version, one.reason) for one in promotions(session, desk.id)[:2]]
+        assert count_looks(session, desk.id, 1) == 1
+    assert told == [("supersede", version, f"superseded by {versions[2]}") for version in versions[:2]]
+
+
+def test_force_puts_a_superseded_candidate_into_service(store: Store, desk: Project, placed: Placement) -> None:
+    older, newer = candidate(store, desk, placed, ALL), candidate(store, desk, placed, TWO)
+    done = promote_candidate(store, placed, desk, older, who="lead", force_because="the newer one is slow")
+    assert (done.attempt.outcome, in_service(store, desk)) == ("forced", older)
+    assert states(store, desk) == ["promoted", "candidate"]
+    promote_candidate(store, placed, desk, newer, who="lead")
+    older = candidate(store, desk, placed, ALL)
+    candidate(store, desk, placed, ALL)
+    promote_candidate(store, placed, desk, who="lead")
+    promote_candidate(store, placed, desk, older, who="lead", force_because="the newer one is slow")
+    assert in_service(store, desk) == older
+
+
+def test_a_newer_candidate_whose_file_is_wrong_supersedes_nothing(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    older, newer = candidate(store, desk, placed, TWO), candidate(store, desk, placed, ALL)
+    (placed.model_dir / "desk" / newer / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(RefusedCandidateError):
+        promote_candidate(store, placed, desk, who="lead")
+    assert states(store, desk) == ["candidate", "failed"]
+    assert promote_candidate(store, placed, desk, who="lead").attempt.version == older
 
 
 def test_no_candidate_or_one_of_another_state_is_refused_by_name(
@@ -587,7 +619,7 @@ def test_a_model_that_went_into_service_during_the_evaluation_stops_the_promotio
 
     def meanwhile(*given: Any, **named: Any) -> Any:
         with store.transaction() as tx:
-            registry.promote(tx, desk.id, first, reason="by hand", who="another")
+            registry.promote(tx, desk.id, first, reason="by hand", who="another", force=True)
             tx.commit()
         return gates_of(*given, **named)
 

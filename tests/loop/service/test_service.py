@@ -30,7 +30,7 @@ from loop.settings.settings import Settings
 from loop.sync.pull import pull
 from ner.errors import ConfigError
 from store.projects import create_project, link
-from store.registry import fail_model, finish_model, promote, start_model
+from store.registry import fail_model, finish_model, model, promote, start_model
 from store.runs import add_hint, begin_run, pending_hints, tracked
 from store.schema import Project, Run
 from store.session import Store, open_store
@@ -273,6 +273,15 @@ def gold_of(cycle: Cycle, server: FakeLabelStudio, first: int, last: int) -> Pro
         server.annotate(task_id, [region])
     pull(cycle.store, server, cycle.project())
     return cycle.project()
+
+
+def test_a_candidate_that_a_judged_model_has_superseded_is_retired_without_a_look(cycle: Cycle) -> None:
+    old = add_model(cycle)
+    add_model(cycle, promoted=True)
+    with pytest.raises(Skip, match="no candidate"):
+        promote_step(cycle)
+    with cycle.store.read() as session:
+        assert model(session, old).state == "superseded"
 
 
 @pytest.mark.parametrize("failed", ["", "TrainingError: no entity", "ParityError: logits differ"])

@@ -163,13 +163,36 @@ def begun_from_prelabels(session: Session, project_id: int) -> list[BegunFromPre
     return [_begun(*row) for row in session.execute(query)]
 
 
-def published_on(session: Session, document_ids: Collection[int]) -> dict[int, list[Published]]:
-    """What was published for these documents, or may have been, by document id, oldest first."""
+def published_on(
+    session: Session, document_ids: Collection[int], versions: Collection[str] | None = None
+) -> dict[int, list[Published]]:
+    """What was published for these documents, or may have been, by document id, oldest first; of these versions."""
     found: dict[int, list[Published]] = {}
-    for (row,) in select_in(session, select(Prediction), Prediction.document_id, set(document_ids)):
-        empty = row.holdout and row.confirmed_at is not None
-        found.setdefault(row.document_id, []).append(Published(row.model, row.spans, empty, row.published_at))
+    row = Prediction
+    query = select(row.document_id, row.model, row.spans, row.holdout, row.confirmed_at, row.published_at)
+    if versions is not None:
+        query = query.where(row.model.in_(sorted(versions)))
+    for document, version, spans, holdout, confirmed, at in select_in(
+        session, query, row.document_id, set(document_ids)
+    ):
+        found.setdefault(document, []).append(Published(version, spans, holdout and confirmed is not None, at))
     return {document: sorted(items, key=lambda one: one.published_at) for document, items in found.items()}
+
+
+def served_at(moved: Sequence[Promotion], moment: datetime) -> str | None:
+    """The version that was in service at that moment."""
+    return next((decision.version for decision in reversed(moved) if decision.at <= moment), None)
+
+
+def version_shown(made_at: datetime, shown: Sequence[Published], moved: Sequence[Promotion]) -> str | None:
+    """The version whose pre-label an annotation was begun from, told by times; None where no version served by then.
+
+    It is the version in service at that time if it was published by then, else the version published last by then:
+    between a promotion and its publishing, annotators still see the version before. `shown`: oldest first.
+    """
+    serving = served_at(moved, made_at)
+    by_then = [one.version for one in shown if one.published_at <= made_at]
+    return serving if serving in by_then or not by_then else by_then[-1]
 
 
 def _begun(found: AnnotationVersion, external_id: str, task_id: int, split: str, parent: int) -> BegunFromPrelabel:

@@ -12,12 +12,15 @@ from rich.table import Table
 from loop.console import bar, styled, table
 from loop.files.doubts import doubts_lines
 from loop.promotion.holdout import HoldoutPower
+from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
 _STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
+_PRELABELLED = 5
+_CHANGED = ("moved", "retyped", "removed", "added")
 
 
 def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[RenderableType]:
@@ -34,6 +37,7 @@ def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[Rendera
     if status.latest:
         yield ""
         yield _models(status, now)
+    yield from _prelabels(status.prelabels)
 
 
 def _facts(status: ProjectStatus, now: datetime) -> Table:
@@ -91,6 +95,25 @@ def _models(status: ProjectStatus, now: datetime) -> Table:
         (one.version, _STATES.get(one.state, one.state), one.f1, _age(one.trained_at, now)) for one in status.latest
     ]
     return table("", ("latest models", "state", "F1", "trained"), rows)
+
+
+def _prelabels(found: Prelabels) -> Iterator[RenderableType]:
+    """What annotators did with the regions of pre-labels: the latest versions, newest first, as `_models`."""
+    if found.versions:
+        rows = [_prelabel_row(version.total) for version in reversed(found.versions[-_PRELABELLED:])]
+        yield ""
+        yield table(
+            "", ("pre-labels of", "texts", "regions", "kept", "95 %", "moved", "retyped", "removed", "added"), rows
+        )
+    if found.unknown:
+        yield f"{found.unknown:,} annotations began from pre-labels that the store does not know."
+
+
+def _prelabel_row(row: PrelabelCounts) -> tuple[object, ...]:
+    kept = interval = None
+    if row.kept_share is not None and row.low is not None and row.high is not None:
+        kept, interval = f"{row.kept_share:.0%}", f"{100 * row.low:.0f}-{100 * row.high:.0f}"
+    return row.name, row.texts, row.proposed, kept, interval, row.moved, row.retyped, row.removed, row.added
 
 
 def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:

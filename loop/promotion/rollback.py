@@ -34,6 +34,7 @@ from store.predictions import (
     moves,
     predictions,
     published_on,
+    version_shown,
     withdrawn_since,
 )
 from store.projects import project_by_id
@@ -82,7 +83,7 @@ def find_affected(
     """The annotations begun from pre-labels of the `withdrawn` versions, as the store knows them.
 
     `versions` holds the model version of each of Label Studio's predictions, by its id; None when the server could
-    not be asked. The version of any other prediction is guessed from times: see `_estimate`. An empty prediction, as
+    not be asked. The version of any other prediction is told by times: see `version_shown`. An empty prediction, as
     the holdout gets it, showed nobody anything: an annotation that was begun from it is not affected.
     """
     with store.read() as session:
@@ -95,20 +96,10 @@ def find_affected(
     affected = []
     for item in begun:
         shown = published.get(item.document_id, ())
-        version = known.get(item.parent_prediction) or _estimate(item.made_at, shown, moved)
+        version = known.get(item.parent_prediction) or version_shown(item.made_at, shown, moved)
         if version is not None and version in withdrawn and not _was_blind(item, version, shown):
             affected.append(_affected(item, version, shown, gold=item.annotation_version_id in believed))
     return Found(tuple(affected), exact)
-
-
-def _estimate(made_at: datetime, shown: Sequence[Published], moved: Sequence[Promotion]) -> str | None:
-    """The version in service at that time if it was published by then, else the version published last by then.
-
-    Between a promotion and its publishing, annotators still see the version before.
-    """
-    serving = next((decision.version for decision in reversed(moved) if decision.at <= made_at), None)
-    by_then = [one.version for one in shown if one.published_at <= made_at]
-    return serving if serving in by_then or not by_then else by_then[-1]
 
 
 def _was_blind(item: BegunFromPrelabel, version: str, shown: Iterable[Published]) -> bool:

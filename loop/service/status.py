@@ -11,8 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from loop.promotion.holdout import HoldoutPower, holdout_power
+from loop.quality.prelabels import Prelabels, count_prelabels
 from loop.settings.model import PromotionSettings
 from store.counts import ProjectCounts, project_counts
+from store.prelabels import reviewed_prelabels
 from store.projects import project_by_id
 from store.registry import MOVES, PROMOTE, SUPERSEDE, TypeScore, models, promoted, promotions, scores
 from store.runs import INTERRUPTED, RUNNING, is_alive, last_run
@@ -100,6 +102,7 @@ class ProjectStatus:
     running: tuple[RunStatus, ...]
     interrupted: tuple[RunStatus, ...]
     holdout: HoldoutPower
+    prelabels: Prelabels
 
 
 def project_status(
@@ -127,6 +130,7 @@ def project_status(
             running=tuple(_run(run) for run in _runs(session, project_id, RUNNING) if is_alive(run)),
             interrupted=_interrupted(session, project_id),
             holdout=holdout_power(session, project, promotion or PromotionSettings()),
+            prelabels=count_prelabels(reviewed_prelabels(session, project_id)),
         )
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 
 from loop.cli import app as cli
+from loop.settings.settings import Settings
+from store.projects import project_by_name
+from store.session import open_store
 from tests.loop.desk import WORDS, Desk, heed_ctrl_c, make_desk
+from tests.store import given, prelabelled
 
 EXCEL = {"id": "e", "text": "Excel hangs", "spans": [{"start": 0, "end": 5, "label": "SOFTWARE"}]}
 HEAVY = ("torch", "transformers", "peft", "datasets", "numpy", "sqlalchemy", "onnxruntime")
@@ -496,6 +500,29 @@ def test_status_shows_the_model_its_scores_and_labels_against_the_minimum(desk: 
     ]
     assert told["counts"]["open"] == 1
     assert told["last_promotion"]["version"] == version
+
+
+def test_status_shows_what_annotators_did_with_the_pre_labels(desk: Desk):
+    settings = Settings.load(desk.home, {})
+    store = open_store(settings.store_url)
+    with store.read() as session:
+        project = project_by_name(session, settings.project_name)
+    documents = prelabelled.tasks(store, project, *(f"Linux Gnome {n}" for n in range(9)), group="in training")
+    with store.transaction() as tx:
+        given.move(tx, documents, "train")
+        tx.commit()
+    version = prelabelled.serve(store, project, given.at(0))
+    prelabelled.show(store, version, documents, given.at(1), (0, 5, "OS"), (6, 11, "SOFTWARE"))
+    for document in documents:
+        prelabelled.submit(store, document, 2, (0, 5, "OS"))
+    store.close()
+    shown, told = desk.loop("status").out, desk.loop("status", "--json").json["prelabels"]
+    assert max(map(len, shown.splitlines())) <= 80
+    (row,) = [line.split() for line in shown.split("pre-labels of")[1].splitlines()[1:] if line]
+    assert row[:4] == [version, "9", "18", "50%"]
+    assert row[5:] == ["0", "0", "9", "0"]
+    assert [(row["name"], row["kept_share"]) for row in told["versions"][0]["types"]] == [("OS", 1), ("SOFTWARE", 0)]
+    assert told["weeks"][0]["removed"] == 9
 
 
 def test_long_names_do_not_widen_the_tables(desk: Desk):

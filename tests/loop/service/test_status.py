@@ -21,6 +21,8 @@ from store.registry import TypeScore, fail_model, finish_model, promote, reject,
 from store.runs import begin_run, fail_run, finish_run
 from store.schema import Project, Run
 from store.session import Store, open_store
+from tests.store import given
+from tests.store.prelabelled import GNOME, LINUX, serve, show, submit, tasks
 
 
 @pytest.fixture
@@ -182,3 +184,22 @@ def test_a_model_that_was_promoted_by_force_is_said_to_be(
     told = shown(status(store, project), capsys)
     assert f"{version}, by force, micro-F1" in told
     assert f"promoted {version} by force, " in told
+
+
+def test_what_annotators_did_with_the_pre_labels_is_told_by_version(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = given.project(store, share=0.0)
+    documents = tasks(store, made, "Linux Gnome", "Linux Minty", "Linux")
+    first = serve(store, made, given.at(0))
+    show(store, first, documents[:2], given.at(1), LINUX, GNOME)
+    submit(store, documents[0], 2, LINUX, GNOME)
+    submit(store, documents[1], 2, (0, 5, "SOFTWARE"))
+    second = serve(store, made, given.at(3))
+    submit(store, documents[2], 4, LINUX)
+    found = status(store, made)
+    assert [row.total.name for row in found.prelabels.versions] == [first]
+    assert found.prelabels.unknown == 1
+    lines = [line.split() for line in shown(found, capsys).splitlines() if line.startswith(first)]
+    assert lines[-1] == [first, "2", "4", "50%", "5-95", "0", "1", "1", "0"]
+    assert second in shown(found, capsys)

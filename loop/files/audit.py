@@ -10,6 +10,7 @@ from typing import Any
 
 from loop.files.checking import LabelRule
 from loop.files.records import UNREAD, Record
+from loop.files.seen import Seen
 from loop.files.suspicions import DIFFERING, TWICE, UNREAD_NUMBERS, suspicions
 from ner.label_config import NotLearned
 from ner.label_studio import DOUBTS
@@ -76,8 +77,8 @@ class Auditor:
     doubtful_labels: Counter[str] = field(default_factory=Counter)
     suspicions: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[AuditExample]] = field(default_factory=dict)
-    # Of each text that was labelled, the hash of its entities by the hash of the text: small, since files are big.
-    entities: dict[int, int] = field(default_factory=dict)
+    # Of each text that was labelled, the hash of its entities.
+    entities: Seen = field(default_factory=Seen)
 
     def add(self, record: Record) -> None:
         """Count one record."""
@@ -125,7 +126,7 @@ class Auditor:
             self._suspect(DIFFERING, record, repr(record.text[:_SHOWN_TEXT]))
         if decisive is not None and decisive.spans is not None:
             entities = hash(frozenset(decisive.spans))
-            if self.entities.setdefault(hash(record.text), entities) != entities:
+            if self.entities.setdefault(record.text, entities) != entities:
                 self._suspect(TWICE, record, repr(record.text[:_SHOWN_TEXT]))
 
     def _aside(self, item: NotLearned, record: Record) -> None:

@@ -18,9 +18,8 @@ from loop.files.audit import Audit, Auditor, believed
 from loop.files.reading import Reading, Request, open_readings
 from loop.files.record_ids import settle_ids
 from loop.files.records import Problem, Record
-from ner.documents import content_hash
+from loop.files.seen import Seen
 from ner.errors import InputError
-from ner.spans import Span
 from store.annotations import AppendCounts, NewSetAside, append_annotations, save_set_aside
 from store.documents import AddedCounts, NewDocument, add_documents, revive_documents
 from store.schema import POOL, Project
@@ -30,8 +29,6 @@ from store.votes import StoredVote, replace_votes, votes
 BATCH = 1000
 SHOWN_PROBLEMS = 5
 IMPORTED_VOTE = "import"  # in the place of a function's digest
-Said = tuple[str, frozenset[Span] | None]
-"""The name of a file, and the entities that the file says of a text; None where the text is in doubt there."""
 
 
 class RejectedFileError(InputError):
@@ -119,10 +116,11 @@ def import_file(
         return [_store(store, work, skip_bad, progress) for work in works]
 
 
-def _imports(project: Project, readings: Sequence[Reading], split: str, *, audited: bool = True) -> list[_Import]:
+def _imports(project: Project, readings: Sequence[Reading], split: str, *, audited: bool = True) -> Iterator[_Import]:
     """One import for each file; the files of an archive have to agree on a text that several of them hold."""
-    agreed: dict[str, Said] | None = {} if len(readings) > 1 else None
-    return [_Import(project, reading, split, audited=audited, agreed=agreed) for reading in readings]
+    agreed = Seen() if len(readings) > 1 else None
+    for reading in readings:
+        yield _Import(project, reading, split, audited=audited, agreed=agreed)
 
 
 def _check_split(reading: Reading, split: str) -> None:
@@ -161,15 +159,16 @@ def _store(store: Store, work: _Import, skip_bad: bool, progress: Callable[[int]
 class _Import:
     """One file on its way into the store.
 
-    audited: whether its records are counted for the table that is shown. agreed: what the files of an archive have said
-    of their texts so far; None for a file of its own.
+    audited: whether its records are counted for the table that is shown. agreed: of each text of an archive, the file
+    that labelled it first, and its entities there, or null where the text is in doubt there; None for a file of its
+    own.
     """
 
     project: Project
     reading: Reading
     split: str
     audited: bool = True
-    agreed: dict[str, Said] | None = None
+    agreed: Seen | None = None
     records: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -257,8 +256,8 @@ class _Import:
         said = believed(record) if self.agreed is not None and isinstance(record, Record) else None
         if self.agreed is None or isinstance(record, Problem) or said is None:
             return record
-        spans, key = None if said.spans is None else frozenset(said.spans), content_hash(record.text)
-        place, before = self.agreed.setdefault(key, (self.reading.name, spans))
+        spans = None if said.spans is None else sorted([span.start, span.end, span.label] for span in set(said.spans))
+        place, before = self.agreed.setdefault(record.text, [self.reading.name, spans])
         if place == self.reading.name or before == spans:
             return record
         error = InputError(
@@ -312,5 +311,5 @@ def _document(record: Record) -> NewDocument:
     return NewDocument(record.text, record.external_id, record.group, record.meta)
 
 
-def _number_of(spans: frozenset[Span] | None) -> str:
+def _number_of(spans: Sequence[object] | None) -> str:
     return "in doubt" if spans is None else f"{len(spans):,}"

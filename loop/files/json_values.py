@@ -44,23 +44,48 @@ def json_values(stream: BinaryIO) -> Iterator[PlacedValue]:
     JSON Lines are read where the first line is a whole value with another line behind it; else an array, or values one
     behind the other.
     """
-    head = stream.read(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK)
+    is_lines = _is_lines(stream)
     stream.seek(0)
-    if _is_lines(head):
+    if is_lines:
         yield from _values_of_lines(stream)
     else:
         yield from _values_of_text(stream)
 
 
-def _is_lines(head: bytes) -> bool:
-    """Whether JSON stands on lines, rather than in an array or in one object that runs on over several lines."""
-    first, _, rest = head.lstrip().partition(b"\n")
-    line = first.strip()
+def _is_lines(stream: BinaryIO) -> bool:
+    """Whether JSON stands on lines, rather than in an array or in one object that runs on over several lines.
+
+    An array on one line may be the whole of a big file: that line is not kept in memory where nothing stands behind it.
+    """
+    if stream.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        stream.seek(0)
+    start = _pass_space(stream)
+    part = begin = stream.readline(2)
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(_CHUNK)
+    _pass_space(stream)
+    behind = stream.read(1)
+    if begin.startswith(b"[") and begin != b'["' and not behind:
+        return False
+    stream.seek(start)
+    line = stream.readline(MAX_LINE_BYTES).strip()
     if line.startswith(b"["):
-        return _is_pair(line) or (bool(rest.strip()) and _is_line_of_json(line))
+        return _is_pair(line) or (behind != b"" and _is_line_of_json(line))
     if line == b"{" or (line.startswith(b"{") and line.endswith(b",")):
-        return rest.lstrip().startswith(b"{")  # no object goes on so: the fault is one of that line
+        return behind == b"{"  # no object goes on so: the fault is one of that line
     return not (line.startswith(b"{") and line.endswith((b"{", b"[", b":")))
+
+
+def _pass_space(stream: BinaryIO) -> int:
+    """Move to the next byte that is no white space; its place in the stream."""
+    place = stream.tell()
+    while chunk := stream.read(_CHUNK):
+        words = chunk.lstrip()
+        place += len(chunk) - len(words)
+        if words:
+            break
+    stream.seek(place)
+    return place
 
 
 def _is_pair(line: bytes) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
 from loop.files.records import Problem, Record
+from loop.files.seen import Seen
 from ner.documents import content_hash
 from ner.errors import InputError
 from store.documents import names_by_text, texts_by_name
@@ -25,13 +25,12 @@ class Naming:
 
     def __init__(self, stem: str) -> None:
         self._stem = stem
-        self._seen: Counter[str] = Counter()
+        self._seen = Seen()
 
     def next_id(self, text: str) -> str:
         """The id of the next record with this text."""
         name = self.id_of(text)
-        self._seen[name] += 1
-        turn = self._seen[name]
+        turn = self._seen.add(name)
         return name + (f"-{turn}" if turn > 1 else "")
 
     def id_of(self, text: str) -> str:
@@ -42,17 +41,17 @@ class Naming:
 
 def each_id_once(records: Iterator[Record | Problem]) -> Iterator[Record | Problem]:
     """The records of a file; the second record with an id is known by its `fallback_id`, or becomes a Problem."""
-    first: dict[str, tuple[str, str | None]] = {}  # of each id the place of its first record, and its fallback
+    first = Seen()  # of each id the place of its first record, and its fallback
     for record in records:
         if isinstance(record, Problem) or record.external_id is None:
             yield record
             continue
         name, other = record.external_id, record.fallback_id
-        where, fallback = first.setdefault(name, (record.where, other))
+        where, fallback = first.setdefault(name, [record.where, other])
         if where != record.where and other is not None and other != fallback:
             # Two tasks that bear one name. The store may know this task by that name, from a file without the other.
             record = replace(record, external_id=other, fallback_id=name)
-            where, _ = first.setdefault(other, (record.where, other))
+            where, _ = first.setdefault(other, [record.where, other])
         yield record if where == record.where else _repeated(record, where)
 
 

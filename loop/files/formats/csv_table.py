@@ -20,6 +20,7 @@ from loop.files.formats.table_rows import PARSED, TEXT, TOKENS, Columns, columns
 from loop.files.inputs import Input
 from loop.files.json_values import PlacedValue
 from loop.files.records import ANNOTATION_KEYS, UNREADABLE_REST, FileFormat, FileHints, Opened, Source
+from loop.files.seen import Seen
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
 
@@ -246,14 +247,12 @@ def _check_parted(file: Input, layout: Layout) -> None:
 
 def _said_of_returning(file: Input, layout: Layout, columns: _TokenColumns) -> Iterator[str]:
     """A sentence on numbers of sentences that stand in one document again, behind others."""
-    seen: set[tuple[str | None, str]] = set()
+    seen = Seen()
     first, returning = "", 0
     for sentence in _gathered(file, layout, columns) if columns.sentence is not None else ():
-        key = sentence.doc, sentence.name
-        if key in seen:
+        if seen.add(f"{sentence.doc}\0{sentence.name}") > 1:
             first = first or f"{sentence.name!r} in row {sentence.row}"
             returning += 1
-        seen.add(key)
     if returning:
         yield (
             f"The number of a sentence returns {returning:,} times behind other sentences, such as {first}: "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
+from loop.files.seen import Seen
 from ner.label_config import NotLearned
 from store.annotations import NewAnnotation
 
@@ -25,27 +24,29 @@ def joined(
 
     The joined record comes in the place of its last row, so that only records that wait for a row are kept in memory.
     """
-    counts = Counter(_key(item) for item in records() if isinstance(item, Record) and joins(item))
-    repeated = {key: count for key, count in counts.items() if count > 1}
-    return lambda: _joined(records(), joins, repeated)
+    rows = Seen()
+    for item in records():
+        if isinstance(item, Record) and joins(item):
+            rows.add(_key(item))
+    return lambda: _joined(records(), joins, rows)
 
 
 def _joined(
-    records: Iterator[Record | Problem], joins: Callable[[Record], bool], repeated: dict[bytes, int]
+    records: Iterator[Record | Problem], joins: Callable[[Record], bool], counts: Seen
 ) -> Iterator[Record | Problem]:
-    waiting: dict[bytes, list[Record]] = {}
+    waiting: dict[str, list[Record]] = {}
     for item in records:
-        if isinstance(item, Problem) or not joins(item) or _key(item) not in repeated:
+        if isinstance(item, Problem) or not joins(item) or (count := counts.count(_key(item))) <= 1:
             yield item
             continue
         rows = waiting.setdefault(_key(item), [])
         rows.append(item)
-        if len(rows) == repeated[_key(item)]:
+        if len(rows) == count:
             yield _one(waiting.pop(_key(item)))
 
 
-def _key(record: Record) -> bytes:
-    return hashlib.sha256(f"{record.external_id}\0{record.text}".encode("utf-8", "surrogatepass")).digest()[:16]
+def _key(record: Record) -> str:
+    return f"{record.external_id}\0{record.text}"
 
 
 def _one(rows: Sequence[Record]) -> Record:

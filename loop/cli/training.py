@@ -24,6 +24,7 @@ from loop.cli.invocation import Invocation, Version, command
 
 if TYPE_CHECKING:
     from loop.evaluation.scores import PRF
+    from loop.training.retrain import RetrainResult
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +43,9 @@ def retrain(
 
     The file that serves is INT8 where INT8 finds what FP32 finds, and keeps as much FP32 as it takes elsewhere.
 
-    Without any gold, the majority of the labelling functions' votes is learned from (`loop label`). Training stops
-    early on a development split of the training documents; the holdout is not touched. Ctrl-C and kill -9 leave
-    store and models consistent.
+    Without any gold, the majority of the labelling functions' votes is learned from (`loop label`). From a thousand
+    labelled documents on, a tenth is held back as a development split; the file is scored on this split. The holdout
+    is not touched. Ctrl-C and kill -9 leave store and models consistent.
     """
     from loop.cli.training_view import TrainingView
     from loop.training.retrain import retrain as train
@@ -59,10 +60,8 @@ def retrain(
     source = "gold" if done.kind == "gold" else "weak labels"
     said = console.styled(
         f"Candidate [bold]{done.version}[/] from {done.parent or 'the base encoder'}: {done.train_documents:,} texts "
-        f"with {source}, {done.best_epoch} of {done.epochs} epochs in {done.seconds:.0f} s."
+        f"with {source}, {done.epochs} epochs in {done.seconds:.0f} s, served as {done.precision}."
     )
-    rows = [*done.scores.per_type.items(), ("micro", done.scores.micro), ("macro", done.scores.macro)]
-    title = f"On the development split ({done.dev_documents:,} texts), as served ({done.precision}):"
     answer = {
         "version": done.version,
         "path": done.path,
@@ -71,16 +70,24 @@ def retrain(
         "train_documents": done.train_documents,
         "dev_documents": done.dev_documents,
         "epochs": done.epochs,
-        "best_epoch": done.best_epoch,
+        "steps": done.steps,
         "seconds": done.seconds,
         "dev_f1": done.dev_f1,
         "precision": done.precision,
         "parity": done.parity.as_dict(),
-        "scores": done.scores.as_dict(),
+        "scores": done.scores.as_dict() if done.scores else None,
         "notices": done.notices,
     }
-    invocation.answer(answer, said, title, scores_table(rows), "Next: loop promote")
+    invocation.answer(answer, said, *_development(done), "Next: loop promote")
     return 0
+
+
+def _development(done: RetrainResult) -> tuple[str | Table, ...]:
+    """The scores on the development split, where one was held back."""
+    if done.scores is None:
+        return ("All texts were learned from; the holdout tells how good the candidate is.",)
+    rows = [*done.scores.per_type.items(), ("micro", done.scores.micro), ("macro", done.scores.macro)]
+    return f"On the development split ({done.dev_documents:,} texts):", scores_table(rows)
 
 
 def evaluate(

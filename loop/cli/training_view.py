@@ -55,10 +55,8 @@ class TrainingView(TrainingProgress):
             self._bar.update(self._task, completed=step.step, total=step.steps, note=note)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Print the figures of the epoch."""
-        best = ", the best so far" if epoch.best else ""
-        figures = f"loss {epoch.loss:.4f}, development loss {epoch.dev_loss:.4f}, F1 {epoch.dev_f1:.3f}{best}"
-        self._say(f"epoch {epoch.epoch}/{epoch.epochs}: {figures}")
+        """Print the loss of the epoch."""
+        self._say(f"epoch {epoch.epoch}/{epoch.epochs}: loss {epoch.loss:.4f}")
 
     def _say(self, line: str) -> None:
         if not self._quiet:

@@ -107,7 +107,7 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     if fresh < enough and not weak and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
     done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak)
-    names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "best_epoch", "dev_f1")
+    names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "dev_f1")
     return {name: getattr(done, name) for name in names}
 
 
@@ -171,9 +171,8 @@ class LoggedTraining(TrainingProgress):
         logger.warning("retrain: %s", message)
 
     def epoch(self, epoch: Epoch) -> None:
-        """What the development split says."""
-        told = (epoch.epoch, epoch.epochs, epoch.loss, epoch.dev_f1)
-        logger.info("retrain: epoch %d of %d, loss %.4f, development F1 %.3f", *told)
+        """The loss of a pass over the texts."""
+        logger.info("retrain: epoch %d of %d, loss %.4f", epoch.epoch, epoch.epochs, epoch.loss)
 
 
 def _waiting(cycle: Cycle) -> Model:

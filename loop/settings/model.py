@@ -19,6 +19,12 @@ ShareName = Literal["f1", "precision", "recall"]
 SHARES: tuple[ShareName, ...] = get_args(ShareName)
 Share = Annotated[float, Field(ge=0, le=1)]
 _DAY = 86_400.0
+_LENGTH_FOLLOWS_DATA = "Remove {}: the length of a training follows its data now, and train.epochs changes it."
+# Keys that loop.toml had once, and what to do about them.
+GONE = {
+    **{f"train.{key}": _LENGTH_FOLLOWS_DATA.format(f"train.{key}") for key in ("min_steps", "patience", "warm_epochs")},
+    "train.dev_share": "Remove train.dev_share: from 1,000 documents on, a tenth is held back; with fewer, none is.",
+}
 # The largest seed that every library with random numbers takes.
 _LARGEST_SEED = 2**32 - 1
 
@@ -131,19 +137,17 @@ class TrainSettings(SettingsSection):
     weight_decay: float = setting(0.01, "Of AdamW.", ge=0)
     beta2: float = setting(0.98, "Of AdamW.", ge=0, lt=1)
     warmup_share: float = setting(0.1, "Share of the steps in which the rate rises; then it falls.", ge=0, lt=1)
-    batch_size: int = setting(32, "Windows in a step, at most; small data sets use smaller steps.", ge=1)
-    epochs: int = setting(4, "Passes over the data, at most.", ge=1)
-    patience: int = setting(2, "Epochs without a better F1 on the development split, then training stops.", ge=1)
-    min_steps: int = setting(200, "Steps of a training, at least; with little data, an epoch is several passes.", ge=0)
+    epochs: int = setting(20, "Passes over up to 1,000 windows; more need fewer, down to a quarter.", ge=1)
+    batch_size: int = setting(32, "Windows in a step; at most 16 where there are up to 1,000 windows.", ge=1)
     averaging: float = setting(
         0.998,
         "Decay of the average of the weights that is exported (Polyak & Juditsky 1992); 0 takes the last weights.",
         ge=0,
         lt=1,
     )
-    warm_epochs: int = setting(3, "In place of `epochs` when training goes on from an adapter.", ge=1)
-    warm_learning_rate: float = setting(5e-4, "Likewise, in place of `learning_rate`.", gt=0)
-    dev_share: float = setting(0.1, "Of the training documents, held back for early stopping.", gt=0, lt=0.5)
+    warm_learning_rate: float = setting(
+        5e-4, "In place of `learning_rate` when training goes on from an adapter.", gt=0
+    )
     seed: int = setting(13, "Of every random choice of a training.", ge=0, le=_LARGEST_SEED)
     threads: int = setting(0, "Of torch; 0 takes every core that the process may use.", ge=0, le=1024)
     precision: Literal["auto", "float32", "bfloat16"] = setting(

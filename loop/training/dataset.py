@@ -1,4 +1,4 @@
-"""What a model is trained on: gold from the store, or weak labels where there is none, split for early stopping."""
+"""What a model is trained on: gold from the store, or weak labels where there is no gold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from ner.labels import LabelSet
 from ner.spans import Span, flat_spans
 from store.gold import GoldDocument, TrainingGold
 from store.registry import DEV_ROLE, GOLD, TRAIN_ROLE, WEAK, TrainedOn
+
+# The share of the documents that is held back, to score a file before the holdout does. With fewer documents, that
+# share holds some dozens of entities: a score on them says little, and the training misses each of them.
+DEV_SHARE, DEV_FROM = 0.1, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,9 @@ class TrainingDocument:
 class Dataset:
     """Training and development documents, which share no group, and what was noticed on the way.
 
-    kind: GOLD or WEAK. left_out: documents whose text or group stands in the holdout. in_doubt: labelled documents that
-    are left out, since something that was said about them was not understood.
+    dev: empty below DEV_FROM documents. kind: GOLD or WEAK. left_out: documents whose text or group stands in the
+    holdout. in_doubt: labelled documents that are left out, since something that was said about them was not
+    understood.
     """
 
     train: tuple[TrainingDocument, ...]
@@ -70,8 +75,8 @@ class Dataset:
         return tuple(name for name in labels.types if name not in seen)
 
 
-def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str, share: float) -> Dataset:
-    """The gold if there is any, else the weak documents, split by group.
+def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str) -> Dataset:
+    """The gold if there is any, else the weak documents; from DEV_FROM documents on, DEV_SHARE of their groups are dev.
 
     Raises TrainingError when there is nothing to learn from: no document, no span, or a single text.
     """
@@ -81,7 +86,7 @@ def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str, share: f
         documents, kind = [_from_weak(document) for document in weak], WEAK
     kept = [_flat(document) for document in documents]
     _check_learnable(kept, gold.in_doubt)
-    train, dev = split(kept, share, salt)
+    train, dev = split(kept, DEV_SHARE, salt) if len(kept) >= DEV_FROM else (tuple(kept), ())
     return Dataset(train, dev, kind, len(gold.excluded_as_holdout_duplicates), gold.in_doubt)
 
 
@@ -147,7 +152,7 @@ def _check_learnable(documents: Sequence[TrainingDocument], in_doubt: int) -> No
     if distinct < 2:
         doubted = f", and {in_doubt} in doubt (`loop status` says why)" if in_doubt else ""
         raise TrainingError(
-            "a training needs at least two labelled texts that differ, one of them to stop by",
+            "a training needs at least two labelled texts that differ",
             value=f"{distinct} outside the holdout{doubted}",
             next_step="Label more, `loop pull` or `loop import --split train`, or give labelling functions.",
         )

@@ -1,4 +1,4 @@
-"""Texts that a model is evaluated on while it is trained: any source of logits, decoded as the model will be served."""
+"""Texts that a trained model is evaluated on: any source of logits, decoded as the model will be served."""
 
 from __future__ import annotations
 

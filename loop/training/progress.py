@@ -39,14 +39,11 @@ class TrainingStep:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch is done: its mean loss, and loss and micro-F1 on the development split; `best` of all so far or not."""
+    """One epoch is done: its mean loss, in nats a token."""
 
     epoch: int
     epochs: int
     loss: float
-    dev_loss: float
-    dev_f1: float
-    best: bool
 
 
 class TrainingProgress:
@@ -62,4 +59,4 @@ class TrainingProgress:
         """An optimiser step is done."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """An epoch is done and was evaluated."""
+        """An epoch is done."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from itertools import chain, islice
@@ -29,7 +29,7 @@ from loop.training.export import Parity, export_bundle
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
 from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
-from loop.training.trainer import Outcome, check_finds, make_plan, reproducible, train
+from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from ner.arrays import IntArray
 from ner.boundaries import learned_costs
 from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
@@ -48,6 +48,8 @@ from store.session import Store
 
 # The texts by which files are compared: enough to tell, and few enough to be read in seconds.
 COMPARED_TEXTS, COMPARED_WINDOWS = 800, 1600
+# The texts that tell whether a model has learned what it was trained on.
+_LEARNED_TEXTS = 200
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "numpy")
 
 
@@ -69,7 +71,8 @@ class Prepared:
     """Everything that a training works with.
 
     texts: the training side, encoded; windows: those of its windows that have something to learn. dev: the development
-    split. compared: texts at hand, labelled or not, to compare files by. data_read_at: when the store was read.
+    split, empty where there is little gold. compared: texts at hand, labelled or not, to compare files by.
+    data_read_at: when the store was read.
     """
 
     dataset: Dataset
@@ -82,9 +85,10 @@ class Prepared:
     compared: EvaluationTexts
     data_read_at: datetime
 
-    def with_entities(self) -> EvaluationTexts:
-        """Texts that tell whether a model finds anything: a development split without an entity cannot."""
-        return self.dev if self.dev.entities else replace(self.dev, texts=self.texts)
+    def learned(self) -> EvaluationTexts:
+        """Some texts of the training side that hold entities: they tell whether a model has learned anything."""
+        with_entities = (text for text in self.texts if text.spans)
+        return replace(self.dev, texts=tuple(islice(with_entities, _LEARNED_TEXTS)))
 
     def tag_counts(self) -> IntArray:
         """(num_tags,): how often each tag is to be learned."""
@@ -123,7 +127,7 @@ def prepare(
     labels = LabelSet(tuple(project.labels))
     data = read_store(store, project)
     weak_documents = () if data.gold.documents else tuple(weak)
-    dataset = gather(data.gold, weak_documents, development_salt(settings.seed), settings.dev_share)
+    dataset = gather(data.gold, weak_documents, development_salt(settings.seed))
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK
     start = find_start(None if fresh else data.incumbent, model_dir, base, labels, settings)
@@ -182,7 +186,10 @@ def read_store(store: Store, project: Project) -> StoreData:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetrainResult:
-    """A new candidate. scores: of the file as served, on the development split (the holdout is not touched).
+    """A new candidate.
+
+    scores: of the file as served, on the development split; None where all documents were learned from. The holdout is
+    not touched.
 
     kind: "gold" or "weak". parent: the version it went on from, None for the base. notices: what people should know:
     interrupted runs found, entity types without examples, spans that could not be learned.
@@ -195,11 +202,10 @@ class RetrainResult:
     train_documents: int
     dev_documents: int
     epochs: int
-    best_epoch: int
     steps: int
     loss: float
     seconds: float
-    scores: Scores
+    scores: Scores | None
     parity: Parity
     data_fingerprint: str
     missing_types: tuple[str, ...]
@@ -211,9 +217,9 @@ class RetrainResult:
         return self.parity.precision
 
     @property
-    def dev_f1(self) -> float:
+    def dev_f1(self) -> float | None:
         """Micro-F1 of the file as served, on the development split."""
-        return self.scores.micro.f1
+        return self.scores.micro.f1 if self.scores else None
 
 
 def retrain(
@@ -293,7 +299,7 @@ class _Retraining:
             tx.commit()
         return row
 
-    def _make(self, prepared: Prepared, building: Path) -> tuple[Outcome, Parity, Scores]:
+    def _make(self, prepared: Prepared, building: Path) -> tuple[Outcome, Parity, Scores | None]:
         """Train, and fill the folder `building`."""
         base, progress = prepared.base, self._progress
         padding_id = base.tokenizer.pad_token_id or 0
@@ -304,8 +310,8 @@ class _Retraining:
             lora.load_weights(adapted, prepared.start.adapter)
         plan = make_plan(len(prepared.windows), self._settings, warm=prepared.start.adapter is not None)
         progress.stage("training")
-        outcome = train(adapted, prepared.windows, prepared.dev, plan, self._settings, padding_id, progress)
-        check_finds(adapted, prepared.with_entities(), padding_id)
+        outcome = train(adapted, prepared.windows, plan, self._settings, padding_id, progress)
+        self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)
         base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
@@ -313,10 +319,15 @@ class _Retraining:
         parity = export_bundle(merged, building, prepared.compared, prepared.windows, padding_id)
         self.tell(parity.notices())
         progress.stage("checking")
+        if not prepared.dev.texts:
+            return outcome, parity, None
         evaluated = prepared.dev.evaluate(onnx_reader(Network(building / MODEL)))
         return outcome, parity, prepared.dev.scores(evaluated)
 
-    def _manifest(self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores) -> Manifest:
+    def _manifest(
+        self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores | None
+    ) -> Manifest:
+        development = {"development": scores.as_dict()} if scores else {}
         return Manifest(
             version=row.version,
             encoder=self._settings.encoder,
@@ -329,7 +340,7 @@ class _Retraining:
             parent=row.parent,
             settings=row.settings,
             libraries=row.libraries,
-            scores={"development": scores.as_dict(), "parity": parity.as_dict(), "training": _figures(outcome)},
+            scores={**development, "parity": parity.as_dict(), "training": asdict(outcome)},
             break_costs=prepared.dev.break_costs,
             precision=parity.precision,
         )
@@ -353,7 +364,7 @@ class _Retraining:
         return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256}
 
     def _result(
-        self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores
+        self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores | None
     ) -> RetrainResult:
         return RetrainResult(
             version=row.version,
@@ -363,7 +374,6 @@ class _Retraining:
             train_documents=len(prepared.dataset.train),
             dev_documents=len(prepared.dataset.dev),
             epochs=outcome.epochs,
-            best_epoch=outcome.best_epoch,
             steps=outcome.steps,
             loss=outcome.loss,
             seconds=outcome.seconds,
@@ -378,14 +388,3 @@ class _Retraining:
 def libraries() -> dict[str, str]:
     """The versions that a model depends on."""
     return {"python": platform.python_version(), **{name: installed(name) for name in _LIBRARIES}}
-
-
-def _figures(outcome: Outcome) -> Mapping[str, float]:
-    return {
-        "epochs": outcome.epochs,
-        "best_epoch": outcome.best_epoch,
-        "steps": outcome.steps,
-        "loss": outcome.loss,
-        "dev_f1_in_torch": outcome.evaluated.f1,
-        "seconds": round(outcome.seconds, 1),
-    }

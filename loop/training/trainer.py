@@ -1,4 +1,4 @@
-"""The training itself: AdamW with a linear rise and fall, an average of the weights, early stopping."""
+"""The training itself: AdamW with a linear rise and fall of the rate, and an average of the weights."""
 
 from __future__ import annotations
 
@@ -16,106 +16,96 @@ import torch
 
 from loop.settings.model import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
-from loop.training.dev_split import DevEvaluation, EvaluationTexts, torch_reader
+from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
 _CLIP = 1.0
-_SMALLEST_BATCH = 4
-_STEPS_PER_PASS = 16
-_TRY = "Lower train.learning_rate, train longer (epochs, min_steps), label more, or train with --from-scratch."
+# From this many windows on there are steps enough in fewer epochs, of larger batches.
+MANY_WINDOWS, SMALL_BATCH = 1000, 16
+FEWEST_EPOCHS = 1 / 4
+# F1 on texts that were learned: a sound training is far above it, a collapsed one far below.
+LEAST_LEARNED = 0.5
+_TRY = "Lower train.learning_rate, raise train.epochs, label more, or train with --from-scratch."
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many steps of which size: an epoch is `passes` over the data."""
+    """How many optimiser steps of which size. An epoch is one pass over the windows."""
 
     epochs: int
-    passes: int
     batch_size: int
     steps_per_epoch: int
     learning_rate: float
 
     @property
     def steps(self) -> int:
-        """Optimiser steps when it does not stop early."""
+        """The optimiser steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """A training that ended well; the model has the weights of `best_epoch`.
-
-    evaluated: what those weights make of the development split.
-    """
+    """A training that ended. loss: the mean of the last epoch, in nats a token. seconds: how long the steps took."""
 
     epochs: int
-    best_epoch: int
     steps: int
     loss: float
-    evaluated: DevEvaluation
     seconds: float
 
 
 def make_plan(num_windows: int, settings: TrainSettings, warm: bool) -> Plan:
-    """Little data gets smaller batches and several passes an epoch, so that there are steps enough to learn by.
+    """The length of a training follows its data, not a score on a few documents.
 
-    A warm start runs for `warm_epochs` at `warm_learning_rate`, and needs half of `min_steps`.
+    Up to MANY_WINDOWS, the plan has all of `settings.epochs`, and steps of at most SMALL_BATCH windows. More windows
+    need fewer epochs, in proportion, and at least a quarter of them. A warm start has another learning rate.
     """
-    smaller = 2 ** int(math.log2(max(1, num_windows / _STEPS_PER_PASS)))
-    batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, smaller))
-    steps_per_pass = math.ceil(num_windows / batch_size)
-    epochs = settings.warm_epochs if warm else settings.epochs
-    least = settings.min_steps // 2 if warm else settings.min_steps
-    passes = max(1, math.ceil(least / (epochs * steps_per_pass)))
+    share = min(1.0, max(FEWEST_EPOCHS, MANY_WINDOWS / max(1, num_windows)))
+    epochs = max(1, round(settings.epochs * share))
+    batch_size = settings.batch_size if num_windows > MANY_WINDOWS else min(SMALL_BATCH, settings.batch_size)
     rate = settings.warm_learning_rate if warm else settings.learning_rate
-    return Plan(epochs, passes, batch_size, passes * steps_per_pass, rate)
+    return Plan(epochs, batch_size, math.ceil(num_windows / batch_size), rate)
 
 
 def train(
     model: Any,
     windows: Sequence[FramedWindow],
-    dev: EvaluationTexts,
     plan: Plan,
     settings: TrainSettings,
     padding_id: int,
     progress: TrainingProgress,
 ) -> Outcome:
-    """Train what is trainable in `model`, and leave it with the averaged weights of the best epoch.
+    """Train what is trainable in `model`, and leave the model with the average of its weights.
 
-    Best: highest micro-F1 on the development split, then lowest loss there. Raises TrainingError when the loss is not
-    finite. Whether the model finds anything at all is `check_finds`'s question.
+    Nothing stops a training early, and no epoch is chosen: the rate has fallen to 0 at the last step, and a choice by
+    a small development split is a choice by chance. Raises TrainingError when the loss is not finite. `check_learned`
+    says whether the model has learned anything.
     """
     trainer = _Trainer(model, plan, settings)
-    best: tuple[tuple[float, float], int, dict[str, Any], DevEvaluation] | None = None
-    epoch, loss = 0, 0.0
+    loss = 0.0
     for epoch in range(1, plan.epochs + 1):
         loss = trainer.run_epoch(epoch, windows, padding_id, progress)
-        with trainer.averaged():
-            evaluated = dev.evaluate(torch_reader(model, padding_id))
-            key = (evaluated.f1, -evaluated.loss)
-            better = best is None or key > best[0]
-            if better:
-                best = key, epoch, trainer.copy_weights(), evaluated
-        progress.epoch(Epoch(epoch, plan.epochs, loss, evaluated.loss, evaluated.f1, better))
-        # While nothing is found yet there is nothing to be patient about.
-        if best is not None and best[0][0] > 0 and epoch - best[1] >= settings.patience:
-            break
-    if best is None:
-        raise AssertionError("a plan has at least one epoch")
-    trainer.put_weights(best[2])
-    return Outcome(epoch, best[1], trainer.done, loss, best[3], trainer.seconds)
+        progress.epoch(Epoch(epoch, plan.epochs, loss))
+    trainer.take_average()
+    return Outcome(plan.epochs, trainer.done, loss, round(trainer.seconds, 1))
 
 
-def check_finds(model: Any, texts: EvaluationTexts, padding_id: int) -> None:
-    """Raise TrainingError when the model predicts not one entity in texts that hold some."""
-    predicted = texts.evaluate(torch_reader(model, padding_id)).predicted
-    if texts.entities and not predicted:
+def check_learned(model: Any, texts: EvaluationTexts, padding_id: int) -> Iterator[str]:
+    """Says so when a model hardly finds again what it was trained on.
+
+    texts: some of those that the model was trained on. Raises TrainingError when the model predicts not one entity in
+    texts that hold some.
+    """
+    evaluated = texts.evaluate(torch_reader(model, padding_id))
+    if texts.entities and not evaluated.predicted:
         raise TrainingError(
             "a model predicts an entity in texts that hold some",
             value=f"0 predicted, {texts.entities} gold in {len(texts.texts)} texts",
             next_step=_TRY,
         )
+    if evaluated.f1 < LEAST_LEARNED:
+        found = f"F1 {evaluated.f1:.3f} on {len(texts.texts)} texts"
+        yield f"the model hardly finds what it was trained on: {found}. {_TRY}"
 
 
 def computes_bfloat16() -> bool:
@@ -151,7 +141,7 @@ class _Trainer:
         self._plan = plan
         self._settings = settings
         self._weights = trainable(model)
-        self._average = self.copy_weights()
+        self._average = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._optimiser = torch.optim.AdamW(
             self._weights.values(),
             lr=plan.learning_rate,
@@ -172,38 +162,23 @@ class _Trainer:
     def run_epoch(
         self, epoch: int, windows: Sequence[FramedWindow], padding_id: int, progress: TrainingProgress
     ) -> float:
-        """All passes of one epoch; gives the mean loss."""
+        """One pass over the windows; gives the mean loss."""
         self._model.train()
         lengths = [len(window.ids) for window in windows]
         losses = []
-        for _ in range(self._plan.passes):
-            for batch in shuffled_batches(lengths, self._plan.batch_size, self._random):
-                loss = self._step(*collate([windows[index] for index in batch.tolist()], padding_id))
-                losses.append(loss)
-                steps = self._plan.steps
-                left = self.seconds / self.done * (steps - self.done)
-                progress.step(TrainingStep(epoch, self._plan.epochs, self.done, steps, loss, left))
+        for batch in shuffled_batches(lengths, self._plan.batch_size, self._random):
+            loss = self._step(*collate([windows[index] for index in batch.tolist()], padding_id))
+            losses.append(loss)
+            steps = self._plan.steps
+            left = self.seconds / self.done * (steps - self.done)
+            progress.step(TrainingStep(epoch, self._plan.epochs, self.done, steps, loss, left))
         return float(np.mean(losses))
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The model with the averaged weights inside, with its own again afterwards."""
-        own = self.copy_weights()
-        self.put_weights(self._average)
-        try:
-            yield
-        finally:
-            self.put_weights(own)
-
-    def copy_weights(self) -> dict[str, Any]:
-        """The trainable weights as they are now."""
-        return {name: parameter.detach().clone() for name, parameter in self._weights.items()}
-
-    def put_weights(self, weights: dict[str, Any]) -> None:
-        """Put them back."""
+    def take_average(self) -> None:
+        """Give the model the average of its weights."""
         with torch.no_grad():
             for name, parameter in self._weights.items():
-                parameter.copy_(weights[name])
+                parameter.copy_(self._average[name])
 
     def _step(self, ids: Any, mask: Any, tags: Any) -> float:
         for group in self._optimiser.param_groups:

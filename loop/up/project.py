@@ -26,8 +26,6 @@ _USER = "annotator@loop.local"
 _RETRAIN_AFTER = 30
 # Every copy of the example has the same holdout, so that what people see of it can be compared.
 _SALT = "it-support"
-# Weak labels of a few hundred short texts are learned in half the steps of the default; the first `up` waits for them.
-_MIN_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def make_project(options: Options) -> bool:
         shutil.copytree(EXAMPLE / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
         shutil.copyfile(EXAMPLE / FUNCTIONS, home / FUNCTIONS)
         scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={}, salt=_SALT)
-        values |= {"service.retrain_after": _RETRAIN_AFTER, "train.min_steps": _MIN_STEPS}
+        values["service.retrain_after"] = _RETRAIN_AFTER
     write_whole(config, with_values(config.read_text("utf-8"), values))
     return is_new
 

@@ -143,10 +143,8 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
         "learning_rate": 1e-2,
         "warm_learning_rate": 5e-3,
         "batch_size": 8,
-        "epochs": 3,
-        "min_steps": 160,
+        "epochs": 30,
         "averaging": 0.9,
-        "dev_share": 0.25,
         "encoder_dropout": 0.0,
         "threads": 1,
     }

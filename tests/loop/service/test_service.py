@@ -307,7 +307,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def train(store: Store, settings: Settings, project: Project, **_: object) -> SimpleNamespace:
         asked.append(project.id)
-        names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "best_epoch", "dev_f1")
+        names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "dev_f1")
         return SimpleNamespace(**dict.fromkeys(names))
 
     monkeypatch.setattr("loop.service.cycle.retrain", train)

@@ -96,6 +96,8 @@ def test_a_folder_without_project_is_refused_with_what_to_do(tmp_path: Path):
     [
         ("[train]\nepoch = 3", r"train\.epoch\..*Did you mean train\.epochs\?"),
         ("[trian]\nepochs = 3", r"\[trian\].*\[train\]"),
+        ("[train]\nmin_steps = 100", r"train\.min_steps\. Remove train\.min_steps: .* train\.epochs changes it"),
+        ("[train]\ndev_share = 0.2", r"train\.dev_share\. Remove train\.dev_share: from 1,000 documents on"),
         ("[train]\nzzz = 3", r"train\.zzz.*Known here: train\.encoder"),
         ('[train]\nepochs = "3"', r"train\.epochs is a whole number: got '3'\. Correct train\.epochs"),
         ("[train]\nepochs = true", r"train\.epochs is a whole number: got True"),
@@ -143,13 +145,11 @@ def test_a_wrong_key_or_value_is_refused_by_name(tmp_path: Path, line: str, name
     ("section", "key", "refused", "taken"),
     [
         ("train", "rank", "0", "1"), ("train", "alpha", "0", "1"), ("train", "batch_size", "0", "1"),
-        ("train", "epochs", "0", "1"), ("train", "warm_epochs", "0", "1"), ("train", "patience", "0", "1"),
-        ("train", "min_steps", "-1", "0"), ("train", "seed", "-1", "4294967295"), ("train", "threads", "1025", "1024"),
+        ("train", "epochs", "0", "1"), ("train", "seed", "-1", "4294967295"), ("train", "threads", "1025", "1024"),
         ("train", "threads", "-1", "0"), ("train", "max_length", "7", "8"), ("train", "dropout", "1.0", "0"),
         ("train", "encoder_dropout", "-0.1", "0.9"), ("train", "beta2", "1.0", "0"), ("train", "averaging", "1", "0"),
         ("train", "warmup_share", "1.0", "0.99"), ("train", "learning_rate", "0", "1e-9"),
         ("train", "warm_learning_rate", "-1.0", "1"), ("train", "weight_decay", "-0.1", "0"),
-        ("train", "dev_share", "0.0", "0.01"), ("train", "dev_share", "0.5", "0.49"),
         ("train", "encoder", '" "', '"x"'),
         ("promotion", "alpha", "0.0009", "0.001"), ("promotion", "alpha", "1", "0.99"),
         ("promotion", "looks", "101", "100"), ("promotion", "looks", "0", "1"), ("promotion", "delta", "0", "0.01"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, data_fingerprint, gather, split
+from loop.training.dataset import DEV_FROM, Dataset, TrainingDocument, WeakDocument, data_fingerprint, gather, split
 from loop.training.progress import TrainingError
 from ner.documents import content_hash
 from ner.labels import LabelSet
@@ -80,24 +80,32 @@ def test_documents_of_a_single_group_are_split_by_text() -> None:
 
 def test_gold_is_used_and_weak_labels_are_not_when_there_is_gold() -> None:
     gold = TrainingGold(tuple(gold_document(n, XP) for n in range(4)), (gold_document(9, XP),))
-    dataset = gather(gold, [WeakDocument(7, "XP", "g", XP)], "salt", 0.3)
+    dataset = gather(gold, [WeakDocument(7, "XP", "g", XP)], "salt")
     assert dataset.kind == GOLD
     assert {item.document_id for item in dataset.items()} == {0, 1, 2, 3}
     assert all(item.annotation_version_id == 100 + item.document_id for item in dataset.items())
     assert dataset.left_out == 1
 
 
+def test_from_a_thousand_documents_on_a_tenth_is_held_back_and_with_fewer_none() -> None:
+    gold = TrainingGold(tuple(gold_document(n, XP) for n in range(DEV_FROM)), ())
+    many = gather(gold, (), "salt")
+    assert len(many.train) + len(many.dev) == DEV_FROM == 1000
+    assert 70 < len(many.dev) < 130
+    few = gather(TrainingGold(gold.documents[1:], ()), (), "salt")
+    assert (len(few.train), few.dev) == (DEV_FROM - 1, ())
+
+
 def test_gold_loses_the_white_space_at_its_ends_and_its_blank_spans() -> None:
     drawn = (Span(0, 3, "OS", 0.5), Span(2, 3, "SOFTWARE"))
-    dataset = gather(TrainingGold((gold_document(1, drawn), gold_document(2, XP)), ()), (), "salt", 0.5)
+    dataset = gather(TrainingGold((gold_document(1, drawn), gold_document(2, XP)), ()), (), "salt")
     assert {document.spans for document in (*dataset.train, *dataset.dev)} == {XP}
 
 
 def test_without_gold_the_weak_documents_are_trained_on_and_said_to_be_weak() -> None:
     weak = [WeakDocument(n, f"XP {n}", f"g{n}", XP) for n in range(3)]
-    dataset = gather(TrainingGold((), ()), weak, "salt", 0.3)
+    dataset = gather(TrainingGold((), ()), weak, "salt")
     assert dataset.kind == WEAK
-    assert {item.role for item in dataset.items()} == {"train", "dev"}
     assert TrainedOn(dataset.train[0].document_id, None, "train", WEAK) in dataset.items()
 
 
@@ -107,21 +115,21 @@ def test_without_gold_the_weak_documents_are_trained_on_and_said_to_be_weak() ->
 )
 def test_too_little_to_learn_from_is_refused_by_name(gold: list[tuple[Span, ...]], rule: str) -> None:
     with pytest.raises(TrainingError, match=rule):
-        gather(TrainingGold(tuple(gold_document(n, s) for n, s in enumerate(gold)), ()), [], "salt", 0.3)
+        gather(TrainingGold(tuple(gold_document(n, s) for n, s in enumerate(gold)), ()), [], "salt")
 
 
 @pytest.mark.parametrize("groups", [("g", "g"), ("g", "h")])
 def test_one_text_over_and_over_is_too_little_to_learn_from_whatever_its_groups(groups: tuple[str, ...]) -> None:
     weak = [WeakDocument(n, "XP", group, XP) for n, group in enumerate(groups)]
     with pytest.raises(TrainingError, match=r"two labelled texts that differ.*: got 1 outside the holdout"):
-        gather(TrainingGold((), ()), weak, "salt", 0.3)
+        gather(TrainingGold((), ()), weak, "salt")
 
 
 def test_labelled_texts_in_doubt_are_counted_also_where_too_little_is_left() -> None:
     two = (gold_document(1, XP), gold_document(2, XP))
-    assert gather(TrainingGold(two, (), in_doubt=3), [], "salt", 0.3).in_doubt == 3
+    assert gather(TrainingGold(two, (), in_doubt=3), [], "salt").in_doubt == 3
     with pytest.raises(TrainingError, match="1 outside the holdout, and 3 in doubt"):
-        gather(TrainingGold(two[:1], (), in_doubt=3), [], "salt", 0.3)
+        gather(TrainingGold(two[:1], (), in_doubt=3), [], "salt")
 
 
 def test_entity_types_without_an_example_are_named() -> None:

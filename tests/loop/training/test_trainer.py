@@ -8,33 +8,25 @@ import torch
 from loop.settings.model import TrainSettings
 from loop.training.trainer import make_plan, reproducible
 
-SETTINGS = TrainSettings(batch_size=32, epochs=4, min_steps=200, warm_epochs=3)
+SETTINGS = TrainSettings(batch_size=32, epochs=20)
 
 
-def test_much_data_is_passed_over_once_an_epoch_in_full_batches() -> None:
-    plan = make_plan(8448, SETTINGS, warm=False)
-    assert (plan.batch_size, plan.passes, plan.steps_per_epoch, plan.steps) == (32, 1, 264, 4 * 264)
-
-
-def test_twenty_windows_get_small_batches_and_several_passes() -> None:
-    plan = make_plan(20, SETTINGS, warm=False)
-    assert (plan.batch_size, plan.steps_per_epoch) == (4, 5 * plan.passes)
-    assert plan.passes == 10  # 200 steps / (4 epochs * 5 steps)
-    assert plan.steps == SETTINGS.min_steps
-
-
-def test_a_warm_start_is_shorter_and_slower() -> None:
-    cold, warm = (make_plan(1000, SETTINGS, warm=warm) for warm in (False, True))
-    assert warm.epochs == 3 < cold.epochs
-    assert warm.learning_rate == SETTINGS.warm_learning_rate < cold.learning_rate
-    assert make_plan(20, SETTINGS, warm=True).steps < make_plan(20, SETTINGS, warm=False).steps
-
-
-@pytest.mark.parametrize("windows", [1, 2, 15, 16, 17, 100, 511, 512, 513])
-def test_a_plan_has_steps_enough_for_any_number_of_windows(windows: int) -> None:
+@pytest.mark.parametrize(
+    ("windows", "epochs", "batch_size"),
+    [(1, 20, 16), (250, 20, 16), (1000, 20, 16), (1001, 20, 32), (2000, 10, 32), (4000, 5, 32), (9265, 5, 32)],
+)
+def test_little_data_get_all_epochs_and_more_data_fewer_down_to_a_quarter(
+    windows: int, epochs: int, batch_size: int
+) -> None:
     plan = make_plan(windows, SETTINGS, warm=False)
-    assert plan.steps >= SETTINGS.min_steps
-    assert 1 <= plan.batch_size <= 32
+    assert (plan.epochs, plan.batch_size) == (epochs, batch_size)
+    assert plan.steps == epochs * -(-windows // batch_size)
+
+
+@pytest.mark.parametrize("windows", [1, 10_000])
+def test_a_plan_has_an_epoch_whatever_the_settings(windows: int) -> None:
+    plan = make_plan(windows, SETTINGS.changed(epochs=1, batch_size=1), warm=False)
+    assert (plan.epochs, plan.batch_size) == (1, 1)
 
 
 def test_seeds_and_threads_are_as_before_afterwards() -> None:

@@ -1,0 +1,152 @@
+"""What is learned from little gold: python scripts/bench_little_gold.py RESULTS.jsonl [--tree OLD]
+
+Draws 100, 250 and 500 sentences of three corpora, imports them into a new project, trains with `loop retrain`, and
+scores the file as served on the corpus's whole dev split (`loop evaluate --on`; the test splits are never read). A draw
+depends on set and seed alone, and a smaller draw is the beginning of a larger one, so that two recipes learn from the
+same sentences.
+
+Each training adds a line to RESULTS.jsonl. The script passes over what stands there, so it can be stopped and started
+again. At the end it prints a Markdown table of every recipe in the file. --tree trains with the code of another
+checkout; --set adds a line under [train]; --name is what the file and the table call the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from random import Random
+from statistics import mean
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("LOOP_SHARED_DATA") or ROOT.parent / "shared" / "data")
+STACKOVERFLOW = {
+    "Application": "SOFTWARE",
+    "Library": "SOFTWARE",
+    "Language": "SOFTWARE",
+    "Operating_System": "OS",
+    "Device": "HARDWARE",
+    "Version": "VERSION",
+    "Error_Name": "ERROR",
+}
+# The label that each corpus's labels become; None leaves them as they are.
+SETS: dict[str, Mapping[str, str] | None] = {"stackoverflow-ner": STACKOVERFLOW, "wnut17": None, "cyner": None}
+SIZES, SEEDS = (100, 250, 500), (1, 2, 3)
+
+Record = dict[str, Any]
+
+
+def main() -> None:
+    """Read the arguments, run what is not in the file yet, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--name", default="this", help="of the recipe, in the file and in the table")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="a checkout whose code trains")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a line under [train]")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=SETS)
+    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
+    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    given = parser.parse_args()
+    done = {key(line) for line in lines(given.results)}
+    for seed, size, name in product(given.seeds, given.sizes, given.sets):
+        if (given.name, name, size, seed) not in done:
+            with tempfile.TemporaryDirectory() as scratch:
+                line = learned(Path(scratch), given.tree.resolve(), name, size, seed, given.set)
+            with given.results.open("a") as file:
+                file.write(json.dumps({"recipe": given.name, "set": name, "size": size, "seed": seed, **line}) + "\n")
+    print_table(lines(given.results))
+
+
+def learned(scratch: Path, tree: Path, name: str, size: int, seed: int, training: Sequence[str]) -> Record:
+    """Train on one draw, and score the file as served on dev."""
+    dev, home = records(name, "dev"), scratch / "home"
+    labels = sorted({span["label"] for record in (*dev, *records(name, "train")) for span in record["spans"]})
+    for file, chosen in (("gold", drawn(name, size, seed)), ("dev", dev)):
+        (scratch / f"{file}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in chosen))
+    loop(tree, "init", str(home), "--labels", ",".join(labels))
+    toml = (home / "loop.toml").read_text().replace("[train]", "\n".join(["[train]", f"seed = {seed}", *training]), 1)
+    (home / "loop.toml").write_text(toml)
+    loop(tree, "-C", str(home), "import", str(scratch / "gold.jsonl"), "--split", "train")
+    began = time.monotonic()
+    trained = json.loads(loop(tree, "-C", str(home), "retrain", "--json"))
+    seconds = time.monotonic() - began
+    on_dev = ("evaluate", trained["version"], "--on", str(scratch / "dev.jsonl"), "--json")
+    scores = json.loads(loop(tree, "-C", str(home), *on_dev))
+    types = {label: round(scores["types"][label]["f1"], 4) for label in labels}
+    return {"f1": round(scores["micro"]["f1"], 4), "seconds": round(seconds, 1), "types": types} | {
+        "precision": trained["precision"]
+    }
+
+
+def records(name: str, split: str) -> list[Record]:
+    """The sentences of a corpus, under the labels of its project."""
+    to = SETS[name]
+    with (DATA / name / f"{split}.jsonl").open(encoding="utf-8") as file:
+        found = [json.loads(line) for line in file]
+    for record in found if to is not None else ():
+        record["spans"] = [span | {"label": to[span["label"]]} for span in record["spans"] if span["label"] in to]
+    return [{field: record[field] for field in ("id", "text", "spans")} for record in found]
+
+
+def drawn(name: str, size: int, seed: int) -> list[Record]:
+    """The first `size` distinct sentences of train, in the random order of `seed`."""
+    distinct = list({record["text"]: record for record in records(name, "train")}.values())
+    Random(seed).shuffle(distinct)
+    return distinct[:size]
+
+
+def loop(tree: Path, *words: str) -> str:
+    """The standard output of `loop ...` in a checkout; ends this script when it fails."""
+    command = [sys.executable, "-m", "loop.cli", *words]
+    done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"loop {words[0]} ended with {done.returncode}: {done.stdout}")
+    return done.stdout
+
+
+def lines(results: Path) -> list[Record]:
+    """What was measured so far."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def key(line: Mapping[str, Any]) -> tuple[str, str, int, int]:
+    """What a line is about."""
+    return line["recipe"], line["set"], line["size"], line["seed"]
+
+
+def print_table(measured: Sequence[Record]) -> None:
+    """A row for each recipe and size: mean F1 of the draws (single draws behind it), and mean seconds, by set."""
+    names = list(dict.fromkeys(line["set"] for line in measured))
+    print("| recipe | sentences | " + " | ".join(f"{name}: F1 | s" for name in names) + " |")
+    print("| --- " * (2 + 2 * len(names)) + "|")
+    for (recipe, size), rows in grouped(measured):
+        cells = [cell for name in names for cell in cells_of([row for row in rows if row["set"] == name])]
+        print(f"| {recipe} | {size} | " + " | ".join(cells) + " |")
+
+
+def grouped(measured: Iterable[Record]) -> Iterator[tuple[tuple[str, int], list[Record]]]:
+    """The lines of each recipe and size, the smallest first."""
+    groups: dict[tuple[str, int], list[Record]] = {}
+    for line in measured:
+        groups.setdefault((line["recipe"], line["size"]), []).append(line)
+    yield from sorted(groups.items(), key=lambda item: (item[0][1], item[0][0]))
+
+
+def cells_of(rows: Sequence[Record]) -> tuple[str, str]:
+    """(F1, seconds) of one set."""
+    if not rows:
+        return "", ""
+    single = ", ".join(f"{row['f1']:.3f}" for row in rows)
+    return f"**{mean(row['f1'] for row in rows):.3f}** ({single})", f"{mean(row['seconds'] for row in rows):.0f}"
+
+
+if __name__ == "__main__":
+    main()

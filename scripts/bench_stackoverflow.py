@@ -93,7 +93,7 @@ def print_scores(scored: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
         print(f"| {name} | {figures} | {row['support']} |")
     parity, served = trained["parity"], trained["parity"]["attempts"][-1]
     print(
-        f"\n{trained['train_documents']:,} texts, epoch {trained['best_epoch']} of {trained['epochs']}; on the "
+        f"\n{trained['train_documents']:,} texts, {trained['epochs']} epochs; on the "
         f"development split ({trained['dev_documents']:,} texts) F1 {trained['dev_f1']:.3f} as served "
         f"({trained['precision']}), which names the spans of FP32 at an F1 of {served['f1']:.3f} on "
         f"{served['texts']:,} texts; logits of FP32 differ from torch's by {parity['logit_difference']:.1e}; "

@@ -10,6 +10,7 @@ from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
 from ml_backend.metrics import Metrics
 from ml_backend.payload import Limits
+from ml_backend.prelabels import PrelabelMetrics
 from ml_backend.settings import ServerSettings
 
 _QUICK_THREADS = 2
@@ -35,6 +36,8 @@ class Backend:
             listener=self.metrics.listener(),
         )
         self.hints = Hints(self.live.store, self.metrics.lost_hint)
+        self.prelabels = PrelabelMetrics(self.live.store, first=settings.poll_seconds)
+        self.metrics.share(self.prelabels)
         self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
         self.quick_threads = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="quick")
 
@@ -42,11 +45,13 @@ class Backend:
         """Load the promoted models, and begin to follow the store. Returns when the models have proven themselves."""
         self.live.start()
         self.hints.start()
+        self.prelabels.start()
 
     def stop(self) -> None:
         """End the threads. A request that is still being answered is not waited for."""
         for threads in (self.threads, self.quick_threads):
             threads.shutdown(wait=False, cancel_futures=True)
+        self.prelabels.stop()
         self.hints.stop()
         self.live.stop()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from ml_backend.live_model import Listener
 
@@ -25,6 +26,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._shared: list[Collector] = []
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         registry = None if self._folder else self._registry
         self._by_answer: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
@@ -76,6 +78,11 @@ class Metrics:
         """What the live models report to."""
         return Listener(self._changed, lambda project: self._failures.labels(project).inc())
 
+    def share(self, collector: Collector) -> None:
+        """Tell also what this collector knows; every process knows the same of the store, so nothing is summed."""
+        self._shared.append(collector)
+        self._registry.register(collector)
+
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         if not self._folder:
@@ -83,6 +90,8 @@ class Metrics:
         _forget_the_dead(Path(self._folder))
         merged = CollectorRegistry()
         MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        for collector in self._shared:
+            merged.register(collector)
         return generate_latest(merged)
 
     def _changed(self, project: str, old: str | None, new: str | None) -> None:

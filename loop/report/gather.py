@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from loop.evaluation.significance import detectable_difference, documents_needed
 from loop.promotion.attempt import FORCED, PROMOTED, Attempt, Look
+from loop.quality.prelabels import count_prelabels
 from loop.report import facts
 from loop.report.data import project_data
 from loop.report.history import PastDecision, decisions, is_in_service
@@ -22,6 +23,7 @@ from loop.report.verdict import verdict
 from loop.settings.model import PromotionSettings, TrainSettings
 from store.errors import NotFoundError
 from store.holdout import looks_of
+from store.prelabels import reviewed_prelabels
 from store.projects import project_by_name
 from store.registry import PROMOTE, REJECT, lineage, model
 from store.schema import Model
@@ -64,6 +66,7 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
             robustness=attempt.robustness,
             ledger=_ledger(session, project.id, attempt, known),
             history=_history(attempt, known, scored),
+            prelabels=count_prelabels(reviewed_prelabels(session, project.id)),
             power=_power(scored, attempt.look, settings.wanted),
         )
     return replace(

@@ -165,7 +165,8 @@ def test_the_page_says_what_the_content_says(page: Callable[[str], str], content
 def test_the_result_stands_before_what_it_rests_on_in_html_and_markdown(
     page: Callable[[str], str], content: Callable[[str], Report]
 ):
-    order = ["gates", "results", "errors", "outlook", "data", "efficiency", "robustness", "ledger", "lineage", "undo"]
+    order = ["gates", "results", "errors", "outlook", "prelabels", "data", "efficiency", "robustness", "ledger"]
+    order += ["lineage", "undo"]
     sections = [str(attrs["id"]) for attrs in Page(page("attempt")).all("section")]
     assert sections == order
     titles = [section.title for section in page_of(content("attempt")).sections]

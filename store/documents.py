@@ -154,9 +154,16 @@ def each_document(session: Session, project_id: int, splits: Collection[str]) ->
         yield StoredDocument(*row)
 
 
-def sample_documents(session: Session, project_id: int, splits: Collection[str], number: int) -> list[StoredDocument]:
-    """Up to `number` live documents of these splits, by the hash of their text: no order of theirs has a part in it."""
+def sample_documents(
+    session: Session, project_id: int, splits: Collection[str], number: int, *, open_only: bool = False
+) -> list[StoredDocument]:
+    """Up to `number` live documents of these splits, by the hash of their text: no order of theirs has a part in it.
+
+    open_only: of those that are still to be labelled.
+    """
     query = _stored(project_id, splits).order_by(Document.content_hash, Document.id).limit(number)
+    if open_only:
+        query = query.where(is_open())
     return [StoredDocument(*row) for row in session.execute(query)]
 
 

@@ -189,6 +189,11 @@ class PromotionSettings(SettingsSection):
     )
     reference: bool = setting(True, "Run candidates in FP32, too: it takes a minute and tells what INT8 loses.")
     robustness: int = setting(300, "Held-out texts that are perturbed, at most; 0 for none.", ge=0)
+    unlabelled: int = setting(
+        300,
+        "Open texts on which candidate and model in service are compared, to find switched labels; 0 for none.",
+        ge=0,
+    )
     timed: int = setting(100, "Texts that are timed; 0 for none.", ge=0)
     texts: bool = setting(True, "Whether reports quote held-out texts.")
 

@@ -151,7 +151,7 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
     return TrainSettings(**(fields | changed))
 
 
-PROMOTION = PromotionSettings(reference=False, robustness=0, timed=0, resamples=1000)
+PROMOTION = PromotionSettings(reference=False, robustness=0, timed=0, unlabelled=0, resamples=1000)
 
 
 @dataclass(frozen=True)

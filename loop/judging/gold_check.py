@@ -1,0 +1,80 @@
+"""Both models are asked about unlabelled texts, and the model in service about new annotations.
+
+`loop.quality.corruption` says what the answers show. Nothing is decided by them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from loop.judging.ask import JudgingError, ask_served
+from loop.quality.corruption import GoldCheck, NewAnnotationText, check_annotators, count_shifts
+from loop.settings.settings import Settings
+from ner.edits import edits_of, total
+from ner.errors import BundleError
+from ner.spans import clean_spans
+from store.documents import StoredDocument, sample_documents
+from store.gold import GoldDocument, gold
+from store.registry import lineage, trained_on
+from store.schema import POOL, Model, Project
+from store.session import Store
+
+logger = logging.getLogger(__name__)
+
+_COMPARED = 500  # new annotations that are compared with the model in service, at most: the latest
+
+
+def check_gold(
+    store: Store, settings: Settings, project: Project, chosen: Model, incumbent: Model | None, threads: int
+) -> GoldCheck | None:
+    """Signs of corrupted annotations since the model in service; None where no model serves, or asking fails."""
+    number = settings.promotion.unlabelled
+    if incumbent is None or incumbent.version == chosen.version or not number:
+        return None
+    with store.read() as session:
+        open_texts = sample_documents(session, project.id, (POOL,), number, open_only=True)
+        learned = {
+            item.annotation_version_id
+            for ancestor in lineage(session, incumbent.version)
+            for item in trained_on(session, ancestor.version)
+        }
+        newest = max((version for version in learned if version is not None), default=0)
+        new = [item for item in gold(session, project.id) if item.annotation_version_id > newest]
+    compared = sorted(new, key=lambda item: item.annotation_version_id)[-_COMPARED:]
+    try:
+        return _asked(settings, project, chosen, incumbent, open_texts, new, compared, threads)
+    except (BundleError, JudgingError) as error:
+        logger.warning("the new annotations were not checked: %s", error)
+        return None
+
+
+def _asked(
+    settings: Settings,
+    project: Project,
+    chosen: Model,
+    incumbent: Model,
+    open_texts: Sequence[StoredDocument],
+    new: Sequence[GoldDocument],
+    compared: Sequence[GoldDocument],
+    threads: int,
+) -> GoldCheck:
+    texts, seed = [item.text for item in open_texts], settings.promotion.seed
+    asked = [*texts, *(item.text for item in compared)]
+    served = ask_served(settings.model_dir / incumbent.path, None, asked, threads=threads).spans if asked else ()
+    said = ask_served(settings.model_dir / chosen.path, None, texts, threads=threads).spans if texts else ()
+    found = [
+        NewAnnotationText(
+            item.creator,
+            item.group_key,
+            total(edits_of(spans, clean_spans(item.text, item.spans)[0]).values()),
+        )
+        for item, spans in zip(compared, served[len(texts) :], strict=True)
+    ]
+    groups = [item.group_key for item in open_texts]
+    return GoldCheck(
+        since=incumbent.version,
+        texts=len(texts),
+        shifts=count_shifts(served[: len(texts)], said, groups, project.labels, seed=seed),
+        annotators=check_annotators(found, [item.creator for item in new], seed=seed),
+    )

@@ -70,6 +70,7 @@ def as_json(done: Attempted) -> dict[str, object]:
         "look": attempt.look,
         "rotation": attempt.rotation,
         "risks": attempt.risks,
+        "gold_check": attempt.gold_check,
         "report": done.report,
         "notices": done.notices,
     }
@@ -77,6 +78,7 @@ def as_json(done: Attempted) -> dict[str, object]:
 
 def view(done: Attempted) -> Iterator[RenderableType]:
     """For people: the verdict, the gates, the types, and where the report lies."""
+    from loop.quality.corruption import warnings_of
     from loop.report.verdict import HEADLINES
 
     attempt = done.attempt
@@ -91,6 +93,9 @@ def view(done: Attempted) -> Iterator[RenderableType]:
     if attempt.comparison is not None:
         yield ""
         yield differences(attempt.comparison)
+    if attempt.gold_check is not None:
+        signs = warnings_of(attempt.gold_check, attempt.version)
+        yield from (console.styled(f"[yellow]![/] {escape(sign)}") for sign in signs)
     yield from map(wrapped, done.notices)
     if done.report:
         yield f"Report: {done.report['html']}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loop.evaluation.scores import Agreement, Scores
     from loop.evaluation.significance import Comparison
     from loop.judging.measured import ContractCheck, Efficiency, HeldOutText
+    from loop.quality.corruption import GoldCheck
 
 PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
 PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"
@@ -117,4 +118,5 @@ class Attempt:
     judged_seconds: float = 0.0
     because: str | None = None
     risks: tuple[str, ...] = ()
+    gold_check: GoldCheck | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)

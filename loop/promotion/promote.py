@@ -16,6 +16,7 @@ from typing import Any
 from loop.evaluation.scores import Scores, score
 from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
+from loop.judging.gold_check import check_gold
 from loop.judging.measured import ContractCheck
 from loop.promotion.attempt import DEFERRED, FORCED, PROMOTED, REFUSED, REJECTED, Attempt, Look
 from loop.promotion.candidates import choose, retire_superseded
@@ -32,6 +33,7 @@ from loop.promotion.holdout import (
     waiting_for,
 )
 from loop.promotion.record import figures_of, record, risks_of, rotated
+from loop.quality.corruption import warnings_of
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
 from ner.labels import LabelSet
@@ -296,13 +298,17 @@ class _Promotion:
         told = f"{rotated(judged.rotation)}{reason}" + "".join(f" ({one})" for one in measured.problems)
         if self.because is not None:
             outcome, told = FORCED, f"Forced by {self.who}, because: {self.because}. {told}"
+        self.stages("checking new annotations")
+        checked = check_gold(self.store, self.settings, self.project, chosen, incumbent, self.threads)
+        signs = warnings_of(checked, chosen.version) if checked else ()
         self.stages("perturbing texts")
         return replace(
             judged,
             outcome=outcome,
             reason=told,
             robustness=perturbed(self.settings, self.project, chosen, judged.documents, self.threads),
-            risks=risks_of(judged, measured, incumbent),
+            risks=(*signs, *risks_of(judged, measured, incumbent)),
+            gold_check=checked,
             judged_seconds=self._seconds(),
         )
 

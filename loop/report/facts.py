@@ -14,6 +14,7 @@ from loop.evaluation.errors import Confusion, Example, TypeErrors
 from loop.evaluation.robustness import Perturbed
 from loop.judging.measured import ContractCheck, Efficiency
 from loop.promotion.attempt import Gate, Look, Rotation
+from loop.quality.corruption import GoldCheck
 from loop.quality.prelabels import Prelabels
 from loop.report.history import PastDecision
 from store.doubts import Doubts
@@ -377,6 +378,7 @@ class AttemptReport:
     limits: tuple[Entry, ...] = ()
     next_steps: tuple[Entry, ...] = ()
     prelabels: Prelabels = field(default_factory=Prelabels)
+    gold_check: GoldCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

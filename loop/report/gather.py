@@ -66,6 +66,7 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
             robustness=attempt.robustness,
             ledger=_ledger(session, project.id, attempt, known),
             history=_history(attempt, known, scored),
+            gold_check=attempt.gold_check,
             prelabels=count_prelabels(reviewed_prelabels(session, project.id)),
             power=_power(scored, attempt.look, settings.wanted),
         )

@@ -8,7 +8,7 @@ from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, TYPE, Example
 from loop.promotion.attempt import DEFERRED, FORCED, INSUFFICIENT, PASS, PROMOTED, Gate
 from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, ResultRow, Results, SystemScores
 from loop.report.history import decided
-from loop.report.page import background, blocks, prelabels
+from loop.report.page import background, blocks, gold_check, prelabels
 from loop.report.page.figures import MOST_TYPES, forest, history_line
 from loop.report.verdict import opponent
 from loop.report.wording import (
@@ -53,6 +53,7 @@ def page(report: AttemptReport) -> blocks.Page:
             blocks.Section("errors", "Errors", tuple(_errors(report))),
             blocks.Section("outlook", "Next steps, risks and limits", tuple(_outlook(report))),
             prelabels.section(report.prelabels),
+            *gold_check.sections(report.gold_check, report.version),
             *background.sections(report),
         ),
         foot=f"Decided by {report.who} at {moment(report.at)}. report.json holds every figure.",

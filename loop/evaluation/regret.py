@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -81,6 +82,7 @@ def influence(true_positives: IntArray, found: IntArray) -> FloatArray:
     return answer
 
 
+@lru_cache(maxsize=1024)
 def worst_regret(threshold: float) -> float:
     """h(t): the largest expected loss, in standard errors, of the rule "promote from t standard errors on".
 
@@ -92,6 +94,7 @@ def worst_regret(threshold: float) -> float:
     return _regret_at(_bisect(lambda x: x - _mills_ratio(x), threshold)) if threshold < _FARTHEST - 1 else 0.0
 
 
+@lru_cache(maxsize=1024)
 def inverse_regret(regret: float) -> float:
     """The least threshold t of at least 0 with h(t) <= regret; infinite where regret is 0.
 

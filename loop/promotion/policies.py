@@ -90,11 +90,13 @@ class Decision:
 class Policy:
     """A rule that promotes.
 
-    needed: the difference in F1 that the candidate needs; None for a policy that asks for a p-value. types: the names
-    of the types that block. obstacles: everything else that is in the way, as clauses. final: whether a candidate that
-    is not promoted is rejected at once, instead of held. puts_back: whether the best model may come back.
+    name: its key in POLICIES. needed: the difference in F1 that the candidate needs; None for a policy that asks for a
+    p-value. types: the names of the types that block. obstacles: everything else that is in the way, as clauses. final:
+    whether a candidate that is not promoted is rejected at once, instead of held. puts_back: whether the best model may
+    come back.
     """
 
+    name: str
     needed: Callable[[CandidateFacts, PolicyLimits], float | None]
     types: Callable[[CandidateFacts], tuple[str, ...]]
     obstacles: Callable[[CandidateFacts, PolicyLimits], Iterator[str]]
@@ -104,13 +106,17 @@ class Policy:
 
 def decide(policy: str, facts: CandidateFacts, limits: PolicyLimits | None = None) -> Decision:
     """The decision of a policy, a key of POLICIES."""
-    rule, limits = POLICIES[policy], limits or PolicyLimits()
+    return decide_by(POLICIES[policy], facts, limits or PolicyLimits())
+
+
+def decide_by(rule: Policy, facts: CandidateFacts, limits: PolicyLimits) -> Decision:
+    """The decision of any policy."""
     types = rule.types(facts)
     grave = [*(f"{name} is shown to be worse" for name in types), *(f"not passed: {name}" for name in facts.blocking)]
     reasons = (*rule.obstacles(facts, limits), *grave)
     word = word_for(facts, promoted=not reasons)
     return Decision(
-        policy=policy,
+        policy=rule.name,
         verdict=_verdict(reasons, rejected=bool(grave) or rule.final or word == LIKELY_WORSE),
         put_back=bool(reasons) and rule.puts_back and _outdone(facts, limits),
         word=word,
@@ -192,7 +198,17 @@ def _points(difference: float) -> str:
 
 
 POLICIES: Mapping[str, Policy] = {
-    BOUNDED: Policy(_bounded_need, lambda facts: blocking_types(facts.types), _bounded, final=False, puts_back=True),
-    PROVEN: Policy(lambda *_: None, lambda facts: facts.worse_types, _proven, final=True, puts_back=False),
-    HIGHER: Policy(lambda *_: 0.0, lambda _: (), _higher, final=True, puts_back=False),
+    rule.name: rule
+    for rule in (
+        Policy(
+            BOUNDED,
+            _bounded_need,
+            lambda facts: blocking_types(facts.types),
+            _bounded,
+            final=False,
+            puts_back=True,
+        ),
+        Policy(PROVEN, lambda *_: None, lambda facts: facts.worse_types, _proven, final=True, puts_back=False),
+        Policy(HIGHER, lambda *_: 0.0, lambda _: (), _higher, final=True, puts_back=False),
+    )
 }

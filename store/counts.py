@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from store.annotations import is_latest
+from store.annotations import has_live_annotation, is_latest
 from store.documents import count_open
 from store.doubts import Doubts, doubts_of
 from store.gold import GoldDocument, held_out, labelled
-from store.schema import HOLDOUT, AnnotationVersion, Document, SetAside
+from store.schema import HOLDOUT, AnnotationVersion, Document, SetAside, Split
 from store.splits import split_sizes
 from store.tasks import count_live_tasks
 
@@ -68,6 +69,30 @@ def project_counts(session: Session, project_id: int) -> ProjectCounts:
         set_aside=_set_aside(session, project_id),
         doubts=doubts_of(session, found.doubtful),
     )
+
+
+def open_documents(session: Session, project_id: int) -> dict[str, int]:
+    """How many live documents nobody has annotated or skipped, by split."""
+    query = select(Split.split, func.count()).join(Document, Document.id == Split.document_id)
+    query = query.where(Document.project_id == project_id, Document.deleted_at.is_(None))
+    query = query.where(~has_live_annotation(Document.id)).group_by(Split.split)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def seconds_an_annotation(session: Session, project_id: int) -> float | None:
+    """The median time that people took for an annotation, skips left out; None where Label Studio told no time.
+
+    The median, since a task that stands open over lunch says nothing about the work.
+    """
+    version = AnnotationVersion
+    query = (
+        select(version.lead_time)
+        .join(Document, Document.id == version.document_id)
+        .where(Document.project_id == project_id, version.lead_time > 0)
+        .where(~version.deleted, ~version.skipped, is_latest(version))
+    )
+    times = [time for time in session.scalars(query) if time is not None]
+    return median(times) if times else None
 
 
 def _labels(documents: Iterable[GoldDocument]) -> dict[str, int]:

@@ -99,7 +99,7 @@ def spend_look(
         raise RefusedError(
             f"a holdout judges {terms.looks} candidates",
             value=f"holdout {epoch} has judged as many",
-            next_step="`loop promote` retires it into training and draws another one.",
+            next_step="`loop renew-holdout` retires it into training and draws another one.",
         )
     look = HoldoutLook(
         project_id=project_id,

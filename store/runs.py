@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 # Kinds of runs that change a project's models and their folders, of which one runs at a time. A run of any other kind
 # excludes its own kind only.
-RETRAIN, PROMOTE, MEND = "retrain", "promote", "mend"
-_OF_MODELS = frozenset({RETRAIN, PROMOTE, MEND})
+RETRAIN, PROMOTE, RENEW, MEND = "retrain", "promote", "renew-holdout", "mend"
+_OF_MODELS = frozenset({RETRAIN, PROMOTE, RENEW, MEND})
 TRAINING = "training"
 STALE_AFTER = timedelta(minutes=10)
 BEAT_SECONDS = 60.0

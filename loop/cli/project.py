@@ -82,7 +82,13 @@ def status(invocation: Invocation) -> int | None:
     from loop.service.status import project_status
 
     settings = invocation.settings
-    found = project_status(invocation.store, invocation.project.id, settings.status.minimum_labels, settings.promotion)
+    found = project_status(
+        invocation.store,
+        invocation.project.id,
+        settings.status.minimum_labels,
+        settings.promotion,
+        annotations=settings.service.retrain_after,
+    )
     invocation.answer(found, *view(found))
     return 0
 

@@ -1,4 +1,4 @@
-"""`loop promote`: a candidate is judged, and put into service or not."""
+"""`loop promote`: a candidate is judged, and put into service or not. `loop renew-holdout`: another holdout judges."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ NOT_PROMOTED = 8
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     command(app, "promote", "loop promote")(promote)
+    command(app, "renew-holdout", "loop renew-holdout")(renew_holdout)
 
 
 def promote(
@@ -33,11 +34,14 @@ def promote(
     ] = False,
     because: Annotated[str | None, typer.Option(metavar="TEXT", help="Why a promotion is forced.")] = None,
 ) -> int | None:
-    """Judge the newest candidate, or VERSION, against the model in service; it serves if it passes every gate.
+    """Judge the newest candidate against the model in service; `promotion.policy` decides whether it serves.
 
-    The candidate's files are proven first. Then both models tag the holdout's texts as they serve, and are compared by
-    a paired test at the alpha that this look may spend, and by entity type. Each attempt spends a look and leaves a
-    report. Ends with 8 when the candidate is not promoted, or has to wait for more gold in the holdout.
+    The candidate's files are proven first, and older candidates are retired. Then the candidate, the model in service,
+    the best model that ever served and the last proven one tag the holdout's texts as they serve. By default a
+    candidate serves where a wrong decision costs little F1 on average and no entity type is shown to be worse; where
+    the best earlier model is clearly better than the one in service, the earlier one is put back. Whether the
+    candidate is *proven* better is a claim of its own: each candidate spends a look at the holdout for it. Each attempt
+    leaves a report. Ends with 8 when the candidate is not promoted, is held, or has to wait for more gold.
     """
     from loop.service.decisions import attempt_promotion
 
@@ -56,6 +60,26 @@ def promote(
     return 0 if done.promoted else NOT_PROMOTED
 
 
+def renew_holdout(invocation: Invocation) -> int | None:
+    """Retire the holdout into training, and draw another one from texts that nobody has labelled.
+
+    A holdout makes claims for as many candidates as `promotion.looks` says. After that, candidates are still promoted,
+    but none is called proven better. A new holdout makes claims again, once it is labelled: until it has
+    `promotion.least_documents` labelled documents, candidates wait. The best model and the last proven one are scored
+    anew on it. Under the policy "proven" a spent holdout is renewed by itself.
+    """
+    from loop.promotion.holdout import renew_by_hand
+
+    done = renew_by_hand(invocation.store, invocation.project, invocation.settings.promotion)
+    told = (
+        f"Holdout {done.epoch - 1} is retired: {done.retired:,} documents go into training. Holdout {done.epoch} has "
+        f"{done.drawn + done.carried:,} documents, {done.carried:,} of which had joined after the last look."
+    )
+    next_step = "Next: `loop publish` takes the pre-labels of the new documents back, and people label them."
+    invocation.answer(done, wrapped(told), wrapped(next_step))
+    return 0
+
+
 def as_json(done: Attempted) -> dict[str, object]:
     """The answer of --json: the decision; the report has everything."""
     attempt = done.attempt
@@ -63,6 +87,8 @@ def as_json(done: Attempted) -> dict[str, object]:
         "version": attempt.version,
         "promoted": done.promoted,
         "outcome": attempt.outcome,
+        "word": attempt.ruling.word if attempt.ruling else None,
+        "ruling": attempt.ruling,
         "previous": attempt.incumbent,
         "reason": attempt.reason,
         "figures": done.result.figures,
@@ -84,7 +110,8 @@ def view(done: Attempted) -> Iterator[RenderableType]:
     attempt = done.attempt
     colour = "green" if done.promoted else "yellow"
     verdict = HEADLINES.get(attempt.outcome, attempt.outcome)
-    yield console.styled(f"[bold]{escape(attempt.version)}[/] [{colour}]{verdict}[/]")
+    word = f": {attempt.ruling.word}" if attempt.ruling else ""
+    yield console.styled(f"[bold]{escape(attempt.version)}[/] [{colour}]{verdict}{word}[/]")
     yield wrapped(attempt.reason)
     if attempt.gates:
         yield ""

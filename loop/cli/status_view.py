@@ -11,7 +11,7 @@ from rich.table import Table
 
 from loop.console import bar, styled, table
 from loop.files.doubts import doubts_lines
-from loop.promotion.holdout import HoldoutPower
+from loop.promotion.power import HoldoutPower
 from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
@@ -63,15 +63,44 @@ def _facts(status: ProjectStatus, now: datetime) -> Table:
 
 
 def _holdout(power: HoldoutPower) -> str:
-    """How many looks at the holdout are spent, and which difference the holdout can show."""
+    """What the holdout asks of a candidate, how many looks are spent, and what the next annotations would bring."""
+    gold = f"{power.documents:,} labelled texts, {power.entities:,} entities"
     left = f"{power.spent} of {power.looks} looks spent"
-    gold = f"{power.documents:,} labelled documents, {power.entities:,} entities"
     if power.detectable is None:
-        return f"{gold}; {left}; what it can see is known once two models were compared"
-    seen = f"finds a true difference of {100 * power.detectable:.1f} F1 points in 4 cases of 5"
-    more = (power.documents_for_wanted or 0) - power.documents
-    wanted = f"{more:,} more labelled documents would find {100 * power.wanted:g}" if more > 0 else "as wanted"
-    return f"{gold}; {left}; {seen}; {wanted}"
+        return f"{gold}; {left}; what the holdout asks of a candidate is known once a model was scored on it"
+    return f"{gold}; {left}; {_asked(power)}; {_grown(power)}"
+
+
+def _asked(power: HoldoutPower) -> str:
+    if power.needed is None:
+        return f"a true difference of {100 * (power.detectable or 0):.1f} F1 points is found in 4 cases of 5"
+    if not power.needed:
+        return "a candidate serves unless its F1 is lower"
+    return f"a candidate serves from {100 * power.needed:+.1f} F1 points on"
+
+
+def _grown(power: HoldoutPower) -> str:
+    """What the next annotations bring, in annotations and hours."""
+    grown = power.growth
+    if grown is None:
+        return "no text of the holdout is open" if not power.open else "too few open texts to tell more"
+    before, after = (power.needed, grown.needed) if power.needed is not None else (power.detectable, grown.detectable)
+    if not before:
+        before, after = power.detectable, grown.detectable
+        told = f"make a claim of proof possible from {_points(after)} points on, {_points(before)} now"
+    else:
+        told = f"lower this to {_points(after)}"
+    hours = "" if grown.seconds is None else f", about {_hours(grown.seconds)}"
+    return f"the next {grown.annotations:,} annotations ({grown.held_out:,} held out{hours}) {told}"
+
+
+def _points(share: float | None) -> str:
+    return f"{100 * (share or 0):.1f}"
+
+
+def _hours(seconds: float) -> str:
+    """Working time: minutes below an hour and a half."""
+    return f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _types(status: ProjectStatus) -> Table:
@@ -158,7 +187,10 @@ def _decision(decision: DecisionStatus | None, now: datetime) -> str:
         return "never"
     what = DECISIONS.get(decision.action, decision.action)
     forced = " by force" if decision.forced else ""
-    return f"{what} {decision.version}{forced}, {_age(decision.at, now)}: {escape(_first_sentence(decision.reason))}"
+    word = f" ({decision.word})" if decision.word else ""
+    return (
+        f"{what} {decision.version}{forced}{word}, {_age(decision.at, now)}: {escape(_first_sentence(decision.reason))}"
+    )
 
 
 def _first_sentence(reason: str) -> str:

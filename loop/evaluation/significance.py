@@ -89,7 +89,7 @@ def compare_counts(
     """
     check_same(new, old)
     rng = np.random.default_rng(seed)
-    p_value = randomisation_p_value(_micro(new), _micro(old), permutations, rng)
+    p_value = randomisation_p_value(micro_columns(new), micro_columns(old), permutations, rng)
     sampled = _bootstrap(new, old, resamples, rng)
     names = (MICRO, *new.types)
     columns = [_micro_columns(new, old), *(_type_columns(new, old, kind) for kind in range(len(new.types)))]
@@ -157,7 +157,7 @@ def documents_needed(documents: int, detectable: float, wanted: float) -> int:
     return max(documents, math.ceil(documents * (detectable / wanted) ** 2))
 
 
-def _micro(counts: Counts) -> FloatArray:
+def micro_columns(counts: Counts) -> FloatArray:
     """(n, 2): true positives, predicted + gold."""
     found = counts.predicted.sum(axis=1) + counts.gold.sum(axis=1)
     return np.stack([counts.true_positives.sum(axis=1), found], axis=1).astype(np.float64)
@@ -165,7 +165,7 @@ def _micro(counts: Counts) -> FloatArray:
 
 def _micro_columns(new: Counts, old: Counts) -> FloatArray:
     """(n, 5): of the new system true positives and predicted + gold, the same of the old one, and gold."""
-    return np.column_stack([_micro(new), _micro(old), new.gold.sum(axis=1)])
+    return np.column_stack([micro_columns(new), micro_columns(old), new.gold.sum(axis=1)])
 
 
 def _type_columns(new: Counts, old: Counts, kind: int) -> FloatArray:

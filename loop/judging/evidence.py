@@ -6,7 +6,7 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class IncumbentError(RuleError):
 class Measured:
     """Everything that is known of a candidate before a look is spent.
 
-    against: the incumbent's version, WEAK_VOTE, or None when there is nothing to compare with. agreement: None where
-    FP32 could not be run. problems: what people should know, a sentence each.
+    against: the incumbent's version, WEAK_VOTE, or None when there is nothing to compare with. earlier: what earlier
+    models say of each document, by version. agreement: None where FP32 could not be run. problems: what people should
+    know, a sentence each.
     """
 
     documents: tuple[HeldOutText, ...]
@@ -61,6 +62,7 @@ class Measured:
     agreement: Agreement | None
     machine: Mapping[str, Any]
     problems: tuple[str, ...] = ()
+    earlier: Mapping[str, tuple[Spans, ...]] = field(default_factory=dict)
 
 
 def measure(
@@ -72,10 +74,13 @@ def measure(
     documents: Sequence[tuple[GoldDocument, Spans]],
     contract: tuple[ContractCheck, ...],
     *,
+    earlier: Sequence[Model] = (),
     threads: int,
     stages: Stages,
 ) -> Measured:
-    """Ask the candidate, its opponent, and the candidate in FP32 about the same texts.
+    """Ask the candidate, its opponent, `earlier` models, and the candidate in FP32 about the same texts.
+
+    An earlier model that cannot be asked any more is left out, and said to be.
 
     Raises WrongFileError for a candidate whose files are shown to be wrong, or that says something else than its FP32;
     IncumbentError where the model in service cannot be asked; JudgingError where nothing can be said.
@@ -88,6 +93,7 @@ def measure(
     timed = 0 if options.reference else options.timed  # with a reference, INT8 is timed beside FP32
     served = ask_served(folder, project.labels, texts, threads=threads, timed=timed)
     against, said, problems = _opponent(store, settings, project, incumbent, documents, threads)
+    answers, left_out = _ask_earlier(settings, project, earlier, held_out, threads)
     reference = Reference(error="not asked for")
     if options.reference:
         stages("asking it in FP32")
@@ -99,7 +105,8 @@ def measure(
         against=against,
         agreement=_agreement(served, reference, chosen.version),
         machine=machine(threads),
-        problems=problems,
+        problems=(*problems, *left_out),
+        earlier=answers,
     )
 
 
@@ -179,6 +186,21 @@ def _opponent(
     # nothing of the new types.
     said = (tuple(span for span in _unscored(spans) if span.label in project.labels) for spans in served.spans)
     return incumbent.version, tuple(said), ()
+
+
+def _ask_earlier(
+    settings: Settings, project: Project, earlier: Sequence[Model], texts: Sequence[str], threads: int
+) -> tuple[dict[str, tuple[Spans, ...]], tuple[str, ...]]:
+    """(what each earlier model says of each text, why others are left out). A model of other labels is left out."""
+    said, problems = {}, []
+    for found in earlier:
+        try:
+            served = ask_served(settings.model_dir / found.path, project.labels, texts, threads=threads)
+        except (BundleError, JudgingError) as error:
+            problems.append(f"{found.version}, which served before, cannot be asked and is left out: {error}")
+        else:
+            said[found.version] = tuple(_unscored(spans) for spans in served.spans)
+    return said, tuple(problems)
 
 
 def _other_texts(store: Store, project: Project, number: int) -> list[str]:

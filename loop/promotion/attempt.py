@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from loop.judging.measured import ContractCheck, Efficiency, HeldOutText
     from loop.quality.corruption import GoldCheck
 
-PROMOTED, REJECTED, FORCED, DEFERRED, REFUSED = "promoted", "rejected", "forced", "deferred", "refused"
+PROMOTED, HELD, REJECTED, FORCED = "promoted", "held", "rejected", "forced"
+DEFERRED, REFUSED = "deferred", "refused"
 PASS, FAIL, INSUFFICIENT, NOT_MEASURED = "pass", "fail", "insufficient", "not measured"
-SIGNIFICANCE, NON_INFERIORITY = "significance", "non-inferiority"
+SIGNIFICANCE, NON_INFERIORITY, DIFFERENCE = "significance", "non-inferiority", "difference"
 QUALITY, COST, FILE = "quality", "cost", "file"
 
 
@@ -27,10 +28,11 @@ QUALITY, COST, FILE = "quality", "cost", "file"
 class Gate:
     """A gate and its verdict.
 
-    kind: SIGNIFICANCE, NON_INFERIORITY, QUALITY (a target for F1, precision or recall), COST (a target for time, size
-    or memory) or FILE. target and value are sentences for people, with units. status: FAIL and NOT_MEASURED (a target
-    for which nothing was measured) block a promotion. INSUFFICIENT (too little gold to tell) does not block it, but is
-    no pass: it is a risk. note: what would help. entity_type: the type that the gate judges, None for the whole model.
+    kind: SIGNIFICANCE, DIFFERENCE (of F1, against an earlier model), NON_INFERIORITY (of an entity type), QUALITY (a
+    target for F1, precision or recall), COST (a target for time, size or memory) or FILE. target and value are
+    sentences for people, with units. status: FAIL and NOT_MEASURED (a target for which nothing was measured) block a
+    promotion. INSUFFICIENT (too little gold to tell) does not block it, but is no pass: it is a risk. note: what would
+    help. entity_type: the type that the gate judges, None for the whole model.
     """
 
     name: str
@@ -52,7 +54,7 @@ class Look:
     """A look at a holdout, spent or to be spent.
 
     number: of this look (from 1), of the `looks` that the epoch has. used: how many looks are spent by now, this look
-    among them. alpha: what this look may spend of `total`, the chance of one false promotion over the epoch. spent: the
+    among them. alpha: what this look may spend of `total`, the chance of one false claim over the epoch. spent: the
     alpha of all used looks together.
     """
 
@@ -84,6 +86,55 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """The candidate against an earlier model on the same documents.
+
+    difference: in micro-F1 (0..1), candidate minus that model; error: its standard error. better: the probability that
+    the candidate is better than that model.
+    """
+
+    version: str
+    difference: float
+    error: float
+    better: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a policy decided about a candidate, and on which figures. F1 and its differences are shares (0..1).
+
+    verdict, word, reasons: as `loop.promotion.policies.decide` gives them. served, best, anchor: the candidate against
+    the model in service, against the best model that ever served, and against the model that claims are made against;
+    two or all of them may be one model. needed: the difference to `served` that the policy asks for; None where the
+    policy asks for a p-value. documents_until_any: with how many documents of the same kind any difference of at least
+    0 is enough for "bounded". average_loss: the F1 that a wrong decision may cost on average. documents: that were
+    compared. types: the entity types that block. p_value, alpha: of the claim that the candidate is better than
+    `anchor`; None where no claim could be made. put_back: the version that takes the place of the model in service.
+    """
+
+    policy: str
+    verdict: str
+    word: str
+    served: Rival
+    best: Rival
+    anchor: Rival
+    needed: float | None
+    documents: int
+    documents_until_any: int
+    average_loss: float
+    types: tuple[str, ...] = ()
+    p_value: float | None = None
+    alpha: float | None = None
+    put_back: str | None = None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def claims(self) -> bool:
+        """Whether the test shows the candidate to be better than the anchor, at what the claim may spend."""
+        return self.p_value is not None and self.alpha is not None and self.p_value <= self.alpha
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """Everything about one attempt.
 
@@ -91,7 +142,9 @@ class Attempt:
     compared with: the incumbent's version, WEAK_VOTE, or None. command: what the user gave. judged_seconds: how long
     the judging took. because: why the promotion was forced. documents: the texts; empty where nothing was looked at.
     candidate_scores, incumbent_scores: of both sides on `documents`, by which the gates decided; None where a side was
-    not scored. agreement: of INT8 with FP32, None where FP32 was not run.
+    not scored. earlier_scores: of the best model that ever served and of the anchor, by version, where they are other
+    models. ruling: of the policy, None where there was nothing to compare with. agreement: of INT8 with FP32, None
+    where FP32 was not run.
     """
 
     project: str
@@ -107,7 +160,9 @@ class Attempt:
     against: str | None = None
     candidate_scores: Scores | None = None
     incumbent_scores: Scores | None = None
+    earlier_scores: Mapping[str, Scores] = field(default_factory=dict)
     comparison: Comparison | None = None
+    ruling: Ruling | None = None
     agreement: Agreement | None = None
     gates: tuple[Gate, ...] = ()
     contract: tuple[ContractCheck, ...] = ()

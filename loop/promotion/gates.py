@@ -1,19 +1,22 @@
 """Gates: what a candidate has to pass, each judged by a pure function of what was measured.
 
-A gate is one row of the report, with its target, its value and its status. To add a gate, add it to `gates_of`.
+A gate is one row of the report, with its target, its value and its status. To add a gate that needs no other model, add
+it to `absolute_gates`. The gates that compare with other models show what the policy asks for (loop.promotion.ruling).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from statistics import NormalDist
 
+from loop.evaluation.regret import Estimate
 from loop.evaluation.scores import PRF, Agreement, Scores
 from loop.evaluation.significance import Comparison, Difference
 from loop.judging.measured import BROKEN_BELOW, ContractCheck, Efficiency, agrees
 from loop.promotion.attempt import (
     COST,
+    DIFFERENCE,
     FAIL,
     FILE,
     INSUFFICIENT,
@@ -24,7 +27,9 @@ from loop.promotion.attempt import (
     SIGNIFICANCE,
     Gate,
     Look,
+    Ruling,
 )
+from loop.promotion.policies import BOUNDED, HOLD, PROVEN, TYPE_ALPHA
 from loop.settings.model import SHARES, GateSettings
 
 
@@ -94,35 +99,71 @@ def least_documents(delta: float, confidence: float) -> int:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:g}"
+    return f"{100 * value:.3g}"
+
+
+def _percent(value: float) -> str:
+    """A probability; one that is not certain is never written as 0 or 100 %."""
+    if 0 < value < 0.001 or 0.999 < value < 1:
+        return "under 0.1 %" if value < 0.5 else "over 99.9 %"
+    return f"{100 * value:.3g} %"
 
 
 def _signed(value: float) -> str:
     return f"{100 * value:+.1f}"
 
 
-def gates_of(
+def absolute_gates(
     scores: Scores,
-    comparison: Comparison | None,
-    look: Look | None,
     targets: GateSettings,
     efficiency: Efficiency | None,
     *,
     contract: Sequence[ContractCheck],
     agreement: Agreement | None,
-    delta: float,
-    against: str | None,
 ) -> tuple[Gate, ...]:
-    """Every gate that applies, judged: the file, the difference, the types, the targets."""
-    gates = [*_file_gates(contract, agreement)]
-    if comparison is not None:
-        gates.append(
-            significance_gate(comparison.micro, look.alpha if look else None, against or "the incumbent", look)
+    """The gates that need no other model: the file, the targets for quality, the targets for cost."""
+    quality, cost = _quality_gates(scores, targets), _cost_gates(efficiency, targets)
+    return (*_file_gates(contract, agreement), *quality, *cost)
+
+
+def gates_of(absolute: Sequence[Gate], compared: Sequence[Gate]) -> tuple[Gate, ...]:
+    """Every gate in the order of the report: the file, the differences to other models, the targets."""
+    file = [gate for gate in absolute if gate.kind == FILE]
+    return (*file, *compared, *(gate for gate in absolute if gate.kind != FILE))
+
+
+def difference_gates(ruling: Ruling) -> list[Gate]:
+    """What the policy asks of the difference to the model in service, and to the best model that ever served."""
+    needed, served, best = ruling.needed or 0.0, ruling.served, ruling.best
+    value = f"{_signed(served.difference)} points, standard error {_points(served.error)}"
+    enough = served.difference >= needed if needed or ruling.policy == BOUNDED else served.difference > 0
+    note = f"with {ruling.documents_until_any:,} documents of this kind, any difference from 0 on is enough"
+    target = f"at least {_signed(needed)} points" if ruling.policy == BOUNDED else "above 0 points"
+    short = "" if enough or not needed else note
+    gates = [Gate(f"F1 against {served.version}", DIFFERENCE, target, value, PASS if enough else FAIL, short)]
+    if ruling.policy == BOUNDED and best.version != served.version:
+        value = f"{_signed(best.difference)} points, standard error {_points(best.error)}"
+        status = PASS if best.difference >= 0 else FAIL
+        name = f"F1 against {best.version}, the best so far"
+        gates.append(Gate(name, DIFFERENCE, "at least 0 points", value, status))
+    return gates
+
+
+def guard_gates(rows: Sequence[Estimate], worse: Collection[str]) -> list[Gate]:
+    """Whether the candidate is shown to be worse on an entity type; worse: the types on which it is."""
+    share = TYPE_ALPHA / max(1, len(rows))
+    return [
+        Gate(
+            f"{row.name} is not shown worse",
+            NON_INFERIORITY,
+            f"P(better) at least {100 * share:.2g} %",
+            f"{_signed(row.difference)} points, P(better) {_percent(row.better)}",
+            FAIL if row.name in worse else PASS,
+            "shown to be worse" if row.name in worse else "",
+            row.name,
         )
-        gates += type_gates(comparison.per_type, delta)
-    gates += _quality_gates(scores, targets)
-    gates += _cost_gates(efficiency, targets)
-    return tuple(gates)
+        for row in rows
+    ]
 
 
 def significance_gate(row: Difference, alpha: float | None, against: str, look: Look | None = None) -> Gate:
@@ -137,8 +178,16 @@ def significance_gate(row: Difference, alpha: float | None, against: str, look: 
     return Gate(f"micro-F1 above {against}", SIGNIFICANCE, target, value, PASS if passes else FAIL, note)
 
 
-def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scores, against: str | None) -> str:
+def reason_of(
+    gates: Sequence[Gate],
+    comparison: Comparison | None,
+    scores: Scores,
+    against: str | None,
+    ruling: Ruling | None = None,
+) -> str:
     """Two sentences: the figures, and what decided; a third one where nothing judged quality."""
+    if ruling is not None and comparison is not None and ruling.policy != PROVEN:
+        return f"{_estimated(ruling, comparison)} {_ruled(ruling)}"
     blocking = [gate for gate in gates if gate.blocks]
     risky = [gate for gate in gates if gate.status == INSUFFICIENT]
     if comparison is None:
@@ -162,6 +211,23 @@ def reason_of(gates: Sequence[Gate], comparison: Comparison | None, scores: Scor
         types = ", ".join(gate.entity_type or gate.name for gate in risky)
         return f"{measured} No gate failed, but the holdout has too little gold to judge {types}."
     return f"{measured} {'Every gate passed.' if gates else 'No gate was set.'}"
+
+
+def _estimated(ruling: Ruling, comparison: Comparison) -> str:
+    row, served = comparison.micro, ruling.served
+    return (
+        f"Micro-F1 {row.new_f1:.4f} against {row.old_f1:.4f} of {served.version} on {ruling.documents:,} held-out "
+        f"documents ({_signed(served.difference)} points, standard error {_points(served.error)}; better with a "
+        f"probability of {_percent(served.better)}): {ruling.word}."
+    )
+
+
+def _ruled(ruling: Ruling) -> str:
+    back = f" {ruling.put_back}, the best model that ever served, is put back." if ruling.put_back else ""
+    if ruling.reasons:
+        verdict = "Held until more held-out gold tells more" if ruling.verdict == HOLD else "Not promoted"
+        return f"{verdict}: {'; '.join(ruling.reasons)}.{back}"
+    return f"{_signed(ruling.needed or 0.0)} points were needed."
 
 
 def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) -> Iterator[Gate]:

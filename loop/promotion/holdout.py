@@ -1,10 +1,11 @@
-"""The holdout as judge: its gold, what a look costs, how two models compare on it, which differences it can show."""
+"""The holdout as judge: its gold, what a look costs, how two models compare on it, what an attempt waits for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -13,50 +14,25 @@ from loop.evaluation.significance import (
     Comparison,
     alpha_of,
     compare_counts,
-    detectable_difference,
-    documents_needed,
     permutations_for,
     spent_after,
     standard_error_of,
 )
 from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import Look, Rotation
+from loop.promotion.policies import PROVEN
 from loop.settings.model import PromotionSettings
 from ner.spans import Span, flat_spans
+from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint, gold
 from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of
-from store.registry import DEFER, promotions
-from store.runs import TrackedRun
+from store.registry import DEFER, HOLD, promoted, promotions
+from store.runs import RENEW, TrackedRun, tracked
 from store.schema import HOLDOUT, POOL, HoldoutLook, Project
-from store.session import Transaction
+from store.session import Store, Transaction
 from store.splits import current_epoch, split_sizes
 
-_DIFFERING = 0.25  # of the documents, between a model and the next one: 18 to 37 % were measured
-
-
-@dataclass(frozen=True, slots=True)
-class HoldoutPower:
-    """Which differences a holdout can show today.
-
-    epoch, spent and looks: which holdout, and its looks. alpha: of the next look, 0 when there is none. documents and
-    entities: with gold. detectable: the smallest true difference in micro-F1 (0..1) that the next look finds in four
-    cases of five. detectable is None while nothing was measured on a holdout, and `estimated` from one model alone
-    while no two models were compared. wanted: the difference that one would like to see; documents_for_wanted: how many
-    documents of the same kind would show that difference.
-    """
-
-    epoch: int
-    spent: int
-    looks: int
-    schedule: str
-    total: float
-    alpha: float
-    documents: int
-    entities: int
-    detectable: float | None
-    wanted: float
-    documents_for_wanted: int | None
-    estimated: bool = False
+_GROWN = 1.25  # the documents of a holdout, before a held candidate is judged on them again
 
 
 def terms(settings: PromotionSettings) -> HoldoutTerms:
@@ -116,17 +92,41 @@ def look_at(
     return _look(epoch, row.number, used, terms_of(tx.session, project.id, epoch, terms(settings)), row)
 
 
-def renew(run: TrackedRun, project: Project, settings: PromotionSettings) -> Rotation | None:
+def renew(
+    run: TrackedRun, project: Project, settings: PromotionSettings, *, even_if_left: bool = False
+) -> Rotation | None:
     """Retire a spent holdout and draw the next one; None when the holdout is not spent, or none can be drawn.
 
-    The next holdout has at least as many documents as the settings ask for, and half as many as are given up.
+    even_if_left: retire a holdout that has looks left, too. The next holdout has at least as many documents as the
+    settings ask for, and half as many as are given up. Raises RefusedError for a holdout that has judged no model.
     """
     with run.transaction() as tx:
-        if not is_spent(tx.session, project, settings):
+        if not even_if_left and not is_spent(tx.session, project, settings):
             return None
+        if not count_looks(tx.session, project.id, current_epoch(tx.session, project.id)):
+            raise RefusedError(
+                "a holdout is renewed after it has judged a model", value="no look is spent", next_step="Nothing to do."
+            )
         done = rotate(tx, project.id, least=settings.least_documents)
         tx.commit()
     return Rotation(**asdict(done)) if done else None
+
+
+def renew_by_hand(store: Store, project: Project, settings: PromotionSettings) -> Rotation:
+    """Retire the holdout, spent or not, and draw the next one, while no promotion or training is at work.
+
+    Raises RefusedError where the holdout has judged no model, or where the pool has too few documents to draw from;
+    RunHeldError while another run holds the project.
+    """
+    with tracked(store, project.id, RENEW, exclusive=True) as run:
+        done = renew(run, project, settings, even_if_left=True)
+        if done is None:
+            raise RefusedError(
+                "the next holdout has at least half as many documents as the labelled ones that are given up",
+                value="the pool has too few documents that nobody has labelled and no model was trained on",
+                next_step="Import more, or a new holdout with `loop import FILE --split holdout`.",
+            )
+    return done
 
 
 def too_few(
@@ -134,10 +134,11 @@ def too_few(
 ) -> str | None:
     """Why a look at these texts would be wasted, None when it would not.
 
-    n documents (groups of texts) have 2^n arrangements, so that no p-value lies below 2^-n. The settings may ask for
-    more documents.
+    Where promotions rest on a test, a look has to be left, and n documents (groups of texts) have 2^n arrangements, so
+    that no p-value lies below 2^-n. The settings may ask for more documents.
     """
-    if look.alpha <= 0:
+    tested = settings.policy == PROVEN
+    if tested and look.alpha <= 0:
         return (
             f"holdout {look.epoch} is spent ({look.looks} looks), and the pool has too few documents that nobody has "
             "labelled to draw another one from: import more, or a new holdout with `loop import FILE --split holdout`"
@@ -146,7 +147,7 @@ def too_few(
     if not entities:
         return f"holdout {look.epoch} has no gold entity yet, and a model is in service"
     groups = len({item.group_key for item in documents})
-    needed = max(settings.least_documents, math.ceil(-math.log2(look.alpha)))
+    needed = max(settings.least_documents, math.ceil(-math.log2(look.alpha)) if tested else 0)
     if groups < needed:
         return f"holdout {look.epoch} has {groups} documents with gold, and a look takes {needed}"
     return None
@@ -159,12 +160,12 @@ def compare_by_document(
 
     Counted one by one, such texts would say more than they know, and chance would pass more often than it may.
     """
-    groups = _groups(texts)
+    groups = groups_of(texts)
     return compare_counts(
         grouped(new.counts, groups),
         grouped(old.counts, groups),
         seed=settings.seed,
-        permutations=permutations_for(look.alpha if look else 1.0, settings.resamples),
+        permutations=permutations_for(look.alpha if look and look.alpha else 1.0, settings.resamples),
         resamples=settings.resamples,
         confidence=settings.confidence,
     )
@@ -172,73 +173,54 @@ def compare_by_document(
 
 def standard_error_alone(texts: Sequence[HeldOutText], scores: Scores, settings: PromotionSettings) -> float:
     """The standard error of one model's micro-F1: `loop status` estimates from it while there is no comparison."""
-    return standard_error_of(grouped(scores.counts, _groups(texts)), resamples=settings.resamples, seed=settings.seed)
+    return standard_error_of(grouped(scores.counts, groups_of(texts)), resamples=settings.resamples, seed=settings.seed)
 
 
-def _groups(texts: Sequence[HeldOutText]) -> list[str]:
+def groups_of(texts: Sequence[HeldOutText]) -> list[str]:
+    """The key of the document that each text belongs to."""
     return [one.group or one.name for one in texts]
 
 
 def waiting_for(session: Session, project: Project, settings: PromotionSettings) -> str:
-    """A digest of what a deferred attempt waits for: gold in the holdout or, when it is spent, texts to draw from."""
+    """A digest of what an attempt waits for: gold in the holdout or, where a spent one is replaced, texts to draw."""
     found = fingerprint(held_out_gold(session, project))
-    return f"{found} {split_sizes(session, project.id)[POOL]}" if is_spent(session, project, settings) else found
+    replaced = settings.policy == PROVEN and is_spent(session, project, settings)
+    return f"{found} {split_sizes(session, project.id)[POOL]}" if replaced else found
 
 
-def still_deferred(session: Session, project: Project, version: str, settings: PromotionSettings) -> bool:
-    """Whether a model was put off, and nothing that it waits for has come since."""
+def still_waiting(session: Session, project: Project, version: str, settings: PromotionSettings) -> bool:
+    """Whether a model was put off or held, and what it waits for has not come since."""
     decisions = [row for row in promotions(session, project.id) if row.version == version]
-    if not decisions or decisions[-1].action != DEFER:
+    if not decisions:
         return False
-    if decisions[-1].figures.get("waits_for") == waiting_for(session, project, settings):
+    if decisions[-1].action == HOLD:
+        return _still_held(session, project, decisions[-1].figures, settings)
+    return decisions[-1].action == DEFER and _still_deferred(session, project, decisions[-1].figures, settings)
+
+
+def _still_held(session: Session, project: Project, figures: Mapping[str, Any], settings: PromotionSettings) -> bool:
+    """Whether a held candidate would be judged on much the same gold, against the same model, by the same rule.
+
+    Each time that a candidate is judged on new gold costs a look, so a few documents more are no reason.
+    """
+    ruling = figures["ruling"]
+    same_rule = (ruling["policy"], ruling["average_loss"]) == (settings.policy, settings.average_loss)
+    same_epoch = figures["epoch"] == current_epoch(session, project.id)
+    serving = promoted(session, project.id)
+    if not same_rule or not same_epoch or serving is None or figures["against"] != serving.version:
+        return False
+    documents = len({item.group_key for item in held_out_gold(session, project)})
+    return documents < _GROWN * int(ruling["documents"])
+
+
+def _still_deferred(
+    session: Session, project: Project, figures: Mapping[str, Any], settings: PromotionSettings
+) -> bool:
+    if figures.get("waits_for") == waiting_for(session, project, settings):
         return True
     look = next_look(session, project, settings)
-    return look.alpha > 0 and too_few(held_out_gold(session, project), project.labels, look, settings) is not None
-
-
-def holdout_power(session: Session, project: Project, settings: PromotionSettings) -> HoldoutPower:
-    """What the current holdout can show, by the standard error of the last comparison on it."""
-    look = next_look(session, project, settings)
-    documents = held_out_gold(session, project)
-    detectable = None
-    found = _last_error(session, project, look.epoch)
-    if found is not None and documents:
-        error, compared, _ = found
-        now = error * (compared / len(documents)) ** 0.5
-        alpha = look.alpha or alpha_of(settings.spending, settings.alpha, settings.looks, 1)
-        detectable = detectable_difference(now, alpha)
-    return HoldoutPower(
-        epoch=look.epoch,
-        spent=min(look.number - 1, look.looks),
-        looks=look.looks,
-        schedule=look.schedule,
-        total=look.total,
-        alpha=look.alpha,
-        documents=len(documents),
-        entities=sum(len(known_spans(item, project.labels)) for item in documents),
-        detectable=detectable,
-        wanted=settings.wanted,
-        documents_for_wanted=documents_needed(len(documents), detectable, settings.wanted) if detectable else None,
-        estimated=found is not None and found[2],
-    )
-
-
-def _last_error(session: Session, project: Project, epoch: int) -> tuple[float, int, bool] | None:
-    """(the standard error of the last comparison; its documents; whether it is an estimate).
-
-    A comparison on this holdout comes first. While no two models were compared, the difference to a model that answers
-    otherwise on a quarter of the documents is estimated. The standard error of a difference between two models that
-    have nothing in common is the root of 2 times that of one model.
-    """
-    known = [row.figures for row in promotions(session, project.id)]
-    compared = [figures for figures in known if figures.get("standard_error")]
-    here = [figures for figures in compared if (figures.get("look") or {}).get("epoch") == epoch]
-    if chosen := (here or compared)[-1:]:
-        return chosen[0]["standard_error"], chosen[0]["documents"], False
-    alone = [figures for figures in known if figures.get("standard_error_alone")][-1:]
-    if not alone:
-        return None
-    return alone[0]["standard_error_alone"] * math.sqrt(2 * _DIFFERING), alone[0]["documents"], True
+    judges = look.alpha > 0 or settings.policy != PROVEN
+    return judges and too_few(held_out_gold(session, project), project.labels, look, settings) is not None
 
 
 def _look(epoch: int, number: int, used: int, agreed: HoldoutTerms, row: HoldoutLook | None = None) -> Look:

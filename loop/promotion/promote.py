@@ -1,8 +1,9 @@
-"""`loop promote`: a candidate is judged against the model in service, and serves if it passes every gate.
+"""`loop promote`: the newest candidate is judged against the models that serve and served, and the policy decides.
 
-In order: the candidate's files are proven; a spent holdout is replaced; the candidate is asked in processes of its own,
-in INT8 and in FP32; a look is spent; only then are the answers compared with the gold. One transaction moves the
-pointer and keeps the decision with its figures.
+In order: the candidate's files are proven; older candidates are retired; the candidate is asked in processes of its
+own, in INT8 and in FP32, and so are the earlier models; a look is spent; only then are the answers compared with the
+gold. One transaction moves the pointer and keeps the decision with its figures. Under the policy "proven", a spent
+holdout is replaced before anybody is asked.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.gold_check import check_gold
 from loop.judging.measured import ContractCheck
-from loop.promotion.attempt import DEFERRED, FORCED, PROMOTED, REFUSED, REJECTED, Attempt, Look
+from loop.promotion.attempt import DEFERRED, FORCED, HELD, PROMOTED, REFUSED, REJECTED, Attempt, Look
 from loop.promotion.candidates import choose, retire_superseded
-from loop.promotion.gates import gates_of, reason_of
+from loop.promotion.gates import absolute_gates, gates_of, reason_of
 from loop.promotion.holdout import (
     compare_by_document,
     held_out_gold,
@@ -32,7 +33,10 @@ from loop.promotion.holdout import (
     too_few,
     waiting_for,
 )
+from loop.promotion.policies import BOUNDED, HOLD, PROMOTE, PROVEN, REJECT
 from loop.promotion.record import figures_of, record, risks_of, rotated
+from loop.promotion.rivals import Rivals, rivals
+from loop.promotion.ruling import Compared, best_of, rule
 from loop.quality.corruption import warnings_of
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
@@ -42,9 +46,11 @@ from store.columns import utc_now
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint
 from store.registry import models
-from store.runs import PROMOTE, TrackedRun, tracked
+from store.runs import PROMOTE as PROMOTE_RUN
+from store.runs import TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
+from store.splits import current_epoch
 
 
 class RefusedCandidateError(WrongFileError):
@@ -92,7 +98,7 @@ def promote_candidate(
     """
     if force_because is not None and not force_because.strip():
         raise RefusedError("a forced promotion says why", value=force_because, next_step='Add --because "...".')
-    with tracked(store, project.id, PROMOTE, exclusive=True) as run:
+    with tracked(store, project.id, PROMOTE_RUN, exclusive=True) as run:
         result = _Promotion(run, settings, project, who, threads, force_because, stages).attempt(version)
         run.counts |= {"version": result.attempt.version, "promoted": result.promoted}
     return result
@@ -110,6 +116,7 @@ class _Promotion:
     because: str | None
     stages: Stages
     began: float = field(default_factory=time.monotonic)
+    rivals: Rivals = field(default_factory=Rivals)
 
     @property
     def store(self) -> Store:
@@ -126,11 +133,14 @@ class _Promotion:
         with self.store.read() as session:
             chosen = choose(models(session, self.project.id), version, forced=self.because is not None)
             incumbent = registry.promoted(session, self.project.id)
+            if incumbent is not None and self.settings.promotion.policy == BOUNDED:
+                self.rivals = rivals(session, self.project)
         attempt = self._begun(chosen, incumbent)
         contract = self._proven(attempt, chosen)
         if self.because is None:
             self._retire_superseded(chosen)
-            attempt = replace(attempt, rotation=renew(self.run, self.project, self.settings.promotion))
+            if self.settings.promotion.policy == PROVEN:
+                attempt = replace(attempt, rotation=renew(self.run, self.project, self.settings.promotion))
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
             look = next_look(session, self.project, self.settings.promotion)
@@ -176,7 +186,8 @@ class _Promotion:
 
     def _obstacle(self, incumbent: Model | None, documents: Sequence[GoldDocument], look: Look) -> str | None:
         """Why the holdout cannot judge now. A first model is compared with nothing, and needs no more than a look."""
-        if incumbent is None and (look.alpha > 0 or not documents):
+        tested = self.settings.promotion.policy == PROVEN
+        if incumbent is None and (look.alpha > 0 or not documents or not tested):
             return None
         return too_few(documents, self.types, look, self.settings.promotion)
 
@@ -216,6 +227,7 @@ class _Promotion:
                 incumbent,
                 [(item, known_spans(item, self.types)) for item in documents],
                 contract,
+                earlier=self.rivals.beside(chosen, incumbent),
                 threads=self.threads,
                 stages=self.stages,
             )
@@ -238,7 +250,8 @@ class _Promotion:
         if incumbent is not None and done.against == incumbent.version:
             scored[incumbent.version] = done.incumbent_scores
         known = {version: scores for version, scores in scored.items() if scores is not None}
-        figures = figures_of(done, known, fingerprint(documents))
+        known |= done.earlier_scores
+        figures = figures_of(done, known, fingerprint(documents)) | {"epoch": self._epoch()}
         if done.comparison is None and documents:
             alone = standard_error_alone(done.documents, known[chosen.version], self.settings.promotion)
             figures |= {"standard_error_alone": alone}
@@ -246,50 +259,72 @@ class _Promotion:
         return PromotionResult(done, figures)
 
     def _look(self, chosen: Model, documents: Sequence[GoldDocument]) -> Look | None:
-        """The look, spent before anything of the gold is compared; None where there is no gold, or no look is left."""
+        """The look, spent before anything of the gold is compared; None where there is no gold, or no look is left.
+
+        Without a look no claim is made. Only the policy "proven" needs the claim to promote.
+        """
         if not documents:
             return None
         with self.run.transaction() as tx:
             try:
                 look = look_at(tx, self.project, chosen.version, documents, self.settings.promotion)
             except RefusedError:
-                if self.because is None:
+                if self.because is None and self.settings.promotion.policy == PROVEN:
                     raise
                 return None
             tx.commit()
         return look
 
     def _judged(self, attempt: Attempt, measured: Measured, look: Look | None) -> Attempt:
-        """The attempt with the scores of both sides, their comparison, and every gate."""
-        settings, texts, against = self.settings.promotion, measured.documents, measured.against
-        gold, labels = [one.gold for one in texts], LabelSet(self.types)
+        """The attempt with the scores of all systems, what the policy rules, and every gate."""
+        texts, against, labels = measured.documents, measured.against, LabelSet(self.types)
+        gold = [one.gold for one in texts]
         new = score(gold, [one.candidate for one in texts], labels)
         old = score(gold, [one.incumbent or () for one in texts], labels) if against else None
-        comparison = compare_by_document(texts, new, old, look, settings) if old is not None else None
-        gates = gates_of(
+        earlier = {version: score(gold, said, labels) for version, said in measured.earlier.items()}
+        absolute = absolute_gates(
             new,
-            comparison,
-            look,
             self.settings.gates,
             measured.efficiency,
             contract=measured.contract,
             agreement=measured.agreement,
-            delta=settings.delta,
-            against=against,
         )
-        return replace(
+        judged = replace(
             attempt,
             documents=texts,
             against=against,
             candidate_scores=new,
             incumbent_scores=old,
-            comparison=comparison,
-            gates=gates,
+            earlier_scores=earlier,
+            gates=absolute,
             contract=measured.contract,
             look=look,
             efficiency=measured.efficiency,
+            agreement=measured.agreement,
             machine=measured.machine,
         )
+        if old is None or against is None or not new.micro.support:
+            return judged
+        return self._ruled(judged, new, old, against)
+
+    def _ruled(self, judged: Attempt, new: Scores, old: Scores, against: str) -> Attempt:
+        settings, earlier, look = self.settings.promotion, judged.earlier_scores, judged.look
+        best, anchor = (found.version if found else None for found in (self.rivals.best, self.rivals.anchor))
+        comparison = compare_by_document(judged.documents, new, old, look, settings)
+        compared = Compared(
+            judged.documents,
+            new,
+            old,
+            against,
+            earlier,
+            best=best_of(against, old, best, earlier),
+            anchor=anchor if anchor is not None and anchor in earlier else against,
+            comparison=comparison,
+        )
+        ruling, gates = rule(compared, look, judged.gates, settings)
+        if self.because is not None:
+            ruling = replace(ruling, put_back=None)
+        return replace(judged, comparison=comparison, ruling=ruling, gates=gates_of(judged.gates, gates))
 
     def _concluded(self, judged: Attempt, chosen: Model, incumbent: Model | None, measured: Measured) -> Attempt:
         """The attempt with its outcome, the reason in words, and what nothing is decided by."""
@@ -312,15 +347,24 @@ class _Promotion:
             judged_seconds=self._seconds(),
         )
 
+    def _epoch(self) -> int:
+        with self.store.read() as session:
+            return current_epoch(session, self.project.id)
+
     def _seconds(self) -> float:
         return round(time.monotonic() - self.began, 1)
 
 
+_OUTCOMES = {PROMOTE: PROMOTED, HOLD: HELD, REJECT: REJECTED}
+
+
 def outcome_of(judged: Attempt, scores: Scores) -> tuple[str, str]:
-    """(PROMOTED or REJECTED, the reason), by the gates. A first model that finds nothing right is rejected, too."""
-    reason = reason_of(judged.gates, judged.comparison, scores, judged.against)
+    """(the outcome, the reason). A first model is judged by its gates, and rejected where it finds nothing right."""
+    reason = reason_of(judged.gates, judged.comparison, scores, judged.against, judged.ruling)
+    if judged.ruling is not None:
+        return _OUTCOMES[judged.ruling.verdict], reason
     if any(gate.blocks for gate in judged.gates):
         return REJECTED, reason
-    if judged.comparison is None and scores.micro.support and not scores.micro.true_positives:
+    if scores.micro.support and not scores.micro.true_positives:
         return REJECTED, f"{reason} It gets none of them right."
     return PROMOTED, reason

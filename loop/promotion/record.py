@@ -8,7 +8,7 @@ from typing import Any
 
 from loop.evaluation.scores import Scores
 from loop.judging.evidence import Measured
-from loop.promotion.attempt import FORCED, INSUFFICIENT, REJECTED, Attempt, Rotation
+from loop.promotion.attempt import FORCED, HELD, INSUFFICIENT, PROMOTED, Attempt, Rotation
 from store import registry
 from store.errors import RefusedError
 from store.registry import TypeScore, save_scores
@@ -39,6 +39,8 @@ def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> d
         "look": asdict(attempt.look) if attempt.look else None,
         "rotation": asdict(attempt.rotation) if attempt.rotation else None,
         "because": attempt.because,
+        "ruling": asdict(attempt.ruling) if attempt.ruling else None,
+        "best": best_after(attempt),
     }
     if attempt.incumbent is not None and attempt.incumbent in scored:
         figures["incumbent"] = scored[attempt.incumbent].as_dict()
@@ -53,6 +55,20 @@ def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> d
             "types": {one.name: asdict(one) | {"delta": one.delta} for one in comparison.per_type},
         }
     return figures
+
+
+def best_after(attempt: Attempt) -> str | None:
+    """The model with the highest F1 on these documents of all that have served, the candidate among them if it does.
+
+    None where nothing was measured of any such model.
+    """
+    known = {**attempt.earlier_scores}
+    if attempt.incumbent is not None and attempt.incumbent_scores is not None:
+        known[attempt.incumbent] = attempt.incumbent_scores
+    if attempt.outcome in (PROMOTED, FORCED) and attempt.candidate_scores is not None:
+        known[attempt.version] = attempt.candidate_scores
+    # Of equal models the newer one is the best: it stands last.
+    return max(reversed(known), key=lambda version: known[version].micro.f1, default=None)
 
 
 def rotated(rotation: Rotation | None) -> str:
@@ -74,6 +90,11 @@ def risks_of(judged: Attempt, measured: Measured, incumbent: Model | None) -> tu
         risks.append(
             f"Holdout {judged.look.epoch} was drawn from texts that nobody had labelled by then. The queue had already "
             "taken the texts of which the model was least sure, so this holdout may be easier than texts as they come."
+        )
+    if judged.ruling is not None and judged.look is None:
+        risks.append(
+            "The looks of this holdout are spent, so no claim of proof was made. `loop renew-holdout` draws a holdout "
+            "that makes claims again."
         )
     if judged.efficiency is not None and judged.efficiency.reference_error:
         risks.append(f"INT8 was not compared with FP32: {judged.efficiency.reference_error}")
@@ -98,11 +119,39 @@ def record(
         for version, table in scored.items():
             save_scores(tx, version, HOLDOUT, type_scores(table), figures["holdout"])
         why: dict[str, Any] = {"reason": done.reason, "who": done.who, "figures": figures}
-        if done.outcome == REJECTED:
-            registry.reject(tx, project.id, done.version, **why)
-        else:
+        if done.outcome in (PROMOTED, FORCED):
             registry.promote(tx, project.id, done.version, **why, force=done.outcome == FORCED)
+        else:
+            (registry.hold if done.outcome == HELD else registry.reject)(tx, project.id, done.version, **why)
+        if done.ruling is not None and done.ruling.put_back is not None:
+            _put_back(tx, project, done, done.ruling.put_back, scored, figures)
         tx.commit()
+
+
+def _put_back(
+    tx: Transaction,
+    project: Project,
+    done: Attempt,
+    best: str,
+    scored: Mapping[str, Scores],
+    figures: Mapping[str, Any],
+) -> None:
+    """Put the best model that ever served into the place of the model in service, as a decision of its own."""
+    new, old = scored[best].micro.f1, scored[done.incumbent or ""].micro.f1
+    reason = (
+        f"Micro-F1 {new:.4f} against {old:.4f} of {done.incumbent} on {figures['documents']:,} held-out texts: "
+        f"{best} is the best model that ever served, by a standard error or more."
+    )
+    kept = {
+        "holdout": figures["holdout"],
+        "documents": figures["documents"],
+        "against": done.incumbent,
+        "candidate": scored[best].as_dict(),
+        "difference": new - old,
+        "best": best,
+        "judged": done.version,
+    }
+    registry.put_back(tx, project.id, best, reason=reason, who=done.who, figures=kept)
 
 
 def _check_still(tx: Transaction, project: Project, judged_against: Model | None) -> None:

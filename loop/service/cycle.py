@@ -12,7 +12,7 @@ from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
 from loop.promotion.candidates import retire_superseded, superseded
-from loop.promotion.holdout import still_deferred
+from loop.promotion.holdout import still_waiting
 from loop.service.decisions import attempt_promotion
 from loop.settings.project import open_tagger
 from loop.settings.settings import Settings
@@ -115,7 +115,7 @@ def promote_step(cycle: Cycle) -> StepCounts:
     """Judge the newest candidate on the holdout, and let it serve where `promotion.policy` says so."""
     project, waiting = cycle.project(), _waiting(cycle)
     with cycle.store.read() as session:
-        if still_deferred(session, project, waiting.version, cycle.settings.promotion):
+        if still_waiting(session, project, waiting.version, cycle.settings.promotion):
             raise Skip(f"{waiting.version} waits for more gold in the holdout")
     done = attempt_promotion(cycle.store, cycle.settings, project, waiting.version, who=WHO, stages=_logged)
     attempt = done.attempt
@@ -123,6 +123,8 @@ def promote_step(cycle: Cycle) -> StepCounts:
         "version": attempt.version,
         "promoted": done.promoted,
         "outcome": attempt.outcome,
+        "word": attempt.ruling.word if attempt.ruling else None,
+        "put_back": attempt.ruling.put_back if attempt.ruling else None,
         "previous": attempt.incumbent,
         "micro_f1": done.attempt.candidate_scores.micro.f1 if done.attempt.candidate_scores else None,
         "reason": attempt.reason,

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from loop.promotion.holdout import HoldoutPower, holdout_power
+from loop.promotion.power import HoldoutPower, holdout_power
 from loop.quality.prelabels import Prelabels, count_prelabels
 from loop.settings.model import PromotionSettings
 from store.counts import ProjectCounts, project_counts
@@ -64,7 +64,7 @@ class LabelStatus:
 
 @dataclass(frozen=True)
 class DecisionStatus:
-    """The last decision, or the last one that moved the pointer."""
+    """The last decision, or the last one that moved the pointer. word: how the candidate compares, one of five."""
 
     action: str
     version: str
@@ -72,6 +72,7 @@ class DecisionStatus:
     who: str
     at: datetime
     forced: bool = False
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,17 @@ class ProjectStatus:
 
 
 def project_status(
-    store: Store, project_id: int, minimum: int, promotion: PromotionSettings | None = None
+    store: Store,
+    project_id: int,
+    minimum: int,
+    promotion: PromotionSettings | None = None,
+    *,
+    annotations: int = 50,
 ) -> ProjectStatus:
-    """The status of a project, from one snapshot; `minimum` labels of a type are enough."""
+    """The status of a project, from one snapshot; `minimum` labels of a type are enough.
+
+    annotations: the number of the next ones whose worth to the holdout is told.
+    """
     with store.read() as session:
         project = project_by_id(session, project_id)
         counts = project_counts(session, project_id)
@@ -129,7 +138,7 @@ def project_status(
             last_promotion=_decision([one for one in decisions if one.action in MOVES]),
             running=tuple(_run(run) for run in _runs(session, project_id, RUNNING) if is_alive(run)),
             interrupted=_interrupted(session, project_id),
-            holdout=holdout_power(session, project, promotion or PromotionSettings()),
+            holdout=holdout_power(session, project, promotion or PromotionSettings(), annotations=annotations),
             prelabels=count_prelabels(reviewed_prelabels(session, project_id)),
         )
 
@@ -161,7 +170,8 @@ def _decision(decisions: list[Promotion]) -> DecisionStatus | None:
     if not decisions:
         return None
     last = decisions[-1]
-    return DecisionStatus(last.action, last.version, last.reason, last.who, last.at, last.forced)
+    word = (last.figures.get("ruling") or {}).get("word")
+    return DecisionStatus(last.action, last.version, last.reason, last.who, last.at, last.forced, word)
 
 
 def _interrupted(session: Session, project_id: int) -> tuple[RunStatus, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,9 @@ import pytest
 from loop.cli.invocation import who
 from loop.judging.ask import JudgingError
 from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
-from loop.promotion.gates import gates_of
-from loop.promotion.holdout import HoldoutPower, holdout_power, still_deferred
+from loop.promotion.gates import absolute_gates
+from loop.promotion.holdout import still_waiting
+from loop.promotion.power import HoldoutPower, holdout_power
 from loop.promotion.promote import RefusedCandidateError, promote_candidate
 from loop.settings.model import GateSettings
 from ner.bundle import load_bundle
@@ -52,6 +52,7 @@ GOLD = [
 ]
 ALL = {"windows": "OS", "excel": "SOFTWARE", "ubuntu": "OS"}
 TWO = {"windows": "OS", "excel": "SOFTWARE"}
+PROVEN = tiny.PROMOTION.changed(policy="proven")
 
 
 @dataclass
@@ -82,6 +83,12 @@ def placed(tmp_path: Path) -> Placement:
     return Placement(tmp_path / "models")
 
 
+@pytest.fixture
+def proven(placed: Placement) -> Placement:
+    """Settings by which only a proof promotes."""
+    return replace(placed, promotion=PROVEN)
+
+
 def candidate(store: Store, project: Project, placed: Placement, words: Mapping[str, str], **manifest: Any) -> str:
     """A candidate whose bundle tags these words."""
     with store.transaction() as tx:
@@ -109,12 +116,12 @@ def states(store: Store, project: Project) -> list[str]:
 
 
 def test_a_candidate_that_is_shown_to_be_better_goes_into_service_with_the_figures_kept(
-    store: Store, desk: Project, placed: Placement
+    store: Store, desk: Project, proven: Placement
 ) -> None:
-    first = candidate(store, desk, placed, TWO)
-    assert promote_candidate(store, placed, desk, who="lead").promoted
-    second = candidate(store, desk, placed, ALL)
-    result = promote_candidate(store, placed, desk, who="lead")
+    first = candidate(store, desk, proven, TWO)
+    assert promote_candidate(store, proven, desk, who="lead").promoted
+    second = candidate(store, desk, proven, ALL)
+    result = promote_candidate(store, proven, desk, who="lead")
     assert (result.attempt.version, result.attempt.incumbent, result.attempt.outcome) == (second, first, "promoted")
     assert in_service(store, desk) == second
     assert states(store, desk) == ["retired", "promoted"]
@@ -130,13 +137,13 @@ def test_a_candidate_that_is_shown_to_be_better_goes_into_service_with_the_figur
     assert decision.figures["p_value"] <= decision.figures["alpha"] == 0.005
 
 
-def test_a_difference_that_chance_explains_is_rejected_however_high_it_is(store: Store, placed: Placement) -> None:
+def test_a_difference_that_chance_explains_is_rejected_however_high_it_is(store: Store, proven: Placement) -> None:
     few = tiny.project(store)
     tiny.put(store, few, [*GOLD[:2], *[(f"nothing {n}", ()) for n in range(20)]], "holdout")
-    first = candidate(store, few, placed, TWO)
-    promote_candidate(store, placed, few, who="lead")
-    candidate(store, few, placed, ALL)
-    result = promote_candidate(store, placed, few, who="lead")
+    first = candidate(store, few, proven, TWO)
+    promote_candidate(store, proven, few, who="lead")
+    candidate(store, few, proven, ALL)
+    result = promote_candidate(store, proven, few, who="lead")
     assert result.attempt.outcome == "rejected"
     assert "chance alone gives as much in" in result.attempt.reason
     assert result.figures["p_value"] == pytest.approx(0.5, abs=0.05)  # one document differs
@@ -145,12 +152,12 @@ def test_a_difference_that_chance_explains_is_rejected_however_high_it_is(store:
 
 
 def test_a_candidate_that_is_no_better_is_rejected_with_the_figures_and_the_incumbent_serves_on(
-    store: Store, desk: Project, placed: Placement
+    store: Store, desk: Project, proven: Placement
 ) -> None:
-    first = candidate(store, desk, placed, TWO)
-    promote_candidate(store, placed, desk, who="lead")
-    second = candidate(store, desk, placed, {"windows": "OS", "ubuntu": "OS"})
-    result = promote_candidate(store, placed, desk, who="lead")
+    first = candidate(store, desk, proven, TWO)
+    promote_candidate(store, proven, desk, who="lead")
+    second = candidate(store, desk, proven, {"windows": "OS", "ubuntu": "OS"})
+    result = promote_candidate(store, proven, desk, who="lead")
     assert not result.promoted
     assert "it is not higher" in result.attempt.reason
     assert in_service(store, desk) == first
@@ -163,27 +170,27 @@ def test_a_candidate_that_is_no_better_is_rejected_with_the_figures_and_the_incu
 
 
 def test_a_candidate_that_is_better_over_all_and_shown_to_be_worse_on_one_type_is_rejected(
-    store: Store, placed: Placement
+    store: Store, proven: Placement
 ) -> None:
     uneven = tiny.project(store)
     gold = [(f"ubuntu {n}", (Span(0, 6, "OS"),)) for n in range(60)]
     gold += [(f"excel {n}", (Span(0, 5, "SOFTWARE"),)) for n in range(20)]
     tiny.put(store, uneven, gold, "holdout")
-    candidate(store, uneven, placed, {"excel": "SOFTWARE"})
-    promote_candidate(store, placed, uneven, who="lead")
-    candidate(store, uneven, placed, {"ubuntu": "OS"})
-    attempt = promote_candidate(store, placed, uneven, who="lead").attempt
+    candidate(store, uneven, proven, {"excel": "SOFTWARE"})
+    promote_candidate(store, proven, uneven, who="lead")
+    candidate(store, uneven, proven, {"ubuntu": "OS"})
+    attempt = promote_candidate(store, proven, uneven, who="lead").attempt
     statuses = {gate.entity_type or gate.name: gate.status for gate in attempt.gates}
     assert statuses["micro-F1 above desk-0001"] == "pass"
     assert statuses["SOFTWARE"] == "fail"
     assert attempt.outcome == "rejected"
 
 
-def test_a_type_with_too_little_gold_is_a_risk_and_no_pass(store: Store, desk: Project, placed: Placement) -> None:
-    candidate(store, desk, placed, TWO)
-    promote_candidate(store, placed, desk, who="lead")
-    candidate(store, desk, placed, ALL)
-    attempt = promote_candidate(store, placed, desk, who="lead").attempt
+def test_a_type_with_too_little_gold_is_a_risk_and_no_pass(store: Store, desk: Project, proven: Placement) -> None:
+    candidate(store, desk, proven, TWO)
+    promote_candidate(store, proven, desk, who="lead")
+    candidate(store, desk, proven, ALL)
+    attempt = promote_candidate(store, proven, desk, who="lead").attempt
     software = next(gate for gate in attempt.gates if gate.entity_type == "SOFTWARE")
     assert software.status == "insufficient"
     told = "the bound is met, but on too little gold to trust: 40 documents have such entities, 99 are needed"
@@ -231,13 +238,13 @@ def test_to_see_a_candidate_on_the_holdout_is_a_look_and_to_promote_it_then_is_t
     assert evaluate_on_holdout(store, desk, Tagger(load_bundle(folder)), placed.promotion).look is None
 
 
-def test_a_spent_holdout_retires_into_training_and_another_one_is_drawn(store: Store, placed: Placement) -> None:
+def test_a_spent_holdout_retires_into_training_and_another_one_is_drawn(store: Store, proven: Placement) -> None:
     made = tiny.project(store)
     held = tiny.put(store, made, list(GOLD), "holdout")
     tiny.texts(store, made, [f"unlabelled {n}" for n in range(500)], "pool")
     with store.read() as session:
         drawn_at_first = split_sizes(session, made.id)["holdout"] - len(held)
-    spending = replace(placed, promotion=tiny.PROMOTION.changed(looks=1))
+    spending = replace(proven, promotion=PROVEN.changed(looks=1))
     first = candidate(store, made, spending, TWO)
     promote_candidate(store, spending, made, who="lead")
     second = candidate(store, made, spending, ALL)
@@ -255,13 +262,13 @@ def test_a_spent_holdout_retires_into_training_and_another_one_is_drawn(store: S
         assert split_sizes(session, made.id)["holdout"] == attempt.rotation.drawn
         assert {item.split for item in gold(session, made.id)} == {"train"}
         assert [row.action for row in promotions(session, made.id)] == ["promote", "defer"]
-        assert still_deferred(session, made, second, spending.promotion)
+        assert still_waiting(session, made, second, spending.promotion)
 
 
 def test_a_holdout_that_no_other_can_follow_stays_and_the_attempt_waits(
-    store: Store, desk: Project, placed: Placement
+    store: Store, desk: Project, proven: Placement
 ) -> None:
-    spending = replace(placed, promotion=tiny.PROMOTION.changed(looks=1))
+    spending = replace(proven, promotion=PROVEN.changed(looks=1))
     candidate(store, desk, spending, TWO)
     promote_candidate(store, spending, desk, who="lead")
     candidate(store, desk, spending, ALL)
@@ -334,16 +341,14 @@ def test_a_target_for_which_nothing_was_measured_is_no_pass(store: Store, desk: 
     assert [gate.status for gate in attempt.gates if gate.kind == "cost"] == ["pass"] * 4
 
 
-def test_a_first_model_may_have_to_beat_the_weak_vote(store: Store, desk: Project, placed: Placement) -> None:
-    functions = placed.model_dir.parent / "functions.py"
+def test_a_first_model_may_have_to_beat_the_weak_vote(store: Store, desk: Project, proven: Placement) -> None:
+    functions = proven.model_dir.parent / "functions.py"
     functions.write_text(
         "from weak_labeling.functions import labeling_function\n"
         "from weak_labeling.heuristics import regex\n"
         "systems = labeling_function(name='systems')(regex('windows|ubuntu', 'OS'))\n"
     )
-    against = replace(
-        placed, weak_functions=functions, promotion=tiny.PROMOTION.changed(first_model="weak vote", looks=4)
-    )
+    against = replace(proven, weak_functions=functions, promotion=PROVEN.changed(first_model="weak vote", looks=4))
     candidate(store, desk, against, {"windows": "OS"})
     attempt = promote_candidate(store, against, desk, who="lead").attempt
     assert (attempt.against, attempt.outcome) == ("weak vote", "rejected")
@@ -363,17 +368,17 @@ def test_a_holdout_without_gold_promotes_the_first_and_the_next_one_waits(store:
     assert states(store, empty) == ["promoted", "candidate"]
     tiny.put(store, empty, list(GOLD), "holdout")
     with store.read() as session:
-        assert not still_deferred(session, empty, version, placed.promotion)
+        assert not still_waiting(session, empty, version, placed.promotion)
     assert promote_candidate(store, placed, empty, who="lead").promoted
 
 
-def test_so_few_documents_that_nothing_could_pass_cost_no_look(store: Store, placed: Placement) -> None:
+def test_so_few_documents_that_nothing_could_pass_cost_no_look(store: Store, proven: Placement) -> None:
     few = tiny.project(store)
     tiny.put(store, few, [(f"ubuntu windows {n}", (Span(0, 6, "OS"), Span(7, 14, "OS"))) for n in range(7)], "holdout")
-    candidate(store, few, placed, TWO)
-    promote_candidate(store, placed, few, who="lead")
-    candidate(store, few, placed, ALL)
-    attempt = promote_candidate(store, placed, few, who="lead").attempt
+    candidate(store, few, proven, TWO)
+    promote_candidate(store, proven, few, who="lead")
+    candidate(store, few, proven, ALL)
+    attempt = promote_candidate(store, proven, few, who="lead").attempt
     assert attempt.outcome == "deferred"
     assert "7 documents with gold, and a look takes 20" in attempt.reason
     with store.read() as session:
@@ -621,9 +626,9 @@ def test_a_model_that_went_into_service_during_the_evaluation_stops_the_promotio
         with store.transaction() as tx:
             registry.promote(tx, desk.id, first, reason="by hand", who="another", force=True)
             tx.commit()
-        return gates_of(*given, **named)
+        return absolute_gates(*given, **named)
 
-    monkeypatch.setattr("loop.promotion.promote.gates_of", meanwhile)
+    monkeypatch.setattr("loop.promotion.promote.absolute_gates", meanwhile)
     with pytest.raises(RefusedError, match=f"{first} went into service meanwhile"):
         promote_candidate(store, placed, desk, second, who="lead")
     with store.read() as session:
@@ -631,24 +636,58 @@ def test_a_model_that_went_into_service_during_the_evaluation_stops_the_promotio
     assert states(store, desk) == ["promoted", "candidate"]
 
 
-def test_status_says_what_the_holdout_can_see_by_one_model_and_then_by_two(
+def test_status_says_what_the_holdout_asks_by_one_model_and_then_by_two(
     store: Store, desk: Project, placed: Placement
 ) -> None:
-    def now() -> HoldoutPower:
+    def now(policy: str = "bounded") -> HoldoutPower:
         with store.read() as session:
-            return holdout_power(session, desk, placed.promotion)
+            return holdout_power(session, desk, placed.promotion.changed(policy=policy))
 
-    assert (now().documents, now().entities, now().detectable) == (120, 120, None)
+    assert (now().documents, now().entities, now().detectable, now().growth) == (120, 120, None, None)
     candidate(store, desk, placed, TWO)
     promote_candidate(store, placed, desk, who="lead")
     estimate = now()
     assert estimate.estimated
     assert estimate.detectable is not None
     candidate(store, desk, placed, ALL)
-    figures = promote_candidate(store, placed, desk, who="lead").figures
+    ruling = promote_candidate(store, placed, desk, who="lead").attempt.ruling
+    assert ruling is not None
     measured = now()
     assert not measured.estimated
     # z(0.995) + z(0.8) standard errors
-    assert measured.detectable == pytest.approx((2.5758 + 0.8416) * figures["standard_error"], rel=1e-3)
-    assert measured.documents_for_wanted == math.ceil(120 * (measured.detectable / 0.02) ** 2)
+    assert measured.detectable == pytest.approx((2.5758 + 0.8416) * ruling.served.error, rel=1e-3)
+    assert measured.needed == ruling.needed
+    assert (now("proven").needed, now("higher").needed) == (None, 0)
     assert (measured.spent, measured.looks, measured.alpha) == (2, 10, 0.005)
+
+
+def test_the_worth_of_a_growing_holdout_is_told_in_annotations_and_in_the_time_that_people_take(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    for words in (TWO, ALL):
+        candidate(store, desk, placed, words)
+        promote_candidate(store, placed, desk, who="lead")
+
+    def now() -> HoldoutPower:
+        with store.read() as session:
+            return holdout_power(session, desk, placed.promotion, annotations=50)
+
+    assert (now().open, now().growth) == (0, None)
+    tiny.texts(store, desk, [f"open {n}" for n in range(60)], "holdout")
+    tiny.texts(store, desk, [f"open {n}" for n in range(90)], "train")
+    grown, before = now().growth, now()
+    assert grown is not None and before.needed is not None and grown.needed is not None
+    assert (grown.annotations, grown.held_out, grown.seconds) == (50, 20, None)
+    assert 0 < grown.needed < before.needed
+    lead_times = (20.0, 4.0, 3600.0, 8.0, 12.0)
+    ids = tiny.texts(store, desk, [f"timed {n}" for n in range(len(lead_times))], "train")
+    timed = [
+        NewAnnotation(source=FILE, source_id="1", result=[], spans=(), creator="7", lead_time=time)
+        for time in lead_times
+    ]
+    with store.transaction() as tx:
+        append_annotations(tx, list(zip(ids, timed, strict=True)))
+        tx.commit()
+    grown = now().growth
+    assert grown is not None
+    assert grown.seconds == 50 * 12.0

@@ -1,0 +1,313 @@
+"""The policy "bounded": who serves is decided by bounded regret, and what may be claimed by a test of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loop.evaluation.scores import score
+from loop.judging.measured import HeldOutText
+from loop.promotion.attempt import FILE, PASS, Attempt, Gate, Look
+from loop.promotion.holdout import compare_by_document, still_waiting
+from loop.promotion.policies import HOLD, LIKELY_WORSE, PROMOTE, REJECT, WORDS
+from loop.promotion.promote import promote_candidate
+from loop.promotion.rivals import rivals
+from loop.promotion.ruling import Compared, best_of, rule
+from loop.settings.model import PromotionSettings
+from ner.labels import LabelSet
+from ner.spans import Span
+from store import registry
+from store.holdout import count_looks
+from store.registry import promotions, scores
+from store.schema import Project
+from store.session import Store, open_store
+from tests.loop import tiny
+from tests.loop.promotion.test_promote import GOLD, candidate, in_service, states
+from tests.loop.tiny import Placement
+
+WINDOWS, UBUNTU, EXCEL = {"windows": "OS"}, {"ubuntu": "OS"}, {"excel": "SOFTWARE"}
+NONE: Mapping[str, str] = {"nothing": "OS"}
+THREE = WINDOWS | UBUNTU | EXCEL
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def placed(tmp_path: Path) -> Placement:
+    return Placement(tmp_path / "models")
+
+
+@pytest.fixture
+def desk(store: Store) -> Project:
+    """A project with 120 gold documents in its holdout: 40 with two entities, 40 with one, 40 with none."""
+    made = tiny.project(store)
+    tiny.put(store, made, list(GOLD), "holdout")
+    return made
+
+
+@pytest.fixture
+def small(store: Store) -> Project:
+    """A project with 24 gold documents in its holdout, and 20 entities."""
+    made = tiny.project(store)
+    tiny.put(store, made, GOLD[:24], "holdout")
+    return made
+
+
+def judge(store: Store, project: Project, placed: Placement, words: Mapping[str, str]) -> Attempt:
+    """The attempt of a new candidate that knows these words."""
+    candidate(store, project, placed, words)
+    return promote_candidate(store, placed, project, who="lead").attempt
+
+
+def force(store: Store, project: Project, placed: Placement, words: Mapping[str, str]) -> str:
+    """A model that knows these words, put into service whatever it is worth."""
+    version = candidate(store, project, placed, words)
+    promote_candidate(store, placed, project, version, who="lead", force_because="a test")
+    return version
+
+
+def test_an_equal_candidate_serves_where_a_wrong_decision_is_cheap(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    judge(store, desk, placed, THREE)
+    attempt = judge(store, desk, placed, THREE)
+    ruling = attempt.ruling
+    assert ruling is not None
+    assert (attempt.outcome, ruling.word, ruling.needed) == ("promoted", "not shown worse", 0)
+    assert (ruling.served.difference, ruling.served.better) == (0, 0.5)
+    assert in_service(store, desk) == attempt.version
+
+
+def test_a_candidate_that_is_likely_worse_is_rejected_and_nothing_moves(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    first = judge(store, desk, placed, THREE).version
+    attempt = judge(store, desk, placed, UBUNTU | EXCEL)
+    assert attempt.ruling is not None
+    assert (attempt.outcome, attempt.ruling.word, attempt.ruling.put_back) == ("rejected", "likely worse", None)
+    assert attempt.ruling.types == ("OS",)
+    assert (in_service(store, desk), states(store, desk)) == (first, ["promoted", "rejected"])
+
+
+def test_a_candidate_that_nothing_can_be_told_of_is_held_until_the_holdout_has_grown_by_a_quarter(
+    store: Store, small: Project, placed: Placement
+) -> None:
+    first = judge(store, small, placed, THREE).version
+    held = judge(store, small, placed, THREE)
+    assert held.ruling is not None
+    assert held.ruling.needed is not None
+    assert (held.outcome, held.ruling.word) == ("held", "cannot tell")
+    assert held.ruling.needed > held.ruling.served.difference == 0
+    assert (in_service(store, small), states(store, small)) == (first, ["promoted", "candidate"])
+
+    def waits() -> bool:
+        with store.read() as session:
+            return still_waiting(session, small, held.version, placed.promotion)
+
+    with store.read() as session:
+        assert [row.action for row in promotions(session, small.id)] == ["promote", "hold"]
+        bold = placed.promotion.changed(average_loss=0.05)
+        assert not still_waiting(session, small, held.version, bold)
+    assert waits()
+    tiny.put(store, small, GOLD[24:29], "holdout")
+    assert waits()
+    tiny.put(store, small, GOLD[29:30], "holdout")
+    assert not waits()
+    tiny.put(store, small, GOLD[30:120], "holdout")
+    again = promote_candidate(store, placed, small, who="lead").attempt
+    assert (again.outcome, again.version) == ("promoted", held.version)
+    with store.read() as session:
+        assert count_looks(session, small.id, 1) == 3
+
+
+def test_a_held_candidate_is_superseded_when_a_newer_one_comes(store: Store, small: Project, placed: Placement) -> None:
+    judge(store, small, placed, THREE)
+    judge(store, small, placed, THREE)
+    judge(store, small, placed, THREE)
+    assert states(store, small) == ["promoted", "superseded", "candidate"]
+
+
+def test_the_best_model_that_ever_served_is_put_back_as_a_decision_of_its_own(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    best = judge(store, desk, placed, THREE).version
+    worse = force(store, desk, placed, WINDOWS)
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None
+    assert (attempt.outcome, attempt.ruling.put_back, in_service(store, desk)) == ("rejected", best, best)
+    assert states(store, desk) == ["promoted", "retired", "rejected"]
+    with store.read() as session:
+        *_, rejected, put_back = promotions(session, desk.id)
+        micro = next(row for row in scores(session, best, "holdout") if row.entity_type == "micro")
+    assert (rejected.action, rejected.version) == ("reject", attempt.version)
+    assert (put_back.action, put_back.version, put_back.previous, put_back.who) == ("put back", best, worse, "lead")
+    assert put_back.figures["judged"] == attempt.version
+    assert f"{best}, the best model that ever served, is put back" in attempt.reason
+    assert micro.f1 == 1.0
+
+
+def test_a_candidate_below_the_best_model_does_not_serve_though_it_is_above_the_one_in_service(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    best = judge(store, desk, placed, THREE).version
+    force(store, desk, placed, WINDOWS)
+    attempt = judge(store, desk, placed, WINDOWS | UBUNTU)
+    assert attempt.ruling is not None
+    assert attempt.ruling.served.difference > 0 > attempt.ruling.best.difference
+    assert (attempt.outcome, attempt.ruling.word) == ("held", "likely better")
+    assert (attempt.ruling.put_back, in_service(store, desk)) == (best, best)
+
+
+def test_what_a_person_rolled_back_is_not_put_back(store: Store, desk: Project, placed: Placement) -> None:
+    first = judge(store, desk, placed, WINDOWS).version
+    judge(store, desk, placed, THREE)
+    with store.transaction() as tx:
+        registry.rollback(tx, desk.id, reason="annotators complain", who="lead")
+        tx.commit()
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None
+    assert (attempt.ruling.best.version, attempt.ruling.put_back) == (first, None)
+    assert in_service(store, desk) == first
+
+
+@pytest.mark.parametrize("trouble", ["gone", "other labels"])
+def test_an_earlier_model_that_cannot_be_asked_any_more_is_left_out_and_said_to_be(
+    store: Store, desk: Project, placed: Placement, trouble: str
+) -> None:
+    best = judge(store, desk, placed, THREE).version
+    worse = force(store, desk, placed, WINDOWS)
+    if trouble == "gone":
+        shutil.rmtree(placed.model_dir / "desk" / best)
+    else:
+        desk.labels = [*desk.labels, "ERROR"]
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None
+    assert (attempt.ruling.best.version, attempt.ruling.anchor.version) == (worse, worse)
+    assert in_service(store, desk) == worse
+    assert any(f"{best}, which served before, cannot be asked" in risk for risk in attempt.risks)
+
+
+def test_a_claim_is_made_against_the_last_proven_model_and_a_proof_moves_it(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    first = judge(store, desk, placed, WINDOWS).version
+    proven = judge(store, desk, placed, WINDOWS | UBUNTU)
+    assert proven.ruling is not None
+    assert (proven.ruling.anchor.version, proven.ruling.word) == (first, "proven better")
+    assert proven.ruling.claims
+    equal = judge(store, desk, placed, WINDOWS | UBUNTU)
+    assert equal.ruling is not None
+    assert (equal.ruling.anchor.version, equal.ruling.word) == (proven.version, "not shown worse")
+    later = judge(store, desk, placed, THREE)
+    assert later.ruling is not None
+    assert (later.ruling.served.version, later.ruling.anchor.version) == (equal.version, proven.version)
+    assert (later.ruling.word, later.ruling.alpha) == ("proven better", 0.005)
+    with store.read() as session:
+        found = rivals(session, desk)
+        assert found.anchor is not None and found.best is not None
+        assert (found.anchor.version, found.best.version) == (later.version, later.version)
+
+
+def test_a_promotion_by_an_earlier_version_counts_as_proven_by_its_p_value(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    one, two, three = (candidate(store, desk, placed, THREE) for _ in range(3))
+    for version, figures in ((one, {}), (two, {"p_value": 0.004, "alpha": 0.005}), (three, {"p_value": 0.2})):
+        with store.transaction() as tx:
+            registry.promote(tx, desk.id, version, reason="better", who="lead", figures=figures)
+            tx.commit()
+    with store.read() as session:
+        found = rivals(session, desk)
+    assert found.best is None
+    assert found.anchor is not None
+    assert found.anchor.version == two
+
+
+def test_where_the_looks_are_spent_the_decision_goes_on_and_claims_nothing(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    spending = replace(placed, promotion=tiny.PROMOTION.changed(looks=1))
+    judge(store, desk, spending, WINDOWS)
+    attempt = judge(store, desk, spending, THREE)
+    assert attempt.ruling is not None
+    assert (attempt.outcome, attempt.ruling.word, attempt.look) == ("promoted", "likely better", None)
+    assert (attempt.ruling.p_value, attempt.ruling.alpha) == (None, None)
+    assert attempt.rotation is None
+    assert any("no claim" in risk for risk in attempt.risks)
+    with store.read() as session:
+        assert count_looks(session, desk.id, 1) == 1
+
+
+def test_under_higher_any_higher_f1_serves_and_an_equal_one_does_not(
+    store: Store, small: Project, placed: Placement
+) -> None:
+    naive = replace(placed, promotion=tiny.PROMOTION.changed(policy="higher"))
+    judge(store, small, naive, UBUNTU)
+    assert judge(store, small, naive, UBUNTU).outcome == "rejected"
+    assert judge(store, small, naive, UBUNTU | EXCEL).outcome == "promoted"
+
+
+TEXT = "0123456789"
+SPAN = st.sampled_from([Span(0, 3, "OS"), Span(0, 3, "SOFTWARE"), Span(4, 8, "SOFTWARE"), Span(4, 7, "OS")])
+SAID = st.lists(SPAN, max_size=2, unique_by=lambda span: span.start).map(lambda spans: tuple(sorted(spans)))
+ROWS = st.lists(st.tuples(SAID, SAID, SAID, SAID), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=ROWS,
+    policy=st.sampled_from(["bounded", "proven", "higher"]),
+    least=st.sampled_from([1, 20]),
+    bad_file=st.booleans(),
+    has_look=st.booleans(),
+)
+def test_whatever_was_measured_the_ruling_is_what_its_figures_say(
+    rows: list[tuple[tuple[Span, ...], ...]], policy: str, least: int, bad_file: bool, has_look: bool
+) -> None:
+    rows = [((Span(0, 3, "OS"),), *rows[0][1:]), *rows]
+    texts = [HeldOutText(f"{n}", TEXT, row[0], row[1], row[2], group=f"{n // 2}") for n, row in enumerate(rows)]
+    labels = LabelSet(("OS", "SOFTWARE"))
+    new, old, best = (score([row[0] for row in rows], [row[side] for row in rows], labels) for side in (1, 2, 3))
+    chosen = PromotionSettings(policy=policy, least_documents=least, resamples=1000)
+    look = Look(1, 1, 10, 0.005, 0.05, 0.005, "even", 1) if has_look else None
+    earlier = {"best": best}
+    compared = Compared(
+        texts,
+        new,
+        old,
+        "served",
+        earlier,
+        best=best_of("served", old, "best", earlier),
+        anchor="best",
+        comparison=compare_by_document(texts, new, old, look, chosen),
+    )
+    file = Gate("the file", FILE, "", "", "fail" if bad_file else PASS)
+    ruling, gates = rule(compared, look, (file,), chosen)
+    blocked = bad_file or any(gate.blocks for gate in gates)
+    documents = -(-len(rows) // 2)
+    assert ruling.word in WORDS
+    assert ruling.documents == documents
+    assert (ruling.verdict == PROMOTE) == (not ruling.reasons)
+    if policy != "bounded" or documents >= least:
+        assert (ruling.verdict == PROMOTE) == (not blocked)
+    assert ruling.served.difference == pytest.approx(new.micro.f1 - old.micro.f1)
+    assert (ruling.best.version == "best") == (best.micro.f1 > old.micro.f1)
+    if ruling.put_back:
+        assert policy == "bounded" and ruling.verdict != PROMOTE and best.micro.f1 > old.micro.f1
+    if policy != "bounded":
+        assert ruling.verdict != HOLD
+    if ruling.word == LIKELY_WORSE and policy == "bounded":
+        assert ruling.verdict == REJECT
+    assert ruling.claims == (ruling.p_value is not None and ruling.p_value <= 0.005)
+    assert (ruling.p_value is None) == (not has_look)

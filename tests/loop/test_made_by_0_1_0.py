@@ -84,12 +84,13 @@ def test_the_candidate_is_judged_and_a_training_goes_on_from_the_model_in_servic
     home: Path, loop: Callable[..., Any]
 ) -> None:
     assert "desk-0003" in loop("promote", good=(0, 8))
-    assert "Candidate desk-0004 from desk-0001" in loop("retrain")
+    serving = json.loads(loop("status", "--json"))["model"]["version"]
+    assert f"Candidate desk-0004 from {serving}" in loop("retrain")
     store = opened(home)
     with store.read() as session:
         (project,) = session.query(Project)
         in_service = promoted(session, project.id)
-        assert in_service is not None and in_service.version == project.promoted_version
+        assert in_service is not None and in_service.version == project.promoted_version == serving
         assert [run.kind for run in session.query(Run).filter_by(host="a-host-that-is-gone")] == ["retrain"]
         assert not session.query(Run).filter_by(state="running").count()
     store.close()

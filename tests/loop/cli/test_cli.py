@@ -130,7 +130,7 @@ def test_in_json_mode_a_failure_is_json_too(desk: Desk):
 
 
 def test_an_unexpected_failure_exits_with_1_and_names_the_type(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr("loop.service.status.project_status", broken)
@@ -140,7 +140,7 @@ def test_an_unexpected_failure_exits_with_1_and_names_the_type(desk: Desk, monke
 
 
 def test_ctrl_c_exits_with_130(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("loop.service.status.project_status", interrupted)

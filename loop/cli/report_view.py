@@ -45,19 +45,22 @@ def view(report: Report, page: Page) -> Iterator[RenderableType]:
 
 
 def history_view(decisions: Sequence[PastDecision], reports: Sequence[str | None]) -> Iterator[RenderableType]:
-    """Every decision, oldest first: a table of the figures, then who decided, why, and the name of the report."""
-    shown = table("", ("version", "decision", "when", "F1", "points", "p", "holdout", "look"), [])
-    shown.columns[1].justify = "left"
+    """Every decision, oldest first: a table of the figures, then who decided, why, and the name of the report.
+
+    A look is written as the holdout's number and the look's number at this holdout: `1.3`.
+    """
+    shown = table("", ("version", "decision", "in words", "when", "F1", "points", "p", "look"), [])
+    shown.columns[1].justify = shown.columns[2].justify = "left"
     for one in decisions:
         cells = (
             one.version,
             one.decided,
+            one.word or NOTHING,
             moment(one.at)[:10],
             _f1(one),
             points(one.difference),
             chance(one.p_value),
-            NOTHING if one.look is None else str(one.epoch or 1),
-            NOTHING if one.look is None else str(one.look),
+            NOTHING if one.look is None else f"{one.epoch or 1}.{one.look}",
         )
         shown.add_row(*(safe(cell) for cell in cells))
     yield shown

@@ -13,7 +13,7 @@ from datetime import datetime
 from loop.evaluation.errors import Confusion, Example, TypeErrors
 from loop.evaluation.robustness import Perturbed
 from loop.judging.measured import ContractCheck, Efficiency
-from loop.promotion.attempt import Gate, Look, Rotation
+from loop.promotion.attempt import Gate, Look, Rotation, Ruling
 from loop.quality.corruption import GoldCheck
 from loop.quality.prelabels import Prelabels
 from loop.report.history import PastDecision
@@ -212,7 +212,8 @@ class ResultRow:
 class Results:
     """documents: texts; groups: the documents that the test counts, each of which has one text or several.
 
-    delta: F1 that a type may lose. better, worse: documents on which the candidate alone gains, or loses.
+    delta: F1 that a type may lose, 0 where the policy sets no such bound. better, worse: documents on which the
+    candidate alone gains, or loses.
     """
 
     documents: int
@@ -347,7 +348,7 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class AttemptReport:
-    """The report of an attempt at a promotion."""
+    """The report of an attempt at a promotion. ruling: of the policy; None where nothing was compared."""
 
     format: int
     kind: str
@@ -372,6 +373,7 @@ class AttemptReport:
     ledger: Ledger
     history: tuple[HistoryPoint, ...]
     power: Power | None = None
+    ruling: Ruling | None = None
     verdict: Verdict = Verdict("", ())
     findings: tuple[Entry, ...] = ()
     risks: tuple[Entry, ...] = ()

@@ -10,7 +10,8 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from loop.evaluation.significance import detectable_difference, documents_needed
-from loop.promotion.attempt import FORCED, PROMOTED, Attempt, Look
+from loop.promotion.attempt import FORCED, HELD, PROMOTED, Attempt, Look
+from loop.promotion.policies import PROVEN
 from loop.quality.prelabels import count_prelabels
 from loop.report import facts
 from loop.report.data import project_data
@@ -25,13 +26,14 @@ from store.errors import NotFoundError
 from store.holdout import looks_of
 from store.prelabels import reviewed_prelabels
 from store.projects import project_by_name
-from store.registry import PROMOTE, REJECT, lineage, model
+from store.registry import HOLD, PROMOTE, REJECT, lineage, model
 from store.schema import Model
 from store.session import Store
 
 _ADAPTER = ("rank", "alpha", "dropout")
 _SAME = timedelta(minutes=1)  # a report is written just before its decision is recorded, or just after
 _NO_CHANCE = 1e-9
+_ACTIONS = {PROMOTED: PROMOTE, FORCED: PROMOTE, HELD: HOLD}
 
 
 def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minimum: int) -> facts.AttemptReport:
@@ -39,7 +41,8 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
 
     minimum: labels of a type that are enough to learn from.
     """
-    scored = results(attempt, settings.delta)
+    tested = attempt.ruling is None or attempt.ruling.policy == PROVEN
+    scored = results(attempt, settings.delta if tested else 0.0)
     with store.read() as session:
         project = project_by_name(session, attempt.project)
         known = decisions(session, project.id)
@@ -69,6 +72,7 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
             gold_check=attempt.gold_check,
             prelabels=count_prelabels(reviewed_prelabels(session, project.id)),
             power=_power(scored, attempt.look, settings.wanted),
+            ruling=attempt.ruling,
         )
     return replace(
         gathered,
@@ -177,7 +181,7 @@ def _history(attempt: Attempt, known: Sequence[PastDecision], scored: facts.Resu
     this = facts.HistoryPoint(
         version=attempt.version,
         at=attempt.at,
-        action=PROMOTE if attempt.outcome in (PROMOTED, FORCED) else REJECT,
+        action=_ACTIONS.get(attempt.outcome, REJECT),
         f1=micro.candidate.f1 if micro and micro.support else None,
         epoch=attempt.look.epoch if attempt.look else None,
         this=True,

@@ -40,8 +40,9 @@ class PastDecision:
     """One decision. f1: micro-F1 (0..1) of `version`, measured for the decision, else last measured on the holdout.
 
     difference: candidate minus the model that was in service then. epoch: number of the holdout; look: number of the
-    look at this holdout. because: why the promotion was forced. failed, unjudged: names of gates that blocked, and of
-    gates for which there was too little gold.
+    look at this holdout. word: one of five for how the candidate compares, None where no policy decided. because: why
+    the promotion was forced. failed, unjudged: names of gates that blocked, and of gates for which there was too little
+    gold.
     """
 
     at: datetime
@@ -58,6 +59,7 @@ class PastDecision:
     epoch: int | None
     look: int | None
     because: str | None = None
+    word: str | None = None
     failed: tuple[str, ...] = ()
     unjudged: tuple[str, ...] = ()
 
@@ -102,6 +104,7 @@ def _read(session: Session, decision: Promotion) -> PastDecision:
         epoch=_whole(_number(figures, "look", "epoch")),
         look=_whole(_number(figures, "look", "number")),
         because=figures.get("because") or None,
+        word=(figures.get("ruling") or {}).get("word"),
         failed=_gates(figures, FAIL, NOT_MEASURED),
         unjudged=_gates(figures, INSUFFICIENT),
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from loop.promotion.attempt import INSUFFICIENT
 from loop.report.facts import AttemptReport, Entry
+from loop.report.signing import ruled
 from loop.report.verdict import no_target
 from loop.report.wording import chance, documents_of, listed, number_of, points, share, size, whole
 
@@ -56,7 +57,7 @@ def _of_the_comparison(report: AttemptReport) -> Iterator[Entry]:
 
 def _of_the_holdout(report: AttemptReport) -> Iterator[Entry]:
     found, results = report.power, report.results
-    if found and found.detectable > found.wanted:
+    if found and not ruled(report) and found.detectable > found.wanted:
         text = (
             f"The holdout of {documents_of(results.groups, results.documents)} finds a true difference of "
             f"{size(found.detectable)} in four cases of five, at alpha {chance(found.alpha)}. The difference that is "

@@ -84,6 +84,8 @@ def tags(attempt: Attempt) -> dict[str, str]:
         "project": attempt.project,
         "version": attempt.version,
         "outcome": attempt.outcome,
+        "word": attempt.ruling.word if attempt.ruling else None,
+        "policy": attempt.ruling.policy if attempt.ruling else None,
         "reason": attempt.reason,
         "who": attempt.who,
         "because": attempt.because,
@@ -134,6 +136,9 @@ def _measured(attempt: Attempt) -> Iterator[tuple[str, float]]:
     compared = attempt.comparison
     for row in (compared.micro, *compared.per_type) if compared is not None else ():
         yield from _of_row(row)
+    if attempt.ruling is not None:
+        yield "probability_better", attempt.ruling.served.better
+        yield "standard_error", attempt.ruling.served.error
     if attempt.efficiency is not None:
         yield "memory_mb", attempt.efficiency.memory_mb
         yield "bundle_mb", attempt.efficiency.bundle_mb

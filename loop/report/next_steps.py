@@ -9,6 +9,7 @@ from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, Confusion
 from loop.evaluation.robustness import Perturbed
 from loop.promotion.attempt import (
     DEFERRED,
+    DIFFERENCE,
     FAIL,
     FILE,
     INSUFFICIENT,
@@ -19,6 +20,7 @@ from loop.promotion.attempt import (
     Gate,
 )
 from loop.report.facts import AttemptReport, Entry, ProjectData, ResultRow, TypeCounts
+from loop.report.signing import ruled, what_next
 from loop.report.verdict import no_target
 from loop.report.wording import listed, number_of, points, score, size, whole
 
@@ -30,7 +32,9 @@ _FEW_LOOKS = 2
 
 def next_steps(report: AttemptReport) -> tuple[Entry, ...]:
     """What would help most: first what blocked, then what is open, what lost, labels, holdout, file, texts, looks."""
+    ruling = ruled(report)
     return (
+        *(what_next(report, ruling) if ruling else ()),
         *_no_target(report),
         *_blocked(report),
         *_open(report),
@@ -105,7 +109,7 @@ def _blocked(report: AttemptReport) -> Iterator[Entry]:
     if report.outcome == DEFERRED:
         yield Entry("blocked", f"See to what it waits for, then run `loop promote` again. {report.reason}")
     for gate in report.gates:
-        if gate.blocks:
+        if gate.blocks and gate.kind != DIFFERENCE:
             yield Entry("blocked", _way_past(report, gate), {"gate": gate.name, "status": gate.status})
 
 
@@ -211,7 +215,7 @@ def _more(named: Sequence[object]) -> str:
 
 def _holdout(report: AttemptReport) -> Iterator[Entry]:
     """What labelling the rest of the holdout would bring: a standard error falls with the root of the documents."""
-    found = report.power
+    found = None if ruled(report) else report.power
     if not found or not found.documents_needed or found.documents_needed <= found.documents:
         return
     more = found.documents_needed - found.documents
@@ -261,6 +265,10 @@ def _looks(report: AttemptReport) -> Iterator[Entry]:
         drawn = number_of(rotation.drawn + rotation.carried, "document")
         text = f"Label holdout {rotation.epoch} first, {drawn}: until it has gold, it cannot judge a candidate."
         yield Entry("looks", text, {"epoch": rotation.epoch})
+        return
+    if ruled(report):
+        text = f"This holdout makes claims for {number_of(left, 'more candidate')}. `loop renew-holdout` draws another."
+        yield Entry("looks", text, {"left": left})
         return
     text = "The holdout is spent: the next attempt moves it into training and draws a new holdout."
     if left:

@@ -7,6 +7,7 @@ from loop.promotion.attempt import (
     DEFERRED,
     FAIL,
     FORCED,
+    HELD,
     INSUFFICIENT,
     NON_INFERIORITY,
     NOT_MEASURED,
@@ -16,10 +17,12 @@ from loop.promotion.attempt import (
     REJECTED,
 )
 from loop.report.facts import AttemptReport, ResultRow, Verdict
+from loop.report.signing import risk, ruled
 from loop.report.wording import chance, documents_of, interval, listed, number_of, score, share, size
 
 HEADLINES = {
     PROMOTED: "promoted",
+    HELD: "held",
     REJECTED: "not promoted",
     FORCED: "promoted by force",
     DEFERRED: "not judged yet",
@@ -29,9 +32,11 @@ _SAME = 5e-5  # F1: a smaller difference is written as none
 
 
 def verdict(report: AttemptReport) -> Verdict:
-    """The headline and both sentences."""
-    headline = HEADLINES.get(report.outcome, report.outcome)
-    return Verdict(headline, (_what(report, headline), _why(report)))
+    """The headline, with one of the five words where a policy decided, and both sentences."""
+    headline, ruling = HEADLINES.get(report.outcome, report.outcome), ruled(report)
+    if ruling is None:
+        return Verdict(headline, (_what(report, headline), _why(report)))
+    return Verdict(f"{headline}, {ruling.word}", (_what(report, headline), risk(report, ruling)))
 
 
 def no_target(report: AttemptReport) -> str | None:
@@ -70,6 +75,8 @@ def _than(delta: float) -> str:
 
 def _evidence(report: AttemptReport, micro: ResultRow) -> str:
     results, look = report.results, report.ledger.look
+    if ruling := ruled(report):
+        return f" (standard error {size(ruling.served.error)})"
     if results.confidence is None:
         return ""
     bounds = f"{share(results.confidence)} interval {interval(micro.low, micro.high)}"

@@ -58,6 +58,15 @@ def chance(value: float | None) -> str:
     )
 
 
+def probability(value: float | None) -> str:
+    """A probability in percent. A probability that is not certain is never written as 0 or 100 %."""
+    if value is None:
+        return NOTHING
+    if 0 < value < 0.001 or 0.999 < value < 1:
+        return "under 0.1 %" if value < 0.5 else "over 99.9 %"
+    return f"{100 * value:.3g} %" if value < 0.01 or value > 0.99 else f"{100 * value:.0f} %"
+
+
 def share(value: float | None) -> str:
     """A share (0..1) in percent."""
     return NOTHING if value is None else f"{100 * value:.4g} %"

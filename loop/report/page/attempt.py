@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, TYPE, Example
-from loop.promotion.attempt import DEFERRED, FORCED, INSUFFICIENT, PASS, PROMOTED, Gate
+from loop.promotion.attempt import DEFERRED, FORCED, HELD, INSUFFICIENT, PASS, PROMOTED, Gate
+from loop.promotion.policies import PROVEN
 from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, ResultRow, Results, SystemScores
 from loop.report.history import decided
 from loop.report.page import background, blocks, gold_check, prelabels
 from loop.report.page.figures import MOST_TYPES, forest, history_line
+from loop.report.signing import ruled, what_decided
 from loop.report.verdict import opponent
 from loop.report.wording import (
     NOTHING,
@@ -19,6 +21,7 @@ from loop.report.wording import (
     moment,
     number_of,
     points,
+    probability,
     score,
     share,
     shortened,
@@ -26,7 +29,7 @@ from loop.report.wording import (
     whole,
 )
 
-_TONES = {PROMOTED: "good", FORCED: "bad", DEFERRED: "open"}
+_TONES = {PROMOTED: "good", FORCED: "bad", DEFERRED: "open", HELD: "open"}
 _SHOWN_NAME = 80
 _NOT_LOOKED = blocks.Words("No held-out document was looked at.")
 _KINDS = {
@@ -48,7 +51,7 @@ def page(report: AttemptReport) -> blocks.Page:
         notices=tuple(_notices(report)),
         tiles=tuple(_tiles(report)),
         sections=(
-            _gates(report.gates),
+            _gates(report),
             blocks.Section("results", "Results", (*_results(report), *_history(report))),
             blocks.Section("errors", "Errors", tuple(_errors(report))),
             blocks.Section("outlook", "Next steps, risks and limits", tuple(_outlook(report))),
@@ -56,6 +59,7 @@ def page(report: AttemptReport) -> blocks.Page:
             *gold_check.sections(report.gold_check, report.version),
             *background.sections(report),
         ),
+        next_step=report.next_steps[0].text if report.next_steps else "",
         foot=f"Decided by {report.who} at {moment(report.at)}. report.json holds every figure.",
     )
 
@@ -84,7 +88,13 @@ def _tiles(report: AttemptReport) -> Iterator[blocks.Tile]:
         if micro.delta is not None:
             note = f"{share(results.confidence)}: {interval(micro.low, micro.high)}"
             yield blocks.Tile("difference in points", points(micro.delta), note if results.confidence else "")
-    if results.p_value is not None:
+    ruling = ruled(report)
+    if ruling is not None:
+        needed = f"needed: {points(ruling.needed)} points"
+        yield blocks.Tile("probability of being better", probability(ruling.served.better), needed)
+        claim = f"alpha {chance(ruling.alpha)}, against {ruling.anchor.version}" if ruling.alpha else "no look is left"
+        yield blocks.Tile("claim of proof, p", chance(ruling.p_value), claim)
+    elif results.p_value is not None:
         yield blocks.Tile("p-value", chance(results.p_value), f"alpha {chance(look.alpha)}" if look else "")
     if report.gates:
         passed = sum(gate.status == PASS for gate in report.gates)
@@ -99,15 +109,19 @@ def _not_passed(gates: Sequence[Gate]) -> str:
     return ", ".join([*told, f"{unjudged} could not be judged"] if unjudged else told)
 
 
-def _gates(gates: Sequence[Gate]) -> blocks.Section:
-    """Every gate; where there are too many, those that did not pass are at the top."""
+def _gates(report: AttemptReport) -> blocks.Section:
+    """What decided, then every gate; where there are too many, those that did not pass are at the top."""
+    gates, ruling = report.gates, report.ruling
+    decided_by = (blocks.Facts("What decided", what_decided(ruling)),) if ruling and ruling.policy != PROVEN else ()
     ordered = gates if len(gates) <= blocks.MOST_ROWS else sorted(gates, key=lambda gate: gate.status == PASS)
     shown, note = blocks.some(ordered, "gates")
     rows = tuple((one.name, one.target, one.value, blocks.GateStatus(one.status), one.note) for one in shown)
     columns = ("gate", "target", "value", "status", "note")
     caption = "Every gate with its target, its value and its status"
     table = blocks.Table(caption, columns, rows, words=frozenset({1, 2, 3, 4}), note=note)
-    return blocks.Section("gates", "Gates", (table if rows else blocks.Words("No gate was judged."),))
+    shown_gates = table if rows else blocks.Words("No gate was judged.")
+    title = "Decision and gates" if decided_by else "Gates"
+    return blocks.Section("gates", title, (*decided_by, shown_gates))
 
 
 def _results(report: AttemptReport) -> Iterator[blocks.Block]:
@@ -118,18 +132,24 @@ def _results(report: AttemptReport) -> Iterator[blocks.Block]:
     yield _scores(report.version, found)
     figure = forest(found)
     if figure:
-        yield blocks.Picture(
-            figure,
-            f"Differences in F1 points with their {share(found.confidence)} intervals. The dashed line is the loss "
-            f"that a type may not exceed, {size(found.delta)}. The small stroke on an interval is the one-sided bound "
-            "that is compared with this line. Circles pass, crosses fail, diamonds have too little gold.",
-        )
+        yield blocks.Picture(figure, _forest_caption(found))
         yield blocks.Words(
             f"The candidate is better by F1 on {whole(found.better)} documents, and worse on {whole(found.worse)}. "
             "The p-value is one-sided, from paired approximate randomisation over documents with "
             f"{whole(found.permutations)} permutations. The intervals come from the paired bootstrap with "
             f"{whole(found.resamples)} resamples. The seed is {found.seed}."
         )
+
+
+def _forest_caption(found: Results) -> str:
+    told = f"Differences in F1 points with their {share(found.confidence)} intervals."
+    if not found.delta:
+        return f"{told} Circles pass, crosses are types that are shown to be worse."
+    return (
+        f"{told} The dashed line is the loss that a type may not exceed, {size(found.delta)}. The small stroke on an "
+        "interval is the one-sided bound that is compared with this line. Circles pass, crosses fail, diamonds have "
+        "too little gold."
+    )
 
 
 def _scores(version: str, found: Results) -> blocks.Table:

@@ -135,7 +135,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole report. tone: "good", "bad" or "open", for the colour of the headline."""
+    """A whole report. tone: "good", "bad" or "open", for the colour of the headline. next_step: the first one."""
 
     title: str
     over: str
@@ -146,6 +146,7 @@ class Page:
     tiles: tuple[Tile, ...]
     sections: tuple[Section, ...]
     foot: str
+    next_step: str = ""
 
 
 def some(rows: Sequence[T], what: str, most: int = MOST_ROWS) -> tuple[Sequence[T], str]:

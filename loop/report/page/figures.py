@@ -14,7 +14,7 @@ from itertools import pairwise
 from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS
 from loop.report.facts import MICRO, HistoryPoint, ResultRow, Results
 from loop.report.wording import moment, points, score, shortened, visible
-from store.registry import REJECT
+from store.registry import HOLD, REJECT
 
 MOST_TYPES = 12  # rows of a plot; the tables have more
 _MOST_VERSIONS = 24
@@ -57,7 +57,7 @@ class Forest:
     description: str
     rows: tuple[Interval, ...]
     zero: Tick
-    margin: Tick
+    margin: Tick | None
     ticks: tuple[Tick, ...]
     name: str = "forest"
 
@@ -108,9 +108,9 @@ def forest(results: Results) -> Forest | None:
     )
     return Forest(
         description=f"Differences in F1 points with their intervals. {described}.",
-        rows=tuple(_interval(row, reach) for row in rows),
+        rows=tuple(_interval(row, reach, bounded=results.delta > 0) for row in rows),
         zero=Tick(50.0, "equal"),
-        margin=Tick(_place(-results.delta, reach), f"−{100 * results.delta:g}"),
+        margin=Tick(_place(-results.delta, reach), f"−{100 * results.delta:g}") if results.delta else None,
         ticks=tuple(Tick(_place(number * step, reach), points(number * step).removesuffix(".0")) for number in numbers),
     )
 
@@ -127,9 +127,9 @@ def axis_reach(rows: Sequence[ResultRow], delta: float) -> float:
     return min(_FARTHEST, max(*ends, 2 * delta / 1.1) * 1.1)
 
 
-def _interval(row: ResultRow, reach: float) -> Interval:
+def _interval(row: ResultRow, reach: float, *, bounded: bool) -> Interval:
     delta, low, high = row.delta or 0.0, row.low or 0.0, row.high or 0.0
-    bound = row.lower if row.name != MICRO else None
+    bound = row.lower if bounded and row.name != MICRO else None
     return Interval(
         name=row.name,
         tone=_TONES.get(row.status or "", "plain"),
@@ -158,7 +158,7 @@ def history_line(history: Sequence[HistoryPoint]) -> HistoryLine | None:
     low, high = max(0.0, min(values) - margin), min(1.0, max(values) + margin)
     xs = [round(100 * (index + 0.5) / len(rows), 2) for index in range(len(rows))]
     ys = [round(100 * (high - value) / (high - low), 2) for value in values]
-    served = [index for index, row in enumerate(rows) if row.action != REJECT]
+    served = [index for index, row in enumerate(rows) if row.action not in (REJECT, HOLD)]
     told = "; ".join(f"{row.version} {score(row.f1)}" for row in rows)
     return HistoryLine(
         description=f"Micro-F1 over all promotions so far. {told}.",
@@ -181,7 +181,7 @@ def _mark(rows: Sequence[HistoryPoint], index: int, x: float, y: float) -> Histo
         # The project's name, which versions begin with, stands in the title of the page.
         version=visible(shortened(row.version.rpartition("-")[2] or row.version, 12)),
         day=moment(row.at)[5:10],
-        hollow=row.action == REJECT,
+        hollow=row.action in (REJECT, HOLD),
         this=row.this,
         below=bool(after) and (after[0].f1 or 0) > (row.f1 or 0),  # a line that rises would cross the figure
         label=label,

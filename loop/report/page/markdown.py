@@ -49,6 +49,7 @@ def line(text: str) -> str:
 
 def _head(page: Page) -> str:
     lines = [f"# {escaped(page.title)}", line(page.over), *map(line, page.sentences)]
+    lines += [f"**Next step:** {escaped(page.next_step)}"] if page.next_step else []
     lines += [f"> **Note:** {escaped(notice)}" for notice in page.notices]
     tiles = [f"- {line(tile.name)}: **{escaped(tile.value)}**{_aside(tile.note)}" for tile in page.tiles]
     return "\n\n".join([*lines, "\n".join(tiles)] if tiles else lines)

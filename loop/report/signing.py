@@ -1,0 +1,136 @@
+"""The figures of a ruling in words: what a lead can sign, what decided, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loop.promotion.attempt import FORCED, Rival, Ruling
+from loop.promotion.policies import BOUNDED, HOLD, LIKELY, LIKELY_WORSE, NOT_SHOWN_WORSE, PROMOTE, PROVEN, PROVEN_BETTER
+from loop.report.facts import AttemptReport, Entry
+from loop.report.wording import chance, listed, number_of, points, probability, size
+
+
+def ruled(report: AttemptReport) -> Ruling | None:
+    """The ruling of a policy that does not ask for a proof; None elsewhere, and for a promotion by force."""
+    ruling = report.ruling
+    return None if ruling is None or ruling.policy == PROVEN or report.outcome == FORCED else ruling
+
+
+def risk(report: AttemptReport, ruling: Ruling) -> str:
+    """What a lead can sign, and at which risk: a sentence or two."""
+    version, served = report.version, ruling.served
+    if ruling.verdict != PROMOTE:
+        return f"{_not_promoted(version, ruling)}{_back(ruling)}"
+    if ruling.word == PROVEN_BETTER:
+        told = (
+            f"You can sign that {version} is better than {ruling.anchor.version}: that is proven (p "
+            f"{_p(ruling.p_value)}, where {chance(ruling.alpha)} was allowed)."
+        )
+        beside = f" {_likely(version, served)}" if ruling.anchor.version != served.version else ""
+        return f"{told}{beside}"
+    sure = "nothing shows that it is worse" if ruling.word == NOT_SHOWN_WORSE else "it is likely better"
+    if ruling.word == LIKELY_WORSE:
+        sure = "its difference is small, though it is likely worse"
+    cost = f" A decision like this one costs at most {size(ruling.average_loss)} of F1 on average."
+    return (
+        f"You can sign that {sure}: the risk that {version} is worse than {served.version} is "
+        f"{probability(1 - served.better)}. You cannot sign that it is proven better."
+        f"{cost if ruling.policy == BOUNDED else ''}"
+    )
+
+
+def what_decided(ruling: Ruling) -> tuple[tuple[str, str], ...]:
+    """Names and values: every figure on which the decision stands."""
+    served, best, anchor = ruling.served, ruling.best, ruling.anchor
+    rows = [
+        ("in words", ruling.word),
+        (f"difference to {served.version}, in service", f"{points(served.difference)} points"),
+        ("its standard error", size(served.error)),
+        ("probability of being better", probability(served.better)),
+    ]
+    if ruling.needed is not None:
+        rows.append(("difference that was needed", f"{points(ruling.needed)} points"))
+    if ruling.policy == BOUNDED:
+        rows += [
+            ("what a wrong decision may cost on average", size(ruling.average_loss)),
+            (f"difference to {best.version}, the best so far", _against(best)),
+        ]
+    rows.append((f"claim: better than {anchor.version}, by {points(anchor.difference)} points", _claim(ruling)))
+    rows.append(("documents", f"{ruling.documents:,}"))
+    if ruling.policy == BOUNDED and ruling.needed:
+        rows.append(("documents from which any difference from 0 on is enough", f"{ruling.documents_until_any:,}"))
+    rows.append(("types that block", listed(ruling.types) or "none"))
+    return tuple(rows)
+
+
+def what_next(report: AttemptReport, ruling: Ruling) -> Iterator[Entry]:
+    """What to do after the decision, as one step."""
+    if ruling.put_back:
+        text = (
+            f"Find out what made {ruling.served.version} worse than {ruling.put_back}, which serves again: look at the "
+            "annotations and the settings that came between them."
+        )
+        yield Entry("put back", text, {"version": ruling.put_back})
+    elif ruling.verdict == PROMOTE:
+        text = "Run `loop publish`, so that open tasks show its pre-labels; `loop run` does that by itself."
+        yield Entry("publish", text)
+    elif ruling.verdict == HOLD:
+        more = max(1, -(-ruling.documents // 4))
+        text = (
+            f"Go on annotating. {report.version} is judged again with {number_of(more, 'more held-out document')}, or "
+            "makes place for the next candidate, which has learned from more gold."
+        )
+        yield Entry("held", text, {"documents": more})
+    else:
+        text = "Go on annotating: the next candidate learns from more gold."
+        if not report.results.documents or not ruling.types:
+            yield Entry("rejected", text)
+
+
+def _not_promoted(version: str, ruling: Ruling) -> str:
+    served = ruling.served
+    why = "; ".join(ruling.reasons)
+    if ruling.word == LIKELY_WORSE:
+        return (
+            f"You can sign that {version} is likely worse than {served.version}, with a probability of "
+            f"{probability(1 - served.better)}; it does not serve ({why})."
+        )
+    if served.better >= LIKELY:
+        return f"{_likely(version, served)} It does not serve all the same: {why}."
+    open_end = ""
+    if ruling.verdict == HOLD and ruling.needed:
+        open_end = (
+            f" With {ruling.documents_until_any:,} documents like these, any difference from 0 on would be enough."
+        )
+    return (
+        f"You can sign nothing about {version} yet, better or worse: the probability that it is better than "
+        f"{served.version} is {probability(served.better)}. It does not serve: {why}.{open_end}"
+    )
+
+
+def _back(ruling: Ruling) -> str:
+    if not ruling.put_back:
+        return ""
+    return (
+        f" {ruling.put_back}, the best model that ever served, is back in service in place of {ruling.served.version}."
+    )
+
+
+def _likely(version: str, rival: Rival) -> str:
+    return f"{version} is better than {rival.version} with a probability of {probability(rival.better)}."
+
+
+def _against(rival: Rival) -> str:
+    return f"{points(rival.difference)} points, standard error {size(rival.error)}"
+
+
+def _claim(ruling: Ruling) -> str:
+    if ruling.p_value is None:
+        return "not made: the looks of this holdout are spent"
+    shown = "proven" if ruling.claims else "not proven"
+    return f"{shown}: p {_p(ruling.p_value)}, alpha {chance(ruling.alpha)}"
+
+
+def _p(value: float | None) -> str:
+    written = chance(value)
+    return written if written.startswith("<") else f"= {written}"

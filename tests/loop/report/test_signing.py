@@ -1,0 +1,158 @@
+"""What a report says of a decision by policy: the word, the risk and the next step first, then every figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loop.cli.report_view import view
+from loop.console import stdout
+from loop.promotion.attempt import FORCED, HELD, PROMOTED, REJECTED, Attempt, Rival, Ruling
+from loop.report.page.attempt import page
+from loop.report.page.html import render_html
+from loop.report.page.markdown import render_markdown
+from loop.report.report_json import from_json, to_json
+from store.session import Store, open_store
+from tests.loop.report import reported
+from tests.loop.report.reported import attempt, report_of
+
+PROVEN = Ruling(
+    policy="bounded",
+    verdict="promote",
+    word="proven better",
+    served=Rival("desk-0001", 0.062, 0.02, 0.999),
+    best=Rival("desk-0001", 0.062, 0.02, 0.999),
+    anchor=Rival("desk-0001", 0.062, 0.02, 0.999),
+    needed=0.0,
+    documents=120,
+    documents_until_any=140,
+    average_loss=0.005,
+    p_value=0.0011,
+    alpha=0.005,
+)
+LIKELY = replace(PROVEN, word="likely better", p_value=0.03, served=Rival("desk-0001", 0.03, 0.02, 0.93), needed=0.012)
+NOT_WORSE = replace(LIKELY, word="not shown worse", served=Rival("desk-0001", 0.001, 0.004, 0.6))
+HOLDS = replace(
+    LIKELY,
+    verdict="hold",
+    word="cannot tell",
+    served=Rival("desk-0001", 0.004, 0.03, 0.55),
+    needed=0.021,
+    documents=31,
+    documents_until_any=1040,
+    reasons=("+0.4 F1 points, +2.1 are needed",),
+)
+WORSE = replace(
+    LIKELY,
+    verdict="reject",
+    word="likely worse",
+    served=Rival("desk-0001", -0.07, 0.03, 0.01),
+    best=Rival("desk-0000", -0.12, 0.03, 0.0001),
+    types=("OS",),
+    put_back="desk-0000",
+    reasons=("-7.0 F1 points, +2.1 are needed", "OS is shown to be worse"),
+)
+OUTCOMES = {"promote": PROMOTED, "hold": HELD, "reject": REJECTED}
+RULINGS = {ruling.word: ruling for ruling in (PROVEN, LIKELY, NOT_WORSE, HOLDS, WORSE)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    opened = open_store(f"sqlite:///{tmp_path_factory.mktemp('signing')}/loop.db")
+    reported.fill(opened)
+    yield opened
+    opened.close()
+
+
+def ruled(ruling: Ruling, **changes: Any) -> Attempt:
+    return replace(attempt(), **({"ruling": ruling, "outcome": OUTCOMES[ruling.verdict]} | changes))
+
+
+SIGNED = {
+    "proven better": "You can sign that desk-0002 is better than desk-0001: that is proven (p = 0.0011, where 0.005",
+    "likely better": "the risk that desk-0002 is worse than desk-0001 is 7 %. You cannot sign that it is proven",
+    "not shown worse": "You can sign that nothing shows that it is worse: the risk that desk-0002 is worse",
+    "cannot tell": "You can sign nothing about desk-0002 yet, better or worse: the probability",
+    "likely worse": "You can sign that desk-0002 is likely worse than desk-0001, with a probability of 99 %",
+}
+
+
+@pytest.mark.parametrize("word", RULINGS)
+def test_the_first_screen_has_the_word_the_risk_and_the_next_step(store: Store, word: str) -> None:
+    made = report_of(ruled(RULINGS[word]), store)
+    shown = page(made)
+    assert shown.title.endswith(f", {word}")
+    assert len(shown.sentences) == 2
+    assert "standard error" in shown.sentences[0]
+    assert SIGNED[word] in shown.sentences[1]
+    assert shown.next_step == made.next_steps[0].text
+    html, markdown = render_html(shown), render_markdown(shown)
+    for text in (html, markdown):
+        head = text.partition("Decision and gates")[0]
+        assert all(part in head for part in (word, "Next step"))
+        assert all(f"{name}" in text for name, _ in shown.sections[0].blocks[0].rows)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("word", RULINGS)
+def test_report_json_keeps_the_ruling_and_reads_it_back(store: Store, word: str) -> None:
+    made = report_of(ruled(RULINGS[word]), store)
+    kept = json.loads(to_json(made))["ruling"]
+    assert (kept["word"], kept["needed"], kept["served"]["better"]) == (
+        word,
+        RULINGS[word].needed,
+        RULINGS[word].served.better,
+    )
+    assert from_json(to_json(made)) == made
+
+
+def test_a_bounded_promotion_says_what_a_wrong_decision_costs(store: Store) -> None:
+    told = report_of(ruled(LIKELY), store).verdict.sentences[1]
+    assert told.endswith("A decision like this one costs at most 0.5 points of F1 on average.")
+    naive = report_of(ruled(replace(LIKELY, policy="higher")), store).verdict.sentences[1]
+    assert "on average" not in naive
+
+
+def test_a_proof_names_the_model_that_it_is_against_beside_the_one_that_is_replaced(store: Store) -> None:
+    ruling = replace(PROVEN, anchor=Rival("desk-0000", 0.2, 0.03, 0.9999), served=Rival("desk-0001", 0.01, 0.02, 0.69))
+    told = report_of(ruled(ruling), store).verdict.sentences[1]
+    assert "better than desk-0000: that is proven" in told
+    assert "desk-0002 is better than desk-0001 with a probability of 69 %" in told
+
+
+def test_what_is_put_back_is_said_and_asks_why(store: Store) -> None:
+    made = report_of(ruled(WORSE), store)
+    assert "desk-0000, the best model that ever served, is back in service" in made.verdict.sentences[1]
+    assert made.next_steps[0].text.startswith("Find out what made desk-0001 worse than desk-0000")
+
+
+def test_a_held_candidate_is_told_how_far_it_has_to_go_without_asking_for_documents_as_a_step(store: Store) -> None:
+    made = report_of(ruled(HOLDS), store)
+    assert "With 1,040 documents like these, any difference from 0 on would be enough." in made.verdict.sentences[1]
+    assert made.next_steps[0].text.startswith("Go on annotating. desk-0002 is judged again with 8 more held-out")
+    assert not any("not in the pool" in entry.text for entry in made.next_steps)
+    assert made.history[-1].action == "hold"
+
+
+def test_a_claim_that_could_not_be_made_is_said(store: Store) -> None:
+    shown = page(report_of(ruled(replace(LIKELY, p_value=None, alpha=None), look=None), store))
+    (facts, _) = shown.sections[0].blocks
+    rows = dict(facts.rows)  # type: ignore[union-attr]
+    assert "not made: the looks of this holdout are spent" in rows.values()
+
+
+def test_force_is_told_as_force_whatever_the_policy_would_have_said(store: Store) -> None:
+    made = report_of(ruled(WORSE, outcome=FORCED, because="we must"), store)
+    assert made.verdict.headline == "promoted by force"
+    assert "because: we must" in made.verdict.sentences[1]
+
+
+def test_the_terminal_shows_the_word_and_the_risk(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    made = report_of(ruled(LIKELY), store)
+    for item in view(made, page(made)):
+        stdout().print(item)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the risk that desk-0002 is worse than desk-0001 is 7 %" in told

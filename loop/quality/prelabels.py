@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import NormalDist
 
-from ner.edits import Edits
+from ner.edits import Edits, total
 from store.prelabels import ReviewedPrelabel
 
 CONFIDENCE = 0.95
@@ -78,14 +78,14 @@ def count_prelabels(reviewed: Iterable[ReviewedPrelabel]) -> Prelabels:
         if one.edits is None or one.version is None:
             unknown += 1
             continue
-        whole = sum(one.edits.values(), Edits())
+        whole = total(one.edits.values())
         week = (one.at - timedelta(days=one.at.weekday())).date().isoformat()
-        for tallies, name in ((versions, one.version), (weeks, week)):
-            tallies.setdefault(name, _Tally()).add(one, whole)
+        _add(versions, one.version, one, whole)
+        _add(weeks, week, one, whole)
         by_type = types.setdefault(one.version, {})
         for name, edits in one.edits.items():
-            by_type.setdefault(name, _Tally()).add(one, edits)
-    rows = [VersionPrelabels(total, _rows(types[total.name], by_name=True)) for total in _rows(versions)]
+            _add(by_type, name, one, edits)
+    rows = [VersionPrelabels(row, _rows(types[row.name], by_name=True)) for row in _rows(versions)]
     return Prelabels(tuple(rows), _rows(weeks), unknown)
 
 
@@ -122,11 +122,11 @@ def _wilson(share: float, trials: float, confidence: float) -> tuple[float, floa
 class _Tally:
     """Counts at work. documents: regions kept and proposed, by document."""
 
+    first: datetime
+    last: datetime
     texts: int = 0
     edits: Edits = field(default_factory=Edits)
     documents: dict[str, tuple[int, int]] = field(default_factory=dict)
-    first: datetime | None = None
-    last: datetime | None = None
 
     def add(self, one: ReviewedPrelabel, edits: Edits) -> None:
         """Count one annotation, or what it says of a type."""
@@ -134,18 +134,22 @@ class _Tally:
         self.edits += edits
         kept, proposed = self.documents.get(one.group, (0, 0))
         self.documents[one.group] = (kept + edits.kept, proposed + edits.proposed)
-        self.first = one.at if self.first is None else min(self.first, one.at)
-        self.last = one.at if self.last is None else max(self.last, one.at)
+        self.first, self.last = min(self.first, one.at), max(self.last, one.at)
 
     def row(self, name: str) -> PrelabelCounts:
         """What was counted, with the share and its interval."""
-        assert self.first is not None and self.last is not None
         edits, share, low, high = self.edits, None, None, None
         if edits.proposed:
             share = edits.kept / edits.proposed
             low, high = kept_interval(list(self.documents.values()))
         counts = (edits.proposed, edits.kept, edits.moved, edits.retyped, edits.removed, edits.added)
         return PrelabelCounts(name, self.texts, len(self.documents), *counts, share, low, high, self.first, self.last)
+
+
+def _add(tallies: dict[str, _Tally], name: str, one: ReviewedPrelabel, edits: Edits) -> None:
+    if name not in tallies:
+        tallies[name] = _Tally(one.at, one.at)
+    tallies[name].add(one, edits)
 
 
 def _rows(tallies: Mapping[str, _Tally], *, by_name: bool = False) -> tuple[PrelabelCounts, ...]:

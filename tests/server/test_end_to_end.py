@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.label_studio.simulated_annotator import GoldBook, simulate
+from loop.quality.prelabels import count_prelabels
 from loop.service.cycle import Cycle
 from loop.service.service import DONE, CycleReport, Service
 from loop.settings.settings import Settings
@@ -25,7 +26,9 @@ from loop.sync.connect import link_project
 from loop.sync.pull import pull
 from ner.documents import LabelledText
 from store.documents import open_documents, stored_documents
+from store.gold import gold as gold_documents
 from store.predictions import predictions, ranks
+from store.prelabels import reviewed_prelabels
 from store.projects import project_by_name
 from store.registry import promoted, promotions, trained_on
 from store.schema import AnnotationVersion
@@ -162,9 +165,23 @@ def _learns(cycle: Cycle, first: str, ids: list[str]) -> str:
     assert len(held) > 30
     assert not held & seen
     assert 0 < len(seen) < SUBMITTED
+    _tells_what_became_of_the_pre_labels(cycle, first)
     assert report.step("publish").counts["created"] == TASKS - SUBMITTED
     assert cycle.client.project(ls_id(cycle))["model_version"] == version
     return version
+
+
+def _tells_what_became_of_the_pre_labels(cycle: Cycle, version: str) -> None:
+    """Every annotation counts that was begun from a pre-label of the first version, and none of a held-out text."""
+    with cycle.store.read() as session:
+        found = count_prelabels(reviewed_prelabels(session, cycle.project_id))
+        annotated = gold_documents(session, cycle.project_id, ["pool"])
+        shown = predictions(session, version)
+    (row,) = [one.total for one in found.versions]
+    assert (row.name, row.texts, found.unknown) == (version, len(annotated), 0)
+    assert row.kept + row.moved + row.retyped + row.added == sum(len(item.spans) for item in annotated)
+    assert row.proposed == sum(len(shown[item.document_id].spans) for item in annotated)
+    assert row.kept > 0
 
 
 def _offers_the_least_confident(cycle: Cycle, version: str) -> None:

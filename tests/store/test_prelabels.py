@@ -94,6 +94,7 @@ def test_a_pre_label_that_the_backend_gave_on_demand_is_not_known(store: Store, 
     assert [(item.version, item.edits) for item in reviewed(store, project)] == [(version, None)]
 
 
+@given.on_both
 def test_the_version_is_the_one_that_was_shown_when_the_annotation_was_submitted(
     store: Store, project: Project
 ) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import event, text
 
 from store.annotations import LABEL_STUDIO, sync_annotations
 from store.documents import NewDocument, add_documents
+from store.prelabels import reviewed_prelabels
 from store.schema import Project
 from store.session import Store, Transaction, open_store
 from store.tasks import upsert_tasks
@@ -54,6 +55,19 @@ def test_what_a_pull_does_reads_no_more_of_a_larger_project(store_url: str, work
     steps = plans(store, lambda tx: work(tx, project.id))
     assert steps
     assert [step for step in steps if WHOLE.search(step)] == []
+    store.close()
+
+
+def test_new_annotations_from_pre_labels_are_found_without_reading_the_older_ones(store_url: str) -> None:
+    store = open_store(store_url)
+    project = given.project(store)
+    with store.transaction() as tx:
+        upsert_tasks(tx, project.id, [given.task(7, "a text")])
+        tx.commit()
+    steps = plans(store, lambda tx: list(reviewed_prelabels(tx.session, project.id, after=5)))
+    assert any(re.match(r"SEARCH annotation_versions USING INTEGER PRIMARY KEY \(rowid>\?\)", step) for step in steps)
+    read_whole = [step for step in steps if WHOLE.search(step) and "promotions" not in step]
+    assert [*read_whole, *(step for step in steps if "ORDER BY" in step)] == []
     store.close()
 
 

@@ -45,7 +45,7 @@ def status(store: Store, project: Project) -> ProjectStatus:
 
 
 def shown(found: ProjectStatus, capsys: pytest.CaptureFixture[str], later: timedelta = timedelta(0)) -> str:
-    for item in view(found, datetime.now(UTC) + later):
+    for item in view(found, (found.last_pull or datetime.now(UTC)) + later):
         stdout().print(item)
     return capsys.readouterr().out
 

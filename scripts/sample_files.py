@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loop.files.formats.csv_table import MISSING
+from loop.files.formats.tables.csv_table import MISSING
 from loop.files.records import FileHints
 from loop.files.words import joined_tokens
 from loop.files.writing.conll import write_conll

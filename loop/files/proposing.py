@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from loop.files.formats import json_min, label_studio, label_studio_csv
 from loop.files.formats.known import JSON, find_format
+from loop.files.formats.label_studio import export_csv, export_json, json_min
 from loop.files.inputs import Input, open_inputs
 from loop.files.json_values import json_values
 from loop.files.records import Problem, Source
@@ -161,14 +161,14 @@ def _tasks(file: Input) -> Iterator[Mapping[str, Any]]:
     if name == JSON.name:
         values = (value for _, value, _ in islice(json_values(file.rewound()), _TASKS))
         for value in values:
-            if label_studio.SHAPE.claims(value):
+            if export_json.SHAPE.claims(value):
                 yield value
             elif json_min.SHAPE.claims(value):
                 yield json_min.task_of(value, _NO_CONFIG)
-    elif name == label_studio_csv.FORMAT.name:
-        for _, cells in islice(label_studio_csv.read_rows(file.rewound()), _TASKS):
+    elif name == export_csv.FORMAT.name:
+        for _, cells in islice(export_csv.read_rows(file.rewound()), _TASKS):
             if not isinstance(cells, InputError):
-                yield json_min.task_of(label_studio_csv.words_of(cells, _NO_CONFIG), _NO_CONFIG)
+                yield json_min.task_of(export_csv.words_of(cells, _NO_CONFIG), _NO_CONFIG)
 
 
 def _data_field(tasks: Iterable[Mapping[str, Any]]) -> str:

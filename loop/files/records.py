@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from loop.files.inputs import Input
@@ -172,6 +173,19 @@ def check_name(value: Any, key: str) -> str:
 def as_whole(value: Any) -> Any:
     """The value, with 3.0 as 3: pandas makes floats of the whole numbers in a column with a gap."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def as_moment(value: Any) -> datetime | None:
+    """An ISO 8601 time, or seconds since 1970, as an aware UTC datetime, else None; a time without a zone is UTC."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None:
+            return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # no time, or a time in a year that no calendar has
+        return None
 
 
 def check_storable(value: Any, key: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.files.audit import believed
-from loop.files.formats.json_lines import read_spans
+from loop.files.formats.json_shapes.json_lines import read_spans
 from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError, skipped
 from loop.files.inputs import Input, open_inputs
 from loop.files.json_values import json_values, looks_like_json

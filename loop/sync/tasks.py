@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from loop.files.formats.label_studio import annotation_of, as_id, as_moment
+from loop.files.formats.label_studio.export_json import annotation_of, as_id
+from loop.files.records import as_moment
 from loop.label_studio.client import LabelStudioError
 from ner.documents import check_text
 from ner.errors import InputError

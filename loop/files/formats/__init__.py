@@ -1,1 +1,1 @@
-"""One module for each format or shape of record; `known` lists them."""
+"""One module for each format or shape of record, in four rooms; `known` lists them."""

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from loop.files.formats.spacy_json import INCOMPLETE
-from loop.files.formats.span_items import regions_of
+from loop.files.formats.json_shapes.spacy_json import INCOMPLETE
+from loop.files.formats.json_shapes.span_items import regions_of
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_name, check_storable, labelling

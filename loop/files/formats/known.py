@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from loop.files.formats import (
-    bare_tasks,
-    conll,
-    containers,
-    docbin,
-    doccano,
-    hugging_face,
-    json_lines,
-    json_min,
-    label_studio,
-    label_studio_conll,
-    label_studio_csv,
-    other_exports,
-    plain_text,
-    prodigy,
-    spacy_json,
-)
-from loop.files.formats.csv_table import csv_format, has_columns
-from loop.files.formats.datasets_folder import datasets_format, listed
-from loop.files.formats.parquet import parquet_format
-from loop.files.formats.shapes import JsonShape, json_format
+from loop.files.formats import docbin, plain_text
+from loop.files.formats.json_shapes import containers, doccano, hugging_face, json_lines, prodigy, spacy_json
+from loop.files.formats.json_shapes.shapes import JsonShape, json_format
+from loop.files.formats.label_studio import bare_tasks, export_conll, export_csv, export_json, json_min, other_exports
+from loop.files.formats.tables.csv_table import csv_format, has_columns
+from loop.files.formats.tables.datasets_folder import datasets_format, listed
+from loop.files.formats.tables.parquet import parquet_format
+from loop.files.formats.tagged import conll
 from loop.files.inputs import Input
 from loop.files.records import FileFormat, FileHints
 from loop.files.unknown import NOT_UTF8, Kind, encoding_of, kind_of
@@ -37,7 +24,7 @@ from ner.errors import InputError
 AUTO = "auto"
 # In the order in which the shapes are asked for a record; the last claims any object.
 SHAPES: tuple[JsonShape, ...] = (
-    label_studio.SHAPE,
+    export_json.SHAPE,
     json_min.SHAPE,
     prodigy.SHAPE,
     hugging_face.SHAPE,
@@ -55,10 +42,10 @@ FORMATS: tuple[FileFormat, ...] = (
     PARQUET,
     DATASETS,
     docbin.FORMAT,
-    label_studio_conll.FORMAT,
+    export_conll.FORMAT,
     conll.FORMAT,
     JSON,
-    label_studio_csv.FORMAT,
+    export_csv.FORMAT,
     CSV,
     plain_text.FORMAT,
 )

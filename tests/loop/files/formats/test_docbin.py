@@ -14,7 +14,7 @@ from spacy.tokens import Doc, DocBin
 from spacy.tokens import Span as SpacySpan
 
 from loop.files.formats.docbin import FORMAT
-from loop.files.formats.spacy_json import INCOMPLETE
+from loop.files.formats.json_shapes.spacy_json import INCOMPLETE
 from loop.files.records import Problem, Record
 from loop.files.writing.docbin import docbin_bytes
 from loop.files.writing.texts import StoredText, TaggedText

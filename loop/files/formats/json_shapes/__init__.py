@@ -1,0 +1,1 @@
+"""Records of JSON, one module for each shape, and what the shapes share."""

@@ -1,0 +1,1 @@
+"""What Label Studio exports and imports: JSON, JSON-MIN, CSV, CONLL2003, bare tasks."""

@@ -1,0 +1,1 @@
+"""Files of rows and columns: CSV, Parquet, and folders of `datasets`."""

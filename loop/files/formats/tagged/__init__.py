@@ -1,0 +1,1 @@
+"""Files of tokens with tags: CoNLL, and the schemes of tags."""

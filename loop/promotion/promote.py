@@ -36,7 +36,7 @@ from loop.promotion.holdout import (
 from loop.promotion.policies import BOUNDED, HOLD, PROMOTE, PROVEN, REJECT
 from loop.promotion.record import figures_of, record, risks_of, rotated
 from loop.promotion.rivals import Rivals, rivals
-from loop.promotion.ruling import Compared, best_of, rule
+from loop.promotion.ruling import ScoredSystems, best_of, rule
 from loop.quality.corruption import warnings_of
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
@@ -311,7 +311,7 @@ class _Promotion:
         settings, earlier, look = self.settings.promotion, judged.earlier_scores, judged.look
         best, anchor = (found.version if found else None for found in (self.rivals.best, self.rivals.anchor))
         comparison = compare_by_document(judged.documents, new, old, look, settings)
-        compared = Compared(
+        compared = ScoredSystems(
             judged.documents,
             new,
             old,

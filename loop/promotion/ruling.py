@@ -19,7 +19,7 @@ from loop.settings.model import PromotionSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compared:
+class ScoredSystems:
     """The scores of every system on the same texts.
 
     against: the name of the system that `old` is of. earlier: the scores of the other models, by version. best, anchor:
@@ -44,7 +44,7 @@ def best_of(against: str, old: Scores, noted: str | None, earlier: Mapping[str, 
 
 
 def rule(
-    compared: Compared, look: Look | None, absolute: Sequence[Gate], settings: PromotionSettings
+    compared: ScoredSystems, look: Look | None, absolute: Sequence[Gate], settings: PromotionSettings
 ) -> tuple[Ruling, tuple[Gate, ...]]:
     """The policy's decision, and the gates that show it. absolute: the gates of the file and of the targets.
 
@@ -89,7 +89,7 @@ def rule(
     return ruling, _gates(ruling, decision, compared, types, worse, look)
 
 
-def _counts(compared: Compared, scores: Scores) -> Counts:
+def _counts(compared: ScoredSystems, scores: Scores) -> Counts:
     return grouped(scores.counts, groups_of(compared.texts))
 
 
@@ -98,7 +98,7 @@ def _rival(version: str, row: Estimate) -> Rival:
 
 
 def _p_value(
-    compared: Compared, new: Counts, other: Counts, anchor: str, look: Look, settings: PromotionSettings
+    compared: ScoredSystems, new: Counts, other: Counts, anchor: str, look: Look, settings: PromotionSettings
 ) -> float | None:
     """Of the paired test that the candidate is better than the anchor; None where no look is left."""
     if not look.alpha:
@@ -113,7 +113,7 @@ def _p_value(
 def _gates(
     ruling: Ruling,
     decision: Decision,
-    compared: Compared,
+    compared: ScoredSystems,
     types: Sequence[Estimate],
     worse: Sequence[Gate],
     look: Look | None,

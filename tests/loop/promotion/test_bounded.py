@@ -18,7 +18,7 @@ from loop.promotion.holdout import compare_by_document, still_waiting
 from loop.promotion.policies import HOLD, LIKELY_WORSE, PROMOTE, REJECT, WORDS
 from loop.promotion.promote import promote_candidate
 from loop.promotion.rivals import rivals
-from loop.promotion.ruling import Compared, best_of, rule
+from loop.promotion.ruling import ScoredSystems, best_of, rule
 from loop.settings.model import PromotionSettings
 from ner.labels import LabelSet
 from ner.spans import Span
@@ -282,7 +282,7 @@ def test_whatever_was_measured_the_ruling_is_what_its_figures_say(
     chosen = PromotionSettings(policy=policy, least_documents=least, resamples=1000)
     look = Look(1, 1, 10, 0.005, 0.05, 0.005, "even", 1) if has_look else None
     earlier = {"best": best}
-    compared = Compared(
+    compared = ScoredSystems(
         texts,
         new,
         old,

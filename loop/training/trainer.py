@@ -21,9 +21,10 @@ from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
 _CLIP = 1.0
-# From this many windows on there are steps enough in fewer epochs, of larger batches.
-MANY_WINDOWS, SMALL_BATCH = 1000, 16
-FEWEST_EPOCHS = 1 / 4
+# Below FEW_WINDOWS, whole entity types are not learned without more epochs. From MANY_WINDOWS on, fewer
+# epochs have steps enough, also of larger batches.
+FEW_WINDOWS, MANY_WINDOWS, SMALL_BATCH = 250, 1000, 16
+MOST_EPOCHS, FEWEST_EPOCHS = 5.0, 1 / 4
 # F1 on texts that were learned: a sound training is far above it, a collapsed one far below.
 LEAST_LEARNED = 0.5
 _TRY = "Lower train.learning_rate, raise train.epochs, label more, or train with --from-scratch."
@@ -57,10 +58,12 @@ class Outcome:
 def make_plan(num_windows: int, settings: TrainSettings, warm: bool) -> Plan:
     """The length of a training follows its data, not a score on a few documents.
 
-    Up to MANY_WINDOWS, the plan has all of `settings.epochs`, and steps of at most SMALL_BATCH windows. More windows
-    need fewer epochs, in proportion, and at least a quarter of them. A warm start has another learning rate.
+    From FEW_WINDOWS to MANY_WINDOWS, the plan has `settings.epochs`. Fewer windows get more epochs, in proportion, at
+    most five times as many; more windows get fewer epochs, at least a quarter. Up to MANY_WINDOWS, a step has at most
+    SMALL_BATCH windows. A warm start has another learning rate.
     """
-    share = min(1.0, max(FEWEST_EPOCHS, MANY_WINDOWS / max(1, num_windows)))
+    more, less = FEW_WINDOWS / max(1, num_windows), MANY_WINDOWS / max(1, num_windows)
+    share = min(MOST_EPOCHS, more) if more > 1 else max(FEWEST_EPOCHS, min(1.0, less))
     epochs = max(1, round(settings.epochs * share))
     batch_size = settings.batch_size if num_windows > MANY_WINDOWS else min(SMALL_BATCH, settings.batch_size)
     rate = settings.warm_learning_rate if warm else settings.learning_rate

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.training
 TEXT = "my Windows crashes on start 80"  # as the corpus has it: a tiny model knows little else
 WINDOWS = Span(3, 10, "OS")
 LABELS = LabelSet(tiny.LABELS)
-SHORT = {"epochs": 20}
+SHORT = {"epochs": 4}  # twenty passes over so few texts
 FIRST = "desk-0001"
 
 
@@ -198,7 +198,7 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
         def step(self, step: TrainingStep) -> None:
             steps.append(step)
 
-    second = retrain(store, changed(placed, epochs=10), desk, progress=Listening())
+    second = retrain(store, changed(placed, epochs=2), desk, progress=Listening())
     assert second.parent == load_bundle(second.path).manifest.parent == FIRST
     with store.read() as session:
         [first, _] = models(session, desk.id)
@@ -486,7 +486,7 @@ def test_progress_hears_of_every_step_and_epoch_in_order(store: Store, desk: Pro
         def epoch(self, epoch: Epoch) -> None:
             heard.append(epoch)
 
-    result = retrain(store, changed(placed, epochs=20), desk, progress=Listening())
+    result = retrain(store, changed(placed, **SHORT), desk, progress=Listening())
     steps = [item for item in heard if isinstance(item, TrainingStep)]
     epochs = [item for item in heard if isinstance(item, Epoch)]
     assert [item for item in heard if isinstance(item, str)] == ["preparing", "training", "exporting", "checking"]

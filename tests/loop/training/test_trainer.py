@@ -13,9 +13,12 @@ SETTINGS = TrainSettings(batch_size=32, epochs=20)
 
 @pytest.mark.parametrize(
     ("windows", "epochs", "batch_size"),
-    [(1, 20, 16), (250, 20, 16), (1000, 20, 16), (1001, 20, 32), (2000, 10, 32), (4000, 5, 32), (9265, 5, 32)],
-)
-def test_little_data_get_all_epochs_and_more_data_fewer_down_to_a_quarter(
+    [
+        (1, 100, 16), (50, 100, 16), (100, 50, 16), (250, 20, 16), (1000, 20, 16),
+        (1001, 20, 32), (2000, 10, 32), (4000, 5, 32), (9265, 5, 32),
+    ],
+)  # fmt: skip
+def test_the_fewer_data_the_more_epochs_from_a_quarter_to_five_times_the_setting(
     windows: int, epochs: int, batch_size: int
 ) -> None:
     plan = make_plan(windows, SETTINGS, warm=False)
@@ -23,9 +26,8 @@ def test_little_data_get_all_epochs_and_more_data_fewer_down_to_a_quarter(
     assert plan.steps == epochs * -(-windows // batch_size)
 
 
-@pytest.mark.parametrize("windows", [1, 10_000])
-def test_a_plan_has_an_epoch_whatever_the_settings(windows: int) -> None:
-    plan = make_plan(windows, SETTINGS.changed(epochs=1, batch_size=1), warm=False)
+def test_a_plan_has_an_epoch_and_a_window_in_a_step_whatever_the_settings() -> None:
+    plan = make_plan(10_000, SETTINGS.changed(epochs=1, batch_size=1), warm=False)
     assert (plan.epochs, plan.batch_size) == (1, 1)
 
 

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.training
 TEXT = "my Windows crashes on start 80"  # as the corpus has it: a tiny model knows little else
 WINDOWS = Span(3, 10, "OS")
 LABELS = LabelSet(tiny.LABELS)
-SHORT = {"epochs": 4}  # twenty passes over so few texts
+SHORT = {"epochs": 8}  # twenty passes over forty texts
 FIRST = "desk-0001"
 
 
@@ -198,7 +198,7 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
         def step(self, step: TrainingStep) -> None:
             steps.append(step)
 
-    second = retrain(store, changed(placed, epochs=2), desk, progress=Listening())
+    second = retrain(store, changed(placed, epochs=4), desk, progress=Listening())
     assert second.parent == load_bundle(second.path).manifest.parent == FIRST
     with store.read() as session:
         [first, _] = models(session, desk.id)

@@ -14,13 +14,11 @@ SETTINGS = TrainSettings(batch_size=32, epochs=20)
 @pytest.mark.parametrize(
     ("windows", "epochs", "batch_size"),
     [
-        (1, 100, 16), (50, 100, 16), (100, 50, 16), (250, 20, 16), (1000, 20, 16),
+        (1, 316, 16), (25, 63, 16), (100, 32, 16), (250, 20, 16), (1000, 20, 16),
         (1001, 20, 32), (2000, 10, 32), (4000, 5, 32), (9265, 5, 32),
     ],
 )  # fmt: skip
-def test_the_fewer_data_the_more_epochs_from_a_quarter_to_five_times_the_setting(
-    windows: int, epochs: int, batch_size: int
-) -> None:
+def test_fewer_data_get_more_epochs_and_more_data_fewer(windows: int, epochs: int, batch_size: int) -> None:
     plan = make_plan(windows, SETTINGS, warm=False)
     assert (plan.epochs, plan.batch_size) == (epochs, batch_size)
     assert plan.steps == epochs * -(-windows // batch_size)

@@ -82,24 +82,25 @@ def _notices(report: AttemptReport) -> Iterator[str]:
 
 
 def _tiles(report: AttemptReport) -> Iterator[blocks.Tile]:
-    results, micro, look = report.results, report.results.micro, report.ledger.look
+    results, micro, look, ruling = report.results, report.results.micro, report.ledger.look, ruled(report)
     if micro:
         yield blocks.Tile("micro-F1", score(micro.candidate.f1), number_of(micro.support, "entity", "entities"))
         if micro.delta is not None:
-            note = f"{share(results.confidence)}: {interval(micro.low, micro.high)}"
-            yield blocks.Tile("difference in points", points(micro.delta), note if results.confidence else "")
-    ruling = ruled(report)
+            note = f"{share(results.confidence)}: {interval(micro.low, micro.high)}" if results.confidence else ""
+            needed = f"needed: {points(ruling.needed)}" if ruling else note
+            yield blocks.Tile("difference in points", points(micro.delta), needed)
     if ruling is not None:
-        needed = f"needed: {points(ruling.needed)} points"
-        yield blocks.Tile("probability of being better", probability(ruling.served.better), needed)
-        claim = f"alpha {chance(ruling.alpha)}, against {ruling.anchor.version}" if ruling.alpha else "no look is left"
+        error = f"standard error {size(ruling.served.error)}"
+        yield blocks.Tile("probability of being better", probability(ruling.served.better), error)
+        which = f", look {look.number} of {look.looks}" if look else ""
+        claim = f"alpha {chance(ruling.alpha)}{which}" if ruling.alpha else "no look is left"
         yield blocks.Tile("claim of proof, p", chance(ruling.p_value), claim)
     elif results.p_value is not None:
         yield blocks.Tile("p-value", chance(results.p_value), f"alpha {chance(look.alpha)}" if look else "")
     if report.gates:
         passed = sum(gate.status == PASS for gate in report.gates)
         yield blocks.Tile("gates passed", f"{passed} of {len(report.gates)}", _not_passed(report.gates))
-    if look:
+    if look and ruling is None:
         yield blocks.Tile("look", f"{look.number} of {look.looks}", f"holdout {look.epoch}")
 
 

@@ -18,6 +18,7 @@ from store.registry import HOLD, REJECT
 
 MOST_TYPES = 12  # rows of a plot; the tables have more
 _MOST_VERSIONS = 24
+_LEAST_REACH = 0.01  # F1: two systems that say the same have no difference to show
 _FARTHEST = 0.3  # F1: half of the widest axis of differences
 _TONES = {PASS: "good", FAIL: "bad", INSUFFICIENT: "open"}
 _WIDE_LABELS, _NARROW_LABELS = 10, 5
@@ -124,7 +125,7 @@ def axis_reach(rows: Sequence[ResultRow], delta: float) -> float:
     told = [row for row in rows if row.status != INSUFFICIENT] or rows
     ends = [abs(end) for row in told for end in (row.low, row.high) if end is not None]
     ends += [abs(end) for row in rows for end in (row.delta, row.lower) if end is not None]
-    return min(_FARTHEST, max(*ends, 2 * delta / 1.1) * 1.1)
+    return min(_FARTHEST, max(*ends, 2 * delta / 1.1, _LEAST_REACH) * 1.1)
 
 
 def _interval(row: ResultRow, reach: float, *, bounded: bool) -> Interval:

@@ -1,9 +1,9 @@
 """The candidates of a loop, and what each says of the texts: real ones, and quick surrogates.
 
 A real candidate is made by the training of `loop retrain` at its default settings, from the base encoder, on one
-thread. It is asked in FP32, before the export: to quantise a file, and to compare it, takes longer than to train on
-little gold, and the served file says nearly the same (`loop retrain` checks that). A surrogate is a small network on
-the output of the encoder, which stays as it is; it learns within seconds.
+thread and in float32, so that the processor does not matter. It is asked before the export to INT8: to quantise a file
+and to compare it takes longer than to train on little gold, and the served file says nearly the same (`loop retrain`
+checks that). A surrogate is a small network on the output of the encoder, which stays as it is; it learns in seconds.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _encoded(loop: Loop, lessons: Iterable[Lesson], asked: Iterable[str], settin
 
 def make_real(loop: Loop, lessons: Sequence[Lesson], asked: Sequence[str]) -> list[Spans]:
     """What the model says of the texts that `loop retrain --from-scratch` trains on the lessons."""
-    settings = TrainSettings(seed=13 + loop.seed, threads=1)
+    settings = TrainSettings(seed=13 + loop.seed, threads=1, precision="float32")
     data = _encoded(loop, lessons, asked, settings)
     with reproducible(settings.seed, settings.threads):
         adapted = lora.attach(data.base, settings, len(data.labels.tags))

@@ -105,7 +105,8 @@ class Track:
     """The candidates of a loop, a holdout that grows with the rounds, and the true F1 of each candidate.
 
     holdout: the rows of the texts to judge by, in the order of `round`, (m,), the round from which on each judges.
-    document: (n,) of each text. truths: F1 by candidate. All answers are kept: rules ask the same questions.
+    document: (n,) of each text. truths: F1 by candidate, on the rows `truth`. All answers are kept: rules ask the same
+    questions.
     """
 
     def __init__(
@@ -115,9 +116,11 @@ class Track:
         holdout: IntArray,
         round_of: IntArray,
         truths: Mapping[str, float],
+        truth: IntArray | None = None,
     ) -> None:
         self.truths = truths
         self._sides, self._document = sides, document
+        self._truth = np.arange(len(document)) if truth is None else truth
         self._holdout, self._round_of = holdout, round_of
         self._views: dict[tuple[str, int], Counts] = {}
         self._estimates: dict[tuple[str, str, int], Estimate] = {}
@@ -128,10 +131,16 @@ class Track:
         """The counts of a candidate by document, on the holdout of a round."""
         if (name, number) not in self._views:
             rows = self._holdout[self._round_of <= number]
-            side = self._sides[name]
-            cut = Counts(side.types, side.true_positives[rows], side.predicted[rows], side.gold[rows])
-            self._views[name, number] = grouped(cut, self._document[rows].tolist())
+            self._views[name, number] = _cut(self._sides[name], rows, self._document)
         return self._views[name, number]
+
+    def true_difference(self, new: str, old: str) -> Estimate:
+        """The difference on the texts of the truth: many texts, and yet a sample with an error."""
+        key = (new, old, 0)
+        if key not in self._estimates:
+            sides = (_cut(self._sides[name], self._truth, self._document) for name in (new, old))
+            self._estimates[key] = estimate(*sides)
+        return self._estimates[key]
 
     def documents(self, number: int) -> int:
         """How many documents judge in a round."""
@@ -264,7 +273,7 @@ def draw_track(loop: LoopCounts, draw: int) -> Track:
     sides = _sides(loop)
     truth = order[held:]
     truths = {name: _f1(side, truth) for name, side in sides.items()}
-    return Track(sides, loop.document, order[:held], loop.round[:held], truths)
+    return Track(sides, loop.document, order[:held], loop.round[:held], truths, truth)
 
 
 def names_by_round(loop: LoopCounts, *, corrupted: bool) -> dict[int, str]:
@@ -308,6 +317,12 @@ def _sides(loop: LoopCounts) -> dict[str, Counts]:
     nothing = np.zeros_like(loop.gold)
     sides = {name: Counts(loop.types, loop.right[name], loop.found[name], loop.gold) for name in loop.right}
     return {FIRST: Counts(loop.types, nothing, nothing, loop.gold)} | sides
+
+
+def _cut(side: Counts, rows: IntArray, document: IntArray) -> Counts:
+    """Some of the texts, summed by document."""
+    cut = Counts(side.types, side.true_positives[rows], side.predicted[rows], side.gold[rows])
+    return grouped(cut, document[rows].tolist())
 
 
 def _micro(counts: Counts) -> FloatArray:

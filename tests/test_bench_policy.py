@@ -96,8 +96,8 @@ def test_the_first_model_learns_from_votes_and_the_others_from_gold(posts: LoopS
     loop = draw_loop(posts, 1, 5)
     weak, gold = Candidate().lessons(loop), Candidate(2).lessons(loop)
     assert gold == [(item.text, item.spans) for item in loop.learned(2)]
-    # The dictionary has half of the names, so that about half of the texts have a vote.
-    assert 0.2 < len(weak) / len(loop.learned(5)) < 0.8
+    # The dictionary has a third of the names, so that about a third of the texts have a vote.
+    assert 0.1 < len(weak) / len(loop.learned(5)) < 0.6
     assert all(spans for _, spans in weak)
 
 
@@ -193,10 +193,9 @@ def test_regret_and_harm_are_by_the_true_f1():
     # The best so far is at .6 for three rounds and then at .7; the model in service at .6 and then at .58.
     assert found.regret == pytest.approx((0 + 2 + 2 + 12) / 4)
     assert (found.moves, found.put_back, found.harm, found.grave, found.replaced) == (2, 0, 1, 0, 50)
-    # A round that stands for three rounds of annotations weighs as much.
-    assert figures_of(track, done, names, replace(counts, rounds=(1, 2, 3, 6))).regret == pytest.approx(
-        (0 + 2 + 3 * 2 + 12) / 6
-    )
+    # A round that stands for three rounds of annotations weighs as much, and the last one as the one before.
+    sparse = figures_of(track, done, names, replace(counts, rounds=(1, 2, 3, 6)))
+    assert sparse.regret == pytest.approx((0 + 2 + 3 * 2 + 3 * 12) / 8)
 
 
 def test_a_model_that_served_before_comes_back_where_it_is_asked_again():

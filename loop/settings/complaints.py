@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from loop.settings.model import GONE
 from ner.errors import ConfigError
 
 _UNKNOWN = "extra_forbidden"
@@ -52,8 +51,6 @@ def complaint(error: ValidationError, root: type[BaseModel], variables: Mapping[
 
 
 def _unknown_key(place: Sequence[str], root: type[BaseModel]) -> ConfigError:
-    if _name(place) in GONE:
-        return ConfigError("loop.toml has only known keys", value=_name(place), next_step=GONE[_name(place)])
     model = root if len(place) == 1 else root.model_fields[place[0]].annotation
     assert isinstance(model, type) and issubclass(model, BaseModel)
     nearest = difflib.get_close_matches(place[-1], model.model_fields, n=1, cutoff=0.5)
@@ -68,7 +65,7 @@ def _unlisted(name: str, known: str) -> ConfigError:
 
 
 def _name(place: Sequence[str]) -> str:
-    """`[train]`, `train.epochs`, `gates.types.OS.f1`."""
+    """`[train]`, `train.passes`, `gates.types.OS.f1`."""
     return f"[{place[0]}]" if len(place) == 1 else ".".join(place)
 
 

@@ -19,11 +19,11 @@ ShareName = Literal["f1", "precision", "recall"]
 SHARES: tuple[ShareName, ...] = get_args(ShareName)
 Share = Annotated[float, Field(ge=0, le=1)]
 _DAY = 86_400.0
-_LENGTH_FOLLOWS_DATA = "Remove {}: the length of a training follows its data now, and train.epochs changes it."
-# Keys that loop.toml had once, and what to do about them.
-GONE = {
-    **{f"train.{key}": _LENGTH_FOLLOWS_DATA.format(f"train.{key}") for key in ("min_steps", "patience", "warm_epochs")},
-    "train.dev_share": "Remove train.dev_share: from 1,000 documents on, a tenth is held back; with fewer, none is.",
+_LENGTH_FOLLOWS_DATA = "the length of a training follows its data now, and train.passes changes it"
+# Keys that an older loop.toml may have: they are not read, and people are told so.
+GONE: Mapping[tuple[str, str], str] = {
+    **{("train", key): _LENGTH_FOLLOWS_DATA for key in ("epochs", "min_steps", "patience", "warm_epochs")},
+    ("train", "dev_share"): "from 1,000 documents on, a tenth is held back; with fewer, none is",
 }
 # The largest seed that every library with random numbers takes.
 _LARGEST_SEED = 2**32 - 1
@@ -137,7 +137,7 @@ class TrainSettings(SettingsSection):
     weight_decay: float = setting(0.01, "Of AdamW.", ge=0)
     beta2: float = setting(0.98, "Of AdamW.", ge=0, lt=1)
     warmup_share: float = setting(0.1, "Share of the steps in which the rate rises; then it falls.", ge=0, lt=1)
-    epochs: int = setting(
+    passes: int = setting(
         20, "Passes over 250 to 1,000 windows. Fewer windows get more passes (100: 32), more fewer (4,000: 5).", ge=1
     )
     batch_size: int = setting(32, "Windows in a step; at most 16 where there are up to 1,000 windows.", ge=1)

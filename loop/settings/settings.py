@@ -6,6 +6,7 @@ the environment or from a file that only its owner can read. No repr, error or l
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from loop.settings import model
 from loop.settings.complaints import complaint
 from loop.settings.model import SettingsSection
 from ner.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "loop.toml"
 _SQLITE = "sqlite:///"
@@ -64,7 +67,7 @@ class Settings(BaseSettings):
     @classmethod
     def of_text(cls, home: Path, text: str, environ: Mapping[str, str]) -> Settings:
         """The settings that a loop.toml with this text gives in the folder `home`. Raises ConfigError."""
-        document, given = _parsed(text, home / CONFIG_NAME), _from_environment(environ)
+        document, given = _without_gone(_parsed(text, home / CONFIG_NAME)), _from_environment(environ)
         _refuse_secrets(document)
         sources = (InitSettingsSource(cls, given), InitSettingsSource(cls, document))
         try:
@@ -170,6 +173,17 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is TOML", value=str(error), next_step="Correct that line.") from error
+
+
+def _without_gone(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without the keys of older versions, so that a project goes on after an upgrade. Each is told."""
+    kept = dict(document)
+    for (section, key), why in model.GONE.items():
+        table = kept.get(section)
+        if isinstance(table, dict) and key in table:
+            logger.warning("%s.%s of loop.toml is not read any more: %s. Remove the line.", section, key, why)
+            kept[section] = {name: value for name, value in table.items() if name != key}
+    return kept
 
 
 def _refuse_secrets(document: Mapping[str, Any]) -> None:

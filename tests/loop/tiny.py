@@ -143,7 +143,7 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
         "learning_rate": 1e-2,
         "warm_learning_rate": 5e-3,
         "batch_size": 8,
-        "epochs": 12,
+        "passes": 12,
         "averaging": 0.9,
         "encoder_dropout": 0.0,
         "threads": 1,

@@ -227,7 +227,7 @@ def test_nothing_is_lost_doubled_or_broken_by_kills(victim: Victim) -> None:
     victim.complete()
     victim.promoted_verifies()
     # From the good model on, short trainings will do: what counts is that there is one to kill.
-    quick = victim.settings.train.changed(epochs=2)
+    quick = victim.settings.train.changed(passes=2)
     victim.settings = victim.settings.model_copy(update={"train": quick})
     usual, hits = dict[str, float](), Counter[str]()
     while not usual.keys() >= set(PHASES):

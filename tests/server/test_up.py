@@ -127,7 +127,7 @@ def check_first_task(options: Options) -> None:
 def test_up_reaches_ready_survives_a_kill_picks_up_and_leaves_nothing_behind(tmp_path: Path):
     options = Options(free_port(), free_port(), tmp_path / "data")
     make_project(options)
-    quick: dict[str, str | int | float] = {"train.epochs": 1, "service.poll_seconds": 1}
+    quick: dict[str, str | int | float] = {"train.passes": 1, "service.poll_seconds": 1}
     quick |= {"promotion.reference": False, "promotion.robustness": 0, "promotion.timed": 0}
     config = options.project / "loop.toml"
     config.write_text(with_values(config.read_text(), quick))

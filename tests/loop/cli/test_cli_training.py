@@ -127,7 +127,7 @@ def test_a_text_in_doubt_is_not_scored_and_is_named(desk: Desk):
 def test_a_real_ctrl_c_ends_a_training_with_one_line_and_the_next_one_works(desk: Desk):
     config = desk.home / "loop.toml"
     quick = config.read_text("utf-8")
-    desk.configure(train__epochs=100_000)
+    desk.configure(train__passes=100_000)
     process = subprocess.Popen(
         [sys.executable, "-m", "loop.cli", "-C", str(desk.home), "retrain"],
         stdout=subprocess.PIPE,

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.training
 TEXT = "my Windows crashes on start 80"  # as the corpus has it: a tiny model knows little else
 WINDOWS = Span(3, 10, "OS")
 LABELS = LabelSet(tiny.LABELS)
-SHORT = {"epochs": 8}  # twenty passes over forty texts
+SHORT = {"passes": 8}  # twenty passes over forty texts
 FIRST = "desk-0001"
 
 
@@ -198,7 +198,7 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
         def step(self, step: TrainingStep) -> None:
             steps.append(step)
 
-    second = retrain(store, changed(placed, epochs=4), desk, progress=Listening())
+    second = retrain(store, changed(placed, passes=4), desk, progress=Listening())
     assert second.parent == load_bundle(second.path).manifest.parent == FIRST
     with store.read() as session:
         [first, _] = models(session, desk.id)
@@ -305,7 +305,7 @@ def test_a_model_that_has_hardly_learned_its_own_texts_is_said(
     assert not any("hardly finds" in notice for notice in retrain(store, placed, desk).notices)
     monkeypatch.setattr(trainer, "LEAST_LEARNED", 1.01)
     [notice] = [notice for notice in retrain(store, placed, desk).notices if "hardly finds" in notice]
-    assert "F1 " in notice and "train.epochs" in notice
+    assert "F1 " in notice and "train.passes" in notice
 
 
 def test_nothing_to_learn_from_ends_with_7_and_enters_no_model(store: Store, placed: Placement) -> None:
@@ -317,7 +317,7 @@ def test_nothing_to_learn_from_ends_with_7_and_enters_no_model(store: Store, pla
 
 
 def test_a_model_that_finds_nothing_fails_and_says_what_to_try(store: Store, desk: Project, placed: Placement) -> None:
-    stuck = changed(placed, learning_rate=1e-9, epochs=1)
+    stuck = changed(placed, learning_rate=1e-9, passes=1)
     with pytest.raises(TrainingError, match=r"0 predicted, .*train\.learning_rate") as refused:
         retrain(store, stuck, desk)
     assert refused.value.exit_code == 7
@@ -330,7 +330,7 @@ def test_a_model_that_finds_nothing_fails_also_where_the_development_split_has_n
 ) -> None:
     made = tiny.project(store)
     tiny.put(store, made, [("my Windows crashes", (WINDOWS,)), *((f"all is well {n}", ()) for n in range(40))])
-    stuck = changed(placed, learning_rate=1e-9, epochs=1)
+    stuck = changed(placed, learning_rate=1e-9, passes=1)
     with pytest.raises(TrainingError, match=r"0 predicted, 1 gold in 1 texts"):
         retrain(store, stuck, made)
     assert states(store, made) == {"desk-0001": "failed"}

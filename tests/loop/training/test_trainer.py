@@ -8,7 +8,7 @@ import torch
 from loop.settings.model import TrainSettings
 from loop.training.trainer import make_plan, reproducible
 
-SETTINGS = TrainSettings(batch_size=32, epochs=20)
+SETTINGS = TrainSettings(batch_size=32, passes=20)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_fewer_data_get_more_epochs_and_more_data_fewer(windows: int, epochs: in
 
 
 def test_a_plan_has_an_epoch_and_a_window_in_a_step_whatever_the_settings() -> None:
-    plan = make_plan(10_000, SETTINGS.changed(epochs=1, batch_size=1), warm=False)
+    plan = make_plan(10_000, SETTINGS.changed(passes=1, batch_size=1), warm=False)
     assert (plan.epochs, plan.batch_size) == (1, 1)
 
 

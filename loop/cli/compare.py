@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from loop import console
-from loop.cli.gate_view import gate_notes, wrapped
 from loop.cli.invocation import Invocation, command
+from loop.cli.views.gates import gate_notes, wrapped
 from loop.report.wording import listed
 
 if TYPE_CHECKING:

@@ -146,7 +146,7 @@ def import_files(
     with "O" that a label is no entity here. A file is checked whole before anything of it is stored. The same import
     again adds nothing, or what an interrupted import left out.
     """
-    from loop.cli.import_view import view
+    from loop.cli.views.files import view
     from loop.files.importing import import_file
 
     done = []

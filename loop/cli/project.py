@@ -50,7 +50,7 @@ def init(
     With --from-export the labels are those of the file. Of a file of Label Studio, the names of the controls and the
     data field are taken, too. Nothing of the file is imported yet.
     """
-    from loop.cli.proposal_view import view
+    from loop.cli.views.files import proposal_view
     from loop.files.proposing import propose
     from loop.settings.template import config_of_labels, scaffold, xml_of
 
@@ -72,13 +72,13 @@ def init(
     )
     following = f"Next: loop -C {shlex.quote(str(made.home))} import {files}"
     answer = made if found is None else {**vars(made), "from_export": found}
-    invocation.answer(answer, *said, *(view(found) if found is not None else ()), following)
+    invocation.answer(answer, *said, *(proposal_view(found) if found is not None else ()), following)
     return 0
 
 
 def status(invocation: Invocation) -> int | None:
     """Show the project: the model in service, F1 and labels for each entity type, open work, and what went wrong."""
-    from loop.cli.status_view import view
+    from loop.cli.views.status import view
     from loop.service.status import project_status
 
     settings = invocation.settings
@@ -106,7 +106,7 @@ def doctor(
     """
     if data:
         return _audit_data(invocation)
-    from loop.cli.doctor_view import finding
+    from loop.cli.views.doctor import finding
     from loop.doctor.diagnosis import diagnose
 
     checks = []
@@ -121,7 +121,7 @@ def doctor(
 
 
 def _audit_data(invocation: Invocation) -> int:
-    from loop.cli.doctor_view import audited
+    from loop.cli.views.doctor import audited
     from loop.doctor.data import audit
 
     found = audit(invocation.store, invocation.project)

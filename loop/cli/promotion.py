@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from loop import console
-from loop.cli.gate_view import gate_notes, gate_table, wrapped
 from loop.cli.invocation import Invocation, Version, command, who
+from loop.cli.views.gates import gate_notes, gate_table, wrapped
 
 if TYPE_CHECKING:
     from loop.evaluation.significance import Comparison

@@ -52,7 +52,7 @@ def report(
 
         invocation.answer(plain(found))
         return 0
-    from loop.cli.report_view import view
+    from loop.cli.views.report import view
 
     earlier = earlier_reports(files, invocation.settings.reports)
     more = [f"{earlier:,} earlier report{'s' if earlier > 1 else ''} on this version."] if earlier else []
@@ -61,7 +61,7 @@ def report(
 
 
 def _history(invocation: Invocation, version: str | None) -> int:
-    from loop.cli.report_view import history_view
+    from loop.cli.views.report import history_view
     from loop.report.files import reports_on
     from loop.report.history import decisions
 

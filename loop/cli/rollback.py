@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.markup import escape
 
 from loop import console
-from loop.cli.gate_view import wrapped
 from loop.cli.invocation import Invocation, command, who
+from loop.cli.views.gates import wrapped
 from loop.report.wording import DEFAULT_REASON
 from ner.errors import ConfigError
 

@@ -47,7 +47,7 @@ def retrain(
     labelled documents on, a tenth is held back as a development split; the file is scored on this split. The holdout
     is not touched. Ctrl-C and kill -9 leave store and models consistent.
     """
-    from loop.cli.training_view import TrainingView
+    from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train
     from loop.weak.applying import weak_documents
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loop.cli.report_view import view
+from loop.cli.views.report import view
 from loop.console import stdout
 from loop.promotion.attempt import FORCED, HELD, PROMOTED, REJECTED, Attempt, Rival, Ruling
 from loop.report.page.attempt import page

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from loop.cli.status_view import view
+from loop.cli.views.status import view
 from loop.console import stdout
 from loop.files.importing import import_file
 from loop.files.reading import Request

@@ -1,4 +1,4 @@
-"""What `loop import` and its dry run show: what became of each file, and what of it was understood."""
+"""What files hold, for people: what became of each file of an import, and the labels that a file proposes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from loop.cli.gate_view import safe, wrapped
+from loop.cli.views.gates import safe, wrapped
 from loop.console import styled, table
 from loop.files.doubts import doubts_sentence, map_lines, tags_among, unknown_labels
 from loop.files.importing import Imported
-from loop.report.wording import visible
+from loop.files.proposing import Proposal
+from loop.report.wording import number_of, visible
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG
 from ner.labels import OUTSIDE
 
@@ -32,6 +33,22 @@ def view(files: Sequence[Imported], labels: Sequence[str]) -> Iterator[Renderabl
     for one in files:
         yield ""
         yield from _file(one, labels)
+
+
+def proposal_view(found: Proposal) -> Iterator[RenderableType]:
+    """A table of the labels of each control, where the texts stand, and what to check."""
+    texts, labelled = number_of(found.texts, "text"), f"{found.labelled:,} of them annotated"
+    yield f"Found in {found.file} ({found.format}): {texts}, {labelled}."
+    rows = [
+        (f"{label}", control.name, control.to_name, number if control.taken else f"{number:,}, left out")
+        for control in found.controls
+        for label, number in control.labels.items()
+    ]
+    yield table("", ("label", "control", "over", "regions"), rows)
+    yield f"The texts stand in the field {found.data_field!r} of a task (for Label Studio)."
+    for sentence in found.check:
+        yield f"Check: {sentence}"
+    yield "Check: labels.xml holds the labels of this file alone. Add any further label before you import."
 
 
 def _file(one: Imported, labels: Sequence[str]) -> Iterator[RenderableType]:

@@ -26,19 +26,12 @@ from random import Random
 from statistics import mean
 from typing import Any
 
+from bench_stackoverflow import LABEL_MAP
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LOOP_SHARED_DATA") or ROOT.parent / "shared" / "data")
-STACKOVERFLOW = {
-    "Application": "SOFTWARE",
-    "Library": "SOFTWARE",
-    "Language": "SOFTWARE",
-    "Operating_System": "OS",
-    "Device": "HARDWARE",
-    "Version": "VERSION",
-    "Error_Name": "ERROR",
-}
 # The label that each corpus's labels become; None leaves them as they are.
-SETS: dict[str, Mapping[str, str] | None] = {"stackoverflow-ner": STACKOVERFLOW, "wnut17": None, "cyner": None}
+SETS: dict[str, Mapping[str, str] | None] = {"stackoverflow-ner": LABEL_MAP, "wnut17": None, "cyner": None}
 SIZES, SEEDS = (100, 250, 500), (1, 2, 3)
 
 Record = dict[str, Any]

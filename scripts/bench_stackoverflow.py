@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main() -> None:
 def run(home: Path, data: Path, training: list[str]) -> None:
     """Every step, in the order a user would take them."""
     loop("init", str(home), "--labels", ",".join(LABELS))
-    configure(home, training)
+    configure(home, data, training)
     in_home = ("-C", str(home))
     seconds = {}
     seconds["import"], _ = timed("import", str(data / "train.jsonl"), "--split", "train", *in_home)
@@ -59,13 +60,15 @@ def run(home: Path, data: Path, training: list[str]) -> None:
     print("\n" + ", ".join(f"{step} {taken:.0f} s" for step, taken in seconds.items()))
 
 
-def configure(home: Path, training: list[str]) -> None:
-    """Add the label map, and settings of the training where some were given."""
+def configure(home: Path, data: Path, training: list[str]) -> None:
+    """Add the label map, in which every other type is no entity, and settings of the training where some were given."""
     settings = home / "loop.toml"
     lines = settings.read_text("utf-8").splitlines()
     at = lines.index("[train]") + 1
     lines[at:at] = training
-    table = [f'{name} = "{label}"' for name, label in LABEL_MAP.items()]
+    files = [(data / f"{split}.jsonl").read_text("utf-8").split("\n") for split in ("train", "dev")]
+    fine = {span["label"] for line in chain(*files) if line for span in json.loads(line)["spans"]}
+    table = [f'{name} = "{LABEL_MAP.get(name, "O")}"' for name in sorted(fine)]
     settings.write_text("\n".join([*lines, "[label_map]", *table]) + "\n", "utf-8")
 
 

@@ -45,7 +45,7 @@ def main() -> None:
 def prepare(home: Path, data: Path) -> None:
     """The project, its holdout, and texts that nobody has labelled."""
     loop(None, "init", str(home), "--labels", ",".join(LABELS))
-    configure(home, [])
+    configure(home, DATA, [])
     settings = home / "loop.toml"
     lines = settings.read_text("utf-8").splitlines()
     at = lines.index("[promotion]") + 1

@@ -64,7 +64,7 @@ def probability(value: float | None) -> str:
         return NOTHING
     if 0 < value < 0.001 or 0.999 < value < 1:
         return "under 0.1 %" if value < 0.5 else "over 99.9 %"
-    return f"{100 * value:.3g} %" if value < 0.01 or value > 0.99 else f"{100 * value:.0f} %"
+    return f"{100 * value:.1f} %" if 0 < value < 0.01 or 0.99 < value < 1 else f"{100 * value:.0f} %"
 
 
 def share(value: float | None) -> str:

@@ -43,10 +43,22 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     made.filters["sign"] = lambda status: _SIGNS.get(status.word, ("none", "·"))
+    made.filters["commands"] = _commands
     made.filters["kind"] = lambda block: type(block).__name__.lower()
     made.tests["status"] = lambda cell: isinstance(cell, GateStatus)
     made.tests["shaded"] = lambda cell: isinstance(cell, Shaded)
     return made
+
+
+def _commands(sentence: str) -> Any:
+    """The sentence with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = str(_shown(sentence)).split("`")
+    if len(parts) % 2 == 0:
+        return _shown(sentence)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
 def _shown(value: Any) -> Any:

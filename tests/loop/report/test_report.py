@@ -276,11 +276,11 @@ def test_the_candidate_is_trained_again_by_what_differs_from_the_defaults(own_st
     assert (again["command"], again["settings"], again["parent"]) == ("loop retrain", None, "desk-0001")
     with own_store.transaction() as tx:
         made = model(tx.session, "desk-0001")
-        made.settings = {**made.settings, "seed": 14, "epochs": 2, "encoder": "minilm"}
+        made.settings = {**made.settings, "seed": 14, "passes": 2, "encoder": "minilm"}
         tx.commit()
     again = report(own_store, attempt(version="desk-0001"))["metadata"]["retraining"]
     assert again["command"] == "loop retrain --from-scratch"
-    assert sorted(again["settings"].removeprefix("[train] ").split(", ")) == ["epochs = 2", "seed = 14"]
+    assert sorted(again["settings"].removeprefix("[train] ").split(", ")) == ["passes = 2", "seed = 14"]
     assert again["data_fingerprint"].startswith("0123456789abcdef")
 
 

@@ -332,3 +332,9 @@ def test_a_report_says_how_to_undo_and_how_to_check(page: Callable[[str], str]):
     assert "desk-0001 served before." in page("attempt")
     assert "loop rollback --reason" in page("attempt")
     assert "nothing to undo: desk-0001 stays in service" in page("rejected")
+
+
+def test_commands_in_the_next_step_are_code_and_nothing_else_is_markup(store: Store):
+    page = replace(page_of(report_of(reported.attempt(), store)), next_step="Run `loop run <x>`; `half")
+    assert "Run `loop run &lt;x&gt;`; `half" in render_html(page)
+    assert "Run <code>loop run &lt;x&gt;</code>." in render_html(replace(page, next_step="Run `loop run <x>`."))

@@ -212,7 +212,7 @@ def put_back(tx: Transaction, project_id: int, version: str, **why: Unpack[Why])
     """
     project = lock_project(tx, project_id)
     found = _of_project(tx.session, project, version)
-    if version == project.promoted_version or version not in served(promotions(tx.session, project_id)):
+    if version == project.promoted_version or version not in standing(promotions(tx.session, project_id)):
         raise RefusedError(
             "only a model that served before, and was not rolled back, is put back",
             value=version,
@@ -227,20 +227,20 @@ def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str
     A rollback takes back the promotion that it undoes. So two rollbacks go back by two promotions.
     """
     project = lock_project(tx, project_id)
-    standing = served(promotions(tx.session, project_id))
+    stack = served(promotions(tx.session, project_id))
     if project.promoted_version is None:
         raise RefusedError(
             "a rollback needs a model in service", value=project.name, next_step="Promote one: `loop promote`."
         )
     if to is not None:
         _check_target(project, to, promotions(tx.session, project_id))
-    elif len(standing) < 2:
+    elif len(stack) < 2:
         raise RefusedError(
             "a rollback needs an earlier promotion",
             value=f"{project.promoted_version} is the first",
             next_step="Train and promote another one; this one serves until then.",
         )
-    found = _of_project(tx.session, project, to or standing[-2])
+    found = _of_project(tx.session, project, to or stack[-2])
     return _move_pointer(tx, project, found, ROLLBACK, reason=reason, who=who)
 
 
@@ -251,14 +251,34 @@ def promotions(session: Session, project_id: int) -> list[Promotion]:
 
 def served(decisions: Iterable[Promotion]) -> list[str]:
     """The versions whose service still stands, the one in service last: a rollback takes back all above its target."""
+    return _unwound(decisions)[0]
+
+
+def standing(decisions: Iterable[Promotion]) -> list[str]:
+    """What `served` gives, without the versions that a rollback withdrew and that have not served since.
+
+    A model may have served twice, before another model and after it. A rollback takes back only the second time, but
+    the person who rolls back does not want the model in service.
+    """
+    stack, withdrawn = _unwound(decisions)
+    return [version for version in stack if version not in withdrawn]
+
+
+def _unwound(decisions: Iterable[Promotion]) -> tuple[list[str], set[str | None]]:
+    """(as `served`, the versions that a rollback withdrew and that have not served since)."""
     stack: list[str] = []
+    withdrawn: set[str | None] = set()
     for decision in decisions:
+        if decision.action == ROLLBACK:
+            withdrawn.add(decision.previous)
         if decision.action == ROLLBACK and decision.version in stack:
             while stack[-1] != decision.version:
-                stack.pop()
+                withdrawn.add(stack.pop())
         elif decision.action in MOVES:
             stack.append(decision.version)
-    return stack
+        if decision.action in MOVES:
+            withdrawn.discard(decision.version)
+    return stack, withdrawn
 
 
 def _check_target(project: Project, to: str, decisions: list[Promotion]) -> None:

@@ -18,7 +18,7 @@ from loop.evaluation.significance import (
     spent_after,
     standard_error_of,
 )
-from loop.judging.measured import HeldOutText
+from loop.judging.measured import WEAK_VOTE, HeldOutText
 from loop.promotion.attempt import Look, Rotation
 from loop.promotion.policies import PROVEN
 from loop.settings.model import PromotionSettings
@@ -207,10 +207,11 @@ def _still_held(session: Session, project: Project, figures: Mapping[str, Any], 
     same_rule = (ruling["policy"], ruling["average_loss"]) == (settings.policy, settings.average_loss)
     same_epoch = figures["epoch"] == current_epoch(session, project.id)
     serving = promoted(session, project.id)
-    if not same_rule or not same_epoch or serving is None or figures["against"] != serving.version:
+    same_opponent = figures["against"] == (serving.version if serving else WEAK_VOTE)
+    if not same_rule or not same_epoch or not same_opponent:
         return False
     documents = len({item.group_key for item in held_out_gold(session, project)})
-    return documents < _GROWN * int(ruling["documents"])
+    return documents < max(_GROWN * int(ruling["documents"]), settings.least_documents)
 
 
 def _still_deferred(

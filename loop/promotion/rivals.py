@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from loop.promotion.policies import PROVEN_BETTER
-from store.registry import PROMOTE, model, promotions, served
+from store.registry import PROMOTE, model, promotions, standing
 from store.schema import Model, Project, Promotion
 
 
@@ -34,19 +34,19 @@ class Rivals:
 def rivals(session: Session, project: Project) -> Rivals:
     """The best model and the anchor, as the decisions so far say."""
     decisions = promotions(session, project.id)
-    standing = served(decisions)
-    best, anchor = _best(decisions, standing), _anchor(decisions, standing)
+    known = standing(decisions)
+    best, anchor = _best(decisions, known), _anchor(decisions, known)
     return Rivals(*(None if version is None else model(session, version) for version in (best, anchor)))
 
 
-def _best(decisions: Sequence[Promotion], standing: Sequence[str]) -> str | None:
+def _best(decisions: Sequence[Promotion], known: Sequence[str]) -> str | None:
     noted = (decision.figures.get("best") for decision in reversed(decisions))
-    return next((version for version in noted if version in standing), None)
+    return next((version for version in noted if version in known), None)
 
 
-def _anchor(decisions: Iterable[Promotion], standing: Sequence[str]) -> str | None:
-    proven = [one.version for one in decisions if one.version in standing and _was_proven(one)]
-    return [*standing[:1], *proven][-1] if standing else None
+def _anchor(decisions: Iterable[Promotion], known: Sequence[str]) -> str | None:
+    proven = [one.version for one in decisions if one.version in known and _was_proven(one)]
+    return [*known[:1], *proven][-1] if known else None
 
 
 def _was_proven(decision: Promotion) -> bool:

@@ -394,3 +394,5 @@ def test_a_model_is_put_back_unless_a_rollback_took_it_out(store: Store, project
         with store.transaction() as tx, pytest.raises(RefusedError, match="is put back"):
             registry.put_back(tx, project.id, version, **DECISION)
     assert back(store, project) == two
+    with store.transaction() as tx, pytest.raises(RefusedError, match="is put back"):
+        registry.put_back(tx, project.id, one, **DECISION)  # it served first, too, but a person rolled it back since

@@ -181,6 +181,41 @@ def test_what_a_person_rolled_back_is_not_put_back(store: Store, desk: Project, 
     assert in_service(store, desk) == first
 
 
+def test_a_model_that_was_put_back_and_that_a_person_rolled_back_stays_away(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    judge(store, desk, placed, THREE)
+    wanted = force(store, desk, placed, WINDOWS)
+    judge(store, desk, placed, NONE)
+    with store.transaction() as tx:
+        registry.rollback(tx, desk.id, reason="annotators complain", who="lead")
+        tx.commit()
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None
+    assert (attempt.ruling.best.version, attempt.ruling.put_back) == (wanted, None)
+    assert in_service(store, desk) == wanted
+
+
+def test_a_first_model_that_is_held_against_the_weak_vote_waits_for_gold_too(
+    store: Store, small: Project, placed: Placement, tmp_path: Path
+) -> None:
+    functions = tmp_path / "functions.py"
+    functions.write_text(
+        "from weak_labeling.functions import labeling_function\n"
+        "from weak_labeling.heuristics import regex\n"
+        "systems = labeling_function(name='systems')(regex('windows|ubuntu', 'OS'))\n"
+        "software = labeling_function(name='software')(regex('excel', 'SOFTWARE'))\n"
+    )
+    rule = placed.promotion.changed(first_model="weak vote")
+    held = judge(store, small, replace(placed, weak_functions=functions, promotion=rule), THREE)
+    assert (held.against, held.outcome) == ("weak vote", "held")
+    with store.read() as session:
+        assert still_waiting(session, small, held.version, rule)
+    tiny.put(store, small, GOLD[24:30], "holdout")
+    with store.read() as session:
+        assert not still_waiting(session, small, held.version, rule)
+
+
 @pytest.mark.parametrize("trouble", ["gone", "other labels"])
 def test_an_earlier_model_that_cannot_be_asked_any_more_is_left_out_and_said_to_be(
     store: Store, desk: Project, placed: Placement, trouble: str

@@ -252,6 +252,8 @@ class _Promotion:
         known = {version: scores for version, scores in scored.items() if scores is not None}
         known |= done.earlier_scores
         figures = figures_of(done, known, fingerprint(documents)) | {"epoch": self._epoch()}
+        if self.rivals.best is not None and self.rivals.best.version in measured.unasked:
+            figures |= {"best": self.rivals.best.version}  # it may answer the next time
         if done.comparison is None and documents:
             alone = standard_error_alone(done.documents, known[chosen.version], self.settings.promotion)
             figures |= {"standard_error_alone": alone}

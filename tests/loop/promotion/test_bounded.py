@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loop.evaluation.scores import score
+from loop.judging import evidence
+from loop.judging.ask import JudgingError, ServedAnswers, ask_served
 from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import FILE, PASS, Attempt, Gate, Look
 from loop.promotion.holdout import compare_by_document, still_waiting
@@ -231,6 +234,25 @@ def test_an_earlier_model_that_cannot_be_asked_any_more_is_left_out_and_said_to_
     assert (attempt.ruling.best.version, attempt.ruling.anchor.version) == (worse, worse)
     assert in_service(store, desk) == worse
     assert any(f"{best}, which served before, cannot be asked" in risk for risk in attempt.risks)
+
+
+def test_the_best_model_is_remembered_when_it_gives_no_answer_once(
+    store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = judge(store, desk, placed, THREE).version
+    force(store, desk, placed, WINDOWS)
+
+    def ask(folder: Path, *args: Any, **named: Any) -> ServedAnswers:
+        if folder.name == best:
+            raise JudgingError("a model answers within 1 second", value=best)
+        return ask_served(folder, *args, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evidence, "ask_served", ask)
+        judge(store, desk, placed, NONE)
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None
+    assert (attempt.ruling.best.version, attempt.ruling.put_back) == (best, best)
 
 
 def test_a_claim_is_made_against_the_last_proven_model_and_a_proof_moves_it(

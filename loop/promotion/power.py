@@ -140,8 +140,8 @@ def _last_error(session: Session, project: Project, epoch: int) -> _Error | None
     that of one model.
     """
     known = [row.figures for row in promotions(session, project.id)]
-    compared = [figures for figures in known if figures.get("standard_error")]
-    here = [figures for figures in compared if (figures.get("look") or {}).get("epoch") == epoch]
+    compared = [figures for figures in known if figures.get("ruling") or figures.get("standard_error")]
+    here = [figures for figures in compared if _epoch_of(figures) == epoch]
     if chosen := (here or compared)[-1:]:
         return _Error(_of_the_policy(chosen[0]), chosen[0]["documents"])
     alone = [figures for figures in known if figures.get("standard_error_alone")][-1:]
@@ -149,6 +149,12 @@ def _last_error(session: Session, project: Project, epoch: int) -> _Error | None
         return None
     error = alone[0]["standard_error_alone"] * math.sqrt(2 * _DIFFERING)
     return _Error(error, alone[0]["documents"], estimated=True)
+
+
+def _epoch_of(figures: Mapping[str, Any]) -> int | None:
+    """The holdout of a decision. Decisions before there were policies name the holdout in their look alone."""
+    found: int | None = figures.get("epoch") or (figures.get("look") or {}).get("epoch")
+    return found
 
 
 def _of_the_policy(figures: Mapping[str, Any]) -> float:

@@ -39,7 +39,8 @@ DECISIONS = {
 class PastDecision:
     """One decision. f1: micro-F1 (0..1) of `version`, measured for the decision, else last measured on the holdout.
 
-    difference: candidate minus the model that was in service then. epoch: number of the holdout; look: number of the
+    difference: candidate minus the model that was in service then. p_value: of the claim that the candidate is better;
+    None where no look was left for a claim. epoch: number of the holdout; look: number of the
     look at this holdout. word: one of five for how the candidate compares, None where no policy decided. because: why
     the promotion was forced. failed, unjudged: names of gates that blocked, and of gates for which there was too little
     gold.
@@ -99,9 +100,9 @@ def _read(session: Session, decision: Promotion) -> PastDecision:
         reason=decision.reason,
         f1=_last_f1(session, decision.version) if f1 is None else f1,
         difference=_number(figures, "difference"),
-        p_value=_number(figures, "p_value"),
+        p_value=_number(figures, *(("ruling",) if figures.get("ruling") else ()), "p_value"),
         alpha=_number(figures, "look", "alpha"),
-        epoch=_whole(_number(figures, "look", "epoch")),
+        epoch=_whole(_number(figures, "look", "epoch") or _number(figures, "epoch")),
         look=_whole(_number(figures, "look", "number")),
         because=figures.get("because") or None,
         word=(figures.get("ruling") or {}).get("word"),

@@ -85,6 +85,8 @@ def _grown(power: HoldoutPower) -> str:
     if grown is None:
         return "no text of the holdout is open" if not power.open else "too few open texts to tell more"
     before, after = (power.needed, grown.needed) if power.needed is not None else (power.detectable, grown.detectable)
+    if not before and not power.alpha:
+        return "no look is left for a claim of proof: `loop renew-holdout` draws another holdout"
     if not before:
         before, after = power.detectable, grown.detectable
         told = f"make a claim of proof possible from {_points(after)} points on, {_points(before)} now"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from loop.cli.views.status import view
 from loop.evaluation.scores import score
 from loop.judging import evidence
 from loop.judging.ask import JudgingError, ServedAnswers, ask_served
@@ -19,9 +22,12 @@ from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import FILE, PASS, Attempt, Gate, Look
 from loop.promotion.holdout import compare_by_document, still_waiting
 from loop.promotion.policies import HOLD, LIKELY_WORSE, PROMOTE, REJECT, WORDS
+from loop.promotion.power import holdout_power
 from loop.promotion.promote import promote_candidate
 from loop.promotion.rivals import rivals
 from loop.promotion.ruling import ScoredSystems, best_of, rule
+from loop.report.history import decisions
+from loop.service.status import project_status
 from loop.settings.model import PromotionSettings
 from ner.labels import LabelSet
 from ner.spans import Span
@@ -304,6 +310,25 @@ def test_where_the_looks_are_spent_the_decision_goes_on_and_claims_nothing(
     assert any("no claim" in risk for risk in attempt.risks)
     with store.read() as session:
         assert count_looks(session, desk.id, 1) == 1
+
+
+def test_where_the_looks_are_spent_status_and_history_promise_and_show_no_claim(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    spending = replace(placed, promotion=tiny.PROMOTION.changed(looks=1))
+    judge(store, desk, spending, THREE)
+    judge(store, desk, spending, THREE)
+    tiny.texts(store, desk, [f"open {n}" for n in range(60)], "holdout")
+    with store.read() as session:
+        last = decisions(session, desk.id)[-1]
+        power = holdout_power(session, desk, spending.promotion)
+    assert (last.word, last.p_value, last.look, last.epoch) == ("not shown worse", None, None, 1)
+    assert (power.needed, power.alpha) == (0, 0)
+    shown = io.StringIO()
+    for part in view(project_status(store, desk.id, 1, spending.promotion)):
+        Console(file=shown, width=400).print(part)
+    assert "no look is left for a claim of proof" in shown.getvalue()
+    assert "make a claim" not in shown.getvalue()
 
 
 def test_under_higher_any_higher_f1_serves_and_an_equal_one_does_not(

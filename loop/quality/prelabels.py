@@ -115,7 +115,8 @@ def _wilson(share: float, trials: float, confidence: float) -> tuple[float, floa
     wider = 1 + z * z / trials
     middle = (share + z * z / (2 * trials)) / wider
     half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / wider
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # The interval holds the share; rounding alone may leave a share of 0 or 1 just outside.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loop.quality.prelabels import Prelabels, count_prelabels, kept_interval
@@ -45,6 +45,7 @@ def test_versions_and_weeks_and_types_count_the_same_regions(given_items: list[R
     assert sum(row.total.texts for row in found.versions) + found.unknown == len(given_items)
 
 
+@example([(0, 1)] * 5)
 @given(st.lists(st.integers(0, 9).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1))
 def test_the_interval_holds_the_share_within_0_and_1(parts: list[tuple[int, int]]) -> None:
     total = sum(n for _, n in parts)

@@ -16,7 +16,7 @@ from loop.report.report_json import from_json, to_json
 from ner.errors import InputError
 from store.errors import NotFoundError
 
-KEPT = Path(__file__).parents[3] / "docs" / "reports"
+KEPT = Path(__file__).parent / "kept_before"
 EXAMPLE = KEPT / "rollback" / "report.json"
 
 

@@ -56,8 +56,9 @@ def _keep_entities(packed: Any, attrs: Any) -> None:
     """Leave the words and the entities: what else a Doc may hold is not read, and cannot be wrong then."""
     wanted = (attrs.ORTH, attrs.ENT_IOB, attrs.ENT_TYPE)
     columns = [at for at, attribute in enumerate(packed.attrs) if attribute in wanted]
-    packed.attrs = [packed.attrs[at] for at in columns]
-    packed.tokens = [tokens[:, columns] for tokens in packed.tokens]
+    if len(columns) < len(packed.attrs):  # otherwise this would hold all of them twice
+        packed.attrs = [packed.attrs[at] for at in columns]
+        packed.tokens = [tokens[:, columns] for tokens in packed.tokens]
     tags = packed.attrs.index(attrs.ENT_IOB) if attrs.ENT_IOB in packed.attrs else None
     if tags is not None and any((tokens[:, tags] >= _TAGS).any() for tokens in packed.tokens):
         raise ValueError("a tag of an entity is none of B, I, O")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loop.files.formats.json_shapes.shapes import JsonShape, open_values
-from loop.files.formats.tables.parquet import class_names, placed_rows, said_of_classes, translated
+from loop.files.formats.tables.parquet import class_names, parquet_batches, placed_rows, said_of_classes, translated
 from loop.files.formats.tables.table_rows import columns_of
 from loop.files.inputs import DATASET_MARKS, Input
 from loop.files.json_values import PlacedValue
@@ -22,7 +22,7 @@ from ner.errors import InputError
 if TYPE_CHECKING:
     import pyarrow
 
-_ROWS = 1000
+_ROWS, _MAPPED_ROWS = 1000, 10_000
 _MOST_LISTED = 12
 
 
@@ -101,21 +101,24 @@ def _place(split: str, before: int, number: int) -> str:
 
 
 def _saved(folder: Path) -> list[_Table]:
+    return [
+        _Table(name, len(one), one.features.arrow_schema, partial(_mapped_batches, folder, name, len(one)))
+        for name, one in _splits(folder).items()
+    ]
+
+
+def _splits(folder: Path) -> Mapping[str, Any]:
     import datasets
 
     loaded: Any = datasets.load_from_disk(str(folder))
-    splits: Mapping[str, Any] = loaded if isinstance(loaded, Mapping) else {"": loaded}
-    return [_of_dataset(str(name), one) for name, one in splits.items()]
+    return {str(name): one for name, one in loaded.items()} if isinstance(loaded, Mapping) else {"": loaded}
 
 
-def _of_dataset(name: str, dataset: Any) -> _Table:
-    schema = dataset.features.arrow_schema
-    arrow = dataset.with_format("arrow")
-    return _Table(name, len(dataset), schema, lambda: (_batch(one) for one in arrow.iter(_ROWS)))
-
-
-def _batch(table: pyarrow.Table) -> pyarrow.RecordBatch:
-    return table.combine_chunks()
+def _mapped_batches(folder: Path, split: str, rows: int) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of a split, which `datasets` maps into memory: what was read stays there until it is mapped anew."""
+    for begin in range(0, rows, _MAPPED_ROWS):
+        part = _splits(folder)[split].select(range(begin, min(begin + _MAPPED_ROWS, rows)))
+        yield from (table.combine_chunks() for table in part.with_format("arrow").iter(_ROWS))
 
 
 def _of_parquet(folder: Path) -> list[_Table]:
@@ -128,12 +131,5 @@ def _of_parquet(folder: Path) -> list[_Table]:
         # The Hub's names: data/train-00000-of-00002.parquet, or conll/train/0000.parquet.
         relative = path.relative_to(folder)
         split = relative.parent.name if path.stem.isdigit() else path.stem.partition("-")[0]
-        tables.append(_Table(split, rows, schema, partial(_batches, path)))
+        tables.append(_Table(split, rows, schema, partial(parquet_batches, path)))
     return tables
-
-
-def _batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
-    from pyarrow.parquet import ParquetFile
-
-    with ParquetFile(path) as parquet:
-        yield from parquet.iter_batches(_ROWS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from loop.files.formats.json_shapes.shapes import JsonShape, open_values
 from loop.files.formats.tables.table_rows import columns_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _PARQUET, _ENCRYPTED, _ARROW = b"PAR1", b"PARE", b"ARROW1"
 _ARROW_STREAM = b"\xff\xff\xff\xff"
 _ROWS = 1000
+_BUFFER = 1 << 16  # bytes of each column that are read ahead
 _SHOWN = 500
 
 
@@ -47,6 +49,14 @@ def placed_rows(
             except InputError as error:
                 value = error
             yield place(number), value, str(row)[:_SHOWN]
+
+
+def parquet_batches(file: Path | BinaryIO) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of a Parquet file, in batches. Memory holds a part of a row group, however big the group is."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(file, buffer_size=_BUFFER) as parquet:
+        yield from parquet.iter_batches(_ROWS, use_threads=False)
 
 
 def class_names(schema: pyarrow.Schema) -> Mapping[str, Sequence[str]]:
@@ -116,8 +126,7 @@ def _opened(file: Input) -> tuple[pyarrow.Schema, Iterator[pyarrow.RecordBatch]]
 
     stream = file.rewound()
     if file.head.startswith(_PARQUET):
-        parquet = pyarrow.parquet.ParquetFile(stream)
-        return parquet.schema_arrow, parquet.iter_batches(_ROWS)
+        return pyarrow.parquet.read_schema(stream), parquet_batches(file.rewound())
     if file.head.startswith(_ARROW):
         whole = pyarrow.ipc.open_file(stream)
         return whole.schema, (whole.get_batch(number) for number in range(whole.num_record_batches))

@@ -179,7 +179,11 @@ def _prodigy_tokens(text: StoredText, number: int) -> Row:
         {"text": text.text[a:b], "start": a, "end": b, "id": at, "ws": text.text[b : b + 1] == " "}
         for at, (a, b) in enumerate(places)
     ]
-    return {**_prodigy(text, number), "tokens": tokens}
+    starts, ends = ([place[at] for place in places] for at in (0, 1))
+    row = {**_prodigy(text, number), "tokens": tokens}
+    for span in row.get("spans", ()):
+        span |= {"token_start": starts.index(span["start"]), "token_end": ends.index(span["end"])}
+    return row
 
 
 def _spacy_pair(text: StoredText, _: int) -> Row:

@@ -8,8 +8,9 @@ person where several people marked it. https://prodi.gy/docs/api-interfaces
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loop.files.formats.json_shapes.same_text import REJECTED
@@ -49,15 +50,6 @@ def _record(value: dict[str, Any], place: Place) -> Record:
     aside = () if reason is None else (NotLearned(reason, payload),)
     record = record_of(value, place, said, text=text, read=read, dropped=dropped, made_id=place.naming.id_of(text))
     return replace(record, aside=aside)
-
-
-SHAPE = JsonShape(
-    name="prodigy",
-    title="Prodigy: {text, spans, answer}",
-    claims=_claims,
-    record=_record,
-    joins=True,
-)
 
 
 def _has_answer(value: Mapping[str, Any]) -> bool:
@@ -120,7 +112,7 @@ def _marks_entities(value: Mapping[str, Any]) -> bool:
 
 
 def _annotation(value: Mapping[str, Any], place: Place) -> NewAnnotation:
-    spans = _with_words(value["spans"], value.get("tokens"))
+    spans = _with_words(value, place.survey or TokenNumbers())
     regions = regions_of(spans, "spans", place.source.config)
     source_id, who = _person(value)
     when = as_moment(value.get("_timestamp"))
@@ -133,35 +125,129 @@ def _person(value: Mapping[str, Any]) -> tuple[str, str | None]:
     return (f"{GOLD}:{who}", who) if isinstance(who, str) and who.strip() and "\0" not in who else (GOLD, None)
 
 
-def _with_words(spans: Any, tokens: Any) -> Any:
-    """The spans with the words that the tokens repeat at their offsets, which proves the offsets of the file.
+def _with_words(value: Mapping[str, Any], numbers: TokenNumbers) -> Any:
+    """The spans with the words that the tokens repeat, which prove the offsets of the file.
 
-    The tokens' own offsets find them, and not `token_start`: programs that make such files often leave it wrong. A span
-    that begins or ends inside a token gets the whole tokens that it touches: these words differ from those at its
-    offsets, so that the span is in doubt. Such offsets often have an inclusive end.
+    The tokens are those at the offsets of the span. A span that begins or ends inside a token gets the whole tokens
+    that it touches: these words differ from those at its offsets, so that the span is in doubt. Such offsets often have
+    an inclusive end.
+
+    Where the file's numbers of tokens are right, a span whose numbers name other tokens gets the words of these, and is
+    in doubt, too: offsets that were shifted often stand at the borders of other tokens. Where the numbers are not
+    right or not there, a program may have cut the text at white space. A span that leaves out only marks of its tokens,
+    such as the full stop of `Lyon.`, is then believed.
     """
-    if not isinstance(spans, list) or not isinstance(tokens, list):
+    spans, tokens = value["spans"], _Tokens.of(value)
+    if not isinstance(spans, list) or tokens is None:
         return spans
-    good = [token for token in tokens if _is_token(token)]
-    if len(good) != len(tokens):
-        return spans
-    by_start = {token["start"]: at for at, token in enumerate(good)}
-    by_end = {token["end"]: at for at, token in enumerate(good)}
-    return [_proven(item, good, by_start, by_end) if isinstance(item, dict) else item for item in spans]
+    return [{**item, "text": words} if (words := _words(item, tokens, numbers)) else item for item in spans]
 
 
-def _proven(
-    item: Mapping[str, Any], tokens: Sequence[Mapping[str, Any]], by_start: Mapping[int, int], by_end: Mapping[int, int]
-) -> Mapping[str, Any]:
-    start, end = item.get("start"), item.get("end")
-    if type(start) is not int or type(end) is not int or isinstance(item.get("text"), str):
-        return item
-    first, last = by_start.get(start), by_end.get(end)
-    if first is not None and last is not None and first <= last:
-        words = tokens[first : last + 1]
-    else:
-        words = [token for token in tokens if token["start"] < end and start < token["end"]]
-    return {**item, "text": " ".join(token["text"] for token in words)} if words else item
+def _words(item: Any, tokens: _Tokens, numbers: TokenNumbers) -> str | None:
+    """What the tokens say that a span covers; None where they say nothing, or the span repeats its words itself."""
+    at_offsets = tokens.at_offsets(item)
+    if at_offsets is None or isinstance(item.get("text"), str):
+        return None
+    words = tokens.words(*at_offsets)
+    named = numbers.tokens_of(item)
+    beyond = tokens.beyond(item, *at_offsets)
+    if named is None and beyond and not any(map(str.isalnum, beyond)):
+        return None
+    if named is None or named == at_offsets:
+        return words
+    first, behind = named
+    other = tokens.words(first, behind)
+    # The same words may stand in two places.
+    return other if other.strip() and other != words else f"{other} (tokens {first} to {behind - 1})".strip()
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """The tokens of a row; `by_start` and `by_end`: their places in the row by their offsets."""
+
+    tokens: Sequence[Mapping[str, Any]]
+    by_start: Mapping[int, int]
+    by_end: Mapping[int, int]
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> _Tokens | None:
+        tokens = value.get("tokens")
+        if not isinstance(tokens, list) or not all(map(_is_token, tokens)):
+            return None
+        by_start, by_end = ({token[key]: at for at, token in enumerate(tokens)} for key in ("start", "end"))
+        return cls(tokens, by_start, by_end)
+
+    def at_offsets(self, item: Any) -> tuple[int, int] | None:
+        """(first, behind) of the tokens that a span touches; equal where it touches none. None for a broken span."""
+        start, end = (item.get("start"), item.get("end")) if isinstance(item, dict) else (None, None)
+        if type(start) is not int or type(end) is not int:
+            return None
+        first, last = self.by_start.get(start), self.by_end.get(end)
+        if first is not None and last is not None and first <= last:
+            return first, last + 1
+        touched = [at for at, token in enumerate(self.tokens) if token["start"] < end and start < token["end"]]
+        return (touched[0], touched[-1] + 1) if touched else (0, 0)
+
+    def beyond(self, item: Mapping[str, Any], first: int, behind: int) -> str:
+        """The characters of these tokens that stand outside of the span."""
+        if first == behind:
+            return ""
+        begin, last = self.tokens[first], self.tokens[behind - 1]
+        before: str = begin["text"][: max(0, item["start"] - begin["start"])]
+        after: str = last["text"][max(0, item["end"] - last["start"]) :]
+        return before + after
+
+    def words(self, first: int, behind: int) -> str:
+        return " ".join(token["text"] for token in self.tokens[max(0, first) : max(0, behind)])
+
+
+@dataclass
+class TokenNumbers:
+    """Whether `token_start` and `token_end` of a file name the tokens that stand at the offsets of its spans.
+
+    Prodigy counts tokens from 0, and `token_end` is the last token; spaCy's `Span.end`, which programs write in its
+    place, is the token behind. Many programs write any numbers at all. The numbers of a file are read only where most
+    of them fit the offsets: those that do not fit show a span that was damaged.
+    """
+
+    fitting: Counter[int] = field(default_factory=Counter)
+    total: int = 0
+
+    def see(self, value: Any) -> None:
+        """Count the spans of a row that have numbers."""
+        tokens = _Tokens.of(value) if value.get("spans") else None
+        if tokens is None or not isinstance(value["spans"], list):
+            return
+        for item in value["spans"]:
+            at_offsets = tokens.at_offsets(item)
+            if at_offsets is not None and (numbers := _numbers(item)) is not None:
+                self.total += 1
+                self.fitting.update(more for more in (0, 1) if (numbers[0], numbers[1] + more) == at_offsets)
+
+    def said(self) -> Sequence[str]:
+        """A sentence where the numbers of the file are not read."""
+        if self._more() is not None or not self.total:
+            return ()
+        wrong = self.total - max(self.fitting.values(), default=0)
+        return (
+            f"`token_start` and `token_end` of {wrong:,} of {self.total:,} spans name other tokens than their offsets. "
+            "The offsets are read, and these numbers are not.",
+        )
+
+    def tokens_of(self, item: Mapping[str, Any]) -> tuple[int, int] | None:
+        """(first, behind) of the tokens that the numbers of a span name; None where they are not there or not read."""
+        more, numbers = self._more(), _numbers(item)
+        return None if more is None or numbers is None else (numbers[0], numbers[1] + more)
+
+    def _more(self) -> int | None:
+        """What makes of `token_end` the token behind: 1, or 0 for spaCy's; None where most numbers do not fit."""
+        more, count = max(self.fitting.items(), key=lambda one: one[1], default=(1, 0))
+        return more if 2 * count > self.total else None
+
+
+def _numbers(item: Mapping[str, Any]) -> tuple[int, int] | None:
+    first, end = item.get("token_start"), item.get("token_end")
+    return (first, end) if type(first) is int and type(end) is int else None
 
 
 def _is_token(token: Any) -> bool:
@@ -171,3 +257,13 @@ def _is_token(token: Any) -> bool:
         and type(token.get("start")) is int
         and type(token.get("end")) is int
     )
+
+
+SHAPE = JsonShape(
+    name="prodigy",
+    title="Prodigy: {text, spans, answer}",
+    claims=_claims,
+    record=_record,
+    survey=lambda _: TokenNumbers(),
+    joins=True,
+)

@@ -10,6 +10,7 @@ import pytest
 from loop.files.formats.json_shapes.prodigy import BINARY, IGNORED, NO_SPANS, OTHER_INTERFACE, UNANSWERED
 from loop.files.formats.json_shapes.same_text import CONTRADICTORY, REJECTED
 from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
+from ner.label_studio import TEXT_AT_OFFSETS
 from ner.offsets import OffsetUnit
 from ner.spans import Span
 from tests.loop.files.read import problem, raw, reading, record, spans
@@ -182,6 +183,56 @@ def test_a_span_that_cuts_a_token_is_in_doubt(start: int, end: int):
     row = {**MANUAL, "text": TEXT, "answer": "accept", "spans": [{"start": start, "end": end, "label": "PER"}]}
     (read,) = reading(row).records()
     assert [item.reason for item in record(read).annotations[0].doubts] == ["words differ from the text at the offsets"]
+
+
+def _numbered(start: int, end: int, first: int, last: int) -> dict[str, Any]:
+    return {"start": start, "end": end, "label": "PER", "token_start": first, "token_end": last}
+
+
+@pytest.mark.parametrize("more", [0, 1])  # `token_end` is the last token, or spaCy's end, the token behind
+@pytest.mark.parametrize(
+    ("shifted", "told"),
+    [(_numbered(4, 7, 2, 2), "Ola"), (_numbered(4, 7, 2, 9), "Ola ."), (_numbered(4, 7, 7, 7), "(tokens 7 to 7)")],
+)
+def test_a_span_whose_token_numbers_differ_from_its_offsets_is_in_doubt_where_those_of_the_file_are_right(
+    shifted: dict[str, Any], told: str, more: int
+):
+    good = [_numbered(0, 3, 0, 0), _numbered(8, 11, 2, 2), _numbered(4, 11, 1, 2)]
+    marked = [{**span, "token_end": span["token_end"] + more} for span in (*good, shifted)]
+    row = {**MANUAL, "text": TEXT, "answer": "accept"}
+    read = reading("\n".join(json.dumps({**row, "spans": [span], "id": at}) for at, span in enumerate(marked)))
+    *right, doubtful = [record(item).annotations[0] for item in read.records()]
+    assert [one.spans for one in right] == [(Span(0, 3, "PER"),), (Span(8, 11, "PER"),), (Span(4, 11, "PER"),)]
+    (doubt,) = doubtful.doubts
+    assert (doubt.payload["value"]["text"], doubt.payload[TEXT_AT_OFFSETS]) == (told, "met")
+    assert read.said == ()
+
+
+def test_a_span_that_was_shifted_to_the_same_word_is_in_doubt():
+    row = {**MANUAL, "text": "Ola Ola.", "tokens": [{**TOKENS[0], "text": "Ola"}, {**TOKENS[1], "text": "Ola"}]}
+    row = {**row, "answer": "accept", "spans": [_numbered(0, 3, 0, 0), _numbered(4, 7, 1, 1), _numbered(4, 7, 0, 0)]}
+    (read,) = reading(row).records()
+    (doubt,) = record(read).annotations[0].doubts
+    assert doubt.payload["value"]["text"] == "Ola (tokens 0 to 0)"
+
+
+def test_token_numbers_that_mostly_differ_from_the_offsets_are_not_read_and_that_is_said():
+    spans_of_a_program = [_numbered(0, 3, 0, 1), _numbered(8, 11, 0, 1), _numbered(0, 7, 0, 1)]
+    read = reading({**MANUAL, "text": TEXT, "answer": "accept", "spans": spans_of_a_program})
+    (item,) = read.records()
+    assert not record(item).annotations[0].doubts
+    assert any("`token_start` and `token_end` of 2 of 3 spans" in sentence for sentence in read.said)
+
+
+def test_a_span_may_leave_out_the_marks_of_tokens_that_a_program_cut_at_white_space():
+    tokens = [*TOKENS[:2], {**TOKENS[2], "text": "Ola.", "end": 12}]
+    row = {**MANUAL, "text": TEXT, "tokens": tokens, "answer": "accept"}
+    for numbers in ({}, {"token_start": 0, "token_end": 1}):
+        (read,) = reading({**row, "spans": [{**OLA, **numbers}]}).records()
+        assert record(read).annotations[0].spans == (Span(8, 11, "PER"),)
+    spans_of_tokens = [_numbered(0, 3, 0, 0), _numbered(4, 7, 1, 1), _numbered(8, 11, 2, 2)]
+    (read,) = reading({**row, "spans": spans_of_tokens}).records()
+    assert record(read).annotations[0].doubts  # tokens were marked, and not characters
 
 
 def test_a_span_that_touches_no_token_or_ends_in_white_space_is_as_before():

@@ -32,7 +32,7 @@ from store.schema import HOLDOUT, POOL, HoldoutLook, Project
 from store.session import Store, Transaction
 from store.splits import current_epoch, split_sizes
 
-_GROWN = 1.25  # the documents of a holdout, before a held candidate is judged on them again
+GROWN = 1.25  # the documents of a holdout, before a held candidate is judged on them again
 
 
 def terms(settings: PromotionSettings) -> HoldoutTerms:
@@ -211,7 +211,7 @@ def _still_held(session: Session, project: Project, figures: Mapping[str, Any], 
     if not same_rule or not same_epoch or not same_opponent:
         return False
     documents = len({item.group_key for item in held_out_gold(session, project)})
-    return documents < max(_GROWN * int(ruling["documents"]), settings.least_documents)
+    return documents < max(GROWN * int(ruling["documents"]), settings.least_documents)
 
 
 def _still_deferred(

@@ -67,10 +67,11 @@ def _export(report: AttemptReport) -> Iterator[Entry]:
     exports = report.metadata.candidate.exports if report.metadata.candidate else ()
     if len(exports) > 1:
         served, best = exports[-1], max(exports[:-1], key=lambda one: one.f1)
+        same = best.precision == served.precision
+        otherwise = "With less of it in FP32" if same else f'As "{best.precision}"'
         text = (
-            f'{report.version} is served as "{served.precision}". As "{best.precision}", the file would be smaller or '
-            f"faster, but would name the spans of FP32 only at an F1 of {best.f1:.3f}, on "
-            f"{number_of(best.texts, 'text')}."
+            f'{report.version} is served as "{served.precision}". {otherwise}, the file would be smaller or faster, '
+            f"but would name the spans of FP32 only at an F1 of {best.f1:.3f}, on {number_of(best.texts, 'text')}."
         )
         yield Entry("precision", text, {"served": served.precision, "f1": best.f1})
 

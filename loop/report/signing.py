@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from loop.promotion.attempt import FORCED, Rival, Ruling
+from loop.promotion.holdout import GROWN
 from loop.promotion.policies import BOUNDED, HOLD, LIKELY, LIKELY_WORSE, NOT_SHOWN_WORSE, PROMOTE, PROVEN, PROVEN_BETTER
 from loop.report.facts import AttemptReport, Entry
 from loop.report.wording import chance, listed, number_of, points, probability, size
@@ -72,19 +74,20 @@ def what_next(report: AttemptReport, ruling: Ruling) -> Iterator[Entry]:
         )
         yield Entry("put back", text, {"version": ruling.put_back})
     elif ruling.verdict == PROMOTE:
-        text = "Run `loop publish`, so that open tasks show its pre-labels; `loop run` does that by itself."
+        text = (
+            "If the project is in Label Studio, run `loop publish`: open tasks then show the pre-labels of "
+            f"{report.version}. `loop run` does that by itself."
+        )
         yield Entry("publish", text)
     elif ruling.verdict == HOLD:
-        more = max(1, -(-ruling.documents // 4))
+        more = math.ceil(GROWN * ruling.documents) - ruling.documents
         text = (
-            f"Go on annotating. {report.version} is judged again with {number_of(more, 'more held-out document')}, or "
-            "makes place for the next candidate, which has learned from more gold."
+            f"Go on annotating. {report.version} is judged again with {number_of(more, 'more held-out document')}, "
+            "unless a newer candidate replaces it first."
         )
         yield Entry("held", text, {"documents": more})
-    else:
-        text = "Go on annotating: the next candidate learns from more gold."
-        if not report.results.documents or not ruling.types:
-            yield Entry("rejected", text)
+    elif not ruling.types:  # a type that blocks has a step of its own
+        yield Entry("rejected", "Go on annotating: the next candidate learns from more gold.")
 
 
 def _not_promoted(version: str, ruling: Ruling) -> str:

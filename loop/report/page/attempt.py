@@ -133,7 +133,9 @@ def _results(report: AttemptReport) -> Iterator[blocks.Block]:
     yield _scores(report.version, found)
     figure = forest(found)
     if figure:
-        yield blocks.Picture(figure, _forest_caption(found))
+        cut = any(row.cut_low or row.cut_high for row in figure.rows)
+        arrow = " An arrow: the interval goes on beyond the axis." if cut else ""
+        yield blocks.Picture(figure, f"{_forest_caption(found)}{arrow}")
         yield blocks.Words(
             f"The candidate is better by F1 on {whole(found.better)} documents, and worse on {whole(found.worse)}. "
             "The p-value is one-sided, from paired approximate randomisation over documents with "
@@ -160,7 +162,8 @@ def _scores(version: str, found: Results) -> blocks.Table:
     # The difference stands before precision and recall, so that a narrow screen shows it.
     parts: list[tuple[tuple[str, ...], str, bool]] = [(("type", "support"), "", True)]
     parts += [(("points", "interval"), "difference", compared)]
-    parts += [(("no worse",), "", judged), (("F1", "P", "R"), version, True)]
+    verdict = "no worse" if found.delta else "not shown worse"
+    parts += [((verdict,), "", judged), (("F1", "P", "R"), version, True)]
     parts += [(("F1", "P", "R"), opponent(found.against), compared)]
     columns = tuple(name for names, _, there in parts if there for name in names)
     texts = documents_of(found.groups, found.documents, "held-out document")
@@ -169,7 +172,7 @@ def _scores(version: str, found: Results) -> blocks.Table:
         f"Strict precision, recall and F1 per type: {texts}, {entities}",
         columns,
         tuple(_score_row(row, compared=compared, judged=judged) for row in shown),
-        words=frozenset({columns.index("no worse")} if judged else ()),
+        words=frozenset({columns.index(verdict)} if judged else ()),
         strong=frozenset(range(len(types), len(shown))),
         groups=tuple((heading, len(names)) for names, heading, there in parts if there),
         note=note,
@@ -304,12 +307,12 @@ def _outlook(report: AttemptReport) -> Iterator[blocks.Block]:
     found = report.power
     if found:
         yield blocks.Facts(
-            "What this holdout can see",
+            "What the test can find on this holdout",
             (
-                ("smallest difference it finds", f"{size(found.detectable)} of micro-F1, in four cases of five"),
+                ("smallest difference that it finds", f"{size(found.detectable)} of micro-F1, in four cases of five"),
                 ("difference that is wanted", size(found.wanted)),
                 ("documents now", whole(found.documents)),
-                ("documents needed for this", whole(found.documents_needed)),
+                ("documents that the wanted difference takes", whole(found.documents_needed)),
             ),
         )
     if not any(listed for listed, _ in entries) and not found:

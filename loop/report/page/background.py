@@ -63,7 +63,7 @@ def _data(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     gold, weak = found.trained.gold, found.trained.weak
     yield blocks.Table(
         f"What {report.version} was trained on",
-        ("labels", "to train on", "to stop by", "entities"),
+        ("labels", "to train on", "held back", "entities"),
         (
             ("gold", whole(gold.train), whole(gold.dev), whole(found.trained.entities)),
             ("weak", whole(weak.train), whole(weak.dev), NOTHING),

@@ -20,9 +20,11 @@ def _blocks(found: GoldCheck, candidate: str) -> Iterator[blocks.Block]:
     signs = warnings_of(found, candidate)
     if signs:
         yield blocks.Items("Signs that annotations may be corrupted", signs)
+    elif found.annotations:
+        count = number_of(found.annotations, "new annotation")
+        yield blocks.Words(f"{count} since {found.since} learned. Nothing shows that they are corrupted.")
     else:
-        count = number_of(found.annotations, "annotation")
-        yield blocks.Words(f"{count} new since {found.since}. Nothing shows that they are corrupted.")
+        yield blocks.Words(f"No annotation is new since {found.since} learned.")
     if found.annotators:
         people, note = blocks.some(found.annotators, "annotators")
         columns = ("annotator", "annotations", "compared", "regions", "differ", "others' differ", "p", "sign")
@@ -42,6 +44,8 @@ def _blocks(found: GoldCheck, candidate: str) -> Iterator[blocks.Block]:
             words=frozenset({4}),
             note=note,
         )
+    else:
+        yield blocks.Words("The pool has no open text, so how often both models find a type was not compared.")
 
 
 def _person(one: AnnotatorCheck) -> tuple[blocks.Cell, ...]:

@@ -27,6 +27,7 @@ GOLD, FOUND = ("⟦", "⟧"), ("⟪", "⟫")
 _LONGEST = 2000
 # What would begin markup, an entity, a link or a picture; _ only where it could open or close emphasis.
 _ACTIVE = re.compile(r"[\\`*\[\]<&|~$]|(?<![^\W_])_|_(?![^\W_])")
+_COMMAND = re.compile(r"`(loop [^`]+)`")
 _LINE_START = re.compile(r"^\s*(?=[#+=>-]|\d+[.)]\s)")
 
 
@@ -47,9 +48,15 @@ def line(text: str) -> str:
     return _LINE_START.sub(lambda found: f"{found[0]}\\", escaped(text))
 
 
+def _sentence(text: str) -> str:
+    """The same as `line`, with commands of this program as code."""
+    first, *rest = _COMMAND.split(visible(shortened(text, _LONGEST)))
+    return line(first) + "".join(escaped(part) if at % 2 else f"`{part}`" for at, part in enumerate(rest))
+
+
 def _head(page: Page) -> str:
     lines = [f"# {escaped(page.title)}", line(page.over), *map(line, page.sentences)]
-    lines += [f"**Next step:** {escaped(page.next_step)}"] if page.next_step else []
+    lines += [f"**Next step:** {_sentence(page.next_step)}"] if page.next_step else []
     lines += [f"> **Note:** {escaped(notice)}" for notice in page.notices]
     tiles = [f"- {line(tile.name)}: **{escaped(tile.value)}**{_aside(tile.note)}" for tile in page.tiles]
     return "\n\n".join([*lines, "\n".join(tiles)] if tiles else lines)
@@ -74,7 +81,7 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Items):
         yield f"### {escaped(block.caption)}"
         signs = (f"{index}." if block.numbered else "-" for index in range(1, len(block.texts) + 1))
-        yield "\n".join(f"{sign} {line(text)}" for sign, text in zip(signs, block.texts, strict=True))
+        yield "\n".join(f"{sign} {_sentence(text)}" for sign, text in zip(signs, block.texts, strict=True))
     elif isinstance(block, Facts):
         yield f"### {escaped(block.caption)}"
         yield "\n".join(f"- {line(name)}: {escaped(value)}" for name, value in block.rows)

@@ -271,6 +271,17 @@ def test_a_file_that_had_to_be_exported_in_fp32_is_said_to_be_with_the_reason(ow
     assert "precision" not in {one["topic"] for one in report(own_store, attempt(version="desk-0001"))["findings"]}
 
 
+def test_a_file_that_had_to_keep_more_in_fp32_is_not_compared_with_a_file_of_its_own_name(own_store: Store):
+    tries = [{"precision": "INT8, partly FP32", "f1": f1, "texts": 90} for f1 in (0.96, 0.98)]
+    with own_store.transaction() as tx:
+        made = model(tx.session, "desk-0002")
+        made.figures = {**made.figures, "parity": {"attempts": tries}}
+        tx.commit()
+    (finding,) = (one["text"] for one in report(own_store, attempt())["findings"] if one["topic"] == "precision")
+    assert finding.count("partly FP32") == 1
+    assert "With less of it in FP32" in finding and "0.960" in finding
+
+
 def test_the_candidate_is_trained_again_by_what_differs_from_the_defaults(own_store: Store):
     again = report(own_store, attempt())["metadata"]["retraining"]
     assert (again["command"], again["settings"], again["parent"]) == ("loop retrain", None, "desk-0001")

@@ -338,3 +338,4 @@ def test_commands_in_the_next_step_are_code_and_nothing_else_is_markup(store: St
     page = replace(page_of(report_of(reported.attempt(), store)), next_step="Run `loop run <x>`; `half")
     assert "Run `loop run &lt;x&gt;`; `half" in render_html(page)
     assert "Run <code>loop run &lt;x&gt;</code>." in render_html(replace(page, next_step="Run `loop run <x>`."))
+    assert "Run `loop run <x>`; \\`half" in render_markdown(page)

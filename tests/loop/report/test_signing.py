@@ -12,6 +12,7 @@ import pytest
 from loop.cli.views.report import view
 from loop.console import stdout
 from loop.promotion.attempt import FORCED, HELD, PROMOTED, REJECTED, Attempt, Rival, Ruling
+from loop.quality.corruption import AnnotatorCheck, CountShift, GoldCheck
 from loop.report.page.attempt import page
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
@@ -135,6 +136,29 @@ def test_a_held_candidate_is_told_how_far_it_has_to_go_without_asking_for_docume
     assert made.next_steps[0].text.startswith("Go on annotating. desk-0002 is judged again with 8 more held-out")
     assert not any("not in the pool" in entry.text for entry in made.next_steps)
     assert made.history[-1].action == "hold"
+
+
+def test_a_promotion_names_the_model_whose_pre_labels_are_published(store: Store) -> None:
+    assert "the pre-labels of desk-0002" in report_of(ruled(LIKELY), store).next_steps[0].text
+
+
+def test_a_type_is_called_not_shown_worse_where_nothing_shows_that_it_is_no_worse(store: Store) -> None:
+    bounded, proven = (page(report_of(one, store)) for one in (ruled(LIKELY), attempt()))
+    tables = [made.sections[1].blocks[0] for made in (bounded, proven)]
+    assert "not shown worse" in tables[0].columns  # type: ignore[union-attr]
+    assert "no worse" in tables[1].columns  # type: ignore[union-attr]
+
+
+def test_new_annotations_are_counted_and_what_was_not_compared_is_said(store: Store) -> None:
+    nobody = GoldCheck("desk-0001", 0, (), ())
+    told = render_markdown(page(report_of(ruled(LIKELY, gold_check=nobody), store)))
+    assert "No annotation is new since desk-0001 learned." in told
+    assert "The pool has no open text" in told
+    one = AnnotatorCheck("7", 1, 1, 2, 0, 0.0, None, None, warns=False)
+    some = GoldCheck("desk-0001", 9, (CountShift("OS", 3, 4, 0.5, warns=False),), (one,))
+    told = render_markdown(page(report_of(ruled(LIKELY, gold_check=some), store)))
+    assert "1 new annotation since desk-0001 learned." in told
+    assert "The pool has no open text" not in told
 
 
 def test_a_claim_that_could_not_be_made_is_said(store: Store) -> None:

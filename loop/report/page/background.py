@@ -293,10 +293,11 @@ def _commands(report: facts.AttemptReport) -> Iterator[blocks.Block]:
         settings = f"With {again.settings} in loop.toml" if again.settings else "With the default settings"
         yield blocks.Words(f"{settings}, on data of the fingerprint {_hash(again.data_fingerprint)}.")
     if report.results.documents:
+        policy = f" --policy {report.ruling.policy}" if report.ruling else ""
         yield blocks.Command(
-            "The test can be repeated on files of what both systems say, and of the gold. Any program can make these "
-            "files:",
-            "loop compare A.jsonl B.jsonl --gold GOLD.jsonl",
+            "The comparison can be repeated on files of what both systems say, and of the gold. Any program can make "
+            "these files:",
+            f"loop compare A.jsonl B.jsonl --gold GOLD.jsonl{policy}",
         )
     yield blocks.Command(
         "The store keeps the decision with its figures in the table promotions, and every look in holdout_looks. This "

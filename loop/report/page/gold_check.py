@@ -21,10 +21,11 @@ def _blocks(found: GoldCheck, candidate: str) -> Iterator[blocks.Block]:
     if signs:
         yield blocks.Items("Signs that annotations may be corrupted", signs)
     elif found.annotations:
-        count = number_of(found.annotations, "new annotation")
-        yield blocks.Words(f"{count} since {found.since} learned. Nothing shows that they are corrupted.")
+        count = number_of(found.annotations, "annotation is", "annotations are")
+        text = f"{count} newer than what {found.since} learned from. Nothing shows that they are corrupted."
+        yield blocks.Words(text)
     else:
-        yield blocks.Words(f"No annotation is new since {found.since} learned.")
+        yield blocks.Words(f"No annotation is newer than what {found.since} learned from.")
     if found.annotators:
         people, note = blocks.some(found.annotators, "annotators")
         columns = ("annotator", "annotations", "compared", "regions", "differ", "others' differ", "p", "sign")

@@ -152,13 +152,19 @@ def test_a_type_is_called_not_shown_worse_where_nothing_shows_that_it_is_no_wors
 def test_new_annotations_are_counted_and_what_was_not_compared_is_said(store: Store) -> None:
     nobody = GoldCheck("desk-0001", 0, (), ())
     told = render_markdown(page(report_of(ruled(LIKELY, gold_check=nobody), store)))
-    assert "No annotation is new since desk-0001 learned." in told
+    assert "No annotation is newer than what desk-0001 learned from." in told
     assert "The pool has no open text" in told
     one = AnnotatorCheck("7", 1, 1, 2, 0, 0.0, None, None, warns=False)
     some = GoldCheck("desk-0001", 9, (CountShift("OS", 3, 4, 0.5, warns=False),), (one,))
     told = render_markdown(page(report_of(ruled(LIKELY, gold_check=some), store)))
-    assert "1 new annotation since desk-0001 learned." in told
+    assert "1 annotation is newer than what desk-0001 learned from." in told
     assert "The pool has no open text" not in told
+
+
+@pytest.mark.parametrize("policy", ["bounded", "proven"])
+def test_the_command_that_repeats_the_comparison_names_the_policy(store: Store, policy: str) -> None:
+    told = render_markdown(page(report_of(ruled(replace(LIKELY, policy=policy)), store)))
+    assert f"loop compare A.jsonl B.jsonl --gold GOLD.jsonl --policy {policy}\n" in told
 
 
 def test_a_claim_that_could_not_be_made_is_said(store: Store) -> None:

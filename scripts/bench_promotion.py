@@ -5,7 +5,7 @@ models on the same gold. Where FILE is missing it is made from the holdout and t
 StackOverflow-5:
 
     python scripts/bench_stackoverflow.py --keep HOME
-    (in HOME/loop.toml under [train]: seed = 14 and passes = 2)
+    (in HOME/loop.toml under [train]: seed = 14 and passes = 8)
     loop -C HOME retrain --from-scratch
     python scripts/bench_promotion.py --home HOME --counts counts.npz
 

@@ -32,12 +32,13 @@ from loop.promotion.policies import (
     PolicyLimits,
     decide_by,
 )
+from loop.promotion.rivals import EARLIER
 from ner.arrays import FloatArray, IntArray
 from scripts.policy_counts import LoopCounts
 from scripts.policy_loops import CORRUPTED, FIRST, named
 
 LOOKS, ALPHA, DELTA = 10, 0.05, 0.03
-ALL, RIVAL, NOTED, NONE = "all", "rival", "noted", "none"
+ALL, RIVAL, RECENT, NONE = "all", "rival", "recent", "none"
 LEAST = PolicyLimits().least_documents
 # A first sample this large says which tests are worth all their arrangements: none below ALPHA is above SCREEN in it.
 _FIRST_SAMPLE, _SCREEN = 1_000, 0.2
@@ -50,7 +51,7 @@ class Rule:
     against_anchor: whether claims are made against the last proven model, instead of the model in service.
 
     memory: the models that are asked again, to find the best that ever served. ALL of them; RIVAL, the best of those
-    that do not serve; NOTED, the best one at the last decision, and the anchor; or NONE.
+    that do not serve; RECENT, the last few and the anchor, as `loop promote` does; or NONE.
     """
 
     name: str
@@ -79,7 +80,7 @@ def _not_inferior(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
 NON_INFERIOR = Policy("non-inferiority", lambda *_: None, lambda _: (), _not_inferior, final=True, puts_back=False)
 
 
-def bounded(average_loss: float, name: str = "", memory: str = NOTED) -> Rule:
+def bounded(average_loss: float, name: str = "", memory: str = RECENT) -> Rule:
     """The bounded policy at some average loss."""
     told = name or f"bounded, eps {100 * average_loss:g}"
     return Rule(told, POLICIES[BOUNDED], _even, PolicyLimits(average_loss), against_anchor=True, memory=memory)
@@ -207,7 +208,8 @@ def replay(track: Track, rule: Rule, candidates: Mapping[int, str]) -> Replayed:
         if new and track.documents(number) >= LEAST:
             looks += 1
             alpha = rule.alpha(looks)
-            best = _best(track, number, served, [*remembered, *([anchor] if rule.memory == NOTED else [])])
+            asked = _recent(remembered, served, anchor) if rule.memory == RECENT else remembered
+            best = _best(track, number, served, asked)
             facts = _facts(track, rule, number, new, served, best, anchor if rule.against_anchor else served, alpha)
             done = decide_by(rule.policy, facts, rule.limits)
             before = served
@@ -230,15 +232,18 @@ def _best(track: Track, number: int, served: str, others: Sequence[str]) -> str:
     return max([served, *others], key=lambda name: track.estimate(name, served, number).difference)
 
 
+def _recent(remembered: Sequence[str], served: str, anchor: str) -> list[str]:
+    """The last few models that served, and the anchor. remembered: the last one first."""
+    return [*[name for name in remembered if name not in (served, anchor)][:EARLIER], anchor]
+
+
 def _remembered(track: Track, memory: str, number: int, known: Sequence[str], before: str, served: str) -> list[str]:
-    """The models that the next decision asks again, after a decision that left `served` in service."""
+    """The models that the next decision may ask again, the last one first, after a decision that left `served`."""
     if memory == NONE:
         return []
-    everybody = list(dict.fromkeys([*known, before, served]))
-    if memory == ALL:
+    everybody = list(dict.fromkeys([served, before, *known]))
+    if memory in (ALL, RECENT):
         return everybody
-    if memory == NOTED:
-        return [_best(track, number, served, everybody)]
     others = [name for name in everybody if name != served]
     return [max(others, key=lambda name: track.estimate(name, served, number).difference)] if others else []
 

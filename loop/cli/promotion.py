@@ -36,12 +36,12 @@ def promote(
 ) -> int | None:
     """Judge the newest candidate against the model in service; `promotion.policy` decides whether it serves.
 
-    The candidate's files are proven first, and older candidates are retired. Then the candidate, the model in service,
-    the best model that ever served and the last proven one tag the holdout's texts as they serve. By default a
-    candidate serves where a wrong decision costs little F1 on average and no entity type is shown to be worse; where
-    the best earlier model is clearly better than the one in service, the earlier one is put back. Whether the
-    candidate is *proven* better is a claim of its own: each candidate spends a look at the holdout for it. Each attempt
-    leaves a report. Ends with 8 when the candidate is not promoted, is held, or has to wait for more gold.
+    The candidate's files are proven first. Then the candidate, the model in service, the three models before it and the
+    last proven one tag the holdout's texts as they serve, and older candidates are retired. By default a candidate
+    serves where a wrong decision costs little F1 on average and no entity type is shown to be worse; where the best
+    earlier model is clearly better than the one in service, the earlier one is put back. Whether the candidate is
+    *proven* better is a claim of its own: each candidate spends a look at the holdout for it. Each attempt leaves a
+    report. Ends with 8 when the candidate is not promoted, is held, or has to wait for more gold.
     """
     from loop.service.decisions import attempt_promotion
 

@@ -51,8 +51,8 @@ class Measured:
     """Everything that is known of a candidate before a look is spent.
 
     against: the incumbent's version, WEAK_VOTE, or None when there is nothing to compare with. earlier: what earlier
-    models say of each document, by version; unasked: the versions of those that gave no answer for a reason that may
-    pass. agreement: None where FP32 could not be run. problems: what people should know, a sentence each.
+    models say of each document, by version. agreement: None where FP32 could not be run. problems: what people should
+    know, a sentence each.
     """
 
     documents: tuple[HeldOutText, ...]
@@ -63,7 +63,6 @@ class Measured:
     machine: Mapping[str, Any]
     problems: tuple[str, ...] = ()
     earlier: Mapping[str, tuple[Spans, ...]] = field(default_factory=dict)
-    unasked: frozenset[str] = frozenset()
 
 
 def measure(
@@ -94,7 +93,7 @@ def measure(
     timed = 0 if options.reference else options.timed  # with a reference, INT8 is timed beside FP32
     served = ask_served(folder, project.labels, texts, threads=threads, timed=timed)
     against, said, problems = _opponent(store, settings, project, incumbent, documents, threads)
-    answers, unasked, left_out = _ask_earlier(settings, project, earlier, held_out, threads)
+    answers, left_out = _ask_earlier(settings, project, earlier, held_out, threads)
     reference = Reference(error="not asked for")
     if options.reference:
         stages("asking it in FP32")
@@ -108,7 +107,6 @@ def measure(
         machine=machine(threads),
         problems=(*problems, *left_out),
         earlier=answers,
-        unasked=unasked,
     )
 
 
@@ -192,23 +190,20 @@ def _opponent(
 
 def _ask_earlier(
     settings: Settings, project: Project, earlier: Sequence[Model], texts: Sequence[str], threads: int
-) -> tuple[dict[str, tuple[Spans, ...]], frozenset[str], tuple[str, ...]]:
-    """(what each earlier model says of each text, which may answer another time, why models are left out).
+) -> tuple[dict[str, tuple[Spans, ...]], tuple[str, ...]]:
+    """(what each earlier model says of each text, why models are left out).
 
     A model of other labels is left out, and so is a model without a folder.
     """
-    said, unasked, problems = {}, set(), []
+    said, problems = {}, []
     for found in earlier:
-        folder = settings.model_dir / found.path
         try:
-            served = ask_served(folder, project.labels, texts, threads=threads)
+            served = ask_served(settings.model_dir / found.path, project.labels, texts, threads=threads)
         except (BundleError, JudgingError) as error:
             problems.append(f"{found.version}, which served before, cannot be asked and is left out: {error}")
-            if isinstance(error, JudgingError) and folder.is_dir():
-                unasked.add(found.version)
         else:
             said[found.version] = tuple(_unscored(spans) for spans in served.spans)
-    return said, frozenset(unasked), tuple(problems)
+    return said, tuple(problems)
 
 
 def _other_texts(store: Store, project: Project, number: int) -> list[str]:

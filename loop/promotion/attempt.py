@@ -104,12 +104,13 @@ class Ruling:
     """What a policy decided about a candidate, and on which figures. F1 and its differences are shares (0..1).
 
     verdict, word, reasons: as `loop.promotion.policies.decide` gives them. served, best, anchor: the candidate against
-    the model in service, against the best model that ever served, and against the model that claims are made against;
-    two or all of them may be one model. needed: the difference to `served` that the policy asks for; None where the
-    policy asks for a p-value. documents_until_any: with how many documents of the same kind any difference of at least
-    0 is enough for "bounded". average_loss: the F1 that a wrong decision may cost on average. documents: that were
-    compared. types: the entity types that block. p_value, alpha: of the claim that the candidate is better than
-    `anchor`; None where no claim could be made. put_back: the version that takes the place of the model in service.
+    the model in service, against the best of the models that serve or served, and against the model that claims are
+    made against; two or all of them may be one model. anchor is None where that model could not be asked. needed: the
+    difference to `served` that the policy asks for; None where the policy asks for a p-value. documents_until_any: with
+    how many documents of the same kind any difference of at least 0 is enough for "bounded". average_loss: the F1 that
+    a wrong decision may cost on average. documents: that were compared. types: the entity types that block. p_value,
+    alpha: of the claim that the candidate is better than `anchor`; None where no claim could be made. put_back: the
+    version that takes the place of the model in service.
     """
 
     policy: str
@@ -117,7 +118,7 @@ class Ruling:
     word: str
     served: Rival
     best: Rival
-    anchor: Rival
+    anchor: Rival | None
     needed: float | None
     documents: int
     documents_until_any: int
@@ -142,9 +143,8 @@ class Attempt:
     compared with: the incumbent's version, WEAK_VOTE, or None. command: what the user gave. judged_seconds: how long
     the judging took. because: why the promotion was forced. documents: the texts; empty where nothing was looked at.
     candidate_scores, incumbent_scores: of both sides on `documents`, by which the gates decided; None where a side was
-    not scored. earlier_scores: of the best model that ever served and of the anchor, by version, where they are other
-    models. ruling: of the policy, None where there was nothing to compare with. agreement: of INT8 with FP32, None
-    where FP32 was not run.
+    not scored. earlier_scores: of the other models that were asked, which served before, by version. ruling: of the
+    policy, None where there was nothing to compare with. agreement: of INT8 with FP32, None where FP32 was not run.
     """
 
     project: str

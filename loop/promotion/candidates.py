@@ -58,8 +58,8 @@ def choose(known: Sequence[Model], version: str | None, *, forced: bool) -> Mode
 def superseded(known: Sequence[Model], by: Model | None = None) -> list[Model]:
     """The candidates that are older than `by`: by default, older than the last model that was judged.
 
-    A candidate that waits for its look supersedes nothing until its files are proven. A model whose training failed, or
-    whose files were refused, supersedes nothing at all.
+    A candidate that waits for its look supersedes nothing. A model whose training failed, or whose files were refused,
+    supersedes nothing at all.
     """
     newest = by or _last(known, _JUDGED)
     return [found for found in known if newest and found.state == CANDIDATE and found.number < newest.number]

@@ -133,7 +133,7 @@ def gates_of(absolute: Sequence[Gate], compared: Sequence[Gate]) -> tuple[Gate, 
 
 
 def difference_gates(ruling: Ruling) -> list[Gate]:
-    """What the policy asks of the difference to the model in service, and to the best model that ever served."""
+    """What the policy asks of the difference to the model in service, and to the best earlier model."""
     needed, served, best = ruling.needed or 0.0, ruling.served, ruling.best
     value = f"{_signed(served.difference)} points, standard error {_points(served.error)}"
     enough = served.difference >= needed if needed or ruling.policy == BOUNDED else served.difference > 0
@@ -223,7 +223,7 @@ def _estimated(ruling: Ruling, comparison: Comparison) -> str:
 
 
 def _ruled(ruling: Ruling) -> str:
-    back = f" {ruling.put_back}, the best model that ever served, is put back." if ruling.put_back else ""
+    back = f" {ruling.put_back}, the best earlier model, is put back." if ruling.put_back else ""
     if ruling.reasons:
         verdict = "Held until more held-out gold tells more" if ruling.verdict == HOLD else "Not promoted"
         return f"{verdict}: {'; '.join(ruling.reasons)}.{back}"

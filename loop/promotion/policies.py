@@ -35,12 +35,12 @@ TYPE_ALPHA = 0.05  # the chance that a candidate that is equal on all types is b
 class CandidateFacts:
     """What was measured of a candidate, on one holdout as it stands.
 
-    served: candidate against the model in service. best: candidate against the best model that ever served; None where
-    that is the model in service. best_served: the best model that ever served against the model in service; None
-    likewise. types: candidate against the model in service on each entity type of `estimate_types`. p_value: of the
-    claim that the candidate is better, by the paired test; alpha: what the claim may spend. Each is None where no
-    claim can be made. worse_types: the types that the gates of `type_gates` stop. blocking: the names of the file gates
-    and the targets that are not passed.
+    served: candidate against the model in service. best: candidate against the best earlier model, of those that were
+    asked again; None where none of them is above the model in service. best_served: the best earlier model against the
+    model in service; None likewise. types: candidate against the model in service on each entity type of
+    `estimate_types`. p_value: of the claim that the candidate is better, by the paired test; alpha: what the claim may
+    spend. Each is None where no claim can be made. worse_types: the types that the gates of `type_gates` stop.
+    blocking: the names of the file gates and the targets that are not passed.
     """
 
     served: Estimate
@@ -70,7 +70,7 @@ class PolicyLimits:
 class Decision:
     """What follows for a candidate.
 
-    verdict: PROMOTE, HOLD (more gold may still promote it) or REJECT. put_back: whether the best model that ever served
+    verdict: PROMOTE, HOLD (more gold may still promote it) or REJECT. put_back: whether the best earlier model
     takes the place of the model in service. word: one of WORDS. served: candidate against the model in service. needed:
     the difference that the policy asks of `served`; None where the policy asks for a p-value. types: the entity types
     that block. reasons: why the candidate is not promoted, clauses for people; empty where it is promoted.
@@ -158,7 +158,7 @@ def _verdict(reasons: tuple[str, ...], *, rejected: bool) -> str:
 
 
 def _outdone(facts: CandidateFacts, limits: PolicyLimits) -> bool:
-    """Whether the best model that ever served beats the model in service by at least one standard error."""
+    """Whether the best earlier model beats the model in service by at least one standard error."""
     best = facts.best_served
     return best is not None and best.standardised >= 1 and best.documents >= limits.least_documents
 
@@ -170,7 +170,7 @@ def _bounded(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
     if row.difference < needed:
         yield f"{_points(row.difference)} F1 points, {_points(needed)} are needed"
     if facts.best is not None and facts.best.difference < 0:
-        yield f"{_points(facts.best.difference)} F1 points against the best model that ever served"
+        yield f"{_points(facts.best.difference)} F1 points against the best earlier model"
 
 
 def _bounded_need(facts: CandidateFacts, limits: PolicyLimits) -> float:

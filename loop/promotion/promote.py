@@ -1,9 +1,9 @@
 """`loop promote`: the newest candidate is judged against the models that serve and served, and the policy decides.
 
-In order: the candidate's files are proven; older candidates are retired; the candidate is asked in processes of its
-own, in INT8 and in FP32, and so are the earlier models; a look is spent; only then are the answers compared with the
-gold. One transaction moves the pointer and keeps the decision with its figures. Under the policy "proven", a spent
-holdout is replaced before anybody is asked.
+In order: the candidate's files are proven; the candidate is asked in processes of its own, in INT8 and in FP32, and so
+are the earlier models; older candidates are retired; a look is spent; only then are the answers compared with the gold.
+One transaction moves the pointer and keeps the decision with its figures. Under the policy "proven", a spent holdout is
+replaced before anybody is asked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from loop.promotion.holdout import (
 from loop.promotion.policies import BOUNDED, HOLD, PROMOTE, PROVEN, REJECT
 from loop.promotion.record import figures_of, record, risks_of, rotated
 from loop.promotion.rivals import Rivals, rivals
-from loop.promotion.ruling import ScoredSystems, best_of, rule
+from loop.promotion.ruling import ScoredSystems, rule
 from loop.quality.corruption import warnings_of
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
@@ -134,13 +134,12 @@ class _Promotion:
             chosen = choose(models(session, self.project.id), version, forced=self.because is not None)
             incumbent = registry.promoted(session, self.project.id)
             if incumbent is not None and self.settings.promotion.policy == BOUNDED:
-                self.rivals = rivals(session, self.project)
+                asked = (chosen.version, incumbent.version)
+                self.rivals = rivals(session, self.project, self.settings.model_dir, *asked)
         attempt = self._begun(chosen, incumbent)
         contract = self._proven(attempt, chosen)
-        if self.because is None:
-            self._retire_superseded(chosen)
-            if self.settings.promotion.policy == PROVEN:
-                attempt = replace(attempt, rotation=renew(self.run, self.project, self.settings.promotion))
+        if self.because is None and self.settings.promotion.policy == PROVEN:
+            attempt = replace(attempt, rotation=renew(self.run, self.project, self.settings.promotion))
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
             look = next_look(session, self.project, self.settings.promotion)
@@ -153,6 +152,8 @@ class _Promotion:
                 return self._defer(attempt, f"{error} Put it back, roll back, or force", documents, look)
             measured = self._measure(attempt, chosen, None, documents, contract)
             measured = replace(measured, problems=(str(error),))
+        if self.because is None:
+            self._retire_superseded(chosen)
         return self._decide(attempt, chosen, incumbent, documents, measured)
 
     def _begun(self, chosen: Model, incumbent: Model | None) -> Attempt:
@@ -179,7 +180,7 @@ class _Promotion:
             raise self._refused(attempt, error) from error
 
     def _retire_superseded(self, by: Model | None = None) -> None:
-        """Retire the candidates that a judged model is newer than, or that `by` is, whose files are proven."""
+        """Retire the candidates that are older than a judged model, or than `by`, whose files are shown to be whole."""
         with self.run.transaction() as tx:
             retire_superseded(tx, self.project, self.who, by)
             tx.commit()
@@ -227,7 +228,7 @@ class _Promotion:
                 incumbent,
                 [(item, known_spans(item, self.types)) for item in documents],
                 contract,
-                earlier=self.rivals.beside(chosen, incumbent),
+                earlier=self.rivals.asked if incumbent is not None else (),
                 threads=self.threads,
                 stages=self.stages,
             )
@@ -252,8 +253,6 @@ class _Promotion:
         known = {version: scores for version, scores in scored.items() if scores is not None}
         known |= done.earlier_scores
         figures = figures_of(done, known, fingerprint(documents)) | {"epoch": self._epoch()}
-        if self.rivals.best is not None and self.rivals.best.version in measured.unasked:
-            figures |= {"best": self.rivals.best.version}  # it may answer the next time
         if done.comparison is None and documents:
             alone = standard_error_alone(done.documents, known[chosen.version], self.settings.promotion)
             figures |= {"standard_error_alone": alone}
@@ -311,7 +310,6 @@ class _Promotion:
 
     def _ruled(self, judged: Attempt, new: Scores, old: Scores, against: str) -> Attempt:
         settings, earlier, look = self.settings.promotion, judged.earlier_scores, judged.look
-        best, anchor = (found.version if found else None for found in (self.rivals.best, self.rivals.anchor))
         comparison = compare_by_document(judged.documents, new, old, look, settings)
         compared = ScoredSystems(
             judged.documents,
@@ -319,8 +317,7 @@ class _Promotion:
             old,
             against,
             earlier,
-            best=best_of(against, old, best, earlier),
-            anchor=anchor if anchor is not None and anchor in earlier else against,
+            anchor=self.rivals.anchor,
             comparison=comparison,
         )
         ruling, gates = rule(compared, look, judged.gates, settings)

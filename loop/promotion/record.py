@@ -40,7 +40,6 @@ def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> d
         "rotation": asdict(attempt.rotation) if attempt.rotation else None,
         "because": attempt.because,
         "ruling": asdict(attempt.ruling) if attempt.ruling else None,
-        "best": best_after(attempt),
     }
     if attempt.incumbent is not None and attempt.incumbent in scored:
         figures["incumbent"] = scored[attempt.incumbent].as_dict()
@@ -55,20 +54,6 @@ def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> d
             "types": {one.name: asdict(one) | {"delta": one.delta} for one in comparison.per_type},
         }
     return figures
-
-
-def best_after(attempt: Attempt) -> str | None:
-    """The model with the highest F1 on these documents of all that have served, the candidate among them if it does.
-
-    None where nothing was measured of any such model.
-    """
-    known = {**attempt.earlier_scores}
-    if attempt.incumbent is not None and attempt.incumbent_scores is not None:
-        known[attempt.incumbent] = attempt.incumbent_scores
-    if attempt.outcome in (PROMOTED, FORCED) and attempt.candidate_scores is not None:
-        known[attempt.version] = attempt.candidate_scores
-    # Of equal models the newer one is the best: it stands last.
-    return max(reversed(known), key=lambda version: known[version].micro.f1, default=None)
 
 
 def rotated(rotation: Rotation | None) -> str:
@@ -136,11 +121,11 @@ def _put_back(
     scored: Mapping[str, Scores],
     figures: Mapping[str, Any],
 ) -> None:
-    """Put the best model that ever served into the place of the model in service, as a decision of its own."""
+    """Put the best earlier model into the place of the model in service, as a decision of its own."""
     new, old = scored[best].micro.f1, scored[done.incumbent or ""].micro.f1
     reason = (
         f"Micro-F1 {new:.4f} against {old:.4f} of {done.incumbent} on {figures['documents']:,} held-out texts: "
-        f"{best} is the best model that ever served, by a standard error or more."
+        f"{best} is the best earlier model, by a standard error or more."
     )
     kept = {
         "holdout": figures["holdout"],
@@ -148,7 +133,6 @@ def _put_back(
         "against": done.incumbent,
         "candidate": scored[best].as_dict(),
         "difference": new - old,
-        "best": best,
         "judged": done.version,
     }
     registry.put_back(tx, project.id, best, reason=reason, who=done.who, figures=kept)

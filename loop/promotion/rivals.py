@@ -1,52 +1,57 @@
-"""The earlier models that a candidate is compared with beside the model in service: the best one, and the anchor.
+"""The earlier models that a candidate is compared with beside the model in service: the last few, and the anchor.
 
-Both are read from the decisions in the store. Only models whose service stands count: what a person rolled back is
-neither put back nor the measure of a claim.
+The best of them on today's holdout may be put back; claims are made against the anchor. Only models whose service
+stands count: what a person rolled back is neither put back nor the measure of a claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from loop.promotion.policies import PROVEN_BETTER
+from ner.bundle import read_manifest
+from ner.errors import BundleError
 from store.registry import PROMOTE, model, promotions, standing
 from store.schema import Model, Project, Promotion
+
+EARLIER = 3  # models that served before, beside the anchor: each of them takes a process and all held-out texts
 
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """best: the model noted as the best one with the last decision. anchor: the last model whose promotion was proven,
-    else the first model that served. None where there is no such model."""
+    """asked: the EARLIER models that served last, the last one first, and then the anchor; without the candidate and
+    the model in service. anchor: the version of the last model whose promotion was proven, else of the first model that
+    served, of those with the project's labels; None where no such model served."""
 
-    best: Model | None = None
-    anchor: Model | None = None
-
-    def beside(self, *others: Model | None) -> list[Model]:
-        """Both, each once, without the `others`."""
-        known = {found.version for found in others if found is not None}
-        named = {found.version: found for found in (self.best, self.anchor) if found is not None}
-        return [found for version, found in named.items() if version not in known]
+    asked: tuple[Model, ...] = ()
+    anchor: str | None = None
 
 
-def rivals(session: Session, project: Project) -> Rivals:
-    """The best model and the anchor, as the decisions so far say."""
+def rivals(session: Session, project: Project, models: Path, *others: str) -> Rivals:
+    """As the decisions so far say. models: the folder of all models. others: versions that are asked anyway."""
     decisions = promotions(session, project.id)
     known = standing(decisions)
-    best, anchor = _best(decisions, known), _anchor(decisions, known)
-    return Rivals(*(None if version is None else model(session, version) for version in (best, anchor)))
+    anchor = next((name for name in _anchors(decisions, known) if _fits(session, project, models, name)), None)
+    recent = [name for name in dict.fromkeys(reversed(known)) if name not in (*others, anchor)][:EARLIER]
+    asked = [*recent, *([anchor] if anchor is not None and anchor not in others else [])]
+    return Rivals(tuple(model(session, name) for name in asked), anchor)
 
 
-def _best(decisions: Sequence[Promotion], known: Sequence[str]) -> str | None:
-    noted = (decision.figures.get("best") for decision in reversed(decisions))
-    return next((version for version in noted if version in known), None)
+def _anchors(decisions: Sequence[Promotion], known: Sequence[str]) -> list[str]:
+    """Proven models, the last one first, and then all models in the order in which they served."""
+    return [*(one.version for one in reversed(decisions) if one.version in known and _was_proven(one)), *known]
 
 
-def _anchor(decisions: Iterable[Promotion], known: Sequence[str]) -> str | None:
-    proven = [one.version for one in decisions if one.version in known and _was_proven(one)]
-    return [*known[:1], *proven][-1] if known else None
+def _fits(session: Session, project: Project, models: Path, version: str) -> bool:
+    """Whether the model has the project's labels. A model whose manifest cannot be read now counts as one that has."""
+    try:
+        return list(read_manifest(models / model(session, version).path).labels) == list(project.labels)
+    except BundleError:
+        return True
 
 
 def _was_proven(decision: Promotion) -> bool:

@@ -22,8 +22,9 @@ from loop.settings.model import PromotionSettings
 class ScoredSystems:
     """The scores of every system on the same texts.
 
-    against: the name of the system that `old` is of. earlier: the scores of the other models, by version. best, anchor:
-    versions among `against` and `earlier`.
+    against: the name of the system that `old` is of. earlier: the scores of the other models, by version. anchor: the
+    version that claims are made against; None where claims are made against `against`. A claim needs the scores of its
+    anchor.
     """
 
     texts: Sequence[HeldOutText]
@@ -31,16 +32,18 @@ class ScoredSystems:
     old: Scores
     against: str
     earlier: Mapping[str, Scores]
-    best: str
-    anchor: str
+    anchor: str | None
     comparison: Comparison
 
+    @property
+    def known(self) -> dict[str, Scores]:
+        """The scores of the models that serve or served, by version, the one in service first."""
+        return {self.against: self.old, **self.earlier}
 
-def best_of(against: str, old: Scores, noted: str | None, earlier: Mapping[str, Scores]) -> str:
-    """The model with the higher F1 on these texts, of the model in service and the best model noted so far."""
-    if noted is not None and noted in earlier and earlier[noted].micro.f1 > old.micro.f1:
-        return noted
-    return against
+    @property
+    def best(self) -> str:
+        """The one of highest F1 on these texts; of equal models the first."""
+        return max(self.known, key=lambda version: self.known[version].micro.f1)
 
 
 def rule(
@@ -50,21 +53,20 @@ def rule(
 
     There has to be an entity in the gold.
     """
-    sides = {compared.against: compared.old, **compared.earlier}
-    counts = {version: _counts(compared, scores) for version, scores in sides.items()}
+    counts = {version: _counts(compared, scores) for version, scores in compared.known.items()}
     new, old = _counts(compared, compared.new), counts[compared.against]
     served, types = estimate(new, old), estimate_types(new, old)
     rows = {version: estimate(new, other) for version, other in counts.items()}
-    anchor = compared.against if settings.policy == PROVEN else compared.anchor
-    outdone = compared.best != compared.against
+    best, anchor = compared.best, _anchor(compared, settings)
+    outdone = best != compared.against
     worse = type_gates(compared.comparison.per_type, settings.delta)
     facts = CandidateFacts(
         served=served,
-        best=rows[compared.best] if outdone else None,
-        best_served=estimate(counts[compared.best], old) if outdone else None,
+        best=rows[best] if outdone else None,
+        best_served=estimate(counts[best], old) if outdone else None,
         types=types,
-        p_value=_p_value(compared, new, counts[anchor], anchor, look, settings) if look else None,
-        alpha=look.alpha if look else None,
+        p_value=_p_value(compared, new, counts[anchor], anchor, look, settings) if look and anchor else None,
+        alpha=look.alpha if look and anchor else None,
         worse_types=tuple(gate.entity_type or gate.name for gate in worse if gate.blocks),
         blocking=tuple(gate.name for gate in absolute if gate.blocks),
     )
@@ -74,8 +76,8 @@ def rule(
         verdict=decision.verdict,
         word=decision.word,
         served=_rival(compared.against, served),
-        best=_rival(compared.best, rows[compared.best]),
-        anchor=_rival(anchor, rows[anchor]),
+        best=_rival(best, rows[best]),
+        anchor=_rival(anchor, rows[anchor]) if anchor else None,
         needed=decision.needed,
         documents=served.documents,
         documents_until_any=documents_until_any(served.error, served.documents, settings.average_loss),
@@ -83,10 +85,17 @@ def rule(
         types=decision.types,
         p_value=facts.p_value,
         alpha=facts.alpha,
-        put_back=compared.best if decision.put_back else None,
+        put_back=best if decision.put_back else None,
         reasons=decision.reasons,
     )
     return ruling, _gates(ruling, decision, compared, types, worse, look)
+
+
+def _anchor(compared: ScoredSystems, settings: PromotionSettings) -> str | None:
+    """The version that the claim is made against; None where it gave no answers, so that no claim is made."""
+    if compared.anchor is None or settings.policy == PROVEN:
+        return compared.against
+    return compared.anchor if compared.anchor in compared.known else None
 
 
 def _counts(compared: ScoredSystems, scores: Scores) -> Counts:

@@ -23,12 +23,12 @@ def risk(report: AttemptReport, ruling: Ruling) -> str:
     version, served = report.version, ruling.served
     if ruling.verdict != PROMOTE:
         return f"{_not_promoted(version, ruling)}{_back(ruling)}"
-    if ruling.word == PROVEN_BETTER:
+    if ruling.word == PROVEN_BETTER and (anchor := ruling.anchor):
         told = (
-            f"You can sign that {version} is better than {ruling.anchor.version}: that is proven (p "
+            f"You can sign that {version} is better than {anchor.version}: that is proven (p "
             f"{_p(ruling.p_value)}, where {chance(ruling.alpha)} was allowed)."
         )
-        beside = f" {_likely(version, served)}" if ruling.anchor.version != served.version else ""
+        beside = f" {_likely(version, served)}" if anchor.version != served.version else ""
         return f"{told}{beside}"
     sure = "nothing shows that it is worse" if ruling.word == NOT_SHOWN_WORSE else "it is likely better"
     if ruling.word == LIKELY_WORSE:
@@ -57,7 +57,8 @@ def what_decided(ruling: Ruling) -> tuple[tuple[str, str], ...]:
             ("what a wrong decision may cost on average", size(ruling.average_loss)),
             (f"difference to {best.version}, the best so far", _against(best)),
         ]
-    rows.append((f"claim: better than {anchor.version}, by {points(anchor.difference)} points", _claim(ruling)))
+    whose = f": better than {anchor.version}, by {points(anchor.difference)} points" if anchor else ""
+    rows.append((f"claim{whose}", _claim(ruling)))
     rows.append(("documents", f"{ruling.documents:,}"))
     if ruling.policy == BOUNDED and ruling.needed:
         rows.append(("documents from which any difference from 0 on is enough", f"{ruling.documents_until_any:,}"))
@@ -114,9 +115,7 @@ def _not_promoted(version: str, ruling: Ruling) -> str:
 def _back(ruling: Ruling) -> str:
     if not ruling.put_back:
         return ""
-    return (
-        f" {ruling.put_back}, the best model that ever served, is back in service in place of {ruling.served.version}."
-    )
+    return f" {ruling.put_back}, the best earlier model, is back in service in place of {ruling.served.version}."
 
 
 def _likely(version: str, rival: Rival) -> str:
@@ -128,6 +127,8 @@ def _against(rival: Rival) -> str:
 
 
 def _claim(ruling: Ruling) -> str:
+    if ruling.anchor is None:
+        return "not made: the model that claims are made against could not be asked"
     if ruling.p_value is None:
         return "not made: the looks of this holdout are spent"
     shown = "proven" if ruling.claims else "not proven"

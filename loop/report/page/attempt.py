@@ -93,7 +93,8 @@ def _tiles(report: AttemptReport) -> Iterator[blocks.Tile]:
         error = f"standard error {size(ruling.served.error)}"
         yield blocks.Tile("probability of being better", probability(ruling.served.better), error)
         which = f", look {look.number} of {look.looks}" if look else ""
-        claim = f"alpha {chance(ruling.alpha)}{which}" if ruling.alpha else "no look is left"
+        none = "no look is left" if ruling.anchor else "the anchor gave no answer"
+        claim = f"alpha {chance(ruling.alpha)}{which}" if ruling.alpha else none
         yield blocks.Tile("claim of proof, p", chance(ruling.p_value), claim)
     elif results.p_value is not None:
         yield blocks.Tile("p-value", chance(results.p_value), f"alpha {chance(look.alpha)}" if look else "")

@@ -14,6 +14,7 @@ import pytest
 
 from loop.cli.invocation import who
 from loop.judging.ask import JudgingError
+from loop.judging.contract import WrongFileError
 from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
 from loop.promotion.gates import absolute_gates
 from loop.promotion.holdout import still_waiting
@@ -583,6 +584,23 @@ def test_a_newer_candidate_whose_file_is_wrong_supersedes_nothing(
     (placed.model_dir / "desk" / newer / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(RefusedCandidateError):
         promote_candidate(store, placed, desk, who="lead")
+    assert states(store, desk) == ["candidate", "failed"]
+    assert promote_candidate(store, placed, desk, who="lead").attempt.version == older
+
+
+def test_a_newer_candidate_that_says_something_else_than_its_fp32_supersedes_nothing(
+    store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = candidate(store, desk, placed, TWO)
+    candidate(store, desk, placed, ALL)
+
+    def compared(*_: Any) -> None:
+        raise WrongFileError("the served file says what FP32 says", value="nothing", next_step="Train it again.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("loop.judging.evidence._agreement", compared)
+        with pytest.raises(RefusedCandidateError):
+            promote_candidate(store, placed, desk, who="lead")
     assert states(store, desk) == ["candidate", "failed"]
     assert promote_candidate(store, placed, desk, who="lead").attempt.version == older
 

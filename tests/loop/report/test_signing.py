@@ -126,7 +126,7 @@ def test_a_proof_names_the_model_that_it_is_against_beside_the_one_that_is_repla
 
 def test_what_is_put_back_is_said_and_asks_why(store: Store) -> None:
     made = report_of(ruled(WORSE), store)
-    assert "desk-0000, the best model that ever served, is back in service" in made.verdict.sentences[1]
+    assert "desk-0000, the best earlier model, is back in service" in made.verdict.sentences[1]
     assert made.next_steps[0].text.startswith("Find out what made desk-0001 worse than desk-0000")
 
 
@@ -172,6 +172,14 @@ def test_a_claim_that_could_not_be_made_is_said(store: Store) -> None:
     (facts, _) = shown.sections[0].blocks
     rows = dict(facts.rows)  # type: ignore[union-attr]
     assert "not made: the looks of this holdout are spent" in rows.values()
+
+
+def test_a_claim_that_was_not_made_since_the_anchor_gave_no_answer_is_said_so(store: Store) -> None:
+    shown = page(report_of(ruled(replace(LIKELY, anchor=None, p_value=None, alpha=None)), store))
+    (facts, _) = shown.sections[0].blocks
+    rows = dict(facts.rows)  # type: ignore[union-attr]
+    assert rows["claim"] == "not made: the model that claims are made against could not be asked"
+    assert "no look is left" not in render_markdown(shown)
 
 
 def test_force_is_told_as_force_whatever_the_policy_would_have_said(store: Store) -> None:

@@ -18,7 +18,7 @@ from ner.errors import BundleError
 from store.registry import PROMOTE, model, promotions, standing
 from store.schema import Model, Project, Promotion
 
-EARLIER = 3  # models that served before, beside the anchor: each of them takes a process and all held-out texts
+EARLIER = 3  # beside the anchor: asking a model takes a process of its own, and a time that grows with the holdout
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,9 @@ class PastDecision:
     """One decision. f1: micro-F1 (0..1) of `version`, measured for the decision, else last measured on the holdout.
 
     difference: candidate minus the model that was in service then. p_value: of the claim that the candidate is better;
-    None where no look was left for a claim. epoch: number of the holdout; look: number of the
-    look at this holdout. word: one of five for how the candidate compares, None where no policy decided. because: why
-    the promotion was forced. failed, unjudged: names of gates that blocked, and of gates for which there was too little
-    gold.
+    None where no claim was made. epoch: number of the holdout; look: number of the look at this holdout. word: one of
+    five for how the candidate compares, None where no policy decided. because: why the promotion was forced. failed,
+    unjudged: names of gates that blocked, and of gates for which there was too little gold.
     """
 
     at: datetime

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from loop.files.writing.texts import StoredText
 from ner.spans import Span
-from scripts.sample_files import FORMATS, LABELS, SampleFormat
+from scripts.files.sample_files import FORMATS, LABELS, SampleFormat
 
 _WORDS = ("the", "a", "of", "printer", "network", "crashed", "after", "update", "with", "screen", "cable", "slow")
 _NAMES = ("Arlen", "Boro", "Cadmus", "Delphi", "Ester", "Falk", "Graz", "Holm", "Ister", "Jarl", "Koro", "Lyon")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,10 +25,9 @@ from random import Random
 from statistics import mean
 from typing import Any
 
-from bench_stackoverflow import LABEL_MAP
+from bench_stackoverflow import LABEL_MAP, SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("LOOP_SHARED_DATA") or ROOT.parent / "shared" / "data")
 # The label that each corpus's labels become; None leaves them as they are.
 SETS: dict[str, Mapping[str, str] | None] = {"stackoverflow-ner": LABEL_MAP, "wnut17": None, "cyner": None}
 SIZES, SEEDS = (100, 250, 500), (1, 2, 3)
@@ -82,7 +80,7 @@ def learned(scratch: Path, tree: Path, name: str, size: int, seed: int, training
 def records(name: str, split: str) -> list[Record]:
     """The sentences of a corpus, under the labels of its project."""
     to = SETS[name]
-    with (DATA / name / f"{split}.jsonl").open(encoding="utf-8") as file:
+    with (SHARED / name / f"{split}.jsonl").open(encoding="utf-8") as file:
         found = [json.loads(line) for line in file]
     for record in found if to is not None else ():
         record["spans"] = [span | {"label": to[span["label"]]} for span in record["spans"] if span["label"] in to]

@@ -5,7 +5,7 @@
 
 `make` trains every candidate of 16 loops once and keeps what each says of blind texts, by text; one small file for each
 candidate stands in FOLDER, so that an interrupted `make` goes on where it was. At the end --counts gets them all.
-`replay` takes seconds: it follows each loop under each rule. Read scripts/policy_loops.py for what a loop is.
+`replay` takes seconds: it follows each loop under each rule. Read scripts/policy/loops.py for what a loop is.
 
 Regret: true F1 of the best candidate so far, or of the first model, minus the true F1 of the model in service, averaged
 over the annotations of a loop. Harm: promotions that lose more than 1 or 3 points of true F1. Each loop is followed
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from scripts.policy_counts import (
+from scripts.policy.counts import (
     candidate_path,
     gather,
     read_candidate,
@@ -32,8 +32,8 @@ from scripts.policy_counts import (
     write_candidate,
     write_counts,
 )
-from scripts.policy_loops import SETS, TRUTH, Candidate, Loop, candidates_of, draw_loop
-from scripts.policy_tables import corruption_table, drift_table, rules_table, sets_table
+from scripts.policy.loops import SETS, TRUTH, Candidate, Loop, candidates_of, draw_loop
+from scripts.policy.tables import corruption_table, drift_table, rules_table, sets_table
 
 COUNTS = Path(__file__).with_name("policy_counts.npz")
 # Later rounds change less, and cost more: not every round has a candidate.
@@ -125,7 +125,7 @@ def make(given: argparse.Namespace) -> None:
 
 def make_loop(order: Order) -> None:
     """Make the candidates of one loop that have no file yet."""
-    from scripts.policy_candidates import make_counts, make_real, make_surrogate
+    from scripts.policy.candidates import make_counts, make_real, make_surrogate
 
     loop = order.loop()
     for candidate in order.missing(loop):

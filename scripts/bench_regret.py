@@ -101,7 +101,7 @@ def expected_losses(
             promoted += (
                 decide(BOUNDED, CandidateFacts(served, types=estimate_types(new, old)), limits).verdict == PROMOTE
             )
-            error += served.error if served.error < 1 else 1.0
+            error += min(served.error, 1.0)  # infinite where nothing was drawn
         share = promoted / runs
         costs = max(0.0, -difference) * share, max(0.0, difference) * (1 - share)
         rows.append(ExpectedLoss(difference, share, *costs, error / runs))

@@ -18,7 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-DATA = Path(os.environ.get("LOOP_SHARED_DATA") or Path(__file__).parents[2] / "shared" / "data") / "stackoverflow-ner"
+SHARED = Path(os.environ.get("LOOP_SHARED_DATA") or Path(__file__).parents[2] / "shared" / "data")
+DATA = SHARED / "stackoverflow-ner"
 LABELS = ("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR")
 LABEL_MAP = {
     "Application": "SOFTWARE",

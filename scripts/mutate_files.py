@@ -39,9 +39,9 @@ from loop.settings.template import config_of_labels
 from ner.errors import InputError
 from ner.label_config import LabelConfig
 from ner.spans import Span, trim_whitespace
-from scripts.mutations import KINDS, Trial
-from scripts.sample_files import FORMATS, LABELS, SampleFormat
-from scripts.sample_texts import spaced_text, unspaced_text
+from scripts.files.mutations import KINDS, Trial
+from scripts.files.sample_files import FORMATS, LABELS, SampleFormat
+from scripts.files.sample_texts import spaced_text, unspaced_text
 from store.annotations import NewAnnotation
 
 ERROR, REPORT, EQUAL, OTHER_TRUTH, SILENT, CRASH = "error", "report", "equal", "another truth", "SILENT", "CRASH"

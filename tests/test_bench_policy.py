@@ -13,8 +13,8 @@ import pytest
 from loop.evaluation.scores import Counts
 from loop.promotion.policies import HIGHER, POLICIES
 from scripts.bench_policy import Order, estimated, main, make_loop
-from scripts.policy_counts import LoopCounts, candidate_path, gather, read_counts, write_counts
-from scripts.policy_loops import (
+from scripts.policy.counts import LoopCounts, candidate_path, gather, read_counts, write_counts
+from scripts.policy.loops import (
     CARELESS,
     FIRST,
     SETS,
@@ -26,8 +26,8 @@ from scripts.policy_loops import (
     draw_loop,
     look_up,
 )
-from scripts.policy_replay import ALL, DEFAULT, Rule, Track, bounded, drifting, names_by_round, replay
-from scripts.policy_tables import figures_of
+from scripts.policy.replay import ALL, DEFAULT, Rule, Track, bounded, drifting, names_by_round, replay
+from scripts.policy.tables import figures_of
 
 TYPES = ("SOFTWARE", "OS")
 HIGHER_WINS = Rule("higher", POLICIES[HIGHER], lambda _: 0.0)

@@ -318,6 +318,7 @@ def test_the_locks_are_what_is_installed_here():
 
 
 def test_no_script_names_a_package_index():
-    for path in (*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run", ROOT / "pyproject.toml"):
-        if path.is_file():
-            assert not re.search(r"index-url|pypi\.|--find-links\s+\S*://", path.read_text()), path
+    scripts = [path for path in (ROOT / "scripts").rglob("*") if path.is_file() and path.suffix in ("", ".py", ".sh")]
+    assert len({path.parent for path in scripts}) > 1
+    for path in (*scripts, ROOT / ".ci" / "run", ROOT / "pyproject.toml"):
+        assert not re.search(r"index-url|pypi\.|--find-links\s+\S*://", path.read_text()), path

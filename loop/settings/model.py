@@ -138,7 +138,9 @@ class TrainSettings(SettingsSection):
     beta2: float = setting(0.98, "Of AdamW.", ge=0, lt=1)
     warmup_share: float = setting(0.1, "Share of the steps in which the rate rises; then it falls.", ge=0, lt=1)
     passes: int = setting(
-        20, "Passes over 250 to 1,000 windows. Fewer windows get more passes (100: 32), more fewer (4,000: 5).", ge=1
+        20,
+        "Passes over 250 to 1,000 windows. Fewer windows get more (100: 32), more windows get fewer (4,000: 5).",
+        ge=1,
     )
     batch_size: int = setting(32, "Windows in a step; at most 16 where there are up to 1,000 windows.", ge=1)
     averaging: float = setting(

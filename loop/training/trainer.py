@@ -21,8 +21,8 @@ from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
 _CLIP = 1.0
-# Below FEW_WINDOWS, whole entity types are not learned without more epochs. From MANY_WINDOWS on, fewer
-# epochs have steps enough, also of larger batches.
+# Below FEW_WINDOWS, whole entity types are not learned without more epochs. Above MANY_WINDOWS, there are steps enough
+# with fewer epochs and with larger batches.
 FEW_WINDOWS, MANY_WINDOWS, SMALL_BATCH = 250, 1000, 16
 FEWEST_EPOCHS = 1 / 4
 # F1 on texts that were learned: a sound training is far above it, a collapsed one far below.
@@ -93,7 +93,7 @@ def train(
 
 
 def check_learned(model: Any, texts: EvaluationTexts, padding_id: int) -> Iterator[str]:
-    """Says so when a model hardly finds again what it was trained on.
+    """A notice where a model hardly finds what it was trained on; nothing where the model has learned its texts.
 
     texts: some of those that the model was trained on. Raises TrainingError when the model predicts not one entity in
     texts that hold some.

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from scripts.files.sample_files import FORMATS, SampleFormat, format_named
 from scripts.mutate_files import CRASH, EQUAL, ERROR, OTHER_TRUTH, REPORT, SILENT, corrupted
-from scripts.sample_files import FORMATS, SampleFormat, format_named
 
 MUTATIONS, SEED = 25, 13
 

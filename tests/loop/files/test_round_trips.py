@@ -28,7 +28,7 @@ from loop.files.writing.label_studio import write_label_studio
 from loop.files.writing.texts import BILOU, StoredText, TaggedText
 from ner.labels import LabelSet
 from ner.spans import Span
-from scripts.sample_files import FORMATS, LABELS, SampleFormat
+from scripts.files.sample_files import FORMATS, LABELS, SampleFormat
 from tests.loop.files.read import CONFIG, record
 from tests.loop.files.texts import labelled
 

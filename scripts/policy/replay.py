@@ -17,6 +17,7 @@ from loop.evaluation.significance import (
     EVEN,
     alpha_of,
     compare_counts,
+    micro_columns,
     permutations_for,
     randomisation_p_value,
 )
@@ -33,13 +34,12 @@ from loop.promotion.policies import (
     decide_by,
 )
 from loop.promotion.rivals import EARLIER
-from ner.arrays import FloatArray, IntArray
-from scripts.policy_counts import LoopCounts
-from scripts.policy_loops import CORRUPTED, FIRST, named
+from ner.arrays import IntArray
+from scripts.policy.counts import LoopCounts
+from scripts.policy.loops import CORRUPTED, FIRST, HELD_OUT, named
 
 LOOKS, ALPHA, DELTA = 10, 0.05, 0.03
 ALL, RIVAL, RECENT, NONE = "all", "rival", "recent", "none"
-LEAST = PolicyLimits().least_documents
 # A first sample this large says which tests are worth all their arrangements: none below ALPHA is above SCREEN in it.
 _FIRST_SAMPLE, _SCREEN = 1_000, 0.2
 
@@ -132,16 +132,19 @@ class Track:
         """The counts of a candidate by document, on the holdout of a round."""
         if (name, number) not in self._views:
             rows = self._holdout[self._round_of <= number]
-            self._views[name, number] = _cut(self._sides[name], rows, self._document)
+            self._views[name, number] = self._documents_of(name, rows)
         return self._views[name, number]
 
     def true_difference(self, new: str, old: str) -> Estimate:
         """The difference on the texts of the truth: many texts, and yet a sample with an error."""
         key = (new, old, 0)
         if key not in self._estimates:
-            sides = (_cut(self._sides[name], self._truth, self._document) for name in (new, old))
-            self._estimates[key] = estimate(*sides)
+            self._estimates[key] = estimate(*(self._documents_of(name, self._truth) for name in (new, old)))
         return self._estimates[key]
+
+    def _documents_of(self, name: str, rows: IntArray) -> Counts:
+        """The counts of a candidate on some of the texts, summed by document."""
+        return grouped(_cut(self._sides[name], rows), self._document[rows].tolist())
 
     def documents(self, number: int) -> int:
         """How many documents judge in a round."""
@@ -166,7 +169,7 @@ class Track:
         key = (new, old, number)
         if key not in self._p_values:
             rng = np.random.default_rng([*new.encode(), *old.encode(), number])
-            sides = _micro(self.view(new, number)), _micro(self.view(old, number))
+            sides = [micro_columns(self.view(name, number)) for name in (new, old)]
             found = randomisation_p_value(*sides, _FIRST_SAMPLE, rng)
             if found <= _SCREEN:
                 found = randomisation_p_value(*sides, permutations_for(ALPHA / LOOKS, 10_000), rng)
@@ -205,18 +208,18 @@ def replay(track: Track, rule: Rule, candidates: Mapping[int, str]) -> Replayed:
     remembered, looks = [FIRST], 0
     history, moves, claims = list[str](), list[Move](), list[tuple[int, str, str]]()
     for number, new in candidates.items():
-        if new and track.documents(number) >= LEAST:
+        if new and track.documents(number) >= rule.limits.least_documents:
             looks += 1
             alpha = rule.alpha(looks)
             asked = _recent(remembered, served, anchor) if rule.memory == RECENT else remembered
             best = _best(track, number, served, asked)
-            facts = _facts(track, rule, number, new, served, best, anchor if rule.against_anchor else served, alpha)
+            before, claimed = served, anchor if rule.against_anchor else served
+            facts = _facts(track, rule, number, new, served, best, claimed, alpha)
             done = decide_by(rule.policy, facts, rule.limits)
-            before = served
             if done.verdict == PROMOTE:
                 moves.append(Move(number, served, new, put_back=False))
                 if facts.claim_holds:
-                    claims.append((number, new, anchor if rule.against_anchor else served))
+                    claims.append((number, new, claimed))
                     anchor = new
                 served = new
             elif done.put_back:
@@ -277,7 +280,7 @@ def draw_track(loop: LoopCounts, draw: int) -> Track:
     held = int(np.count_nonzero(loop.round))
     sides = _sides(loop)
     truth = order[held:]
-    truths = {name: _f1(side, truth) for name, side in sides.items()}
+    truths = {name: _cut(side, truth).micro_f1() for name, side in sides.items()}
     return Track(sides, loop.document, order[:held], loop.round[:held], truths, truth)
 
 
@@ -298,7 +301,8 @@ def drifting(loop: LoopCounts, draw: int, step: float) -> tuple[Track, dict[int,
     is that expectation. With a step of 0 all candidates are as good as the first model.
     """
     rng = np.random.default_rng([loop.seed, draw, 7])
-    sides = [_sides(loop)[str(number)] for number in [n for n in loop.rounds if str(n) in loop.right][-2:]]
+    made = [name for name in names_by_round(loop, corrupted=False).values() if name]
+    sides = [_sides(loop)[name] for name in made[-2:]]
     right, found = (np.stack([getattr(side, name) for side in sides]) for name in ("true_positives", "predicted"))
     gold, texts = loop.gold, len(loop.gold)
     hits, total = right.mean(axis=0).sum(), found.mean(axis=0).sum() + gold.sum()
@@ -310,7 +314,7 @@ def drifting(loop: LoopCounts, draw: int, step: float) -> tuple[Track, dict[int,
         gone = rng.binomial(right[answers], lost)
         systems[named(number)] = Counts(loop.types, right[answers] - gone, found[answers] - gone, gold)
         truths[named(number)] = float(aim)
-    each = max(1, round(loop.batch * 0.2))
+    each = max(1, round(loop.batch * HELD_OUT))
     held = rng.permutation(texts)[: each * DRIFT_ROUNDS]
     rounds = np.repeat(np.arange(1, DRIFT_ROUNDS + 1), each)[: len(held)]
     track = Track(systems, np.arange(texts), held, rounds, truths)
@@ -324,17 +328,6 @@ def _sides(loop: LoopCounts) -> dict[str, Counts]:
     return {FIRST: Counts(loop.types, nothing, nothing, loop.gold)} | sides
 
 
-def _cut(side: Counts, rows: IntArray, document: IntArray) -> Counts:
-    """Some of the texts, summed by document."""
-    cut = Counts(side.types, side.true_positives[rows], side.predicted[rows], side.gold[rows])
-    return grouped(cut, document[rows].tolist())
-
-
-def _micro(counts: Counts) -> FloatArray:
-    found = (counts.predicted + counts.gold).sum(axis=1)
-    return np.stack([counts.true_positives.sum(axis=1), found], axis=1).astype(np.float64)
-
-
-def _f1(side: Counts, rows: IntArray) -> float:
-    found = (side.predicted + side.gold)[rows].sum()
-    return float(2 * side.true_positives[rows].sum() / found) if found else 0.0
+def _cut(side: Counts, rows: IntArray) -> Counts:
+    """Some of the texts."""
+    return Counts(side.types, side.true_positives[rows], side.predicted[rows], side.gold[rows])

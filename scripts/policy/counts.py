@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from loop.evaluation.scores import count
 from ner.arrays import IntArray
-from scripts.policy_loops import Candidate, Loop
+from ner.labels import LabelSet
+from scripts.policy.loops import Candidate, Loop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +56,7 @@ def gather(folder: Path, loop: Loop, candidates: Sequence[Candidate]) -> LoopCou
     """The counts of a loop from the files of its candidates."""
     asked = [*loop.judged(), *loop.truth]
     numbers: dict[str, int] = {}
-    kinds = {name: place for place, name in enumerate(loop.source.types)}
-    gold = np.zeros((len(asked), len(kinds)), dtype=np.int64)
-    for row, item in enumerate(asked):
-        for span in item.spans:
-            gold[row, kinds[span.label]] += 1
+    gold = count([item.spans for item in asked], [()] * len(asked), LabelSet(loop.source.types)).gold
     sides = {one.name: read_candidate(candidate_path(folder, loop, one))[:2] for one in candidates}
     made = {name: pair for name, pair in sides.items() if len(pair[0])}
     rounds = [number for number, batch in enumerate(loop.held_out, start=1) for _ in batch]

@@ -6,14 +6,13 @@ learns from and nobody judges by. The first model learns from weak labels on the
 
 The example has labelling functions. The other sets have none: there the weak labels are the votes of a dictionary that
 has a third of the names in the texts outside the truth and the holdout. A real project has such a list. The dictionary
-misses names, and takes common words for names: its votes have an F1 of about 0.5 on these texts, as the majority votes
-of published sets of labelling functions do (WRENCH; Zhang et al. 2021).
+misses names, and takes common words for names. In loops of 12 rounds, seeds 1 to 4, its votes have an F1 between 0.39
+and 0.51 on the texts that are annotated.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,14 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from ner.spans import Span, drop_overlaps, flat_spans
-from scripts.bench_stackoverflow import LABEL_MAP, LABELS
+from scripts.bench_stackoverflow import LABEL_MAP, LABELS, SHARED
+from scripts.build_example import EXAMPLE
 from weak_labeling.apply import apply_functions
 from weak_labeling.functions import Vote, load_functions
 from weak_labeling.majority import majority_vote
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("LOOP_SHARED_DATA") or ROOT.parent / "shared" / "data")
-EXAMPLE = ROOT / "examples" / "it_support"
 HELD_OUT = 0.2
 TRUTH = 1_200
 
@@ -50,17 +47,8 @@ class Labelled:
     id: str
     doc: str
     text: str
-    spans: tuple[Span, ...]
+    spans: Spans
     votes: tuple[Vote, ...] = ()
-
-    def as_gold(self) -> str:
-        """The line that `loop import` takes as gold."""
-        return json.dumps({"id": self.id, "text": self.text, "spans": [_as_json(span) for span in self.spans]})
-
-    def as_weak(self) -> str:
-        """The line that `loop import` takes as an unlabelled text with votes."""
-        votes = [_as_json(vote.span) | {"source": vote.source} for vote in self.votes]
-        return json.dumps({"id": self.id, "text": self.text, "weak": votes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +77,15 @@ def _same(*labels: str) -> dict[str, str]:
 SETS = {
     one.name: one
     for one in (
-        LoopSet("stackoverflow", DATA / "stackoverflow-ner" / "train.jsonl", LABEL_MAP),
+        LoopSet("stackoverflow", SHARED / "stackoverflow-ner" / "train.jsonl", LABEL_MAP),
         LoopSet(
             "wnut17",
-            DATA / "wnut17" / "train.jsonl",
+            SHARED / "wnut17" / "train.jsonl",
             _same("person", "location", "group", "corporation", "product", "creative-work"),
         ),
         LoopSet(
             "cyner",
-            DATA / "cyner" / "train.jsonl",
+            SHARED / "cyner" / "train.jsonl",
             _same("Indicator", "System", "Malware", "Organization", "Vulnerability"),
         ),
         LoopSet("example", EXAMPLE / "gold.jsonl", _same(*LABELS), 30, EXAMPLE / "labeling_functions.py"),
@@ -270,7 +258,3 @@ def corrupted(batch: Sequence[Labelled], corruption: str | None, loop: Loop) -> 
         replace(item, spans=tuple(span for span in item.spans if rng.random() < _KEPT_BY_THE_CARELESS))
         for item in batch
     ]
-
-
-def _as_json(span: Span) -> dict[str, object]:
-    return {"start": span.start, "end": span.end, "label": span.label}

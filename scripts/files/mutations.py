@@ -18,7 +18,7 @@ from typing import Any
 from loop.files.writing.texts import StoredText
 from ner.offsets import OffsetUnit, to_code_points
 from ner.spans import Span
-from scripts.sample_files import LABELS, Row, SampleFormat
+from scripts.files.sample_files import LABELS, Row, SampleFormat
 
 OffsetKeys = tuple[Any, Any]
 OFFSETS: tuple[OffsetKeys, ...] = (("start", "end"), ("start_offset", "end_offset"))

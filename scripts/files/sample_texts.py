@@ -6,7 +6,7 @@ from random import Random
 
 from loop.files.writing.texts import StoredText
 from ner.spans import Span
-from scripts.sample_files import LABELS
+from scripts.files.sample_files import LABELS
 
 _WORDS = (
     *(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ner.arrays import FloatArray, IntArray
-from scripts.policy_counts import LoopCounts
-from scripts.policy_loops import CORRUPTED, FIRST, named
-from scripts.policy_replay import RULES, Replayed, Rule, Track, draw_track, drifting, names_by_round, replay
+from scripts.policy.counts import LoopCounts
+from scripts.policy.loops import CORRUPTED, FIRST, named
+from scripts.policy.replay import RULES, Replayed, Rule, Track, draw_track, drifting, names_by_round, replay
 
 EARLY = 150  # annotations
 

@@ -26,7 +26,7 @@ from scripts.policy.loops import (
     draw_loop,
     look_up,
 )
-from scripts.policy.replay import ALL, DEFAULT, Rule, Track, bounded, drifting, names_by_round, replay
+from scripts.policy.replay import ALL, DEFAULT, Rule, Track, bounded, draw_track, drifting, names_by_round, replay
 from scripts.policy.tables import figures_of
 
 TYPES = ("SOFTWARE", "OS")
@@ -168,6 +168,32 @@ def test_a_better_candidate_serves_and_a_worse_one_does_not():
     assert done.served == ("1", "1", "3", "3")
     assert [(move.before, move.after) for move in done.moves] == [(FIRST, "1"), ("1", "3")]
     assert done.claims[0] == (1, "1", FIRST)
+
+
+def test_a_claim_is_made_against_the_last_proven_model_not_against_the_model_in_service():
+    # Candidate 1 is promoted without a proof. Candidate 2 differs from it on 6 of 100 texts, from the first on 10.
+    counts = counts_of({FIRST: 0.5, "1": 0.54, "2": 0.6, "3": 0.6, "4": 0.6})
+    done = replay(track_of(counts), DEFAULT, names_by_round(counts, corrupted=False))
+    assert done.served[:2] == ("1", "2")
+    assert done.claims == ((2, "2", FIRST),)
+
+
+@pytest.mark.parametrize("draw", [0, 1, 2])
+def test_no_text_both_judges_and_tells_the_truth_whichever_texts_are_drawn(draw: int):
+    counts = counts_of({FIRST: 0.5, "1": 0.7}, texts=500, held=200)
+    track = draw_track(counts, draw)
+    assert track.documents(4) == 200
+    assert track.true_difference("1", FIRST).documents == 300
+    for name, found in counts.found.items():
+        true_f1 = track.truths[name]
+        # Every text has one entity and nothing is predicted wrongly: F1 = 2 right / (right + texts).
+        right = true_f1 * 300 / (2 - true_f1)
+        assert right + track.view(name, 4).true_positives.sum() == pytest.approx(found.sum())
+
+
+def test_each_draw_holds_other_texts_out():
+    counts = counts_of({FIRST: 0.5}, texts=500, held=200)
+    assert len({draw_track(counts, draw).truths[FIRST] for draw in range(5)}) > 1
 
 
 def test_a_round_whose_training_failed_changes_nothing():

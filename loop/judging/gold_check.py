@@ -1,4 +1,4 @@
-"""Both models are asked about unlabelled texts, and the model in service about new annotations.
+"""The candidate and the last good model are asked about unlabelled texts, and the latter about new annotations.
 
 `loop.quality.corruption` says what the answers show. Nothing is decided by them.
 """
@@ -22,28 +22,28 @@ from store.session import Store
 
 logger = logging.getLogger(__name__)
 
-_COMPARED = 500  # new annotations that are compared with the model in service, at most: the latest
+_COMPARED = 500  # new annotations that are compared with the last good model, at most: the latest
 
 
 def check_gold(
-    store: Store, settings: Settings, project: Project, chosen: Model, incumbent: Model | None, threads: int
+    store: Store, settings: Settings, project: Project, chosen: Model, good: Model | None, threads: int
 ) -> GoldCheck | None:
-    """Signs of corrupted annotations since the model in service; None where no model serves, or asking fails."""
+    """Signs of corrupted annotations since the last good model; None where there is none, or asking fails."""
     number = settings.promotion.unlabelled
-    if incumbent is None or incumbent.version == chosen.version or not number:
+    if good is None or good.version == chosen.version or not number:
         return None
     with store.read() as session:
         open_texts = sample_documents(session, project.id, (POOL,), number, open_only=True)
         learned = {
             item.annotation_version_id
-            for ancestor in lineage(session, incumbent.version)
+            for ancestor in lineage(session, good.version)
             for item in trained_on(session, ancestor.version)
         }
         newest = max((version for version in learned if version is not None), default=0)
         new = [item for item in gold(session, project.id) if item.annotation_version_id > newest]
     compared = sorted(new, key=lambda item: item.annotation_version_id)[-_COMPARED:]
     try:
-        return _asked(settings, project, chosen, incumbent, open_texts, new, compared, threads)
+        return _asked(settings, project, chosen, good, open_texts, new, compared, threads)
     except (BundleError, JudgingError) as error:
         logger.warning("the new annotations were not checked: %s", error)
         return None
@@ -53,7 +53,7 @@ def _asked(
     settings: Settings,
     project: Project,
     chosen: Model,
-    incumbent: Model,
+    good: Model,
     open_texts: Sequence[StoredDocument],
     new: Sequence[GoldDocument],
     compared: Sequence[GoldDocument],
@@ -61,7 +61,7 @@ def _asked(
 ) -> GoldCheck:
     texts, seed = [item.text for item in open_texts], settings.promotion.seed
     asked = [*texts, *(item.text for item in compared)]
-    served = ask_served(settings.model_dir / incumbent.path, None, asked, threads=threads).spans if asked else ()
+    served = ask_served(settings.model_dir / good.path, None, asked, threads=threads).spans if asked else ()
     said = ask_served(settings.model_dir / chosen.path, None, texts, threads=threads).spans if texts else ()
     found = [
         NewAnnotationText(
@@ -73,7 +73,7 @@ def _asked(
     ]
     groups = [item.group_key for item in open_texts]
     return GoldCheck(
-        since=incumbent.version,
+        since=good.version,
         texts=len(texts),
         shifts=count_shifts(served[: len(texts)], said, groups, project.labels, seed=seed),
         annotators=check_annotators(found, [item.creator for item in new], seed=seed),

@@ -110,7 +110,8 @@ class Ruling:
     how many documents of the same kind any difference of at least 0 is enough for "bounded". average_loss: the F1 that
     a wrong decision may cost on average. documents: that were compared. types: the entity types that block. p_value,
     alpha: of the claim that the candidate is better than `anchor`; None where no claim could be made. put_back: the
-    version that takes the place of the model in service.
+    version that takes the place of the model in service. kept_out: the version that would take this place, had no
+    person put the model in service there.
     """
 
     policy: str
@@ -127,6 +128,7 @@ class Ruling:
     p_value: float | None = None
     alpha: float | None = None
     put_back: str | None = None
+    kept_out: str | None = None
     reasons: tuple[str, ...] = ()
 
     @property

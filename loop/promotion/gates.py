@@ -224,6 +224,8 @@ def _estimated(ruling: Ruling, comparison: Comparison) -> str:
 
 def _ruled(ruling: Ruling) -> str:
     back = f" {ruling.put_back}, the best earlier model, is put back." if ruling.put_back else ""
+    if ruling.kept_out:
+        back = f" {ruling.kept_out} is better, but a person put {ruling.served.version} into service."
     if ruling.reasons:
         verdict = "Held until more held-out gold tells more" if ruling.verdict == HOLD else "Not promoted"
         return f"{verdict}: {'; '.join(ruling.reasons)}.{back}"
@@ -241,6 +243,8 @@ def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) 
 
 
 def _quality_gates(scores: Scores, targets: GateSettings) -> Iterator[Gate]:
+    if scores.micro.support and not scores.micro.true_positives:  # no difference to a bad model makes up for this
+        yield Gate("entities found", QUALITY, "at least 1", f"none of {scores.micro.support:,}", FAIL)
     for name in SHARES:
         if target := getattr(targets, name):
             yield _quality_gate(None, name, target, scores.micro)

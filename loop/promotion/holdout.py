@@ -71,25 +71,38 @@ def look_at(
     documents: Sequence[GoldDocument],
     settings: PromotionSettings,
     *,
+    against: str | None = None,
     evaluating: bool = False,
 ) -> Look:
     """Spend a look for a model on the holdout's gold as it is; a second look at the same gold costs nothing.
 
-    Raises RefusedError when the holdout is spent.
+    against: the version that a claim is made against, None without a claim. A look allows one test, so that a test
+    against another version than before takes a look of its own. Raises RefusedError when the holdout is spent.
     """
-    epoch = current_epoch(tx.session, project.id)
+    epoch, seen = current_epoch(tx.session, project.id), fingerprint(documents)
+    if against is not None and _tested_against(tx.session, project, version, seen) not in (None, against):
+        seen = f"{seen} against {against}"
     row = spend_look(
         tx,
         project.id,
         epoch,
         version,
-        fingerprint(documents),
+        seen,
         default=terms(settings),
         alpha_of=alpha_of,
         purpose=EVALUATE if evaluating else PROMOTE,
     )
     used = count_looks(tx.session, project.id, epoch)
     return _look(epoch, row.number, used, terms_of(tx.session, project.id, epoch, terms(settings)), row)
+
+
+def _tested_against(session: Session, project: Project, version: str, seen: str) -> str | None:
+    """What a model was first tested against on the gold of that fingerprint; None where it was not tested on it."""
+    for decision in promotions(session, project.id):
+        ruling, same = decision.figures.get("ruling"), decision.figures.get("holdout") == seen
+        if decision.version == version and same and ruling and ruling["p_value"] is not None:
+            return str(ruling["anchor"]["version"])
+    return None
 
 
 def renew(

@@ -40,7 +40,8 @@ class CandidateFacts:
     model in service; None likewise. types: candidate against the model in service on each entity type of
     `estimate_types`. p_value: of the claim that the candidate is better, by the paired test; alpha: what the claim may
     spend. Each is None where no claim can be made. worse_types: the types that the gates of `type_gates` stop.
-    blocking: the names of the file gates and the targets that are not passed.
+    blocking: the names of the file gates and the targets that are not passed. by_hand: whether a person put the model
+    in service there.
     """
 
     served: Estimate
@@ -51,6 +52,7 @@ class CandidateFacts:
     alpha: float | None = None
     worse_types: tuple[str, ...] = ()
     blocking: tuple[str, ...] = ()
+    by_hand: bool = False
 
     @property
     def claim_holds(self) -> bool:
@@ -70,14 +72,17 @@ class PolicyLimits:
 class Decision:
     """What follows for a candidate.
 
-    verdict: PROMOTE, HOLD (more gold may still promote it) or REJECT. put_back: whether the best earlier model
-    takes the place of the model in service. word: one of WORDS. served: candidate against the model in service. needed:
-    the difference that the policy asks of `served`; None where the policy asks for a p-value. types: the entity types
-    that block. reasons: why the candidate is not promoted, clauses for people; empty where it is promoted.
+    verdict: PROMOTE, HOLD (more gold may still promote it) or REJECT. outdone: whether the candidate does not serve and
+    the best earlier model is clearly better than the model in service. put_back: whether the best earlier model then
+    takes the place of the model in service; a model that a person put into service keeps its place. word: one of WORDS.
+    served: candidate against the model in service. needed: the difference that the policy asks of `served`; None where
+    the policy asks for a p-value. types: the entity types that block. reasons: why the candidate is not promoted,
+    clauses for people; empty where it is promoted.
     """
 
     policy: str
     verdict: str
+    outdone: bool
     put_back: bool
     word: str
     served: Estimate
@@ -115,10 +120,12 @@ def decide_by(rule: Policy, facts: CandidateFacts, limits: PolicyLimits) -> Deci
     grave = [*(f"{name} is shown to be worse" for name in types), *(f"not passed: {name}" for name in facts.blocking)]
     reasons = (*rule.obstacles(facts, limits), *grave)
     word = word_for(facts, promoted=not reasons)
+    outdone = bool(reasons) and rule.puts_back and _outdone(facts, limits)
     return Decision(
         policy=rule.name,
         verdict=_verdict(reasons, rejected=bool(grave) or rule.final or word == LIKELY_WORSE),
-        put_back=bool(reasons) and rule.puts_back and _outdone(facts, limits),
+        outdone=outdone,
+        put_back=outdone and not facts.by_hand,
         word=word,
         served=facts.served,
         needed=rule.needed(facts, limits),

@@ -19,7 +19,7 @@ from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.gold_check import check_gold
 from loop.judging.measured import ContractCheck
-from loop.promotion.attempt import DEFERRED, FORCED, HELD, PROMOTED, REFUSED, REJECTED, Attempt, Look
+from loop.promotion.attempt import DEFERRED, FORCED, HELD, PROMOTED, REFUSED, REJECTED, Attempt, Look, Ruling
 from loop.promotion.candidates import choose, retire_superseded
 from loop.promotion.gates import absolute_gates, gates_of, reason_of
 from loop.promotion.holdout import (
@@ -245,7 +245,8 @@ class _Promotion:
     ) -> PromotionResult:
         """Spend the look, compare the answers with the gold, and record what follows."""
         self.stages("deciding")
-        judged = self._judged(attempt, measured, self._look(chosen, documents))
+        look = self._look(chosen, documents, self.rivals.anchor or measured.against)
+        judged = self._judged(attempt, measured, look)
         done = self._concluded(judged, chosen, incumbent, measured)
         scored = {chosen.version: done.candidate_scores}
         if incumbent is not None and done.against == incumbent.version:
@@ -259,16 +260,18 @@ class _Promotion:
         record(self.run, self.project, done, incumbent, known, figures)
         return PromotionResult(done, figures)
 
-    def _look(self, chosen: Model, documents: Sequence[GoldDocument]) -> Look | None:
+    def _look(self, chosen: Model, documents: Sequence[GoldDocument], against: str | None) -> Look | None:
         """The look, spent before anything of the gold is compared; None where there is no gold, or no look is left.
 
-        Without a look no claim is made. Only the policy "proven" needs the claim to promote.
+        against: the version that the claim is made against. Without a look no claim is made. Only the policy "proven"
+        needs the claim to promote.
         """
         if not documents:
             return None
         with self.run.transaction() as tx:
             try:
-                look = look_at(tx, self.project, chosen.version, documents, self.settings.promotion)
+                settings = self.settings.promotion
+                look = look_at(tx, self.project, chosen.version, documents, settings, against=against)
             except RefusedError:
                 if self.because is None and self.settings.promotion.policy == PROVEN:
                     raise
@@ -319,10 +322,11 @@ class _Promotion:
             earlier,
             anchor=self.rivals.anchor,
             comparison=comparison,
+            by_hand=self.rivals.by_hand,
         )
         ruling, gates = rule(compared, look, judged.gates, settings)
         if self.because is not None:
-            ruling = replace(ruling, put_back=None)
+            ruling = replace(ruling, put_back=None, kept_out=None)
         return replace(judged, comparison=comparison, ruling=ruling, gates=gates_of(judged.gates, gates))
 
     def _concluded(self, judged: Attempt, chosen: Model, incumbent: Model | None, measured: Measured) -> Attempt:
@@ -333,7 +337,8 @@ class _Promotion:
         if self.because is not None:
             outcome, told = FORCED, f"Forced by {self.who}, because: {self.because}. {told}"
         self.stages("checking new annotations")
-        checked = check_gold(self.store, self.settings, self.project, chosen, incumbent, self.threads)
+        good = self._last_good(judged.ruling, incumbent)
+        checked = check_gold(self.store, self.settings, self.project, chosen, good, self.threads)
         signs = warnings_of(checked, chosen.version) if checked else ()
         self.stages("perturbing texts")
         return replace(
@@ -345,6 +350,11 @@ class _Promotion:
             gold_check=checked,
             judged_seconds=self._seconds(),
         )
+
+    def _last_good(self, ruling: Ruling | None, incumbent: Model | None) -> Model | None:
+        """The model in service; or the earlier model that is clearly better: then what was learned since is doubted."""
+        better = (ruling.put_back or ruling.kept_out) if ruling else None
+        return next((one for one in self.rivals.asked if one.version == better), incumbent)
 
     def _epoch(self) -> int:
         with self.store.read() as session:
@@ -358,12 +368,10 @@ _OUTCOMES = {PROMOTE: PROMOTED, HOLD: HELD, REJECT: REJECTED}
 
 
 def outcome_of(judged: Attempt, scores: Scores) -> tuple[str, str]:
-    """(the outcome, the reason). A first model is judged by its gates, and rejected where it finds nothing right."""
+    """(the outcome, the reason). A first model, which is compared with nothing, is judged by its gates."""
     reason = reason_of(judged.gates, judged.comparison, scores, judged.against, judged.ruling)
     if judged.ruling is not None:
         return _OUTCOMES[judged.ruling.verdict], reason
     if any(gate.blocks for gate in judged.gates):
         return REJECTED, reason
-    if scores.micro.support and not scores.micro.true_positives:
-        return REJECTED, f"{reason} It gets none of them right."
     return PROMOTED, reason

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from loop.promotion.policies import PROVEN_BETTER
 from ner.bundle import read_manifest
 from ner.errors import BundleError
-from store.registry import PROMOTE, model, promotions, standing
+from store.registry import MOVES, PROMOTE, ROLLBACK, model, promotions, standing
 from store.schema import Model, Project, Promotion
 
 EARLIER = 3  # beside the anchor: asking a model takes a process of its own, and a time that grows with the holdout
@@ -25,10 +25,12 @@ EARLIER = 3  # beside the anchor: asking a model takes a process of its own, and
 class Rivals:
     """asked: the EARLIER models that served last, the last one first, and then the anchor; without the candidate and
     the model in service. anchor: the version of the last model whose promotion was proven, else of the first model that
-    served, of those with the project's labels; None where no such model served."""
+    served, of those with the project's labels; None where no such model served. by_hand: whether a person put the model
+    in service there, by force or by a rollback."""
 
     asked: tuple[Model, ...] = ()
     anchor: str | None = None
+    by_hand: bool = False
 
 
 def rivals(session: Session, project: Project, models: Path, *others: str) -> Rivals:
@@ -38,7 +40,9 @@ def rivals(session: Session, project: Project, models: Path, *others: str) -> Ri
     anchor = next((name for name in _anchors(decisions, known) if _fits(session, project, models, name)), None)
     recent = [name for name in dict.fromkeys(reversed(known)) if name not in (*others, anchor)][:EARLIER]
     asked = [*recent, *([anchor] if anchor is not None and anchor not in others else [])]
-    return Rivals(tuple(model(session, name) for name in asked), anchor)
+    last = next((one for one in reversed(decisions) if one.action in MOVES), None)
+    by_hand = last is not None and (last.forced or last.action == ROLLBACK)
+    return Rivals(tuple(model(session, name) for name in asked), anchor, by_hand)
 
 
 def _anchors(decisions: Sequence[Promotion], known: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ class ScoredSystems:
 
     against: the name of the system that `old` is of. earlier: the scores of the other models, by version. anchor: the
     version that claims are made against; None where claims are made against `against`. A claim needs the scores of its
-    anchor.
+    anchor. by_hand: whether a person put `against` into service.
     """
 
     texts: Sequence[HeldOutText]
@@ -34,6 +34,7 @@ class ScoredSystems:
     earlier: Mapping[str, Scores]
     anchor: str | None
     comparison: Comparison
+    by_hand: bool = False
 
     @property
     def known(self) -> dict[str, Scores]:
@@ -69,6 +70,7 @@ def rule(
         alpha=look.alpha if look and anchor else None,
         worse_types=tuple(gate.entity_type or gate.name for gate in worse if gate.blocks),
         blocking=tuple(gate.name for gate in absolute if gate.blocks),
+        by_hand=compared.by_hand,
     )
     decision = decide(settings.policy, facts, PolicyLimits(settings.average_loss, settings.least_documents))
     ruling = Ruling(
@@ -86,6 +88,7 @@ def rule(
         p_value=facts.p_value,
         alpha=facts.alpha,
         put_back=best if decision.put_back else None,
+        kept_out=best if decision.outdone and not decision.put_back else None,
         reasons=decision.reasons,
     )
     return ruling, _gates(ruling, decision, compared, types, worse, look)

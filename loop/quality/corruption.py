@@ -1,9 +1,10 @@
 """Signs that a batch of annotations is corrupted: labels that were switched, an annotator who is careless.
 
-Two signs, both against the model in service, which did not learn from the batch:
+Two signs, both against the last good model, which did not learn from the batch. The last good model is the one in
+service, unless an earlier model is clearly better on today's holdout:
 
-- On unlabelled texts, the candidate finds a type at least twice or at most half as often as the model in service.
-- The annotations of one person differ from the model in service far more often than the other people's do.
+- On unlabelled texts, the candidate finds a type at least twice or at most half as often as the last good model.
+- The annotations of one person differ from the last good model far more often than the other people's do.
 
 Both have to be large, and more than chance explains, so that an honest batch hardly ever shows a sign. Neither proves
 that something is wrong: a model also finds a type more often because it has learned the type at last.
@@ -48,7 +49,7 @@ class CountShift:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorCheck:
-    """One person's new annotations against what the model in service says of the same texts.
+    """One person's new annotations against what the last good model says of the same texts.
 
     who: None where the annotations bear no name. annotations: all new annotations of this person; texts: those that
     were compared. regions: of either side; differing: those of them that are not the same on both sides. share and
@@ -70,7 +71,7 @@ class AnnotatorCheck:
 
 @dataclass(frozen=True, slots=True)
 class GoldCheck:
-    """What was found of the annotations that are new since the model in service `since`.
+    """What was found of the annotations that are new since the last good model, `since`.
 
     texts: unlabelled texts on which `shifts` were counted. annotators: those with most annotations first.
     """
@@ -93,7 +94,7 @@ class GoldCheck:
 
 @dataclass(frozen=True, slots=True)
 class NewAnnotationText:
-    """A new annotation of a text. group: what the text belongs to. edits: from the served model's spans to the gold."""
+    """A new annotation of a text. group: what the text belongs to. edits: from the good model's spans to the gold."""
 
     who: str | None
     group: str

@@ -73,7 +73,18 @@ def what_next(report: AttemptReport, ruling: Ruling) -> Iterator[Entry]:
             f"Find out what made {ruling.served.version} worse than {ruling.put_back}, which serves again: look at the "
             "annotations and the settings that came between them."
         )
+        if ruling.verdict == HOLD:
+            text += (
+                f" {report.version} is judged again, against {ruling.put_back}; on the same gold that takes no look."
+            )
         yield Entry("put back", text, {"version": ruling.put_back})
+    elif ruling.kept_out:
+        text = (
+            f"Decide whether {ruling.served.version} stays, which a person put into service: {ruling.kept_out} is "
+            f'better on this holdout. `loop rollback --to {ruling.kept_out} --reason "..."` lets {ruling.kept_out} '
+            "serve again."
+        )
+        yield Entry("better", text, {"version": ruling.kept_out})
     elif ruling.verdict == PROMOTE:
         text = (
             "If the project is in Label Studio, run `loop publish`: open tasks then show the pre-labels of "
@@ -113,6 +124,8 @@ def _not_promoted(version: str, ruling: Ruling) -> str:
 
 
 def _back(ruling: Ruling) -> str:
+    if ruling.kept_out:
+        return f" {ruling.kept_out} is better than {ruling.served.version}, which stays since a person chose it."
     if not ruling.put_back:
         return ""
     return f" {ruling.put_back}, the best earlier model, is back in service in place of {ruling.served.version}."

@@ -28,6 +28,7 @@ from loop.report.wording import (
 
 _SHOWN_HASH = 16
 _SHOWN_TYPES = 8
+_ROLL_BACK = 'loop rollback --reason "..."'
 
 
 def sections(report: facts.AttemptReport) -> tuple[blocks.Section, ...]:
@@ -307,10 +308,12 @@ def _commands(report: facts.AttemptReport) -> Iterator[blocks.Block]:
 
 
 def _undo(report: facts.AttemptReport) -> Iterator[blocks.Block]:
-    before = report.incumbent
-    if report.outcome not in (PROMOTED, FORCED):
+    before, back = report.incumbent, report.ruling.put_back if report.ruling else None
+    if back:
+        yield blocks.Command(f"{back} was put back in place of {before}. This undoes that:", _ROLL_BACK)
+    elif report.outcome not in (PROMOTED, FORCED):
         yield blocks.Words(f"There is nothing to undo: {f'{before} stays' if before else 'no model is'} in service.")
     elif before is None:
         yield blocks.Words("No version served before this one, so there is no version to go back to.")
     else:
-        yield blocks.Command(f"{before} served before. This puts it back:", 'loop rollback --reason "..."')
+        yield blocks.Command(f"{before} served before. This puts it back:", _ROLL_BACK)

@@ -1,4 +1,4 @@
-"""The annotations that are new since the model in service: whose they are, and signs that they are corrupted."""
+"""The annotations that are new since the last good model: whose they are, and signs that they are corrupted."""
 
 from __future__ import annotations
 

@@ -67,8 +67,7 @@ def test_a_held_candidate_ends_with_8_and_waits(desk: Desk) -> None:
 def test_what_is_put_back_is_in_the_history_and_in_service(desk: Desk) -> None:
     hold_out(desk, 0, 60)
     judge(desk)
-    desk.candidate({"windows": "OS"})
-    assert desk.loop("promote", "--force", "--because", "a test").code == 0
+    desk.promoted_model({"windows": "OS"})
     said = judge(desk, {"windows": "OS"}, "--json")
     assert (said.code, said.json["ruling"]["put_back"], said.json["promoted"]) == (8, "desk-0001", False)
     history = desk.loop("report", "--history", "--json").json["decisions"]

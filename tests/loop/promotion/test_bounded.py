@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from loop.settings.model import PromotionSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store import registry
+from store.gold import gold
 from store.holdout import count_looks
-from store.registry import promotions, scores
+from store.registry import TrainedOn, promotions, save_training_items, scores
 from store.schema import Project
 from store.session import Store, open_store
 from tests.loop import tiny
@@ -84,6 +85,29 @@ def force(store: Store, project: Project, placed: Placement, words: Mapping[str,
     version = candidate(store, project, placed, words)
     promote_candidate(store, placed, project, version, who="lead", force_because="a test")
     return version
+
+
+def let_in(store: Store, project: Project, placed: Placement, words: Mapping[str, str], **figures: float) -> str:
+    """A model that knows these words, in service though no person put it there: it was better on an older holdout."""
+    version = candidate(store, project, placed, words)
+    with store.transaction() as tx:
+        registry.promote(tx, project.id, version, reason="better then", who="loop run", figures=figures)
+        tx.commit()
+    return version
+
+
+def learned(store: Store, version: str, documents: Sequence[int]) -> None:
+    """Note that the model was trained on the gold of these documents."""
+    with store.transaction() as tx:
+        known = {item.document_id: item.annotation_version_id for item in gold(tx.session, 1)}
+        save_training_items(tx, version, [TrainedOn(one, known[one], "train", "gold") for one in documents])
+        tx.commit()
+
+
+def roll_back(store: Store, project: Project, to: str | None = None) -> None:
+    with store.transaction() as tx:
+        registry.rollback(tx, project.id, reason="annotators complain", who="lead", to=to)
+        tx.commit()
 
 
 def test_an_equal_candidate_serves_where_a_wrong_decision_is_cheap(
@@ -151,7 +175,7 @@ def test_the_best_model_that_ever_served_is_put_back_as_a_decision_of_its_own(
     store: Store, desk: Project, placed: Placement
 ) -> None:
     best = judge(store, desk, placed, THREE).version
-    worse = force(store, desk, placed, WINDOWS)
+    worse = let_in(store, desk, placed, WINDOWS)
     attempt = judge(store, desk, placed, NONE)
     assert attempt.ruling is not None
     assert (attempt.outcome, attempt.ruling.put_back, in_service(store, desk)) == ("rejected", best, best)
@@ -170,7 +194,7 @@ def test_a_candidate_below_the_best_model_does_not_serve_though_it_is_above_the_
     store: Store, desk: Project, placed: Placement
 ) -> None:
     best = judge(store, desk, placed, THREE).version
-    force(store, desk, placed, WINDOWS)
+    let_in(store, desk, placed, WINDOWS)
     attempt = judge(store, desk, placed, WINDOWS | UBUNTU)
     assert attempt.ruling is not None
     assert attempt.ruling.served.difference > 0 > attempt.ruling.best.difference
@@ -181,9 +205,7 @@ def test_a_candidate_below_the_best_model_does_not_serve_though_it_is_above_the_
 def test_what_a_person_rolled_back_is_not_put_back(store: Store, desk: Project, placed: Placement) -> None:
     first = judge(store, desk, placed, WINDOWS).version
     judge(store, desk, placed, THREE)
-    with store.transaction() as tx:
-        registry.rollback(tx, desk.id, reason="annotators complain", who="lead")
-        tx.commit()
+    roll_back(store, desk)
     attempt = judge(store, desk, placed, NONE)
     assert attempt.ruling is not None
     assert (attempt.ruling.best.version, attempt.ruling.put_back) == (first, None)
@@ -194,15 +216,131 @@ def test_a_model_that_was_put_back_and_that_a_person_rolled_back_stays_away(
     store: Store, desk: Project, placed: Placement
 ) -> None:
     judge(store, desk, placed, THREE)
-    wanted = force(store, desk, placed, WINDOWS)
+    wanted = let_in(store, desk, placed, WINDOWS)
     judge(store, desk, placed, NONE)
-    with store.transaction() as tx:
-        registry.rollback(tx, desk.id, reason="annotators complain", who="lead")
-        tx.commit()
+    roll_back(store, desk)
     attempt = judge(store, desk, placed, NONE)
     assert attempt.ruling is not None
     assert (attempt.ruling.best.version, attempt.ruling.put_back) == (wanted, None)
     assert in_service(store, desk) == wanted
+
+
+@pytest.mark.parametrize("how", ["by force", "by a rollback"])
+def test_what_a_person_put_into_service_stays_until_a_candidate_passes(
+    store: Store, desk: Project, placed: Placement, how: str
+) -> None:
+    best = judge(store, desk, placed, THREE).version
+    if how == "by force":
+        chosen = force(store, desk, placed, WINDOWS)
+    else:
+        chosen = let_in(store, desk, placed, WINDOWS)
+        let_in(store, desk, placed, WINDOWS)
+        roll_back(store, desk)
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None
+    assert (attempt.ruling.put_back, attempt.ruling.kept_out, in_service(store, desk)) == (None, best, chosen)
+    assert f"{best} is better, but a person put {chosen} into service" in attempt.reason
+    better = judge(store, desk, placed, THREE)
+    assert (better.outcome, in_service(store, desk)) == ("promoted", better.version)
+
+
+@pytest.mark.parametrize("way", [let_in, force])
+def test_annotations_since_the_last_good_model_are_named_though_the_one_in_service_learned_them(
+    store: Store, desk: Project, placed: Placement, way: Callable[..., str]
+) -> None:
+    checking = replace(placed, promotion=tiny.PROMOTION.changed(unlabelled=10))
+    good = judge(store, desk, checking, THREE).version
+    learned(store, good, tiny.put(store, desk, [("a good text", ())]))
+    bad = way(store, desk, checking, WINDOWS)
+    learned(store, bad, tiny.put(store, desk, [(f"a doubtful text {n}", ()) for n in range(3)]))
+    attempt = judge(store, desk, checking, NONE)
+    assert attempt.incumbent == bad and attempt.gold_check is not None
+    assert (attempt.gold_check.since, attempt.gold_check.annotations) == (good, 3)
+
+
+def test_a_look_allows_one_test_and_a_test_against_another_anchor_takes_another_look(
+    store: Store, small: Project, placed: Placement
+) -> None:
+    first = judge(store, small, placed, UBUNTU).version
+    proven = let_in(store, small, placed, THREE, p_value=0.004, alpha=0.005)
+    held = judge(store, small, placed, THREE)
+    assert held.ruling is not None and held.ruling.anchor is not None and held.look is not None
+    assert (held.outcome, held.ruling.anchor.version, held.look.number) == ("held", proven, 2)
+    again = promote_candidate(store, placed, small, who="lead").attempt
+    assert again.look is not None and again.look.number == 2
+    roll_back(store, small)
+    other = promote_candidate(store, placed, small, who="lead").attempt
+    assert other.ruling is not None and other.ruling.anchor is not None and other.look is not None
+    assert (other.version, other.ruling.anchor.version, other.look.number) == (held.version, first, 3)
+    assert other.look.used == 3
+
+
+def test_a_held_candidate_is_judged_again_against_what_was_put_back_and_pays_no_look(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    best = judge(store, desk, placed, THREE).version
+    let_in(store, desk, placed, WINDOWS)
+    held = judge(store, desk, placed, WINDOWS | UBUNTU)
+    assert held.ruling is not None and held.look is not None
+    assert (held.outcome, held.ruling.put_back) == ("held", best)
+    with store.read() as session:
+        assert not still_waiting(session, desk, held.version, placed.promotion)
+    again = promote_candidate(store, placed, desk, who="lead").attempt
+    assert again.look is not None
+    assert (again.version, again.against, again.look.number) == (held.version, best, held.look.number)
+    with store.read() as session:
+        assert count_looks(session, desk.id, 1) == held.look.number
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_proof_of_a_candidate_that_the_policy_does_not_promote_moves_no_anchor(
+    store: Store, desk: Project, placed: Placement, forced: bool
+) -> None:
+    first = judge(store, desk, placed, WINDOWS).version
+    demanding = replace(placed, gates=placed.gates.changed(f1=0.99))
+    stopped = judge(store, desk, demanding, WINDOWS | UBUNTU)
+    assert stopped.ruling is not None
+    assert (stopped.outcome, stopped.ruling.claims, stopped.ruling.word) == ("rejected", True, "likely better")
+    if forced:
+        promote_candidate(store, demanding, desk, stopped.version, who="lead", force_because="we need it")
+    with store.read() as session:
+        assert rivals(session, desk, placed.model_dir).anchor == first
+
+
+@pytest.mark.parametrize("policy", ["proven", "higher"])
+def test_models_that_served_under_another_policy_may_be_the_best_and_the_anchor(
+    store: Store, desk: Project, placed: Placement, policy: str
+) -> None:
+    other = replace(placed, promotion=tiny.PROMOTION.changed(policy=policy))
+    judge(store, desk, other, WINDOWS)
+    best = judge(store, desk, other, THREE)
+    assert best.outcome == "promoted"
+    let_in(store, desk, placed, WINDOWS)
+    attempt = judge(store, desk, placed, NONE)
+    assert attempt.ruling is not None and attempt.ruling.anchor is not None
+    assert (attempt.ruling.put_back, attempt.ruling.anchor.version) == (best.version, best.version)
+
+
+@pytest.mark.parametrize("against", ["the weak vote", "a model"])
+def test_a_candidate_that_finds_nothing_is_rejected_though_what_it_is_compared_with_finds_nothing_either(
+    store: Store, desk: Project, placed: Placement, against: str
+) -> None:
+    if against == "a model":
+        let_in(store, desk, placed, NONE)
+    else:
+        functions = placed.model_dir.parent / "functions.py"
+        functions.write_text(
+            "from weak_labeling.functions import labeling_function\n"
+            "from weak_labeling.heuristics import regex\n"
+            "systems = labeling_function(name='systems')(regex('nothing', 'OS'))\n"
+        )
+        rule = placed.promotion.changed(first_model="weak vote")
+        placed = replace(placed, weak_functions=functions, promotion=rule)
+    attempt = judge(store, desk, placed, {"macintosh": "OS"})
+    assert attempt.ruling is not None and attempt.candidate_scores is not None
+    assert attempt.candidate_scores.micro.predicted == 0
+    assert (attempt.ruling.needed, attempt.ruling.served.difference) == (0, 0)
+    assert (attempt.outcome, attempt.ruling.reasons) == ("rejected", ("not passed: entities found",))
 
 
 def test_a_first_model_that_is_held_against_the_weak_vote_waits_for_gold_too(
@@ -230,7 +368,7 @@ def test_an_earlier_model_that_cannot_be_asked_any_more_is_left_out_and_said_to_
     store: Store, desk: Project, placed: Placement, trouble: str
 ) -> None:
     best = judge(store, desk, placed, THREE).version
-    worse = force(store, desk, placed, WINDOWS)
+    worse = let_in(store, desk, placed, WINDOWS)
     if trouble == "gone":
         shutil.rmtree(placed.model_dir / "desk" / best)
     else:
@@ -271,7 +409,7 @@ def test_the_best_model_is_remembered_when_it_gives_no_answer_once(
     store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = judge(store, desk, placed, THREE).version
-    force(store, desk, placed, WINDOWS)
+    let_in(store, desk, placed, WINDOWS)
 
     def ask(folder: Path, *args: Any, **named: Any) -> ServedAnswers:
         if folder.name == best:

@@ -112,6 +112,8 @@ def test_the_best_model_comes_back_from_one_standard_error_on_if_the_candidate_d
     assert decide(BOUNDED, held).put_back
     assert not decide(BOUNDED, replace(held, best_served=row(LARGE - TINY))).put_back
     assert not decide(BOUNDED, replace(held, best_served=row(LARGE, documents=19))).put_back
+    chosen = decide(BOUNDED, replace(held, by_hand=True))
+    assert (chosen.outdone, chosen.put_back) == (True, False)
     promoted = decide(BOUNDED, replace(held, served=row(0.1), best=row(0.01)))
     assert (promoted.verdict, promoted.put_back) == (PROMOTE, False)
 

@@ -128,6 +128,23 @@ def test_what_is_put_back_is_said_and_asks_why(store: Store) -> None:
     made = report_of(ruled(WORSE), store)
     assert "desk-0000, the best earlier model, is back in service" in made.verdict.sentences[1]
     assert made.next_steps[0].text.startswith("Find out what made desk-0001 worse than desk-0000")
+    assert "judged again" not in made.next_steps[0].text
+    told = render_markdown(page(made))
+    assert "desk-0000 was put back in place of desk-0001. This undoes that" in told
+    assert "There is nothing to undo" not in told
+
+
+def test_a_held_candidate_is_said_to_be_judged_again_where_another_model_was_put_back(store: Store) -> None:
+    made = report_of(ruled(replace(HOLDS, put_back="desk-0000")), store)
+    told = "desk-0002 is judged again, against desk-0000; on the same gold that takes no look."
+    assert made.next_steps[0].text.endswith(told)
+
+
+def test_a_better_model_that_a_persons_choice_keeps_out_is_named_with_the_way_to_put_it_back(store: Store) -> None:
+    made = report_of(ruled(replace(WORSE, put_back=None, kept_out="desk-0000")), store)
+    assert "desk-0000 is better than desk-0001, which stays since a person chose it." in made.verdict.sentences[1]
+    assert "`loop rollback --to desk-0000" in made.next_steps[0].text
+    assert "There is nothing to undo: desk-0001 stays" in render_markdown(page(made))
 
 
 def test_a_held_candidate_is_told_how_far_it_has_to_go_without_asking_for_documents_as_a_step(store: Store) -> None:

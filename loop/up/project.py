@@ -25,7 +25,7 @@ CREDENTIALS, API_KEY = "credentials", "api-key"
 _USER = "annotator@loop.local"
 _RETRAIN_AFTER = 30
 # Every copy of the example has the same holdout, so that what people see of it can be compared.
-_SALT = "it-support"
+SALT = "it-support"
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def _write_private(path: Path, text: str) -> None:
         os.umask(mask)
 
 
-def make_project(options: Options) -> bool:
+def make_project(options: Options, *, salt: str = SALT) -> bool:
     """Make the project from the bundled example, if that is not done; True when it was made just now.
 
     The project has a copy of the labelling functions, to be changed at will. Its loop.toml gets this run's addresses,
-    so that commands typed in another shell find them.
+    so that commands typed in another shell find them. `salt` decides which documents are held out.
     """
     home = options.project
     config = home / CONFIG_NAME
@@ -85,7 +85,7 @@ def make_project(options: Options) -> bool:
         home.mkdir(parents=True, exist_ok=True)
         shutil.copytree(EXAMPLE / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
         shutil.copyfile(EXAMPLE / FUNCTIONS, home / FUNCTIONS)
-        scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={}, salt=_SALT)
+        scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={}, salt=salt)
         values["service.retrain_after"] = _RETRAIN_AFTER
     write_whole(config, with_values(config.read_text("utf-8"), values))
     return is_new

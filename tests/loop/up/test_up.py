@@ -373,6 +373,23 @@ def test_the_ready_projects_own_functions_vote_on_its_own_tasks(tmp_path: Path):
     assert done.failures == {}
 
 
+def test_every_ready_project_has_the_same_holdout_unless_another_salt_is_given(tmp_path: Path):
+    chosen, same, other = (options(tmp_path / name) for name in ("chosen", "same", "other"))
+    make_project(chosen)
+    make_project(same)
+    make_project(other, salt="another")
+    assert salt_of(chosen) == salt_of(same) != salt_of(other)
+
+
+def salt_of(chosen: Options) -> str:
+    settings = Settings.load(chosen.project, {})
+    store = open_store(settings.store_url)
+    with store.read() as session:
+        salt = project_by_name(session, settings.project_name).salt
+    store.close()
+    return salt
+
+
 def test_an_interrupted_first_run_can_be_made_again(tmp_path: Path):
     chosen = options(tmp_path)
     make_project(chosen)

@@ -213,9 +213,7 @@ class Desk:
         with self.store.read() as session:
             project = project_by_name(session, self.settings.project_name)
             known = [one for one in models(session, project.id) if one.state not in (FAILED, INTERRUPTED)]
-            learned = {
-                one.version: len({item.document_id for item in trained_on(session, one.version)}) for one in known
-            }
+            learned = {one.version: {item.document_id for item in trained_on(session, one.version)} for one in known}
             untouched = open_documents(session, project.id, [POOL])
             held = stored_documents(session, project.id, [HOLDOUT])
             decisions = promotions(session, project.id)
@@ -228,7 +226,7 @@ class Desk:
             "models": {
                 one.version: {
                     "state": one.state,
-                    "learned_from": len({item.document_id for item in learned[one.version]}),
+                    "learned_from": len(learned[one.version]),
                     **self._scores(one, {POOL: untouched, HOLDOUT: held}),
                 }
                 for one in known

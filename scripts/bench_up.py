@@ -294,4 +294,6 @@ def lines(results: Path) -> list[Record]:
 
 
 if __name__ == "__main__":
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell lets what it starts in the background ignore SIGINT
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     main()

@@ -8,16 +8,15 @@ from statistics import mean
 from typing import Any
 
 POOL, HOLDOUT = "pool", "holdout"
-# The decisions after which another model serves.
-MOVED = ("promote", "put back")
+PUT_BACK = "put back"
 
 Record = Mapping[str, Any]
 
 
 def print_tables(measured: Sequence[Record]) -> None:
-    """Served F1 by number of answers, every promotion, and the seconds until ready."""
+    """Served F1 by number of answers, every decision on a candidate, and the seconds until ready."""
     ordered = sorted(measured, key=lambda line: (line["answers"], line["seed"]))
-    for table in (served_table(ordered), promotion_table(ordered), ready_table(ordered)):
+    for table in (served_table(ordered), decision_table(ordered), ready_table(ordered)):
         print("\n".join(table), end="\n\n")
 
 
@@ -76,8 +75,8 @@ def shown(line: Record) -> int:
     return int(line["prelabels"]["texts"]) if line["prelabels"]["version"] == line["in_service"] else 0
 
 
-def promotion_table(measured: Sequence[Record]) -> list[str]:
-    """A row for each change of the model in service, scored on what was untouched at the next stop."""
+def decision_table(measured: Sequence[Record]) -> list[str]:
+    """A row for each candidate that was compared with the one in service, both scored on what is untouched then."""
     head = (
         "seed",
         "answers",
@@ -86,27 +85,27 @@ def promotion_table(measured: Sequence[Record]) -> list[str]:
         "d on the blind holdout",
         "needed",
         "learned from",
-        "before, pool",
-        "after, pool",
-        "before, all of the holdout",
-        "after, all of the holdout",
+        "in service, pool",
+        "candidate, pool",
+        "in service, all of the holdout",
+        "candidate, all of the holdout",
     )
-    return [*heading(head), *(row(promotion_cells(line, one)) for line, one in moves(measured))]
+    return [*heading(head), *(row(decision_cells(line, one)) for line, one in compared(measured))]
 
 
-def moves(measured: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """(the first line after it, the decision) of each decision that replaced a model, by seed."""
+def compared(measured: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """(the first line after it, the decision) of each decision between two models, by seed."""
     found = []
     by_seed = sorted(measured, key=lambda line: (line["seed"], line["answers"]))
     for _, lines in groupby(by_seed, key=lambda line: line["seed"]):
         known = 0
         for line in lines:
-            found += [(line, one) for one in line["decisions"][known:] if one["action"] in MOVED and one["previous"]]
+            found += [(line, one) for one in line["decisions"][known:] if one["word"] or one["action"] == PUT_BACK]
             known = len(line["decisions"])
     return found
 
 
-def promotion_cells(line: Record, one: Record) -> list[str]:
+def decision_cells(line: Record, one: Record) -> list[str]:
     """The cells of one decision."""
     pair = (one["previous"], one["version"])
     return [

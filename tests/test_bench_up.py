@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scripts.bench_up import main, moments, places_in
-from scripts.up_tables import moves, promotion_table, served_table
+from scripts.up_tables import compared, decision_table, served_table
 
 SAID = """\
 [   0 s] Label Studio is starting for the first time, which takes a minute or two ...
@@ -38,7 +38,8 @@ def line(seed: int, answers: int, serving: str, *decided: dict[str, Any], pool: 
 
 
 def decision(action: str, version: str, previous: str | None) -> dict[str, Any]:
-    figures = {"word": "likely better", "difference": 0.031, "needed": 0.012}
+    word = "likely better" if previous else None
+    figures = {"word": word, "difference": 0.031, "needed": 0.012}
     return {"action": action, "version": version, "previous": previous, **figures}
 
 
@@ -79,15 +80,20 @@ def test_prelabels_of_another_version_than_the_served_one_do_not_count():
     assert row["other than at first"] == "0 %, 25 %"
 
 
-def test_a_promotion_is_scored_at_the_first_stop_after_it_and_once():
-    found = moves([line(1, 0, "one"), line(1, 50, "two", PROMOTED), line(1, 100, "two", PROMOTED, HELD)])
-    assert [(at["answers"], one["version"]) for at, one in found] == [(50, "two")]
+def test_a_decision_is_scored_at_the_first_stop_after_it_and_once():
+    lines = [line(1, 100, "two", PROMOTED, HELD), line(1, 0, "one"), line(1, 50, "two", PROMOTED)]
+    assert [(at["answers"], one["version"]) for at, one in compared(lines)] == [(50, "two"), (100, "three")]
 
 
-def test_the_table_of_promotions_shows_both_models_on_pool_and_holdout():
-    row = first_row(promotion_table([line(1, 50, "two", PROMOTED, pool=0.45)]))
-    assert (row["before, pool"], row["after, pool"]) == ("0.500", "0.450")
-    assert (row["before, all of the holdout"], row["after, all of the holdout"]) == ("0.400", "0.700")
+def test_a_first_model_and_a_deferred_candidate_were_compared_with_nothing():
+    deferred = decision("defer", "two", "one") | {"word": None}
+    assert compared([line(1, 50, "one", deferred)]) == []
+
+
+def test_the_table_of_decisions_shows_both_models_on_pool_and_holdout():
+    row = first_row(decision_table([line(1, 50, "two", PROMOTED, pool=0.45)]))
+    assert (row["in service, pool"], row["candidate, pool"]) == ("0.500", "0.450")
+    assert (row["in service, all of the holdout"], row["candidate, all of the holdout"]) == ("0.400", "0.700")
     assert (row["d on the blind holdout"], row["needed"]) == ("+0.031", "+0.012")
 
 

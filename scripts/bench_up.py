@@ -24,40 +24,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from loop.evaluation.scores import score
-from loop.label_studio.client import LabelStudioClient
-from loop.promotion.holdout import still_waiting
-from loop.settings.settings import Settings
 from loop.settings.toml_text import with_values
 from loop.up.options import Options
-from loop.up.project import API_KEY, EXAMPLE, SALT, make_project
-from ner.bundle import load_bundle
-from ner.labels import LabelSet
-from ner.spans import Span, flat_spans
-from ner.tagger import Tagger
-from scripts.up_tables import print_tables
-from store.counts import project_counts
-from store.documents import StoredDocument, open_documents, stored_documents
-from store.gold import count_fresh_gold, count_unpublished
-from store.predictions import predictions
-from store.projects import project_by_name
-from store.registry import CANDIDATE, FAILED, INTERRUPTED, models, promotions, trained_on
-from store.runs import RUNNING, is_alive
-from store.schema import HOLDOUT, POOL, Model, Run
-from store.session import open_store
+from loop.up.project import SALT, make_project
+from scripts.annotating.desk import ROOT, Desk
+from scripts.annotating.tables import print_tables
 from tests.server.real_label_studio import free_port
 
-ROOT = Path(__file__).resolve().parents[1]
-GOLD = EXAMPLE / "gold.jsonl"
 STOPS, SEEDS = (50, 100, 150, 250), (1, 2, 3, 4)
 READY = "simulate-annotator"
-_LIMIT = 3600.0
 _SAID = re.compile(r"^\[ *(\d+) s\] (.*)$", re.MULTILINE)
 
 Record = dict[str, Any]
@@ -98,9 +78,9 @@ def measured(folder: Path, seed: int, stops: Sequence[int], threads: int) -> Ite
             desk.answer(stop)
             answered = time.monotonic()
             desk.settle(stop)
-            seconds = {"answering": answered - began, "settling": time.monotonic() - answered}
+            seconds = {"answering": round(answered - began, 1), "settling": round(time.monotonic() - answered, 1)}
             told = {"ready": moments(output.read_text("utf-8"))} if not stop else {}
-            yield {"answers": stop, **desk.figures(), "seconds": rounded(seconds), **told}
+            yield {"answers": stop, **desk.figures(), "seconds": seconds, **told}
 
 
 @contextmanager
@@ -142,150 +122,6 @@ def moments(said: str) -> dict[str, int]:
             if message.startswith(beginning):
                 told.setdefault(name, int(seconds))
     return told
-
-
-class Desk:
-    """The running project as a person with all its keys sees it. It changes nothing except through Label Studio."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.settings = Settings.load(options.project, {})
-        self.store = open_store(self.settings.store_url)
-        self.client = LabelStudioClient(options.url, (options.data / API_KEY).read_text("utf-8").strip())
-        with self.store.read() as session:
-            self.project_id = project_by_name(session, self.settings.project_name).id
-
-    @cached_property
-    def gold(self) -> dict[str, tuple[Span, ...]]:
-        """The true spans, by the document's id in the example."""
-        with GOLD.open(encoding="utf-8") as file:
-            found = [json.loads(line) for line in file]
-        return {one["id"]: flat_spans(one["text"], [Span(**span) for span in one["spans"]]) for one in found}
-
-    @property
-    def ls_id(self) -> int:
-        """The project's id in Label Studio."""
-        with self.store.read() as session:
-            return int(project_by_name(session, self.settings.project_name).ls_project_id or 0)
-
-    def answer(self, number: int) -> None:
-        """Let the simulated annotator submit what lacks to this number of answers."""
-        lacking = number - self._submitted()
-        if lacking > 0:
-            words = ["simulate-annotator", str(GOLD), "--count", str(lacking), "--json"]
-            command = [sys.executable, "-m", "loop.cli", "-C", str(self.options.project), *words]
-            subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-
-    def _submitted(self) -> int:
-        return int(self.client.project(self.ls_id)["total_annotations_number"])
-
-    def settle(self, answers: int) -> None:
-        """Wait until the service has nothing to do, two times running."""
-        end, quiet = time.monotonic() + _LIMIT, 0
-        while quiet < 2:
-            if time.monotonic() > end:
-                sys.exit(f"the service is at work for an hour: {self._to_do(answers)}; see {self.options.logs}")
-            time.sleep(3)
-            quiet = 0 if self._to_do(answers) else quiet + 1
-
-    def _to_do(self, answers: int) -> list[str]:
-        """What the service still has to do."""
-        with self.store.read() as session:
-            project = project_by_name(session, self.settings.project_name)
-            known = models(session, project.id)
-            trained = [one for one in known if one.state not in (FAILED, INTERRUPTED)]
-            fresh = count_fresh_gold(session, project.id, trained[-1].created_at if trained else None)
-            promotion = self.settings.promotion
-            candidates = [one for one in known if one.state == CANDIDATE]
-            undecided = [one for one in candidates if not still_waiting(session, project, one.version, promotion)]
-            busy = [run for run in session.query(Run).filter(Run.state == RUNNING) if is_alive(run)]
-            to_do = {
-                "pull": sum(project_counts(session, project.id).annotators.values()) < answers,
-                "train": fresh >= self.settings.service.retrain_after,
-                "decide": bool(undecided),
-                "publish": bool(count_unpublished(session, project.id, project.promoted_version or "")),
-                "finish": any(run.kind != "pull" for run in busy),
-            }
-        return [name for name, lacks in to_do.items() if lacks]
-
-    def figures(self) -> Record:
-        """Who serves, what every model is worth, what was decided, and what Label Studio shows."""
-        with self.store.read() as session:
-            project = project_by_name(session, self.settings.project_name)
-            known = [one for one in models(session, project.id) if one.state not in (FAILED, INTERRUPTED)]
-            learned = {one.version: {item.document_id for item in trained_on(session, one.version)} for one in known}
-            untouched = open_documents(session, project.id, [POOL])
-            held = stored_documents(session, project.id, [HOLDOUT])
-            decisions = promotions(session, project.id)
-        names = [one.version for one in known]
-        return {
-            "in_service": project.promoted_version,
-            "first": names[0],
-            "newest": names[-1],
-            "texts": {POOL: len(untouched), HOLDOUT: len(held)},
-            "models": {
-                one.version: {
-                    "state": one.state,
-                    "learned_from": len(learned[one.version]),
-                    **self._scores(one, {POOL: untouched, HOLDOUT: held}),
-                }
-                for one in known
-            },
-            "decisions": [decision_line(one.action, one.version, one.previous, one.figures) for one in decisions],
-            "prelabels": self._shown(untouched, names[0]),
-        }
-
-    def _scores(self, model: Model, places: Mapping[str, Sequence[StoredDocument]]) -> dict[str, float]:
-        """Strict micro-F1 of the served file, by place."""
-        tagger = Tagger(load_bundle(self.settings.model_dir / model.path), threads=2)
-        labels = LabelSet(tagger.labels.types)
-        scored = {}
-        for place, documents in places.items():
-            said = [tagging.spans for tagging in tagger.tag_many([one.text for one in documents])]
-            scored[place] = score([self.gold[one.external_id] for one in documents], said, labels).micro.f1
-        tagger.close()
-        return rounded(scored, 4)
-
-    def _shown(self, documents: Sequence[StoredDocument], first: str) -> Record:
-        """Of these texts: how many show each version in Label Studio, and how many show other spans than at first."""
-        version = str(self.client.project(self.ls_id)["model_version"])
-        sent = self.client.predictions(self.ls_id, [one.ls_task_id for one in documents if one.ls_task_id is not None])
-        with self.store.read() as session:
-            before = predictions(session, first)
-        shown = {task: [one for one in found if one["model_version"] == version] for task, found in sent.items()}
-        other = 0
-        for one in documents:
-            now = {region for found in shown.get(one.ls_task_id or 0, ())[:1] for region in places_in(found["result"])}
-            other += now != {(span.start, span.end, span.label) for span in before[one.document_id].spans}
-        return {"version": version, "texts": sum(map(bool, shown.values())), "changed": other}
-
-
-def places_in(result: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int, str]]:
-    """(start, end, label) of each region of a Label Studio result."""
-    for region in result:
-        yield region["value"]["start"], region["value"]["end"], region["value"]["labels"][0]
-
-
-def decision_line(action: str, version: str, previous: str | None, figures: Mapping[str, Any]) -> Record:
-    """What of a decision the tables show."""
-    ruling = figures.get("ruling") or {}
-    served = ruling.get("served") or {}
-    return {
-        "action": action,
-        "version": version,
-        "previous": previous,
-        "word": ruling.get("word"),
-        "difference": served.get("difference"),
-        "error": served.get("error"),
-        "needed": ruling.get("needed"),
-        "documents": ruling.get("documents"),
-        "reasons": ruling.get("reasons"),
-    }
-
-
-def rounded(figures: Mapping[str, float], digits: int = 1) -> dict[str, float]:
-    """The same, rounded."""
-    return {name: round(value, digits) for name, value in figures.items()}
 
 
 def lines(results: Path) -> list[Record]:

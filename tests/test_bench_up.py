@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from scripts.bench_up import main, moments, places_in
-from scripts.up_tables import compared, decision_table, served_table
+from scripts.annotating.desk import places_in
+from scripts.annotating.tables import compared, decision_table, served_table
+from scripts.bench_up import main, moments
 
 SAID = """\
 [   0 s] Label Studio is starting for the first time, which takes a minute or two ...

@@ -61,6 +61,7 @@ def main() -> None:
     making.set_defaults(do=make)
     replaying = parts.add_parser("replay", help="follow the loops under each rule")
     replaying.add_argument("--draws", type=int, default=6, help="holdouts of each loop")
+    replaying.add_argument("--only", type=_numbers, help="the loops of some seeds, such as 3,4")
     replaying.set_defaults(do=show)
     for part in (making, replaying):
         part.add_argument("--counts", type=Path, default=COUNTS)
@@ -171,7 +172,9 @@ def show(given: argparse.Namespace) -> None:
     if not given.counts.exists():
         sys.exit(f"{given.counts} is missing: make it with `make`")
     began = time.monotonic()
-    loops = read_counts(given.counts)
+    loops = [loop for loop in read_counts(given.counts) if not given.only or loop.seed in given.only]
+    if not loops:
+        sys.exit(f"no loop of {given.counts} has such a seed")
     for table in (sets_table, rules_table, corruption_table, drift_table):
         for line in table(loops, given.draws):
             print(line, flush=True)

@@ -26,7 +26,7 @@ from scripts.policy.loops import (
     draw_loop,
     look_up,
 )
-from scripts.policy.replay import ALL, DEFAULT, Rule, Track, bounded, draw_track, drifting, names_by_round, replay
+from scripts.policy.replay import ALL, DEFAULT, Rule, Track, draw_track, drifting, names_by_round, replay
 from scripts.policy.tables import figures_of
 
 TYPES = ("SOFTWARE", "OS")
@@ -230,7 +230,7 @@ def test_a_model_that_served_before_comes_back_where_it_is_asked_again():
     lucky = counts.found["1"] * np.where(counts.round == 1, 1, np.arange(400) % 2)[:, None]
     lucky[counts.round == 1] = counts.gold[counts.round == 1]
     counts = replace(counts, right={**counts.right, "1": lucky}, found={**counts.found, "1": lucky})
-    done = replay(track_of(counts), bounded(0.005, memory=ALL), names_by_round(counts, corrupted=False))
+    done = replay(track_of(counts), replace(DEFAULT, memory=ALL), names_by_round(counts, corrupted=False))
     assert done.served[0] == "1"
     assert done.served[-1] == FIRST
     assert [move.put_back for move in done.moves] == [False, True]
@@ -255,5 +255,8 @@ def test_every_table_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("sys.argv", words)
     main()
     out = capsys.readouterr().out
-    assert out.count("| bounded, eps 0.5 (default) |") == 3
+    assert out.count("| bounded (default) |") == 3
     assert "| posts 1 | 200 | " in out
+    monkeypatch.setattr("sys.argv", [*words, "--only", "2,3"])
+    with pytest.raises(SystemExit, match="no loop"):
+        main()

@@ -108,7 +108,8 @@ class Ruling:
     made against; two or all of them may be one model. anchor is None where that model could not be asked. needed: the
     difference to `served` that the policy asks for; None where the policy asks for a p-value. documents_until_any: with
     how many documents of the same kind any difference of at least 0 is enough for "bounded". average_loss: the F1 that
-    a wrong decision may cost on average. documents: that were compared. types: the entity types that block. p_value,
+    a wrong decision may cost on average. first: whether this is the larger F1 that is allowed while the first model
+    serves, which was compared with none. documents: that were compared. types: the entity types that block. p_value,
     alpha: of the claim that the candidate is better than `anchor`; None where no claim could be made. put_back: the
     version that takes the place of the model in service. kept_out: the version that would take this place, had no
     person put the model in service there.
@@ -124,6 +125,7 @@ class Ruling:
     documents: int
     documents_until_any: int
     average_loss: float
+    first: bool = False
     types: tuple[str, ...] = ()
     p_value: float | None = None
     alpha: float | None = None

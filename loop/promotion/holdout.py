@@ -20,7 +20,7 @@ from loop.evaluation.significance import (
 )
 from loop.judging.measured import WEAK_VOTE, HeldOutText
 from loop.promotion.attempt import Look, Rotation
-from loop.promotion.policies import PROVEN
+from loop.promotion.policies import PROVEN, PolicyLimits
 from loop.settings.model import PromotionSettings
 from ner.spans import Span, flat_spans
 from store.errors import RefusedError
@@ -142,6 +142,11 @@ def renew_by_hand(store: Store, project: Project, settings: PromotionSettings) -
     return done
 
 
+def limits_of(settings: PromotionSettings) -> PolicyLimits:
+    """The limits that the settings give a policy."""
+    return PolicyLimits(settings.average_loss, settings.first_loss, settings.least_documents)
+
+
 def too_few(
     documents: Sequence[GoldDocument], types: Sequence[str], look: Look, settings: PromotionSettings
 ) -> str | None:
@@ -217,7 +222,8 @@ def _still_held(session: Session, project: Project, figures: Mapping[str, Any], 
     Each time that a candidate is judged on new gold costs a look, so a few documents more are no reason.
     """
     ruling = figures["ruling"]
-    same_rule = (ruling["policy"], ruling["average_loss"]) == (settings.policy, settings.average_loss)
+    allowed = limits_of(settings).loss(first=ruling.get("first", False))
+    same_rule = (ruling["policy"], ruling["average_loss"]) == (settings.policy, allowed)
     same_epoch = figures["epoch"] == current_epoch(session, project.id)
     serving = promoted(session, project.id)
     same_opponent = figures["against"] == (serving.version if serving else WEAK_VOTE)

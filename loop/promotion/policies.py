@@ -41,7 +41,7 @@ class CandidateFacts:
     `estimate_types`. p_value: of the claim that the candidate is better, by the paired test; alpha: what the claim may
     spend. Each is None where no claim can be made. worse_types: the types that the gates of `type_gates` stop.
     blocking: the names of the file gates and the targets that are not passed. by_hand: whether a person put the model
-    in service there.
+    in service there. first: whether the model in service is the first one, which was compared with no other model.
     """
 
     served: Estimate
@@ -53,6 +53,7 @@ class CandidateFacts:
     worse_types: tuple[str, ...] = ()
     blocking: tuple[str, ...] = ()
     by_hand: bool = False
+    first: bool = False
 
     @property
     def claim_holds(self) -> bool:
@@ -62,10 +63,21 @@ class CandidateFacts:
 
 @dataclass(frozen=True, slots=True)
 class PolicyLimits:
-    """average_loss: the F1 that a wrong promotion may cost on average. least_documents: fewer decide nothing."""
+    """What a policy allows; F1 is a share (0..1).
+
+    average_loss: the F1 that a wrong promotion may cost on average. first_loss: the same, while the first model serves:
+    no comparison has put that model there, and the replacement comes once. least_documents: fewer decide nothing. back:
+    the standard errors by which the best earlier model has to beat the model in service, to be put back.
+    """
 
     average_loss: float = 0.005
-    least_documents: int = 20
+    first_loss: float = 0.025
+    least_documents: int = 15
+    back: float = 0.5
+
+    def loss(self, *, first: bool) -> float:
+        """The F1 that a wrong promotion may cost on average. first: whether the first model serves."""
+        return max(self.average_loss, self.first_loss) if first else self.average_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +87,9 @@ class Decision:
     verdict: PROMOTE, HOLD (more gold may still promote it) or REJECT. outdone: whether the candidate does not serve and
     the best earlier model is clearly better than the model in service. put_back: whether the best earlier model then
     takes the place of the model in service; a model that a person put into service keeps its place. word: one of WORDS.
-    served: candidate against the model in service. needed: the difference that the policy asks of `served`; None where
-    the policy asks for a p-value. types: the entity types that block. reasons: why the candidate is not promoted,
-    clauses for people; empty where it is promoted.
+    served: candidate against the model in service. average_loss: what the promotion may cost, see `PolicyLimits.loss`.
+    needed: the difference that the policy asks of `served`; None where the policy asks for a p-value. types: the entity
+    types that block. reasons: why the candidate is not promoted, clauses for people; empty where it is promoted.
     """
 
     policy: str
@@ -86,6 +98,7 @@ class Decision:
     put_back: bool
     word: str
     served: Estimate
+    average_loss: float
     needed: float | None
     types: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -128,6 +141,7 @@ def decide_by(rule: Policy, facts: CandidateFacts, limits: PolicyLimits) -> Deci
         put_back=outdone and not facts.by_hand,
         word=word,
         served=facts.served,
+        average_loss=limits.loss(first=facts.first),
         needed=rule.needed(facts, limits),
         types=types,
         reasons=reasons,
@@ -165,9 +179,9 @@ def _verdict(reasons: tuple[str, ...], *, rejected: bool) -> str:
 
 
 def _outdone(facts: CandidateFacts, limits: PolicyLimits) -> bool:
-    """Whether the best earlier model beats the model in service by at least one standard error."""
+    """Whether the best earlier model is clearly better than the model in service."""
     best = facts.best_served
-    return best is not None and best.standardised >= 1 and best.documents >= limits.least_documents
+    return best is not None and best.standardised >= limits.back and best.documents >= limits.least_documents
 
 
 def _bounded(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
@@ -181,7 +195,7 @@ def _bounded(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
 
 
 def _bounded_need(facts: CandidateFacts, limits: PolicyLimits) -> float:
-    return needed_difference(facts.served.error, limits.average_loss)
+    return needed_difference(facts.served.error, limits.loss(first=facts.first))
 
 
 def _proven(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from loop.evaluation.regret import needed_difference
 from loop.evaluation.significance import alpha_of, detectable_difference
 from loop.promotion.attempt import Look
-from loop.promotion.holdout import held_out_gold, known_spans, next_look
+from loop.promotion.holdout import held_out_gold, known_spans, limits_of, next_look
 from loop.promotion.policies import BOUNDED, PROVEN
+from loop.promotion.rivals import first_serves
 from loop.settings.model import PromotionSettings
 from store.counts import open_documents, seconds_an_annotation
 from store.registry import promotions
@@ -74,10 +75,11 @@ def holdout_power(
     measured = _last_error(session, project, look.epoch) if documents else None
     needed = detectable = growth = None
     if measured is not None:
+        allowed = limits_of(settings).loss(first=first_serves(promotions(session, project.id)))
         error = measured.error * math.sqrt(measured.documents / len(documents))
-        needed, detectable = _asked(error, look, settings)
+        needed, detectable = _asked(error, look, allowed, settings)
         pace = seconds_an_annotation(session, project.id)
-        growth = _growth(error, len(documents), still_open, annotations, pace, look, settings)
+        growth = _growth(error, len(documents), still_open, annotations, pace, look, allowed, settings)
     return HoldoutPower(
         epoch=look.epoch,
         spent=min(look.number - 1, look.looks),
@@ -96,13 +98,16 @@ def holdout_power(
     )
 
 
-def _asked(error: float, look: Look, settings: PromotionSettings) -> tuple[float | None, float]:
-    """(the difference that the policy asks for, the difference that a claim finds) at a standard error."""
+def _asked(error: float, look: Look, average_loss: float, settings: PromotionSettings) -> tuple[float | None, float]:
+    """(the difference that the policy asks for, the difference that a claim finds) at a standard error.
+
+    average_loss: the F1 that a wrong decision of "bounded" may cost on average.
+    """
     alpha = look.alpha or alpha_of(settings.spending, settings.alpha, settings.looks, 1)
     detectable = detectable_difference(error, alpha)
     if settings.policy == PROVEN:
         return None, detectable
-    return (needed_difference(error, settings.average_loss) if settings.policy == BOUNDED else 0.0), detectable
+    return (needed_difference(error, average_loss) if settings.policy == BOUNDED else 0.0), detectable
 
 
 def _growth(
@@ -112,6 +117,7 @@ def _growth(
     annotations: int,
     pace: float | None,
     look: Look,
+    average_loss: float,
     settings: PromotionSettings,
 ) -> HoldoutGrowth | None:
     total, held = sum(still_open.values()), still_open.get(HOLDOUT, 0)
@@ -119,7 +125,7 @@ def _growth(
     held_out = round(more * held / total) if total else 0
     if not held_out:
         return None
-    needed, detectable = _asked(error * math.sqrt(documents / (documents + held_out)), look, settings)
+    needed, detectable = _asked(error * math.sqrt(documents / (documents + held_out)), look, average_loss, settings)
     return HoldoutGrowth(more, held_out, None if pace is None else pace * more, needed, detectable)
 
 

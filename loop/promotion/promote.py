@@ -323,6 +323,7 @@ class _Promotion:
             anchor=self.rivals.anchor,
             comparison=comparison,
             by_hand=self.rivals.by_hand,
+            first=self.rivals.first,
         )
         ruling, gates = rule(compared, look, judged.gates, settings)
         if self.because is not None:

@@ -26,11 +26,12 @@ class Rivals:
     """asked: the EARLIER models that served last, the last one first, and then the anchor; without the candidate and
     the model in service. anchor: the version of the last model whose promotion was proven, else of the first model that
     served, of those with the project's labels; None where no such model served. by_hand: whether a person put the model
-    in service there, by force or by a rollback."""
+    in service there, by force or by a rollback. first: see `first_serves`."""
 
     asked: tuple[Model, ...] = ()
     anchor: str | None = None
     by_hand: bool = False
+    first: bool = False
 
 
 def rivals(session: Session, project: Project, models: Path, *others: str) -> Rivals:
@@ -40,9 +41,19 @@ def rivals(session: Session, project: Project, models: Path, *others: str) -> Ri
     anchor = next((name for name in _anchors(decisions, known) if _fits(session, project, models, name)), None)
     recent = [name for name in dict.fromkeys(reversed(known)) if name not in (*others, anchor)][:EARLIER]
     asked = [*recent, *([anchor] if anchor is not None and anchor not in others else [])]
-    last = next((one for one in reversed(decisions) if one.action in MOVES), None)
+    last = _last_move(decisions)
     by_hand = last is not None and (last.forced or last.action == ROLLBACK)
-    return Rivals(tuple(model(session, name) for name in asked), anchor, by_hand)
+    return Rivals(tuple(model(session, name) for name in asked), anchor, by_hand, first_serves(decisions))
+
+
+def first_serves(decisions: Sequence[Promotion]) -> bool:
+    """Whether the model in service is the first one, and neither a comparison nor a person has put it there."""
+    last = _last_move(decisions)
+    return last is not None and last.previous is None and not last.forced and not last.figures.get("ruling")
+
+
+def _last_move(decisions: Sequence[Promotion]) -> Promotion | None:
+    return next((one for one in reversed(decisions) if one.action in MOVES), None)
 
 
 def _anchors(decisions: Sequence[Promotion], known: Sequence[str]) -> list[str]:

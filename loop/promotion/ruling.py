@@ -13,8 +13,8 @@ from loop.evaluation.significance import Comparison, micro_columns, permutations
 from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import Gate, Look, Rival, Ruling
 from loop.promotion.gates import difference_gates, guard_gates, significance_gate, type_gates
-from loop.promotion.holdout import groups_of
-from loop.promotion.policies import BOUNDED, PROVEN, CandidateFacts, Decision, PolicyLimits, decide
+from loop.promotion.holdout import groups_of, limits_of
+from loop.promotion.policies import BOUNDED, PROVEN, CandidateFacts, Decision, decide
 from loop.settings.model import PromotionSettings
 
 
@@ -24,7 +24,7 @@ class ScoredSystems:
 
     against: the name of the system that `old` is of. earlier: the scores of the other models, by version. anchor: the
     version that claims are made against; None where claims are made against `against`. A claim needs the scores of its
-    anchor. by_hand: whether a person put `against` into service.
+    anchor. by_hand: whether a person put `against` into service. first: whether `against` was compared with no model.
     """
 
     texts: Sequence[HeldOutText]
@@ -35,6 +35,7 @@ class ScoredSystems:
     anchor: str | None
     comparison: Comparison
     by_hand: bool = False
+    first: bool = False
 
     @property
     def known(self) -> dict[str, Scores]:
@@ -71,8 +72,9 @@ def rule(
         worse_types=tuple(gate.entity_type or gate.name for gate in worse if gate.blocks),
         blocking=tuple(gate.name for gate in absolute if gate.blocks),
         by_hand=compared.by_hand,
+        first=compared.first,
     )
-    decision = decide(settings.policy, facts, PolicyLimits(settings.average_loss, settings.least_documents))
+    decision = decide(settings.policy, facts, limits_of(settings))
     ruling = Ruling(
         policy=decision.policy,
         verdict=decision.verdict,
@@ -82,8 +84,9 @@ def rule(
         anchor=_rival(anchor, rows[anchor]) if anchor else None,
         needed=decision.needed,
         documents=served.documents,
-        documents_until_any=documents_until_any(served.error, served.documents, settings.average_loss),
-        average_loss=settings.average_loss,
+        documents_until_any=documents_until_any(served.error, served.documents, decision.average_loss),
+        average_loss=decision.average_loss,
+        first=facts.first,
         types=decision.types,
         p_value=facts.p_value,
         alpha=facts.alpha,

@@ -54,7 +54,7 @@ def what_decided(ruling: Ruling) -> tuple[tuple[str, str], ...]:
         rows.append(("difference that was needed", f"{points(ruling.needed)} points"))
     if ruling.policy == BOUNDED:
         rows += [
-            ("what a wrong decision may cost on average", size(ruling.average_loss)),
+            (_cost(ruling), size(ruling.average_loss)),
             (f"difference to {best.version}, the best so far", _against(best)),
         ]
     whose = f": better than {anchor.version}, by {points(anchor.difference)} points" if anchor else ""
@@ -100,6 +100,11 @@ def what_next(report: AttemptReport, ruling: Ruling) -> Iterator[Entry]:
         yield Entry("held", text, {"documents": more})
     elif not ruling.types:  # a type that blocks has a step of its own
         yield Entry("rejected", "Go on annotating: the next candidate learns from more gold.")
+
+
+def _cost(ruling: Ruling) -> str:
+    told = "what a wrong decision may cost on average"
+    return f"{told}, while the first model serves" if ruling.first else told
 
 
 def _not_promoted(version: str, ruling: Ruling) -> str:

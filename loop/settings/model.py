@@ -179,12 +179,19 @@ class PromotionSettings(SettingsSection):
     average_loss: float = setting(
         0.005, 'F1 that a wrong decision of "bounded" may cost on average; less is slower.', gt=0, le=0.1
     )
+    first_loss: float = setting(
+        0.025,
+        "Likewise, while the first model serves, which was compared with none: it is replaced sooner, and only once. "
+        "At least average_loss.",
+        gt=0,
+        le=0.1,
+    )
     alpha: float = setting(0.05, 'Chance of one false "proven better" over all looks at one holdout.', ge=0.001, lt=1)
     looks: int = setting(10, 'Candidates that one holdout can call "proven better".', ge=1, le=100)
     spending: Literal["even", "decreasing"] = setting("even", 'With "decreasing", first looks get more alpha.')
     delta: float = setting(0.03, 'F1 that an entity type may lose under "proven".', gt=0, lt=1)
     confidence: float = setting(0.95, "Of intervals, and of the bound that is compared with delta.", gt=0, lt=1)
-    least_documents: int = setting(20, "Labelled documents of a holdout before it judges a candidate.", ge=1)
+    least_documents: int = setting(15, "Labelled documents of a holdout before it judges a candidate.", ge=1)
     wanted: float = setting(0.02, "The difference in micro-F1 that you would like to see.", gt=0, lt=1)
     resamples: int = setting(10_000, "Resamples of the test and of the intervals, at least.", ge=1000, le=10**6)
     seed: int = setting(13, "Of the test, the intervals and the perturbations.", ge=0, le=_LARGEST_SEED)

@@ -6,7 +6,7 @@ F1 is a share (0..1). The true F1 of a model is its F1 on the texts of the truth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from scripts.policy.counts import LoopCounts
 from scripts.policy.loops import CORRUPTED, FIRST, HELD_OUT, named
 
 LOOKS, ALPHA, DELTA = 10, 0.05, 0.03
-ALL, RIVAL, RECENT, NONE = "all", "rival", "recent", "none"
+ALL, RECENT, NONE = "all", "recent", "none"
 # A first sample this large says which tests are worth all their arrangements: none below ALPHA is above SCREEN in it.
 _FIRST_SAMPLE, _SCREEN = 1_000, 0.2
 
@@ -50,8 +50,8 @@ class Rule:
 
     against_anchor: whether claims are made against the last proven model, instead of the model in service.
 
-    memory: the models that are asked again, to find the best that ever served. ALL of them; RIVAL, the best of those
-    that do not serve; RECENT, the last few and the anchor, as `loop promote` does; or NONE.
+    memory: the models that are asked again, to find the best that ever served. ALL of them; RECENT, the last few and
+    the anchor, as `loop promote` does; or NONE.
     """
 
     name: str
@@ -80,25 +80,29 @@ def _not_inferior(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
 NON_INFERIOR = Policy("non-inferiority", lambda *_: None, lambda _: (), _not_inferior, final=True, puts_back=False)
 
 
-def bounded(average_loss: float, name: str = "", memory: str = RECENT) -> Rule:
-    """The bounded policy at some average loss."""
-    told = name or f"bounded, eps {100 * average_loss:g}"
-    return Rule(told, POLICIES[BOUNDED], _even, PolicyLimits(average_loss), against_anchor=True, memory=memory)
+def bounded(name: str, limits: PolicyLimits, memory: str = RECENT) -> Rule:
+    """The bounded policy within some limits."""
+    return Rule(name, POLICIES[BOUNDED], _even, limits, against_anchor=True, memory=memory)
 
 
-DEFAULT = bounded(0.005, "bounded, eps 0.5 (default)")
+_LIMITS = PolicyLimits()
+DEFAULT = bounded("bounded (default)", _LIMITS)
 RULES = (
     Rule("higher F1 wins", POLICIES[HIGHER], lambda _: 0.0),
     Rule("p < .05 each", POLICIES[PROVEN], lambda _: ALPHA),
     Rule("proven, alpha spent evenly", POLICIES[PROVEN], _even),
     Rule("proven, alpha spent decreasingly", POLICIES[PROVEN], _decreasing),
     Rule("non-inferiority, 3 points", NON_INFERIOR, lambda _: 0.0),
-    bounded(0.003),
     DEFAULT,
-    bounded(0.01),
-    bounded(0.005, "bounded, eps 0.5, asks no earlier model", NONE),
-    bounded(0.005, "bounded, eps 0.5, asks one rival", RIVAL),
-    bounded(0.005, "bounded, eps 0.5, asks all that served", ALL),
+    bounded("bounded, eps 0.3", replace(_LIMITS, average_loss=0.003)),
+    bounded("bounded, eps 1", replace(_LIMITS, average_loss=0.01)),
+    bounded("bounded, eps 0.5 for the first model, too", replace(_LIMITS, first_loss=0.005)),
+    bounded("bounded, first model replaced by any higher F1", replace(_LIMITS, first_loss=1)),
+    bounded("bounded, 20 documents", replace(_LIMITS, least_documents=20)),
+    bounded("bounded, put back from 1 standard error on", replace(_LIMITS, back=1)),
+    bounded("the three together: 0.5, 20 documents, 1", PolicyLimits(0.005, 0.005, 20, 1)),
+    bounded("bounded, asks no earlier model", _LIMITS, NONE),
+    bounded("bounded, asks all that served", _LIMITS, ALL),
 )
 
 
@@ -214,7 +218,7 @@ def replay(track: Track, rule: Rule, candidates: Mapping[int, str]) -> Replayed:
             asked = _recent(remembered, served, anchor) if rule.memory == RECENT else remembered
             best = _best(track, number, served, asked)
             before, claimed = served, anchor if rule.against_anchor else served
-            facts = _facts(track, rule, number, new, served, best, claimed, alpha)
+            facts = replace(_facts(track, rule, number, new, served, best, claimed, alpha), first=not moves)
             done = decide_by(rule.policy, facts, rule.limits)
             if done.verdict == PROMOTE:
                 moves.append(Move(number, served, new, put_back=False))
@@ -225,7 +229,7 @@ def replay(track: Track, rule: Rule, candidates: Mapping[int, str]) -> Replayed:
             elif done.put_back:
                 moves.append(Move(number, served, best, put_back=True))
                 served = best
-            remembered = _remembered(track, rule.memory, number, remembered, before, served)
+            remembered = list(dict.fromkeys([served, before, *remembered])) if rule.memory != NONE else []
         history.append(served)
     return Replayed(tuple(history), tuple(moves), tuple(claims))
 
@@ -238,17 +242,6 @@ def _best(track: Track, number: int, served: str, others: Sequence[str]) -> str:
 def _recent(remembered: Sequence[str], served: str, anchor: str) -> list[str]:
     """The last few models that served, and the anchor. remembered: the last one first."""
     return [*[name for name in remembered if name not in (served, anchor)][:EARLIER], anchor]
-
-
-def _remembered(track: Track, memory: str, number: int, known: Sequence[str], before: str, served: str) -> list[str]:
-    """The models that the next decision may ask again, the last one first, after a decision that left `served`."""
-    if memory == NONE:
-        return []
-    everybody = list(dict.fromkeys([served, before, *known]))
-    if memory in (ALL, RECENT):
-        return everybody
-    others = [name for name in everybody if name != served]
-    return [max(others, key=lambda name: track.estimate(name, served, number).difference)] if others else []
 
 
 def _facts(
@@ -309,7 +302,7 @@ def drifting(loop: LoopCounts, draw: int, step: float) -> tuple[Track, dict[int,
     systems, truths = dict[str, Counts](), dict[str, float]()
     for number in range(DRIFT_ROUNDS + 1):
         aim = 2 * hits / total - number * step
-        lost = (2 * hits - aim * total) / (hits * (2 - aim))
+        lost = max(0.0, (2 * hits - aim * total) / (hits * (2 - aim)))  # a rounding error would be below 0
         answers = rng.integers(len(sides), size=texts), np.arange(texts)
         gone = rng.binomial(right[answers], lost)
         systems[named(number)] = Counts(loop.types, right[answers] - gone, found[answers] - gone, gold)

@@ -136,20 +136,21 @@ def test_a_candidate_that_is_likely_worse_is_rejected_and_nothing_moves(
 def test_a_candidate_that_nothing_can_be_told_of_is_held_until_the_holdout_has_grown_by_a_quarter(
     store: Store, small: Project, placed: Placement
 ) -> None:
-    first = judge(store, small, placed, THREE).version
+    judge(store, small, placed, THREE)
+    second = judge(store, small, placed, THREE).version
     held = judge(store, small, placed, THREE)
     assert held.ruling is not None
     assert held.ruling.needed is not None
     assert (held.outcome, held.ruling.word) == ("held", "cannot tell")
     assert held.ruling.needed > held.ruling.served.difference == 0
-    assert (in_service(store, small), states(store, small)) == (first, ["promoted", "candidate"])
+    assert (in_service(store, small), states(store, small)) == (second, ["retired", "promoted", "candidate"])
 
     def waits() -> bool:
         with store.read() as session:
             return still_waiting(session, small, held.version, placed.promotion)
 
     with store.read() as session:
-        assert [row.action for row in promotions(session, small.id)] == ["promote", "hold"]
+        assert [row.action for row in promotions(session, small.id)] == ["promote", "promote", "hold"]
         bold = placed.promotion.changed(average_loss=0.05)
         assert not still_waiting(session, small, held.version, bold)
     assert waits()
@@ -161,14 +162,52 @@ def test_a_candidate_that_nothing_can_be_told_of_is_held_until_the_holdout_has_g
     again = promote_candidate(store, placed, small, who="lead").attempt
     assert (again.outcome, again.version) == ("promoted", held.version)
     with store.read() as session:
-        assert count_looks(session, small.id, 1) == 3
+        assert count_looks(session, small.id, 1) == 4
+
+
+def test_the_first_model_is_replaced_by_an_equal_one_on_gold_that_would_not_do_later(
+    store: Store, small: Project, placed: Placement
+) -> None:
+    judge(store, small, placed, THREE)
+    second, third = (judge(store, small, placed, THREE) for _ in range(2))
+    assert second.ruling is not None
+    assert third.ruling is not None
+    assert (second.outcome, second.ruling.word) == ("promoted", "not shown worse")
+    assert (second.ruling.first, second.ruling.average_loss, second.ruling.needed) == (True, 0.025, 0)
+    assert (third.outcome, third.ruling.first, third.ruling.average_loss) == ("held", False, 0.005)
+
+
+@pytest.mark.parametrize("by_hand", ["rolled back to", "forced"])
+def test_a_first_model_that_a_person_chose_is_replaced_like_any_other(
+    store: Store, small: Project, placed: Placement, by_hand: str
+) -> None:
+    if by_hand == "forced":
+        candidate(store, small, placed, THREE)
+        promote_candidate(store, placed, small, who="lead", force_because="the only one")
+    else:
+        judge(store, small, placed, THREE)
+        judge(store, small, placed, THREE)
+        roll_back(store, small)
+    attempt = judge(store, small, placed, THREE)
+    assert attempt.ruling is not None
+    assert (attempt.outcome, attempt.ruling.first) == ("held", False)
+
+
+def test_a_held_candidate_against_the_first_model_waits_too(store: Store, small: Project, placed: Placement) -> None:
+    placed = replace(placed, promotion=placed.promotion.changed(first_loss=0.005))
+    judge(store, small, placed, THREE)
+    held = judge(store, small, placed, THREE)
+    assert held.ruling is not None
+    assert (held.outcome, held.ruling.first) == ("held", True)
+    with store.read() as session:
+        assert still_waiting(session, small, held.version, placed.promotion)
+        assert not still_waiting(session, small, held.version, placed.promotion.changed(first_loss=0.025))
 
 
 def test_a_held_candidate_is_superseded_when_a_newer_one_comes(store: Store, small: Project, placed: Placement) -> None:
-    judge(store, small, placed, THREE)
-    judge(store, small, placed, THREE)
-    judge(store, small, placed, THREE)
-    assert states(store, small) == ["promoted", "superseded", "candidate"]
+    for _ in range(4):
+        judge(store, small, placed, THREE)
+    assert states(store, small) == ["retired", "promoted", "superseded", "candidate"]
 
 
 def test_the_best_model_that_ever_served_is_put_back_as_a_decision_of_its_own(

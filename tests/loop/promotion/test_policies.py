@@ -68,11 +68,21 @@ def test_who_allows_a_larger_loss_needs_a_smaller_difference() -> None:
     assert verdict(BOUNDED, facts, PolicyLimits(average_loss=0.01)) == PROMOTE
 
 
+def test_while_the_first_model_serves_a_wrong_decision_may_cost_more() -> None:
+    first = CandidateFacts(row(0, 4 * LARGE), first=True)
+    held = decide(BOUNDED, first)
+    assert (held.verdict, held.average_loss, held.needed) == (HOLD, 0.025, needed_difference(4 * LARGE, 0.025))
+    assert verdict(BOUNDED, replace(first, served=row(held.needed, 4 * LARGE))) == PROMOTE
+    later = decide(BOUNDED, replace(first, served=row(held.needed, 4 * LARGE), first=False))
+    assert (later.verdict, later.average_loss) == (HOLD, 0.005)
+    assert verdict(BOUNDED, first, PolicyLimits(average_loss=0.05)) == PROMOTE
+
+
 def test_fewer_documents_than_the_least_decide_nothing() -> None:
-    assert verdict(BOUNDED, CandidateFacts(row(0.2, documents=20))) == PROMOTE
-    few = decide(BOUNDED, CandidateFacts(row(0.2, documents=19)))
+    assert verdict(BOUNDED, CandidateFacts(row(0.2, documents=15))) == PROMOTE
+    few = decide(BOUNDED, CandidateFacts(row(0.2, documents=14)))
     assert (few.verdict, few.word) == (HOLD, LIKELY_BETTER)
-    assert few.reasons == ("19 documents, 20 are needed",)
+    assert few.reasons == ("14 documents, 15 are needed",)
 
 
 def test_a_candidate_below_the_best_model_that_ever_served_is_held() -> None:
@@ -107,11 +117,11 @@ def test_each_type_is_tested_at_its_share_of_five_percent(types: int) -> None:
     assert blocking_types((*fine, row(border - TINY, name="OS"))) == ("OS",)
 
 
-def test_the_best_model_comes_back_from_one_standard_error_on_if_the_candidate_does_not_serve() -> None:
-    held = CandidateFacts(row(0), best=row(-0.06), best_served=row(LARGE))
+def test_the_best_model_comes_back_from_half_a_standard_error_on_if_the_candidate_does_not_serve() -> None:
+    held = CandidateFacts(row(0), best=row(-0.06), best_served=row(LARGE / 2))
     assert decide(BOUNDED, held).put_back
-    assert not decide(BOUNDED, replace(held, best_served=row(LARGE - TINY))).put_back
-    assert not decide(BOUNDED, replace(held, best_served=row(LARGE, documents=19))).put_back
+    assert not decide(BOUNDED, replace(held, best_served=row(LARGE / 2 - TINY))).put_back
+    assert not decide(BOUNDED, replace(held, best_served=row(LARGE, documents=14))).put_back
     chosen = decide(BOUNDED, replace(held, by_hand=True))
     assert (chosen.outdone, chosen.put_back) == (True, False)
     promoted = decide(BOUNDED, replace(held, served=row(0.1), best=row(0.01)))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from loop.cli.invocation import who
+from loop.evaluation.regret import needed_difference
 from loop.judging.ask import JudgingError
 from loop.judging.contract import WrongFileError
 from loop.promotion.evaluate import evaluate_on_documents, evaluate_on_holdout
@@ -381,7 +382,7 @@ def test_so_few_documents_that_nothing_could_pass_cost_no_look(store: Store, pro
     candidate(store, few, proven, ALL)
     attempt = promote_candidate(store, proven, few, who="lead").attempt
     assert attempt.outcome == "deferred"
-    assert "7 documents with gold, and a look takes 20" in attempt.reason
+    assert "7 documents with gold, and a look takes 15" in attempt.reason
     with store.read() as session:
         assert count_looks(session, few.id, 1) == 1
 
@@ -674,7 +675,8 @@ def test_status_says_what_the_holdout_asks_by_one_model_and_then_by_two(
     assert not measured.estimated
     # z(0.995) + z(0.8) standard errors
     assert measured.detectable == pytest.approx((2.5758 + 0.8416) * ruling.served.error, rel=1e-3)
-    assert measured.needed == ruling.needed
+    assert measured.needed == needed_difference(ruling.served.error, 0.005)
+    assert estimate.needed == 0  # the first model served: a wrong decision may cost more
     assert (now("proven").needed, now("higher").needed) == (None, 0)
     assert (measured.spent, measured.looks, measured.alpha) == (2, 10, 0.005)
 

@@ -24,9 +24,10 @@ class ProjectCounts:
     """Counts of live documents and annotations. `labels` counts gold spans by type outside the holdout.
 
     `disagreements` counts gold documents whose annotators differ; `skipped` annotations that are skips; `annotators`
-    annotations by person; `set_aside` by reason, of annotations as they are now, of imports, and of tasks that were not
-    mended since; `duplicates` gold documents that are not trained on because the holdout holds their text or group
-    (their spans are not in `labels`). `doubts`: labelled documents that are no gold, in the holdout too.
+    annotations by person, and `unnamed` those without a name, such as from a file; `set_aside` by reason, of
+    annotations as they are now, of imports, and of tasks that were not mended since; `duplicates` gold documents that
+    are not trained on because the holdout holds their text or group (their spans are not in `labels`). `doubts`:
+    labelled documents that are no gold, in the holdout too.
     """
 
     documents: Mapping[str, int]
@@ -39,6 +40,7 @@ class ProjectCounts:
     labels: Mapping[str, int]
     holdout_labels: Mapping[str, int]
     annotators: Mapping[str, int]
+    unnamed: int
     skipped: int
     disagreements: int
     set_aside: Mapping[str, int]
@@ -64,6 +66,7 @@ def project_counts(session: Session, project_id: int) -> ProjectCounts:
         labels=_labels(learned),
         holdout_labels=_labels(held),
         annotators={who: number for who, skipped, number in people if who is not None and not skipped},
+        unnamed=sum(number for who, skipped, number in people if who is None and not skipped),
         skipped=sum(number for _, skipped, number in people if skipped),
         disagreements=sum(item.disagreements > 0 for item in documents),
         set_aside=_set_aside(session, project_id),

@@ -12,7 +12,7 @@ from rich.text import Text
 from loop import console
 from loop.cli.invocation import Invocation, command
 from loop.cli.views.gates import gate_notes, wrapped
-from loop.report.wording import listed
+from loop.wording import interval, listed, points, probability
 
 if TYPE_CHECKING:
     from loop.evaluation.regret import Estimate
@@ -87,7 +87,7 @@ def _table(compared: Compared) -> object:
         columns = ("", "A", "B", "A - B", share, "p", "gold", "not worse")
         return console.table("F1 in percent", columns, [*rows, (*_cells(micro), "")])
     columns = ("", "A", "B", "A - B", "error", "P(better)", "gold", "needed")
-    needed = f"{100 * (compared.decision.needed or 0):+.1f}"
+    needed = points(compared.decision.needed or 0)
     rows = [
         (*_estimated(result.row, result.estimate), "blocks" if result.row.name in compared.decision.types else "")
         for result in compared.types
@@ -101,17 +101,16 @@ def _notes(compared: Compared) -> Iterator[Text]:
 
 
 def _cells(row: Difference) -> tuple[str, ...]:
-    interval = f"{100 * row.low:+.1f} to {100 * row.high:+.1f}"
     p_value = "-" if row.p_value is None else f"{row.p_value:.4f}"
-    return (*_f1s(row), interval, p_value, f"{row.support:,}")
+    return (*_f1s(row), interval(row.low, row.high), p_value, f"{row.support:,}")
 
 
 def _estimated(row: Difference, found: Estimate) -> tuple[str, ...]:
-    return (*_f1s(row), f"{100 * found.error:.1f}", f"{found.better:.0%}", f"{row.support:,}")
+    return (*_f1s(row), f"{100 * found.error:.1f}", probability(found.better), f"{row.support:,}")
 
 
 def _f1s(row: Difference) -> tuple[str, ...]:
-    return (row.name, f"{100 * row.new_f1:.1f}", f"{100 * row.old_f1:.1f}", f"{100 * row.delta:+.1f}")
+    return (row.name, f"{100 * row.new_f1:.1f}", f"{100 * row.old_f1:.1f}", points(row.delta))
 
 
 def _told(compared: Compared) -> list[str]:
@@ -123,7 +122,7 @@ def _told(compared: Compared) -> list[str]:
 def _claim(compared: Compared) -> str:
     micro, reasons = compared.comparison.micro, compared.decision.reasons
     p_value = f"p = {micro.p_value:.4f}, alpha = {compared.alpha:g}"
-    measured = f"{100 * micro.delta:+.1f} F1 points on {micro.documents:,} documents, {p_value}"
+    measured = f"{points(micro.delta)} F1 points on {micro.documents:,} documents, {p_value}"
     told = f"A is not promoted: {measured}. Not passed: {'; '.join(reasons)}." if reasons else ""
     told = told or f"A is better than B: {measured}."
     if compared.unjudged:
@@ -135,9 +134,9 @@ def _bounded(compared: Compared) -> Iterator[str]:
     from loop.promotion.policies import REJECT
 
     decision, micro = compared.decision, compared.comparison.micro
-    needed, better = f"{100 * (decision.needed or 0):+.1f}", f"{decision.served.better:.0%}"
+    needed, better = points(decision.needed or 0), probability(decision.served.better)
     measured = (
-        f"{100 * micro.delta:+.1f} F1 points on {micro.documents:,} documents (standard error "
+        f"{points(micro.delta)} F1 points on {micro.documents:,} documents (standard error "
         f"{100 * decision.served.error:.1f}, {needed} needed), better with a probability of {better}"
     )
     if not decision.reasons:

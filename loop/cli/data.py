@@ -10,7 +10,7 @@ import typer
 
 from loop import console
 from loop.cli.invocation import Invocation, command
-from loop.report.wording import number_of
+from loop.wording import number_of
 from ner.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from loop import console
 from loop.cli.invocation import Invocation, Version, command, who
 from loop.cli.views.gates import gate_notes, gate_table, wrapped
+from loop.wording import interval, points
 
 if TYPE_CHECKING:
     from loop.evaluation.significance import Comparison
@@ -132,11 +133,7 @@ def differences(comparison: Comparison) -> RenderableType:
     """F1 of both, the difference in points and its interval, a row for each type."""
     share = f"{comparison.micro.confidence:.0%} interval"
     rows = [
-        (row.name, row.new_f1, row.old_f1, f"{100 * row.delta:+.1f}", _interval(row.low, row.high), row.support)
+        (row.name, row.new_f1, row.old_f1, points(row.delta), interval(row.low, row.high), row.support)
         for row in (*comparison.per_type, comparison.micro)
     ]
     return console.table("", ("type", "candidate", "incumbent", "points", share, "support"), rows)
-
-
-def _interval(low: float, high: float) -> str:
-    return f"{100 * low:+.1f} to {100 * high:+.1f}"

@@ -11,7 +11,7 @@ from rich.markup import escape
 from loop import console
 from loop.cli.invocation import Invocation, command, who
 from loop.cli.views.gates import wrapped
-from loop.report.wording import DEFAULT_REASON
+from loop.wording import DEFAULT_REASON
 from ner.errors import ConfigError
 
 if TYPE_CHECKING:

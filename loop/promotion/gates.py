@@ -31,6 +31,7 @@ from loop.promotion.attempt import (
 )
 from loop.promotion.policies import BOUNDED, HOLD, PROVEN, TYPE_ALPHA
 from loop.settings.model import SHARES, GateSettings
+from loop.wording import interval, points, probability, size
 
 
 def type_gates(rows: Sequence[Difference], delta: float) -> list[Gate]:
@@ -62,14 +63,14 @@ def _shown_worse(rows: Sequence[Difference]) -> set[str]:
 
 
 def _type_gate(row: Difference, delta: float, worse: bool, types: int) -> Gate:
-    value = f"{_signed(row.delta)}, lower bound {_signed(row.lower)}, {row.support:,} entities"
-    target = f"lower bound ({row.confidence:.0%}) above -{_points(delta)}"
+    value = f"{points(row.delta)}, lower bound {points(row.lower)}, {row.support:,} entities"
+    target = f"lower bound ({row.confidence:.0%}) above {points(-delta)} points"
     fewest = least_documents(delta, row.confidence)
     status, note = INSUFFICIENT, f"about {entities_needed(row, delta, types):,} gold entities would tell"
     if row.lower > -delta and row.bearing >= fewest:
         status, note = PASS, ""
     elif worse:
-        status, note = FAIL, f"shown to be worse, perhaps by more than {_points(delta)} points"
+        status, note = FAIL, f"shown to be worse, perhaps by more than {size(delta)}"
     elif row.lower > -delta:
         documents = f"{row.bearing:,} documents have such entities, {fewest:,} are needed"
         note = f"the bound is met, but on too little gold to trust: {documents}"
@@ -98,21 +99,6 @@ def least_documents(delta: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log(1 - delta))
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:.3g}"
-
-
-def _percent(value: float) -> str:
-    """A probability; one that is not certain is never written as 0 or 100 %."""
-    if 0 < value < 0.001 or 0.999 < value < 1:
-        return "under 0.1 %" if value < 0.5 else "over 99.9 %"
-    return f"{100 * value:.3g} %"
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}"
-
-
 def absolute_gates(
     scores: Scores,
     targets: GateSettings,
@@ -135,14 +121,14 @@ def gates_of(absolute: Sequence[Gate], compared: Sequence[Gate]) -> tuple[Gate, 
 def difference_gates(ruling: Ruling) -> list[Gate]:
     """What the policy asks of the difference to the model in service, and to the best earlier model."""
     needed, served, best = ruling.needed or 0.0, ruling.served, ruling.best
-    value = f"{_signed(served.difference)} points, standard error {_points(served.error)}"
+    value = f"{points(served.difference)} points, standard error {size(served.error)}"
     enough = served.difference >= needed if needed or ruling.policy == BOUNDED else served.difference > 0
     note = f"with {ruling.documents_until_any:,} documents of this kind, any difference from 0 on is enough"
-    target = f"at least {_signed(needed)} points" if ruling.policy == BOUNDED else "above 0 points"
+    target = f"at least {points(needed)} points" if ruling.policy == BOUNDED else "above 0 points"
     short = "" if enough or not needed else note
     gates = [Gate(f"F1 against {served.version}", DIFFERENCE, target, value, PASS if enough else FAIL, short)]
     if ruling.policy == BOUNDED and best.version != served.version:
-        value = f"{_signed(best.difference)} points, standard error {_points(best.error)}"
+        value = f"{points(best.difference)} points, standard error {size(best.error)}"
         status = PASS if best.difference >= 0 else FAIL
         name = f"F1 against {best.version}, the best so far"
         gates.append(Gate(name, DIFFERENCE, "at least 0 points", value, status))
@@ -157,7 +143,7 @@ def guard_gates(rows: Sequence[Estimate], worse: Collection[str]) -> list[Gate]:
             f"{row.name} is not shown worse",
             NON_INFERIORITY,
             f"P(better) at least {100 * share:.2g} %",
-            f"{_signed(row.difference)} points, P(better) {_percent(row.better)}",
+            f"{points(row.difference)} points, P(better) {probability(row.better)}",
             FAIL if row.name in worse else PASS,
             "shown to be worse" if row.name in worse else "",
             row.name,
@@ -168,7 +154,7 @@ def guard_gates(rows: Sequence[Estimate], worse: Collection[str]) -> list[Gate]:
 
 def significance_gate(row: Difference, alpha: float | None, against: str, look: Look | None = None) -> Gate:
     """Whether micro-F1 is higher than chance explains, at what this look may spend; without alpha nothing passes."""
-    value = f"{100 * row.delta:+.1f} points, p {_p(row.p_value)}"
+    value = f"{points(row.delta)} points, p {_p(row.p_value)}"
     if alpha is None or row.p_value is None:
         return Gate(f"micro-F1 above {against}", SIGNIFICANCE, "-", value, FAIL, "no look is left at this holdout")
     which = f" (look {look.number} of {look.looks})" if look else ""
@@ -198,8 +184,8 @@ def reason_of(
         row = comparison.micro
         measured = (
             f"Micro-F1 {row.new_f1:.4f} against {row.old_f1:.4f} of {against} on {row.documents:,} held-out documents "
-            f"({100 * row.delta:+.1f} points, {row.confidence:.0%} interval {100 * row.low:+.1f} to "
-            f"{100 * row.high:+.1f}, p {_p(row.p_value)})."
+            f"({points(row.delta)} points, {row.confidence:.0%} interval {interval(row.low, row.high)}, p "
+            f"{_p(row.p_value)})."
         )
     if comparison is None and not any(gate.kind == QUALITY for gate in gates):
         measured = f"{measured} {_no_target(scores)}"
@@ -217,8 +203,8 @@ def _estimated(ruling: Ruling, comparison: Comparison) -> str:
     row, served = comparison.micro, ruling.served
     return (
         f"Micro-F1 {row.new_f1:.4f} against {row.old_f1:.4f} of {served.version} on {ruling.documents:,} held-out "
-        f"documents ({_signed(served.difference)} points, standard error {_points(served.error)}; better with a "
-        f"probability of {_percent(served.better)}): {ruling.word}."
+        f"documents ({points(served.difference)} points, standard error {size(served.error)}; better with a "
+        f"probability of {probability(served.better)}): {ruling.word}."
     )
 
 
@@ -229,7 +215,7 @@ def _ruled(ruling: Ruling) -> str:
     if ruling.reasons:
         verdict = "Held until more held-out gold tells more" if ruling.verdict == HOLD else "Not promoted"
         return f"{verdict}: {'; '.join(ruling.reasons)}.{back}"
-    return f"{_signed(ruling.needed or 0.0)} points were needed."
+    return f"{points(ruling.needed or 0.0)} points were needed."
 
 
 def _file_gates(contract: Sequence[ContractCheck], agreement: Agreement | None) -> Iterator[Gate]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from loop.evaluation.regret import Estimate, needed_difference
+from loop.wording import points, size
 
 BOUNDED, PROVEN, HIGHER = "bounded", "proven", "higher"
 PROMOTE, HOLD, REJECT = "promote", "hold", "reject"
@@ -189,9 +190,9 @@ def _bounded(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
     if row.documents < limits.least_documents:
         yield f"{row.documents:,} documents, {limits.least_documents:,} are needed"
     if row.difference < needed:
-        yield f"{_points(row.difference)} F1 points, {_points(needed)} are needed"
+        yield f"{points(row.difference)} F1 points, {points(needed)} are needed"
     if facts.best is not None and facts.best.difference < 0:
-        yield f"{_points(facts.best.difference)} F1 points against the best earlier model"
+        yield f"{size(facts.best.difference)} below the best earlier model"
 
 
 def _bounded_need(facts: CandidateFacts, limits: PolicyLimits) -> float:
@@ -211,11 +212,7 @@ def _proven(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
 def _higher(facts: CandidateFacts, limits: PolicyLimits) -> Iterator[str]:
     del limits
     if facts.served.difference <= 0:
-        yield f"{_points(facts.served.difference)} F1 points, more than 0 are needed"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+        yield f"{points(facts.served.difference)} F1 points, more than 0 are needed"
 
 
 POLICIES: Mapping[str, Policy] = {

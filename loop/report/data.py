@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from loop.report import facts
-from store.counts import project_counts
+from store.counts import ProjectCounts, project_counts
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
 from store.registry import GOLD, WEAK, lineage, trained_on
@@ -35,7 +35,7 @@ def project_data(
         minimum=minimum,
         recommended=RECOMMENDED_MINIMA * minimum,
         trained=trained,
-        annotators=_annotators(believed, counts.annotators),
+        annotators=_annotators(believed, counts),
         disagreements=counts.disagreements,
         skipped=counts.skipped,
         duplicates=counts.duplicates,
@@ -119,14 +119,13 @@ def _ancestor(session: Session, version: str) -> facts.Ancestor:
     return facts.Ancestor(version, kinds[GOLD], kinds[WEAK])
 
 
-def _annotators(believed: Sequence[GoldDocument], annotations: Mapping[str, int]) -> tuple[facts.AnnotatorCounts, ...]:
+def _annotators(believed: Sequence[GoldDocument], counts: ProjectCounts) -> tuple[facts.AnnotatorCounts, ...]:
     """By person, those with most gold first; None stands for annotations without a name, such as from a file."""
     texts, entities = Counter[str | None](), Counter[str | None]()
     for item in believed:
         texts[item.creator] += 1
         entities[item.creator] += len(item.spans)
-    people = sorted({*texts, *annotations}, key=lambda who: (-texts[who], who or ""))
-    return tuple(
-        facts.AnnotatorCounts(who, annotations.get(who) if who is not None else None, texts[who], entities[who])
-        for who in people
-    )
+    annotations: dict[str | None, int] = {None: counts.unnamed}
+    annotations.update(counts.annotators.items())
+    people = sorted({*texts, *counts.annotators}, key=lambda who: (-texts[who], who or ""))
+    return tuple(facts.AnnotatorCounts(who, annotations.get(who, 0), texts[who], entities[who]) for who in people)

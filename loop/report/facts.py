@@ -53,7 +53,8 @@ class ExportTry:
 class Origin:
     """Where a model comes from. adapter: LoRA's settings; settings: all others. files: SHA-256 by name.
 
-    exports: the ways to write the served file that were tried; the last of them is the served file.
+    exports: the ways to write the served file that were tried; the last of them is the served file. training: what the
+    settings came to on these data: epochs, steps, windows of a step, learning rate.
     """
 
     version: str
@@ -72,6 +73,7 @@ class Origin:
     kind: str | None
     state: str
     exports: tuple[ExportTry, ...] = ()
+    training: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -107,6 +107,7 @@ def origin(session: Session, version: str) -> facts.Origin | None:
         kind=found.figures.get("kind"),
         state=found.state,
         exports=_exports(found),
+        training={name: value for name, value in _training(found).items() if name != "seconds"},
     )
 
 
@@ -142,10 +143,16 @@ def _retraining(candidate: facts.Origin) -> facts.Retraining:
 
 def _seconds(found: Model) -> float | None:
     """How long the training took: what the training noted, else the time from its start to its end."""
-    noted = found.figures.get("training")
-    if isinstance(noted, dict) and isinstance(noted.get("seconds"), int | float):
-        return float(noted["seconds"])
+    noted = _training(found).get("seconds")
+    if isinstance(noted, int | float):
+        return float(noted)
     return None if found.finished_at is None else (found.finished_at - found.created_at).total_seconds()
+
+
+def _training(found: Model) -> Mapping[str, object]:
+    """What the training noted; nothing for models that an earlier version trained."""
+    noted = found.figures.get("training")
+    return noted if isinstance(noted, dict) else {}
 
 
 def _exports(found: Model) -> tuple[facts.ExportTry, ...]:

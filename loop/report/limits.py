@@ -9,7 +9,7 @@ from loop.promotion.attempt import INSUFFICIENT
 from loop.report.facts import AttemptReport, Entry
 from loop.report.signing import ruled
 from loop.report.verdict import no_target
-from loop.report.wording import chance, documents_of, listed, number_of, points, share, size, whole
+from loop.wording import chance, documents_of, listed, number_of, points, share, size, whole
 
 _ONE_SEED = 0.01  # F1: what a change of the seed alone may do (Reimers and Gurevych 2017)
 _MOSTLY = 0.9  # of the gold, by one person

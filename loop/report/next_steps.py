@@ -22,7 +22,7 @@ from loop.promotion.attempt import (
 from loop.report.facts import AttemptReport, Entry, ProjectData, ResultRow, TypeCounts
 from loop.report.signing import ruled, what_next
 from loop.report.verdict import no_target
-from loop.report.wording import listed, number_of, points, score, size, whole
+from loop.wording import listed, number_of, points, score, size, whole
 
 _NOTICEABLE = 0.01  # F1 that INT8 costs, or that a type lost
 _FRAGILE = 0.05  # F1 that a perturbation costs

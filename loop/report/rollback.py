@@ -12,7 +12,7 @@ from loop.report import facts
 from loop.report.gather import forced_promotions, origin
 from loop.report.history import PastDecision, decisions
 from loop.report.report_json import FORMAT
-from loop.report.wording import DEFAULT_REASON, listed, number_of
+from loop.wording import DEFAULT_REASON, listed, number_of
 from store.projects import project_by_name
 from store.registry import PROMOTE, scores
 from store.schema import HOLDOUT

@@ -9,7 +9,7 @@ from loop.promotion.attempt import FORCED, Rival, Ruling
 from loop.promotion.holdout import GROWN
 from loop.promotion.policies import BOUNDED, HOLD, LIKELY, LIKELY_WORSE, NOT_SHOWN_WORSE, PROMOTE, PROVEN, PROVEN_BETTER
 from loop.report.facts import AttemptReport, Entry
-from loop.report.wording import chance, listed, number_of, points, probability, size
+from loop.wording import chance, listed, number_of, points, probability, size
 
 
 def ruled(report: AttemptReport) -> Ruling | None:
@@ -44,19 +44,19 @@ def risk(report: AttemptReport, ruling: Ruling) -> str:
 def what_decided(ruling: Ruling) -> tuple[tuple[str, str], ...]:
     """Names and values: every figure on which the decision stands."""
     served, best, anchor = ruling.served, ruling.best, ruling.anchor
+    rank = ", in service" if best.version != served.version else ", in service and the best so far"
     rows = [
         ("in words", ruling.word),
-        (f"difference to {served.version}, in service", f"{points(served.difference)} points"),
+        (f"difference to {served.version}{rank}", f"{points(served.difference)} points"),
         ("its standard error", size(served.error)),
         ("probability of being better", probability(served.better)),
     ]
     if ruling.needed is not None:
         rows.append(("difference that was needed", f"{points(ruling.needed)} points"))
     if ruling.policy == BOUNDED:
-        rows += [
-            (_cost(ruling), size(ruling.average_loss)),
-            (f"difference to {best.version}, the best so far", _against(best)),
-        ]
+        rows.append((_cost(ruling), size(ruling.average_loss)))
+    if best.version != served.version:
+        rows.append((f"difference to {best.version}, the best so far", _against(best)))
     whose = f": better than {anchor.version}, by {points(anchor.difference)} points" if anchor else ""
     rows.append((f"claim{whose}", _claim(ruling)))
     rows.append(("documents", f"{ruling.documents:,}"))

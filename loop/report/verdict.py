@@ -18,7 +18,7 @@ from loop.promotion.attempt import (
 )
 from loop.report.facts import AttemptReport, ResultRow, Verdict
 from loop.report.signing import risk, ruled
-from loop.report.wording import chance, documents_of, interval, listed, number_of, score, share, size
+from loop.wording import chance, documents_of, interval, listed, number_of, score, share, size
 
 HEADLINES = {
     PROMOTED: "promoted",
@@ -70,7 +70,7 @@ def _what(report: AttemptReport, headline: str) -> str:
 def _than(delta: float) -> str:
     if abs(delta) < _SAME:
         return "the same as"
-    return f"{size(delta) if abs(delta) >= 0.0005 else 'less than 0.1 points'} {'above' if delta > 0 else 'below'}"
+    return f"{size(delta)} {'above' if delta > 0 else 'below'}"
 
 
 def _evidence(report: AttemptReport, micro: ResultRow) -> str:

@@ -47,10 +47,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A training that ended. loss: the mean of the last epoch, in nats a token. seconds: how long the steps took."""
+    """A training that ended. batch_size: windows of a step. learning_rate: the highest one. loss: the mean of the last
+    epoch, in nats a token. seconds: how long the steps took."""
 
     epochs: int
     steps: int
+    batch_size: int
+    learning_rate: float
     loss: float
     seconds: float
 
@@ -89,7 +92,7 @@ def train(
         loss = trainer.run_epoch(epoch, windows, padding_id, progress)
         progress.epoch(Epoch(epoch, plan.epochs, loss))
     trainer.take_average()
-    return Outcome(plan.epochs, trainer.done, loss, round(trainer.seconds, 1))
+    return Outcome(plan.epochs, trainer.done, plan.batch_size, plan.learning_rate, loss, round(trainer.seconds, 1))
 
 
 def check_learned(model: Any, texts: EvaluationTexts, padding_id: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from loop.console import styled, table
 from loop.files.doubts import doubts_sentence, map_lines, tags_among, unknown_labels
 from loop.files.importing import Imported
 from loop.files.proposing import Proposal
-from loop.report.wording import number_of, visible
+from loop.wording import number_of, visible
 from ner.label_studio import DOUBTS, OUTSIDE_CONFIG
 from ner.labels import OUTSIDE
 

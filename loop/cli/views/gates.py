@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loop.console import styled
 from loop.promotion.attempt import PASS, Gate
-from loop.report.wording import visible
+from loop.wording import visible
 
 _SIGNS = {
     "pass": "[green]✓ pass[/]",

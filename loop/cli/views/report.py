@@ -12,7 +12,7 @@ from loop.console import styled, table
 from loop.report.facts import AttemptReport, Report, ResultRow, Results
 from loop.report.history import DECISIONS, PastDecision
 from loop.report.page.blocks import Page
-from loop.report.wording import NOTHING, chance, interval, moment, points, visible
+from loop.wording import NOTHING, chance, interval, moment, points, visible
 
 _MOST_TYPES, _MOST_STEPS = 40, 5
 _LONGEST_NAME = 20

@@ -15,6 +15,7 @@ from loop.promotion.power import HoldoutPower
 from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
+from loop.wording import points
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
@@ -76,7 +77,7 @@ def _asked(power: HoldoutPower) -> str:
         return f"a true difference of {100 * (power.detectable or 0):.1f} F1 points is found in 4 cases of 5"
     if not power.needed:
         return "a candidate serves unless its F1 is lower"
-    return f"a candidate serves from {100 * power.needed:+.1f} F1 points on"
+    return f"a candidate serves from {points(power.needed)} F1 points on"
 
 
 def _grown(power: HoldoutPower) -> str:

@@ -13,7 +13,7 @@ from loop.report.page import background, blocks, gold_check, prelabels
 from loop.report.page.figures import MOST_TYPES, forest, history_line
 from loop.report.signing import ruled, what_decided
 from loop.report.verdict import opponent
-from loop.report.wording import (
+from loop.wording import (
     NOTHING,
     chance,
     documents_of,

@@ -12,7 +12,7 @@ from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
 from loop.report import facts
 from loop.report.next_steps import recommended, unseen_changes, unseen_text
 from loop.report.page import blocks
-from loop.report.wording import (
+from loop.wording import (
     NOTHING,
     chance,
     duration,
@@ -241,8 +241,11 @@ def _lineage(report: facts.AttemptReport) -> Iterator[blocks.Block]:
             sides = [*map(told, both), {}][:2]
             rows = tuple((name, *(side.get(name, NOTHING) for side in sides)) for name in {**sides[0], **sides[1]})
             yield blocks.Table(caption, names, rows, words=frozenset({1, 2}))
+        if found.candidate.training:
+            yield blocks.Facts("The training of the candidate", _named(found.candidate.training.items()))
         if found.candidate.settings:
-            yield blocks.Facts("Training settings of the candidate", _named(found.candidate.settings.items()))
+            caption = "Training settings of the candidate; the epochs and the batch follow the data, too"
+            yield blocks.Facts(caption, _named(found.candidate.settings.items()))
     if report.contract:
         checks = tuple(
             (one.name, one.expected, one.found, blocks.GateStatus(PASS if one.holds else FAIL))

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS
 from loop.report.facts import MICRO, HistoryPoint, ResultRow, Results
-from loop.report.wording import moment, points, score, shortened, visible
+from loop.wording import moment, points, score, shortened, visible
 from store.registry import HOLD, REJECT
 
 MOST_TYPES = 12  # rows of a plot; the tables have more

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from loop.quality.corruption import AnnotatorCheck, CountShift, GoldCheck, warnings_of
 from loop.report.page import blocks
-from loop.report.wording import NOTHING, chance, number_of, whole
+from loop.wording import NOTHING, chance, number_of, whole
 
 
 def sections(found: GoldCheck | None, candidate: str) -> tuple[blocks.Section, ...]:

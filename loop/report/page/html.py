@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from loop.report.page.blocks import GateStatus, Page, Shaded
-from loop.report.wording import visible
+from loop.wording import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -21,7 +21,7 @@ from loop.report.page.blocks import (
     Table,
     Words,
 )
-from loop.report.wording import shortened, visible
+from loop.wording import shortened, visible
 
 GOLD, FOUND = ("⟦", "⟧"), ("⟪", "⟫")
 _LONGEST = 2000

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.page import blocks
-from loop.report.wording import NOTHING, moment, number_of, whole
+from loop.wording import NOTHING, moment, number_of, whole
 
 _COUNTS = ("texts", "regions", "kept", "95 % interval", "moved", "retyped", "removed", "added")
 _MOST = 20  # versions, and weeks

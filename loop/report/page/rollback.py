@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from loop.report.facts import MACRO, MICRO, ModelScores, RollbackReport, RolledBackModel
 from loop.report.page.background import forced_table
 from loop.report.page.blocks import Block, Cell, Facts, Items, Page, Section, Table, Tile, Words, some
-from loop.report.wording import NOTHING, listed, moment, number_of, points, score, value, whole
+from loop.wording import NOTHING, listed, moment, number_of, points, score, value, whole
 
 _MOST = 300
 _AVERAGES = (MICRO, MACRO)

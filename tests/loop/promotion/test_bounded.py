@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -130,6 +131,9 @@ def test_a_candidate_that_is_likely_worse_is_rejected_and_nothing_moves(
     assert attempt.ruling is not None
     assert (attempt.outcome, attempt.ruling.word, attempt.ruling.put_back) == ("rejected", "likely worse", None)
     assert attempt.ruling.types == ("OS",)
+    told = [attempt.reason, *attempt.ruling.reasons, *(f"{gate.value} {gate.target}" for gate in attempt.gates)]
+    assert any("−" in one for one in told)
+    assert not any(re.search(r"-\d+\.\d", one) for one in told)  # one sign for minus, as in the rest of a report
     assert (in_service(store, desk), states(store, desk)) == (first, ["promoted", "rejected"])
 
 

@@ -195,11 +195,11 @@ def test_people_get_the_word_the_figures_and_what_would_help(bench: Bench):
     assert said.code == 8
     assert max(map(len, said.out.splitlines())) <= 80
     out = " ".join(said.out.split())
-    figures = re.search(r"micro 80\.0 80\.0 \+0\.0 (\d\.\d) 50% 30 (\+\d\.\d)", out)
+    figures = re.search(r"micro 80\.0 80\.0 0\.0 (\d\.\d) 50 % 30 (\+\d\.\d)", out)
     assert figures is not None
     error, needed = figures.groups()
-    measured = f"+0.0 F1 points on 30 documents (standard error {error}, {needed} needed)"
-    assert f"A is held, cannot tell: {measured}, better with a probability of 50%. Not passed: " in out
+    measured = f"0.0 F1 points on 30 documents (standard error {error}, {needed} needed)"
+    assert f"A is held, cannot tell: {measured}, better with a probability of 50 %. Not passed: " in out
     assert re.search(r"With \d{2,} documents of this kind, any difference from 0 on is enough\.", out)
 
 
@@ -428,7 +428,7 @@ def test_people_are_told_why_a_system_is_not_promoted(bench: Bench):
     gold = records(20, [SOFTWARE])
     out = " ".join(bench.compare(records(20, [SOFTWARE], right=5), gold, gold, *PROVEN).out.split())
     assert "this look" not in out
-    assert "A is not promoted: -60.0 F1 points on 20 documents" in out
+    assert "A is not promoted: −60.0 F1 points on 20 documents" in out
     assert "Not passed: F1 is not higher" in out
     assert "micro-F1 above B: it is not higher" in out
 

@@ -78,8 +78,8 @@ def test_what_cannot_be_told_names_the_number_that_would_tell() -> None:
 @pytest.mark.parametrize("support", [30, 99, 1000])
 def test_the_gate_says_what_was_held_against_what(support: int) -> None:
     gate = gate_of(difference(support, support, support))
-    assert gate.target == "lower bound (95%) above -3"
-    assert gate.value == f"+0.0, lower bound +0.0, {support:,} entities"
+    assert gate.target == "lower bound (95%) above −3.0 points"
+    assert gate.value == f"0.0, lower bound 0.0, {support:,} entities"
     assert (gate.entity_type, gate.blocks) == ("OS", False)
 
 

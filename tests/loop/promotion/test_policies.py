@@ -89,7 +89,7 @@ def test_a_candidate_below_the_best_model_that_ever_served_is_held() -> None:
     assert verdict(BOUNDED, CandidateFacts(row(0.1), best=row(0))) == PROMOTE
     held = decide(BOUNDED, CandidateFacts(row(0.1), best=row(-TINY)))
     assert held.verdict == HOLD
-    assert held.reasons == ("-0.0 F1 points against the best earlier model",)
+    assert held.reasons == ("less than 0.1 points below the best earlier model",)
 
 
 def test_a_candidate_that_is_likely_worse_is_rejected_and_a_slightly_worse_one_is_held() -> None:

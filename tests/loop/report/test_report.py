@@ -15,9 +15,14 @@ from loop.promotion.rollback import RolledBack
 from loop.report.facts import AnnotatorCounts
 from loop.report.history import decisions
 from loop.report.limits import limits
+from loop.report.page.attempt import page
+from loop.report.page.markdown import render_markdown
 from loop.report.report_json import FORMAT, from_json, plain, to_json
 from loop.report.rollback import report_of_rollback
 from loop.settings.model import PromotionSettings
+from store.annotations import FILE, NewAnnotation, append_annotations
+from store.documents import stored_documents
+from store.gold import gold
 from store.projects import project_by_name
 from store.registry import model, promote
 from store.session import Store, open_store
@@ -174,6 +179,33 @@ def test_who_annotated_how_much_is_counted(store: Store):
     people = {one["who"]: one for one in report(store, attempt())["data"]["annotators"]}
     assert (people["anna"]["documents"], people["ben"]["documents"]) == (80, 40)
     assert people["anna"]["annotations"] == 80
+
+
+def test_annotations_without_a_name_are_counted_like_all_others(own_store: Store):
+    with own_store.transaction() as tx:
+        known = {item.document_id for item in gold(tx.session, 1)}
+        ids = [one.document_id for one in stored_documents(tx.session, 1) if one.document_id not in known][:3]
+        named = [NewAnnotation(source=FILE, source_id="1", result=[], spans=(), creator=None) for _ in ids]
+        append_annotations(tx, list(zip(ids, named, strict=True)))
+        tx.commit()
+    people = {one.who: one for one in report_of(attempt(), own_store).data.annotators}
+    assert (people[None].annotations, people[None].documents) == (3, 3)
+
+
+def test_what_the_settings_came_to_is_shown_beside_the_settings(store: Store):
+    made = report_of(attempt(), store)
+    assert made.metadata.candidate is not None
+    assert made.metadata.candidate.training == {
+        "epochs": 32,
+        "steps": 96,
+        "batch_size": 16,
+        "learning_rate": 5e-4,
+        "loss": 0.1,
+    }
+    told = render_markdown(page(made))
+    block = told.split("### The training of the candidate")[1].split("###")[0]
+    assert "- batch size: 16\n" in block and "- epochs: 32\n" in block
+    assert "Training settings of the candidate; the epochs and the batch follow the data, too" in told
 
 
 def test_metadata_hold_what_it_takes_to_make_both_models_again(store: Store):

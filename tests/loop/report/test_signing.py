@@ -55,7 +55,7 @@ WORSE = replace(
     best=Rival("desk-0000", -0.12, 0.03, 0.0001),
     types=("OS",),
     put_back="desk-0000",
-    reasons=("-7.0 F1 points, +2.1 are needed", "OS is shown to be worse"),
+    reasons=("−7.0 F1 points, +2.1 are needed", "OS is shown to be worse"),
 )
 OUTCOMES = {"promote": PROMOTED, "hold": HELD, "reject": REJECTED}
 RULINGS = {ruling.word: ruling for ruling in (PROVEN, LIKELY, NOT_WORSE, HOLDS, WORSE)}
@@ -182,6 +182,18 @@ def test_new_annotations_are_counted_and_what_was_not_compared_is_said(store: St
 def test_the_command_that_repeats_the_comparison_names_the_policy(store: Store, policy: str) -> None:
     told = render_markdown(page(report_of(ruled(replace(LIKELY, policy=policy)), store)))
     assert f"loop compare A.jsonl B.jsonl --gold GOLD.jsonl --policy {policy}\n" in told
+
+
+def test_what_decided_names_each_model_once_where_the_best_one_is_in_service(store: Store) -> None:
+    (same, _), (other, _) = (page(report_of(ruled(one), store)).sections[0].blocks for one in (LIKELY, WORSE))
+    names, others = ([name for name, _ in one.rows] for one in (same, other))  # type: ignore[union-attr]
+    assert [name for name in names if "difference to" in name] == [
+        "difference to desk-0001, in service and the best so far"
+    ]
+    assert [name for name in others if "difference to" in name] == [
+        "difference to desk-0001, in service",
+        "difference to desk-0000, the best so far",
+    ]
 
 
 def test_a_claim_that_could_not_be_made_is_said(store: Store) -> None:

@@ -203,6 +203,8 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
     with store.read() as session:
         [first, _] = models(session, desk.id)
     assert second.steps < first.figures["training"]["steps"]
+    assert first.figures["training"]["batch_size"] == placed.train.batch_size
+    assert first.figures["training"]["learning_rate"] == placed.train.learning_rate
     assert steps[0].loss < 0.2  # a new classifier starts at the entropy of the labels, far above
 
 

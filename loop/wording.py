@@ -1,4 +1,4 @@
-"""How figures, times and foreign texts are written in a report: the same in HTML, in Markdown and on a terminal."""
+"""How figures, times and foreign texts are written for people: in reports, in decisions and on a terminal."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def points(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """The size of a difference of F1 (0..1): `1 point`, `2.1 points`."""
+    if value and abs(value) < 0.0005:
+        return "less than 0.1 points"
     written = NOTHING if value is None else f"{100 * abs(value):.1f}".removesuffix(".0")
     return f"{written} point" if written == "1" else f"{written} points"
 

@@ -97,7 +97,7 @@ def commands(options: Options) -> list[str]:
     loop = f"{os.path.relpath(Path(sys.executable).parent / 'loop')} -C {os.path.relpath(options.project)}"
     return [
         "Watch it learn, in another shell:",
-        f"  {loop} simulate-annotator {os.path.relpath(EXAMPLE / 'gold.jsonl')} --count 60 --pace 0.5",
+        f"  {loop} simulate-annotator {os.path.relpath(EXAMPLE / 'gold.jsonl')} --count 120 --pace 0.5",
         f"  {loop} status",
     ]
 

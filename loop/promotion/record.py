@@ -125,7 +125,7 @@ def _put_back(
     new, old = scored[best].micro.f1, scored[done.incumbent or ""].micro.f1
     reason = (
         f"Micro-F1 {new:.4f} against {old:.4f} of {done.incumbent} on {figures['documents']:,} held-out texts: "
-        f"{best} is the best earlier model, by a standard error or more."
+        f"{best} is the best earlier model, by half a standard error or more."
     )
     kept = {
         "holdout": figures["holdout"],

@@ -47,9 +47,12 @@ def rivals(session: Session, project: Project, models: Path, *others: str) -> Ri
 
 
 def first_serves(decisions: Sequence[Promotion]) -> bool:
-    """Whether the model in service is the first one, and neither a comparison nor a person has put it there."""
+    """Whether the model in service is the first one, and neither a comparison nor a person has put it there.
+
+    Every comparison has a difference; decisions before there were policies have no ruling.
+    """
     last = _last_move(decisions)
-    return last is not None and last.previous is None and not last.forced and not last.figures.get("ruling")
+    return last is not None and last.previous is None and not last.forced and "difference" not in last.figures
 
 
 def _last_move(decisions: Sequence[Promotion]) -> Promotion | None:

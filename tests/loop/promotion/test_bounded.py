@@ -197,6 +197,15 @@ def test_a_first_model_that_a_person_chose_is_replaced_like_any_other(
     assert (attempt.outcome, attempt.ruling.first) == ("held", False)
 
 
+def test_a_first_model_that_an_earlier_version_compared_with_the_weak_vote_is_replaced_like_any_other(
+    store: Store, small: Project, placed: Placement
+) -> None:
+    let_in(store, small, placed, THREE, difference=0.1, p_value=0.001, alpha=0.005)
+    attempt = judge(store, small, placed, THREE)
+    assert attempt.ruling is not None
+    assert (attempt.outcome, attempt.ruling.first) == ("held", False)
+
+
 def test_a_held_candidate_against_the_first_model_waits_too(store: Store, small: Project, placed: Placement) -> None:
     placed = replace(placed, promotion=placed.promotion.changed(first_loss=0.005))
     judge(store, small, placed, THREE)
@@ -229,6 +238,7 @@ def test_the_best_model_that_ever_served_is_put_back_as_a_decision_of_its_own(
     assert (rejected.action, rejected.version) == ("reject", attempt.version)
     assert (put_back.action, put_back.version, put_back.previous, put_back.who) == ("put back", best, worse, "lead")
     assert put_back.figures["judged"] == attempt.version
+    assert put_back.reason.endswith(f"{best} is the best earlier model, by half a standard error or more.")
     assert f"{best}, the best earlier model, is put back" in attempt.reason
     assert micro.f1 == 1.0
 

@@ -5,7 +5,7 @@
 
 `make` trains every candidate of 16 loops once and keeps what each says of blind texts, by text; one small file for each
 candidate stands in FOLDER, so that an interrupted `make` goes on where it was. At the end --counts gets them all.
-`replay` takes seconds: it follows each loop under each rule. Read scripts/policy/loops.py for what a loop is.
+`replay` takes a minute or two: it follows each loop under each rule. Read scripts/policy/loops.py for what a loop is.
 
 Regret: true F1 of the best candidate so far, or of the first model, minus the true F1 of the model in service, averaged
 over the annotations of a loop. Harm: promotions that lose more than 1 or 3 points of true F1. Each loop is followed

@@ -66,8 +66,8 @@ def renew_holdout(invocation: Invocation) -> int | None:
 
     A holdout makes claims for as many candidates as `promotion.looks` says. After that, candidates are still promoted,
     but none is called proven better. A new holdout makes claims again, once it is labelled: until it has
-    `promotion.least_documents` labelled documents, candidates wait. The best model and the last proven one are scored
-    anew on it. Under the policy "proven" a spent holdout is renewed by itself.
+    `promotion.least_documents` labelled documents, candidates wait. The last few models and the last proven one are
+    scored anew on it. Under the policy "proven" a spent holdout is renewed by itself.
     """
     from loop.promotion.holdout import renew_by_hand
 

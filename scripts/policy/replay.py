@@ -89,6 +89,7 @@ _LIMITS = PolicyLimits()
 DEFAULT = bounded("bounded (default)", _LIMITS)
 RULES = (
     Rule("higher F1 wins", POLICIES[HIGHER], lambda _: 0.0),
+    Rule("higher F1 wins, 20 documents", POLICIES[HIGHER], lambda _: 0.0, replace(_LIMITS, least_documents=20)),
     Rule("p < .05 each", POLICIES[PROVEN], lambda _: ALPHA),
     Rule("proven, alpha spent evenly", POLICIES[PROVEN], _even),
     Rule("proven, alpha spent decreasingly", POLICIES[PROVEN], _decreasing),

@@ -12,6 +12,7 @@ from typing import Any
 
 from loop.files.formats.json_shapes.spacy_json import INCOMPLETE
 from loop.files.formats.json_shapes.span_items import regions_of
+from loop.files.formats.packed_docs import PackedDocs
 from loop.files.inputs import Input
 from loop.files.record_ids import Naming
 from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_name, check_storable, labelling
@@ -24,7 +25,6 @@ from store.annotations import NewAnnotation
 _ZLIB = b"\x78"
 _BEGINNING = 256
 _MAPS = range(0x80, 0x90)  # a small map in MessagePack
-_TAGS = 4  # missing, I, O, B
 _DAMAGED = "Write the DocBin again, e.g. with DocBin.to_disk."
 
 
@@ -39,34 +39,24 @@ def _recognise(file: Input) -> bool:
 
 
 def _open(file: Input, source: Source) -> Opened:
-    """Read the DocBin into memory, as spaCy does. Raises ConfigError without spaCy, InputError for a damaged file."""
+    """Unpack the DocBin to a temporary file. Raises ConfigError without spaCy, InputError for a damaged file."""
     spacy = import_spacy()
     try:
-        packed = spacy.tokens.DocBin().from_bytes(file.rewound().read())
-        _keep_entities(packed, spacy.attrs)
+        packed = PackedDocs(file.rewound(), file.name, spacy)
+    except InputError:
+        raise
     except Exception as error:  # over a damaged file, spaCy and MessagePack raise whatever they meet
-        raise InputError("a DocBin can be read by spaCy", value=str(error), next_step=_DAMAGED) from error
-    return Opened(lambda: _records(packed, spacy, source))
+        value = str(error) or type(error).__name__
+        raise InputError("a DocBin can be read by spaCy", value=value, next_step=_DAMAGED) from error
+    return Opened(lambda: _records(packed, source))
 
 
 FORMAT = FileFormat(name="spacy", title="spaCy's DocBin", recognise=_recognise, open=_open)
 
 
-def _keep_entities(packed: Any, attrs: Any) -> None:
-    """Leave the words and the entities: what else a Doc may hold is not read, and cannot be wrong then."""
-    wanted = (attrs.ORTH, attrs.ENT_IOB, attrs.ENT_TYPE)
-    columns = [at for at, attribute in enumerate(packed.attrs) if attribute in wanted]
-    if len(columns) < len(packed.attrs):  # otherwise this would hold all of them twice
-        packed.attrs = [packed.attrs[at] for at in columns]
-        packed.tokens = [tokens[:, columns] for tokens in packed.tokens]
-    tags = packed.attrs.index(attrs.ENT_IOB) if attrs.ENT_IOB in packed.attrs else None
-    if tags is not None and any((tokens[:, tags] >= _TAGS).any() for tokens in packed.tokens):
-        raise ValueError("a tag of an entity is none of B, I, O")
-
-
-def _records(packed: Any, spacy: Any, source: Source) -> Iterator[Record | Problem]:
+def _records(packed: PackedDocs, source: Source) -> Iterator[Record | Problem]:
     naming, number = Naming(source.stem), 0
-    docs = packed.get_docs(spacy.vocab.Vocab())
+    docs = packed.docs()
     while True:
         number += 1
         where = f"doc {number}"

@@ -22,7 +22,6 @@ from ner.errors import InputError
 if TYPE_CHECKING:
     import pyarrow
 
-_ROWS, _MAPPED_ROWS = 1000, 10_000
 _MOST_LISTED = 12
 
 
@@ -101,24 +100,25 @@ def _place(split: str, before: int, number: int) -> str:
 
 
 def _saved(folder: Path) -> list[_Table]:
-    return [
-        _Table(name, len(one), one.features.arrow_schema, partial(_mapped_batches, folder, name, len(one)))
-        for name, one in _splits(folder).items()
-    ]
-
-
-def _splits(folder: Path) -> Mapping[str, Any]:
     import datasets
 
-    loaded: Any = datasets.load_from_disk(str(folder))
-    return {str(name): one for name, one in loaded.items()} if isinstance(loaded, Mapping) else {"": loaded}
+    loaded: Any = datasets.load_from_disk(str(folder), keep_in_memory=False)  # else it does not name its files
+    splits = loaded if isinstance(loaded, Mapping) else {"": loaded}
+    return [_table(str(name), one) for name, one in splits.items()]
 
 
-def _mapped_batches(folder: Path, split: str, rows: int) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a split, which `datasets` maps into memory: what was read stays there until it is mapped anew."""
-    for begin in range(0, rows, _MAPPED_ROWS):
-        part = _splits(folder)[split].select(range(begin, min(begin + _MAPPED_ROWS, rows)))
-        yield from (table.combine_chunks() for table in part.with_format("arrow").iter(_ROWS))
+def _table(name: str, split: Any) -> _Table:
+    files = [one["filename"] for one in split.cache_files]  # `save_to_disk` writes the rows into them in their order
+    return _Table(name, len(split), split.features.arrow_schema, partial(_batches, files))
+
+
+def _batches(files: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of Arrow files. They are read: `datasets` maps files into memory, and what was read stays there."""
+    import pyarrow
+
+    for path in files:
+        with pyarrow.OSFile(path) as file, pyarrow.ipc.open_stream(file) as reader:
+            yield from reader
 
 
 def _of_parquet(folder: Path) -> list[_Table]:

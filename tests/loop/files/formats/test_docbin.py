@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tracemalloc
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
+import srsly
 from hypothesis import given
 from hypothesis import strategies as st
 from spacy.tokens import Doc, DocBin
@@ -15,12 +21,13 @@ from spacy.tokens import Span as SpacySpan
 
 from loop.files.formats.docbin import FORMAT
 from loop.files.formats.json_shapes.spacy_json import INCOMPLETE
-from loop.files.records import Problem, Record
+from loop.files.inputs import Input
+from loop.files.records import FileHints, Problem, Record, Source
 from loop.files.writing.docbin import docbin_bytes
 from loop.files.writing.texts import StoredText, TaggedText
 from ner.errors import ConfigError, InputError
 from ner.spans import Span
-from tests.loop.files.read import as_input, problem, raw, record, spans
+from tests.loop.files.read import CONFIG, as_input, problem, raw, record, spans
 from tests.loop.files.texts import labelled
 
 NLP = spacy.blank("xx")
@@ -123,3 +130,73 @@ def test_a_damaged_docbin_is_an_error_or_gives_problems(data: st.DataObject):
     except InputError:
         return
     assert all(isinstance(item, Record | Problem) for item in read)
+
+
+def changed(content: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
+    """A DocBin whose map was changed."""
+    return zlib.compress(srsly.msgpack_dumps(change(srsly.msgpack_loads(zlib.decompress(content)))))
+
+
+def without_the_last_word(parts: dict[str, Any]) -> dict[str, Any]:
+    lengths = np.frombuffer(parts["lengths"], "int32").copy()
+    lengths[-1] -= 1
+    return {**parts, "lengths": lengths.tobytes()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_the_last_word,
+        lambda parts: {**parts, "spaces": parts["spaces"] + b"\1"},
+        lambda parts: {**parts, "tokens": parts["tokens"][:-8]},
+        lambda parts: {**parts, "tokens": parts["tokens"] + bytes(8 * len(parts["attrs"]))},
+        lambda parts: {**parts, "flags": parts["flags"] * 2},
+        lambda parts: {**parts, "span_groups": parts["span_groups"][1:]},
+        lambda parts: {**parts, "user_data": parts["user_data"][1:]},
+        lambda parts: {**parts, "user_data": b""},
+        lambda parts: {**parts, "spaces": []},
+        lambda parts: {key: part for key, part in parts.items() if key != "tokens"},
+    ],
+)
+def test_a_docbin_whose_parts_do_not_fit_together_is_refused(change: Callable[[dict[str, Any]], dict[str, Any]]):
+    content = changed(packed(doc((0, 1, "PER")), doc(), store_user_data=True), change)
+    with pytest.raises(InputError, match=r"DocBin.to_disk"):
+        raw(content, FORMAT.name)
+
+
+@pytest.mark.parametrize("more", [b"x", packed(doc())])
+def test_what_stands_behind_a_docbin_is_not_lost_without_a_word(more: bytes):
+    with pytest.raises(InputError, match="stands behind"):
+        raw(packed(doc()) + more)
+    with pytest.raises(InputError, match="ends before"):
+        raw(packed(doc())[:-1])
+
+
+def test_the_parts_may_stand_in_any_order_and_old_files_lack_some():
+    def turned(parts: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: part for key, part in parts.items() if key not in ("flags", "span_groups", "user_data", "version")}
+        return dict([("version", "0.1"), *reversed(kept.items())])
+
+    read = raw(changed(packed(doc((0, 1, "PER")), doc((4, 5, "LOC"))), turned), FORMAT.name)
+    assert [spans(item) for item in read] == [(Span(0, 3, "PER"),), (Span(15, 20, "LOC"),)]
+    assert [record(item).text for item in read] == [TEXT, TEXT]
+
+
+def test_memory_does_not_hold_the_file_and_two_readers_do_not_disturb_each_other(tmp_path: Path):
+    bin_ = DocBin(docs=[doc((0, 1, "PER")), doc((4, 5, "LOC"))], store_user_data=True)
+    for part in (bin_.tokens, bin_.spaces, bin_.cats, bin_.flags, bin_.span_groups, bin_.user_data):
+        part *= 20_000
+    content = bytes(bin_.to_bytes())
+    size = len(zlib.decompress(content))
+    file = Input("a", tmp_path / "a", "a", content, io.BytesIO(content))
+    tracemalloc.start()
+    try:
+        opened = FORMAT.open(file, Source("a", CONFIG, FileHints()))
+        one, other = opened.records(), opened.records()
+        read = [next(one), next(other), next(one), next(other), next(one)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    per, loc = (Span(0, 3, "PER"),), (Span(15, 20, "LOC"),)
+    assert [spans(item) for item in read] == [per, per, loc, loc, per]
+    assert size > 16 * 1024**2 > 2 * peak

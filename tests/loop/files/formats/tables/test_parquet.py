@@ -198,6 +198,17 @@ def test_all_splits_of_a_folder_are_read_and_said_and_the_folder_of_one_is_read_
         assert [record(item).external_id for item in reading.records()] == ["c0"]
 
 
+def test_a_split_of_several_files_is_read_whole_also_where_datasets_holds_tables_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = [{"text": f"Greta came {number} times.", "spans": [GRETA]} for number in range(2500)]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "gold"), num_shards=3)
+    monkeypatch.setattr(datasets.config, "IN_MEMORY_MAX_SIZE", 1 << 30)
+    items = read_folder(tmp_path / "gold")
+    assert [record(item).text for item in items] == [row["text"] for row in rows]
+    assert record(items[-1]).where == "row 2500"
+
+
 def test_an_export_whose_tags_were_changed_is_refused_beside_its_old_spans(tmp_path: Path):
     rows = [{"text": "Greta came", "tokens": ["Greta", "came"], "token_offsets": [[0, 5], [6, 10]], "spans": [GRETA]}]
     rows[0]["ner_tags"] = ["B-PER", "O"]

@@ -80,12 +80,17 @@ class PackedDocs:
                 self._small[key] = unpacker.unpack()
         if begin + unpacker.tell() != self._size:
             raise ValueError("the map of a DocBin does not end where the file ends")
+        lacking = [key for key in (*_ARRAYS, "attrs", "strings") if key not in {**self._places, **self._small}]
+        if lacking:
+            raise ValueError(f"a DocBin without {', '.join(lacking)}")
 
     def _bytes_at(self, place: int) -> tuple[int, int]:
         """(place of the first byte, number of bytes) of the bytes whose mark stands here."""
         part = _Part(self._file, place)
-        width = _BYTES[part.read(1)[0]]
-        size = int.from_bytes(part.read(width))
+        width = _BYTES.get(int.from_bytes(part.read(1), "big"))
+        if width is None:
+            raise ValueError(f"{' and '.join(_ARRAYS)} of a DocBin are bytes")
+        size = int.from_bytes(part.read(width), "big")
         return part.at, size
 
     def _check_fit(self) -> None:

@@ -144,23 +144,24 @@ def without_the_last_word(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        without_the_last_word,
-        lambda parts: {**parts, "spaces": parts["spaces"] + b"\1"},
-        lambda parts: {**parts, "tokens": parts["tokens"][:-8]},
-        lambda parts: {**parts, "tokens": parts["tokens"] + bytes(8 * len(parts["attrs"]))},
-        lambda parts: {**parts, "flags": parts["flags"] * 2},
-        lambda parts: {**parts, "span_groups": parts["span_groups"][1:]},
-        lambda parts: {**parts, "user_data": parts["user_data"][1:]},
-        lambda parts: {**parts, "user_data": b""},
-        lambda parts: {**parts, "spaces": []},
-        lambda parts: {key: part for key, part in parts.items() if key != "tokens"},
+        (without_the_last_word, "do not fit together"),
+        (lambda parts: {**parts, "spaces": parts["spaces"] + b"\1"}, "do not fit together"),
+        (lambda parts: {**parts, "tokens": parts["tokens"][:-8]}, "do not fit together"),
+        (lambda parts: {**parts, "tokens": parts["tokens"] + bytes(8 * len(parts["attrs"]))}, "do not fit together"),
+        (lambda parts: {**parts, "flags": parts["flags"] * 2}, "an item for each Doc"),
+        (lambda parts: {**parts, "span_groups": parts["span_groups"][1:]}, "an item for each Doc"),
+        (lambda parts: {**parts, "user_data": parts["user_data"][1:]}, "an item for each Doc"),
+        (lambda parts: {**parts, "spaces": []}, "are bytes"),
+        (lambda parts: {key: part for key, part in parts.items() if key != "tokens"}, "without tokens"),
     ],
 )
-def test_a_docbin_whose_parts_do_not_fit_together_is_refused(change: Callable[[dict[str, Any]], dict[str, Any]]):
+def test_a_docbin_whose_parts_do_not_fit_together_is_refused(
+    change: Callable[[dict[str, Any]], dict[str, Any]], said: str
+):
     content = changed(packed(doc((0, 1, "PER")), doc(), store_user_data=True), change)
-    with pytest.raises(InputError, match=r"DocBin.to_disk"):
+    with pytest.raises(InputError, match=f"{said}.*DocBin.to_disk"):
         raw(content, FORMAT.name)
 
 

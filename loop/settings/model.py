@@ -182,7 +182,7 @@ class PromotionSettings(SettingsSection):
     first_loss: float = setting(
         0.025,
         "Likewise, while the first model serves, which was compared with none: it is replaced sooner, and only once. "
-        "At least average_loss.",
+        "The larger of the two counts.",
         gt=0,
         le=0.1,
     )

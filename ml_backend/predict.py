@@ -90,7 +90,12 @@ def _held(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool
 
 
 def _place(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool]:
-    """Whether tasks that are not in the store will be held out; without the store, by what was last read of it."""
+    """Whether tasks that are not in the store will be held out; without the store, by what was last read of it.
+
+    A store that could not be read a moment ago is not asked: a server that is cut off would hold up every answer.
+    """
+    if live.store_problem is not None:
+        return [served.holdout.will_hold(item) for item in asked]
     try:
         with live.store().read() as session:
             return place_unseen(session, served.linked.project_id, asked)

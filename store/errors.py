@@ -19,6 +19,15 @@ _UNREADABLE = {
     "disk i/o error": "Check the disk and the mount; nothing of this transaction was kept.",
 }
 
+# What a PostgreSQL server says to a client that it does not let in.
+_TURNED_AWAY = {
+    "authentication failed": "Correct the user and the password in the store's address.",
+    "no password supplied": "Put the password into the store's address.",
+    "no pg_hba.conf entry": "Let this user and this host in, in pg_hba.conf of the server.",
+    "does not exist": "Correct the user and the database in the store's address, or create them on the server.",
+    "permission denied": "Grant this user the right to connect to the database.",
+}
+
 
 class StoreError(RuleError):
     """The database refused, or something asked of it is not there or not allowed."""
@@ -28,6 +37,10 @@ class StoreOpenError(StoreError):
     """The store cannot be opened: its address, its file, its server or its schema is not what it must be."""
 
     exit_code = 3
+
+
+class StoreAwayError(StoreOpenError):
+    """The store's server does not answer now; it may answer later, without any change here."""
 
 
 class StoreBusyError(StoreError):
@@ -80,11 +93,19 @@ def translate(error: exc.SQLAlchemyError) -> RuleError:
             "rows keep the store's keys", value=message, next_step="Nothing of this transaction was kept."
         )
     if error.connection_invalidated or (isinstance(error, exc.OperationalError) and _is_unreached(lowered)):
-        return StoreOpenError(
-            "the store's database answers", value=message, next_step="Check the store's address and its server."
-        )
+        return _unreached(message, lowered)
     return StoreError("the store can run this statement", value=message)
 
 
 def _is_unreached(message: str) -> bool:
     return "connect" in message or "resolve host" in message
+
+
+def _unreached(message: str, lowered: str) -> StoreOpenError:
+    """The server refuses this user or does not know the database, which waiting does not mend; or it is away."""
+    for sign, next_step in _TURNED_AWAY.items():
+        if sign in lowered:
+            return StoreOpenError("the store's server lets this user in", value=message, next_step=next_step)
+    return StoreAwayError(
+        "the store's database answers", value=message, next_step="Check the store's address and its server."
+    )

@@ -33,6 +33,15 @@ _WRITES = "store_writes"
 _VARIABLES = 30_000
 # Of a result that is read row by row, what the driver holds.
 ROWS_AT_ONCE = 1_000
+# A server that is cut off says nothing: without limits, a statement would wait for a quarter of an hour (tcp(7)).
+# These are libpq's parameters; those of the store's address win over them.
+_LIMITS_OF_POSTGRESQL = {
+    "connect_timeout": 5,  # seconds
+    "tcp_user_timeout": 10_000,  # milliseconds until data that nobody acknowledged ends the connection
+    "keepalives_idle": 10,  # seconds without data until a connection is probed
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
 _Item = TypeVar("_Item")
 _EXAMPLES = "Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name."
 
@@ -169,7 +178,9 @@ def _create_engine(url: str, migrate: bool) -> Engine:
         _check_dialect(dialect)
         if dialect == "sqlite":
             _check_sqlite(parsed, migrate)
-        engine = create_engine(parsed, json_serializer=to_json, pool_pre_ping=dialect != "sqlite")
+        engine = create_engine(
+            parsed, json_serializer=to_json, pool_pre_ping=dialect != "sqlite", connect_args=_limits(parsed)
+        )
     except (exc.SQLAlchemyError, ImportError, ValueError) as error:
         # Not the error's own words: some quote the address, and it may hold a password.
         raise StoreOpenError(
@@ -181,6 +192,12 @@ def _create_engine(url: str, migrate: bool) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _limits(url: URL) -> dict[str, int]:
+    """How long a connection to a server may say nothing, where the address does not say so itself."""
+    limits = _LIMITS_OF_POSTGRESQL if url.get_backend_name() == "postgresql" else {}
+    return {name: value for name, value in limits.items() if name not in url.query}
 
 
 def _check_dialect(name: str) -> None:

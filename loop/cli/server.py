@@ -199,11 +199,11 @@ def run(
 ) -> int | None:
     """The loop: pull, label, retrain when enough is new, evaluate and promote, publish; again and again.
 
-    Each step is logged with its time and counts. A step that fails is tried again later, also while Label Studio is
-    down. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end the loop cleanly.
+    Each step is logged with its time and counts. A step that fails is tried again later, also while Label Studio or the
+    store's server is down. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end the loop cleanly.
     """
     from loop.service.cycle import Cycle
-    from loop.service.service import CycleReport, Service
+    from loop.service.service import CycleReport, Service, when_store_answers
 
     failed: list[str] = []
 
@@ -212,7 +212,10 @@ def run(
         if invocation.as_json:
             console.print_json(cycle, one_line=True)
 
-    cycle = Cycle(invocation.store, invocation.client, invocation.settings, invocation.project.id)
+    def make() -> Cycle:
+        return Cycle(invocation.store, invocation.client, invocation.settings, invocation.project.id)
+
+    cycle = make() if once else when_store_answers(make)
     done = Service(cycle).run_forever(cycles=1 if once else None, reported=report)
     if once and not done:
         raise KeyboardInterrupt  # the one cycle that was asked for did not come to its end

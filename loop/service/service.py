@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from loop.label_studio.client import LabelStudioError
 from loop.service.cycle import STEPS, Cycle, Skip
 from loop.training.recovery import recover_project
 from ner.errors import ConfigError, RuleError
-from store.errors import RunHeldError
+from store.errors import RunHeldError, StoreAwayError, StoreBusyError, StoreOpenError
 from store.runs import MEND, tracked
 
 logger = logging.getLogger(__name__)
@@ -27,9 +27,15 @@ logger = logging.getLogger(__name__)
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 900.0
-_LONGEST_PAUSE_FOR_SERVER = 60.0
+# What people or their servers mend from outside is mended at any moment: it is looked at once a minute.
+_MENDED_OUTSIDE = (LabelStudioError, ConfigError, StoreOpenError, StoreBusyError)
+_LONGEST_PAUSE_OUTSIDE = 60.0
 _HINT_POLL = 1.0
+_STORE_POLL = 2.0
+# Of the tries to reach a store that is away, each of this number is logged: about once a minute.
+_LOGGED_TRIES = 30
 
+_Made = TypeVar("_Made")
 CycleStep = tuple[str, Callable[[Cycle], Mapping[str, Any]]]
 
 
@@ -70,9 +76,26 @@ class _Failures:
     def add(self, error: Exception, now: float) -> None:
         """One more failure; a pause follows, twice as long as the last one up to a limit."""
         self.number += 1
-        from_outside = isinstance(error, LabelStudioError | ConfigError)
-        longest = _LONGEST_PAUSE_FOR_SERVER if from_outside else _LONGEST_PAUSE
+        longest = _LONGEST_PAUSE_OUTSIDE if isinstance(error, _MENDED_OUTSIDE) else _LONGEST_PAUSE
         self.not_before = now + min(_FIRST_PAUSE * 2 ** (self.number - 1), longest)
+
+
+def when_store_answers(make: Callable[[], _Made], *, sleep: Callable[[float], None] = time.sleep) -> _Made:
+    """What `make` gives, once the store's server answers. SIGTERM and SIGINT raise KeyboardInterrupt meanwhile.
+
+    After a restart of the host, the service may be there before the server. A service that ended then would be started
+    again and again; this one says what it waits for. What waiting does not mend, such as a wrong password, is raised.
+    """
+    tries = 0
+    with _interrupted_by(signal.SIGINT, signal.SIGTERM):
+        while True:
+            try:
+                return make()
+            except StoreAwayError as error:
+                if tries % _LOGGED_TRIES == 0:
+                    logger.error("waiting for the store: %s", error)
+            tries += 1
+            sleep(_STORE_POLL)
 
 
 class Service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ner.tagger import Tagger
 from store.documents import stored_documents
 from store.runs import pending_hints
 from store.schema import HOLDOUT
+from store.session import Store
 from tests.ml_backend.given import CONFIG, OTHER_CONFIG, Home, make_home, make_project, request_body, task, until
 from tests.store.given import move
 
@@ -138,6 +140,28 @@ def shown_without_the_store(home: Home, client: TestClient, tasks: list[dict[str
     with home.store_away():
         answer = client.post("/predict", json=request_body() | {"tasks": tasks})
     return {one["id"] for one, result in zip(tasks, answer.json()["results"], strict=True) if result["result"]}
+
+
+def test_a_store_that_could_not_be_read_a_moment_ago_is_not_asked_about_a_task(
+    half_held: Home, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database server that is cut off would hold up every answer until its time limit."""
+    client = open_app(half_held)
+    live = backend_of(client).live
+    live.store().close()
+    with half_held.store_away():
+        until(lambda: live.store_problem is not None)
+        asked: list[str] = []
+        away = live.store
+
+        def note() -> Store:
+            asked.append(threading.current_thread().name)
+            return away()
+
+        monkeypatch.setattr(live, "store", note)
+        answer = client.post("/predict", json=request_body() | {"tasks": [task("windows 1000", 1000)]})
+    assert answer.status_code == 200
+    assert not [name for name in asked if name.startswith("predict")]
 
 
 def test_after_a_rotation_and_without_the_store_unseen_tasks_are_held_out_as_the_next_pull_places_them(

@@ -45,14 +45,25 @@ def test_a_full_queue_lets_go_of_its_oldest(home: Home) -> None:
     assert stored(home)[0] == (7, "ACTION_1")
 
 
-def test_a_store_that_is_away_costs_the_hints_and_nothing_else(home: Home, tmp_path: Path) -> None:
-    def away() -> Store:
-        return open_store(f"sqlite:///{tmp_path / 'none.db'}", migrate=False)
-
+def test_hints_wait_for_a_store_that_is_away(home: Home, tmp_path: Path) -> None:
+    """A restart of the database loses none of them, and keeps their order."""
     lost: list[None] = []
-    hints = Hints(away, lambda: lost.append(None))
-    hints.add(7, "ANNOTATION_CREATED")
+    stores = [lambda: open_store(f"sqlite:///{tmp_path / 'none.db'}", migrate=False), lambda: home.store]
+    hints = Hints(lambda: stores.pop(0)(), lambda: lost.append(None))
+    hints.add(7, "FIRST")
     assert hints.write() == 0
+    hints.add(7, "SECOND")
+    assert hints.write() == 2
+    assert stored(home) == [(7, "FIRST"), (7, "SECOND")]
+    assert not lost
+
+
+def test_hints_that_no_store_took_are_counted_when_the_backend_ends(tmp_path: Path) -> None:
+    lost: list[None] = []
+    hints = Hints(lambda: open_store(f"sqlite:///{tmp_path / 'none.db'}", migrate=False), lambda: lost.append(None))
+    hints.start()
+    hints.add(7, "ANNOTATION_CREATED")
+    hints.stop()
     assert len(lost) == 1
 
 

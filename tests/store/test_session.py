@@ -5,7 +5,9 @@ import sys
 import threading
 from datetime import timedelta, timezone
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, text, update
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ner.errors import RuleError
 from store import session as session_module
-from store.errors import RefusedError, StoreBusyError, StoreError, StoreOpenError
+from store.errors import RefusedError, StoreAwayError, StoreBusyError, StoreError, StoreOpenError
 from store.projects import all_projects, create_project
 from store.schema import Document, Hint, Project, Run
 from store.session import Store, Transaction, open_store
@@ -203,15 +205,35 @@ def test_a_database_that_no_store_was_made_for_is_refused_with_those_that_are(di
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
 def test_a_server_that_does_not_answer_is_refused_without_showing_the_password(host: str) -> None:
-    with pytest.raises(StoreOpenError) as caught:
+    with pytest.raises(StoreAwayError) as caught:
         open_store(f"postgresql+psycopg://loop:secret-word@{host}/store")
     assert "secret-word" not in str(caught.value)
 
 
 def test_a_server_without_such_a_database_says_so_and_hides_the_password(postgres: Cluster) -> None:
-    with pytest.raises(StoreOpenError, match="answers") as caught:
+    """Waiting does not mend that, so it is no StoreAwayError."""
+    with pytest.raises(StoreOpenError, match="create them on the server") as caught:
         open_store(postgres.url("nowhere").replace("loop@", "loop:secret-word@"))
+    assert not isinstance(caught.value, StoreAwayError)
     assert "secret-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("query", "limit"), [("", 5), ("?connect_timeout=30", "30")])
+def test_a_server_that_is_cut_off_holds_nobody_up_for_long(
+    query: str, limit: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the address says of it wins."""
+    given: dict[str, Any] = {}
+
+    def connect(*_: object, **parameters: Any) -> None:
+        given.update(parameters)
+        raise psycopg.OperationalError("connection timeout expired")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    monkeypatch.setattr(psycopg.Connection, "connect", connect)
+    with pytest.raises(StoreAwayError):
+        open_store(f"postgresql+psycopg://loop@127.0.0.1/store{query}")
+    assert (given["connect_timeout"], given["tcp_user_timeout"]) == (limit, 10_000)
 
 
 @pytest.mark.parametrize("url", ["loop:secret-word@host/name", "postgresql://loop:secret-word@host:port/name"])

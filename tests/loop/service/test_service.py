@@ -25,10 +25,11 @@ from loop.service.cycle import (
     pull_step,
     retrain_step,
 )
-from loop.service.service import DONE, FAILED, SKIPPED, CycleReport, Service
+from loop.service.service import DONE, FAILED, SKIPPED, CycleReport, Service, when_store_answers
 from loop.settings.settings import Settings
 from loop.sync.pull import pull
 from ner.errors import ConfigError
+from store.errors import StoreAwayError, StoreOpenError
 from store.projects import create_project, link
 from store.registry import fail_model, finish_model, model, promote, start_model
 from store.runs import add_hint, begin_run, pending_hints, tracked
@@ -133,12 +134,37 @@ def test_a_step_that_fails_or_has_no_reason_does_not_stop_those_after_it(cycle: 
     assert "ZeroDivisionError" in report.failed[1].detail
 
 
-def test_a_failing_step_is_left_in_peace_for_growing_pauses_and_reset_by_success(cycle: Cycle) -> None:
+def test_the_service_waits_for_a_store_whose_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """It says so at once, and not at every try."""
+    tries, clock = iter(range(10)), Clock()
+
+    def make() -> str:
+        if next(tries) < 5:
+            raise StoreAwayError("the store's database answers")
+        return "made"
+
+    assert when_store_answers(make, sleep=clock.sleep) == "made"
+    assert len(clock.naps) == 5
+    assert [record.message for record in caplog.records] == ["waiting for the store: the store's database answers"]
+
+
+def test_what_waiting_does_not_mend_ends_the_service_at_its_start() -> None:
+    def make() -> None:
+        raise StoreOpenError("the store's server lets this user in")
+
+    with pytest.raises(StoreOpenError):
+        when_store_answers(make, sleep=Clock().sleep)
+
+
+@pytest.mark.parametrize("error", [ConfigError("it is configured"), StoreOpenError("the store's database answers")])
+def test_a_failing_step_is_left_in_peace_for_growing_pauses_and_reset_by_success(
+    cycle: Cycle, error: Exception
+) -> None:
     ill = [True]
 
     def heals(_: Cycle) -> Mapping[str, Any]:
         if ill[0]:
-            raise ConfigError("it is configured")
+            raise error
         return {}
 
     service, clock = service_of(cycle, heals)

@@ -12,8 +12,8 @@ from typing import Any
 from ml_backend.refusals import TooLargeError, WrongTypeError
 from ner.documents import check_text
 from ner.errors import InputError
-from ner.label_config import LabelConfig
-from ner.label_studio import task_text
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import task_text
 from store.documents import read_key
 
 _LARGEST_ID = 2**63 - 1

@@ -11,8 +11,8 @@ from ml_backend.live_model import LiveModels, Served, check_labels
 from ml_backend.payload import Asked, Limits, PredictRequest, parse_config, read_tasks
 from ml_backend.refusals import NoModelError, TooLargeError, UnknownProjectError
 from ner.errors import BundleError
-from ner.label_config import LabelConfig
-from ner.label_studio import clip_score, to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import clip_score, to_result
 from ner.tagger import Tagger, Tagging
 from store.errors import StoreError
 

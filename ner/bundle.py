@@ -16,8 +16,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ner.boundaries import KINDS, check_costs
 from ner.confidence import CONFIDENCES
+from ner.decoding import KINDS, check_costs
 from ner.errors import BundleError, BundleUnavailableError, InputError
 from ner.labels import LabelSet
 from ner.network import Network
@@ -39,7 +39,7 @@ class Manifest:
 
     max_length: tokens of a window, special tokens included. confidence: a name in CONFIDENCES. created_at: ISO 8601.
     parent: the version this one was trained from, None for the base encoder. files: SHA-256 (hex) of each file, by its
-    path within the folder with forward slashes. break_costs: nats by kind of joint (`ner.boundaries`), {} for none.
+    path within the folder with forward slashes. break_costs: nats by kind of joint (`ner.decoding`), {} for none.
     precision: what the served file computes in, in words; manifests from before there was a choice do not say it.
     """
 

@@ -12,10 +12,9 @@ import numpy as np
 
 from ner.alignment import as_offsets
 from ner.arrays import FloatArray, IntArray, Logits
-from ner.boundaries import joint_costs
 from ner.bundle import Bundle
 from ner.confidence import CONFIDENCES
-from ner.decoding import log_softmax, tags_to_spans, viterbi
+from ner.decoding import joint_costs, log_softmax, tags_to_spans, viterbi
 from ner.documents import check_text
 from ner.labels import LabelSet
 from ner.spans import Span

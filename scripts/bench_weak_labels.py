@@ -13,7 +13,7 @@ from loop.evaluation.scores import Scores, score
 from loop.files.predicting import read_labelled
 from loop.files.reading import Request
 from loop.settings.template import config_of_labels
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.labels import LabelSet
 from weak_labeling.analysis import FunctionReport, analyse
 from weak_labeling.apply import apply_functions

@@ -37,7 +37,7 @@ from loop.files.words import is_unspaced, tokens_of
 from loop.files.writing.texts import StoredText, TaggedText, align
 from loop.settings.template import config_of_labels
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span, trim_whitespace
 from scripts.files.mutations import KINDS, Trial
 from scripts.files.sample_files import FORMATS, LABELS, SampleFormat

@@ -6,8 +6,8 @@ deleted), or when the same result is read as other spans because the label confi
 versions. An annotation that was deleted gets a last version that says so and keeps what the annotation held.
 
 What arrives and cannot be learned from is set aside: kept whole, with the rule that set it aside. Some of these reasons
-(`ner.label_studio.DOUBTS`) say that something about the text was not understood. An annotation with such a reason is in
-doubt, and its text is not gold.
+say that something about the text was not understood (`DOUBTS` in `ner.label_studio.results`). An annotation with such a
+reason is in doubt, and its text is not gold.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from ner.label_config import NotLearned
-from ner.label_studio import DOUBTS
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import DOUBTS
 from ner.spans import Span
 from store.columns import spans_to_json, to_json, utc_now
 from store.errors import NotFoundError

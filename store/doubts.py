@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ner.label_config import NotLearned
-from ner.label_studio import DOUBTS, OUTSIDE_CONFIG, SEVERAL_LABELS
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import DOUBTS, OUTSIDE_CONFIG, SEVERAL_LABELS
 from store.gold import DoubtfulDocument
 from store.schema import SetAside
 from store.session import select_in

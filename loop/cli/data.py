@@ -176,7 +176,7 @@ def request(
     """How files are to be read for the project of the invocation, by these options."""
     from loop.files.reading import Request
     from loop.files.records import FileHints
-    from ner.label_config import LabelConfig
+    from ner.label_studio.label_config import LabelConfig
 
     hints = FileHints(
         columns=_listed(columns), tag_scheme=tag_scheme.value if tag_scheme else None, labels=_listed(label_names)

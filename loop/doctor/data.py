@@ -28,8 +28,8 @@ from loop.files.suspicions import (
     TAGS_IN_TEXT,
     suspicions,
 )
-from ner.label_config import LabelConfig, NotLearned
-from ner.label_studio import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
+from ner.label_studio.label_config import LabelConfig, NotLearned
+from ner.label_studio.results import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
 from store.doubts import Doubts, counted, labels_of, set_aside_of
 from store.gold import DoubtfulDocument, GoldDocument, Labelled, labelled
 from store.schema import AnnotationVersion, Document, Project

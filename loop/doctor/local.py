@@ -13,7 +13,7 @@ from loop.doctor.checks import Check, fail, ok, skip, warn
 from loop.files.doubts import doubts_sentence, mend
 from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.labels import OUTSIDE
 from store.doubts import doubts_of
 from store.gold import labelled

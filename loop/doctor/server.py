@@ -17,7 +17,7 @@ from loop.doctor.checks import Check, fail, ok, run_check, try_to_get, warn
 from loop.label_studio.client import UNCERTAINTY, Json, LabelStudioClient, LabelStudioError
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from store.schema import Project
 
 _TESTED_RELEASE = "1.23"

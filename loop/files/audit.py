@@ -12,8 +12,8 @@ from loop.files.checking import LabelRule
 from loop.files.records import UNREAD, Record
 from loop.files.seen import Seen
 from loop.files.suspicions import DIFFERING, TWICE, UNREAD_NUMBERS, suspicions
-from ner.label_config import NotLearned
-from ner.label_studio import DOUBTS
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import DOUBTS
 from store.annotations import NewAnnotation
 from store.doubts import Doubts, counted, labels_of
 

@@ -9,10 +9,10 @@ from typing import Any
 from loop.files.records import Record
 from ner.documents import check_text
 from ner.errors import ConfigError, InputError
-from ner.label_config import LabelConfig
-from ner.label_studio import read_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.offsets import CODE_POINTS, OffsetUnit
+from ner.label_studio.results import read_result
 from ner.labels import OUTSIDE
-from ner.offsets import CODE_POINTS, OffsetUnit
 from ner.spans import Span, check_span
 from store.annotations import NewAnnotation
 from store.documents import check_key

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from ner.label_studio import OUTSIDE_CONFIG
+from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.labels import OUTSIDE
 from store.doubts import Doubts
 

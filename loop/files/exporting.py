@@ -21,7 +21,7 @@ from loop.files.writing.label_studio import ANNOTATIONS, write_label_studio
 from loop.files.writing.texts import IOB2, StoredText, TaggedText
 from loop.settings.whole_files import whole_file
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.labels import LabelSet
 from store.documents import each_document
 from store.gold import each_labelled

@@ -17,7 +17,7 @@ from loop.files.reading import Reading, Request, open_readings
 from loop.files.records import Problem, Record
 from ner.documents import LabelledText, check_text
 from ner.errors import InputError
-from ner.label_studio import DOUBTS
+from ner.label_studio.results import DOUBTS
 from ner.spans import Span
 from ner.tagger import Tagger
 

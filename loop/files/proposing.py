@@ -19,8 +19,8 @@ from loop.files.inputs import Input, open_inputs
 from loop.files.json_values import json_values
 from loop.files.records import Problem, Source
 from ner.errors import InputError
-from ner.label_config import Control, LabelConfig
-from ner.task_data import field_names, find_field
+from ner.label_studio.label_config import Control, LabelConfig
+from ner.label_studio.task_data import field_names, find_field
 
 _TASKS = 1000  # that are looked at for the data field
 _MANY = 10  # regions of a label, beside which a label with one region is rare

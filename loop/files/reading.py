@@ -21,9 +21,9 @@ from loop.files.inputs import Input, open_inputs
 from loop.files.record_ids import each_id_once
 from loop.files.records import FileHints, Opened, Problem, Record, Source
 from ner.errors import InputError
-from ner.label_config import Control, LabelConfig, NotLearned
-from ner.label_studio import claim_of, marks_no_words
-from ner.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
+from ner.label_studio.label_config import Control, LabelConfig, NotLearned
+from ner.label_studio.offsets import CODE_POINTS, OffsetUnit, ProvenUnit, proven_unit
+from ner.label_studio.results import claim_of, marks_no_words
 
 OTHER_KIND = "annotation of a project without spans"
 

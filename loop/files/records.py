@@ -1,8 +1,8 @@
 """What a file of any format is read into, and what a format is.
 
 A reader gives a record for each text, and a problem in the place of each record that breaks a rule. What people said
-about a text stands in the record as Label Studio's regions, raw: one function (`ner.label_studio.read_result`) decides
-for every format what of them is understood. `loop.files.reading` calls it.
+about a text stands in the record as Label Studio's regions, raw: one function decides for every format what of them is
+understood (`ner.label_studio.results.read_result`). `loop.files.reading` calls it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from loop.files.inputs import Input
 from loop.files.unknown import not_utf8
 from ner.errors import InputError
-from ner.label_config import LabelConfig, NotLearned
+from ner.label_studio.label_config import LabelConfig, NotLearned
 from store.annotations import FILE, NewAnnotation
 from weak_labeling.functions import Vote
 

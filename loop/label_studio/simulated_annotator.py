@@ -15,8 +15,8 @@ from typing import Any
 from loop.label_studio.client import LabelStudioClient
 from ner.documents import LabelledText, content_hash
 from ner.errors import InputError
-from ner.label_config import LabelConfig
-from ner.label_studio import task_text, to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import task_text, to_result
 from ner.spans import Span, overlap
 
 MISTAKES = ("drop", "shift", "swap")

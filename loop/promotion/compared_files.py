@@ -17,7 +17,7 @@ from loop.files.reading import Reading, survey_of_any_labels
 from loop.files.records import Problem, check_name
 from ner.documents import MAX_TEXT_CHARS, content_hash
 from ner.errors import InputError
-from ner.label_studio import DOUBTS
+from ner.label_studio.results import DOUBTS
 from ner.spans import Span, check_span, clean_spans, drop_overlaps
 
 SYSTEMS = ("A", "B")

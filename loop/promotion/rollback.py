@@ -19,8 +19,8 @@ from loop.sync.pull import linked_project_id, pull
 from loop.sync.requeue import offer_again, requeue
 from ner.bundle import Bundle, load_bundle
 from ner.errors import RuleError
-from ner.label_config import LabelConfig
-from ner.label_studio import to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import to_result
 from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry

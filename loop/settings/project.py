@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loop.settings.settings import Settings
 from ner.errors import BundleError, ConfigError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from store.projects import project_by_name, set_label_config, set_label_map
 from store.registry import model
 from store.schema import Project

@@ -17,7 +17,7 @@ from loop.settings.settings import CONFIG_NAME, Settings
 from loop.settings.toml_text import new_loop_toml
 from loop.settings.whole_files import write_whole
 from ner.errors import ConfigError, InputError
-from ner.label_config import Control, LabelConfig, OtherControl
+from ner.label_studio.label_config import Control, LabelConfig, OtherControl
 from store.projects import all_projects, create_project
 from store.schema import Document, Model, Project, Run
 from store.session import open_store

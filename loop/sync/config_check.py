@@ -15,8 +15,8 @@ from loop.label_studio.client import Json, LabelStudioClient
 from loop.sync.pages import TaskReader, start_from
 from loop.sync.tasks import ReadTask, read_task
 from ner.errors import ConfigError
-from ner.label_config import LabelConfig, OtherControl
-from ner.task_data import MISSING, UNDEFINED, field_names, find_field
+from ner.label_studio.label_config import LabelConfig, OtherControl
+from ner.label_studio.task_data import MISSING, UNDEFINED, field_names, find_field
 from store.annotations import NewAnnotation
 from store.doubts import Doubts, counted
 from store.schema import Project

@@ -17,8 +17,8 @@ from loop.sync.pull import linked_project_id, pull
 from loop.sync.tasks import ReadTask, read_task
 from ner.documents import content_hash
 from ner.errors import ConfigError
-from ner.label_config import LabelConfig
-from ner.task_data import nested
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.task_data import nested
 from store.documents import StoredDocument, open_documents
 from store.projects import link, project_by_id, relocate, same_server
 from store.schema import Project

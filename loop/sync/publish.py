@@ -20,8 +20,8 @@ from loop.label_studio.client import UNCERTAINTY, Json, LabelStudioClient, Label
 from loop.sync.pull import linked_project_id, note_deletions
 from loop.sync.queue import QueueItem, least_confident_first, plan
 from ner.errors import ConfigError
-from ner.label_config import LabelConfig
-from ner.label_studio import clip_score, read_result, to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import clip_score, read_result, to_result
 from ner.tagger import Tagger
 from store.documents import StoredDocument, open_documents
 from store.predictions import NewPrediction, confirm_predictions, predictions, save_predictions, save_ranks

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ner.label_studio import clip_score
+from ner.label_studio.results import clip_score
 from ner.spans import Span
 from ner.tagger import Tagging
 from store.documents import StoredDocument

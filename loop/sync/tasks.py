@@ -18,10 +18,10 @@ from loop.files.records import as_moment
 from loop.label_studio.client import LabelStudioError
 from ner.documents import check_text
 from ner.errors import InputError
-from ner.label_config import LabelConfig, NotLearned
-from ner.label_studio import TEXT_REFUSED, read_result, task_text, unit_of_result
-from ner.offsets import CODE_POINTS, OffsetUnit
-from ner.task_data import without_field
+from ner.label_studio.label_config import LabelConfig, NotLearned
+from ner.label_studio.offsets import CODE_POINTS, OffsetUnit
+from ner.label_studio.results import TEXT_REFUSED, read_result, task_text, unit_of_result
+from ner.label_studio.task_data import without_field
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside
 from store.documents import NewDocument, read_key
 from store.tasks import SeenOn, seen_elsewhere, successors

@@ -12,7 +12,7 @@ import torch
 
 from ner.alignment import spans_to_tags
 from ner.arrays import IntArray
-from ner.boundaries import joint_kinds
+from ner.decoding import joint_kinds
 from ner.labels import LabelSet
 from ner.spans import Span
 from ner.tokens import TextEncoder
@@ -43,7 +43,7 @@ class EncodedText:
     snapped: int
 
     def joints(self) -> tuple[IntArray, IntArray]:
-        """(kinds, tags) of the tokens that carry text, what `ner.boundaries.learned_costs` counts."""
+        """(kinds, tags) of the tokens that carry text, what `ner.decoding.learned_costs` counts."""
         return joint_kinds(self.text, self.offsets[self.tagged]), self.tags[self.tagged]
 
 

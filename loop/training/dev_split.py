@@ -12,8 +12,7 @@ import torch
 from loop.evaluation.scores import Counts, Scores, count, score
 from loop.training.batches import EncodedText, FramedWindow, collate, frame
 from ner.arrays import FloatArray, Logits
-from ner.boundaries import joint_costs
-from ner.decoding import log_softmax, tags_to_spans, viterbi
+from ner.decoding import joint_costs, log_softmax, tags_to_spans, viterbi
 from ner.labels import LabelSet
 from ner.network import Network
 from ner.spans import Span

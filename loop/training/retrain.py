@@ -31,9 +31,9 @@ from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from ner.arrays import IntArray
-from ner.boundaries import learned_costs
 from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.confidence import DEFAULT_CONFIDENCE
+from ner.decoding import learned_costs
 from ner.labels import LabelSet
 from ner.network import Network
 from ner.tokens import TextEncoder

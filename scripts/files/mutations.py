@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from loop.files.writing.texts import StoredText
-from ner.offsets import OffsetUnit, to_code_points
+from ner.label_studio.offsets import OffsetUnit, to_code_points
 from ner.spans import Span
 from scripts.files.sample_files import LABELS, Row, SampleFormat
 

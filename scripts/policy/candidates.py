@@ -23,7 +23,7 @@ from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.trainer import make_plan, reproducible, train
 from ner.arrays import IntArray, Logits
-from ner.boundaries import learned_costs
+from ner.decoding import learned_costs
 from ner.labels import LabelSet
 from scripts.policy.loops import Candidate, Lesson, Loop, Spans
 

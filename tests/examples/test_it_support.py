@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span, drop_overlaps
 from scripts.build_example import EXAMPLE, LABELS, file_contents, read_messages, unmark
 from weak_labeling.apply import apply_functions

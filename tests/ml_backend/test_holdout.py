@@ -10,7 +10,7 @@ import pytest
 from loop.sync.tasks import ReadTask, read_task
 from ml_backend.holdout import Holdout, fingerprint, place_unseen, read_holdout
 from ml_backend.payload import Asked, Limits, read_tasks
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from store.documents import stored_documents
 from store.predictions import NewPrediction, save_predictions
 from store.projects import project_by_id

@@ -19,8 +19,8 @@ from loop.sync.connect import link_project
 from loop.sync.publish import publish
 from loop.sync.pull import pull
 from ner.bundle import load_bundle
-from ner.label_config import LabelConfig
-from ner.label_studio import read_result, task_text, to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import read_result, task_text, to_result
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.annotations import history

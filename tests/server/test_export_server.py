@@ -10,8 +10,8 @@ import pytest
 from loop.files.writing.label_studio import write_label_studio
 from loop.files.writing.texts import StoredText
 from loop.label_studio.client import LabelStudioClient, TaskQuery
-from ner.label_config import LabelConfig
-from ner.label_studio import read_result, task_text
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import read_result, task_text
 from ner.spans import Span
 
 CONFIG = (

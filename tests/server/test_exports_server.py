@@ -21,8 +21,8 @@ from loop.label_studio.client import LabelStudioClient
 from loop.sync.connect import link_project
 from loop.sync.pull import pull
 from ner.errors import InputError
-from ner.label_config import LabelConfig
-from ner.task_data import nested
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.task_data import nested
 from store.gold import gold
 from store.projects import create_project, project_by_id
 from store.schema import Project

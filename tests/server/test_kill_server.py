@@ -32,8 +32,8 @@ from loop.settings.settings import Settings
 from loop.settings.template import config_of_labels, scaffold
 from loop.sync.connect import link_project
 from ner.bundle import load_bundle
-from ner.label_config import LabelConfig
-from ner.label_studio import to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import to_result
 from ner.spans import Span
 from store.documents import open_documents
 from store.predictions import predictions

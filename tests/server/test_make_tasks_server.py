@@ -9,7 +9,7 @@ from loop.files.reading import Request
 from loop.label_studio.client import LabelStudioClient
 from loop.settings.template import config_of_labels
 from loop.sync.connect import link_project, make_tasks
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from store.documents import stored_documents
 from store.projects import create_project, project_by_id
 from store.session import open_store

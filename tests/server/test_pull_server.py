@@ -9,7 +9,7 @@ import pytest
 
 from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.sync.pull import UNSERVABLE, pull
-from ner.label_studio import MALFORMED, NOT_A_SPAN, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
+from ner.label_studio.results import MALFORMED, NOT_A_SPAN, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history
 from store.documents import count_open, stored_documents

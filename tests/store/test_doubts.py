@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 import store.annotations as annotations_of_the_store
-from ner.label_config import OTHER_CONTROL, NotLearned
-from ner.label_studio import BLANK, DOUBTS, MAPPED_AWAY, OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
+from ner.label_studio.label_config import OTHER_CONTROL, NotLearned
+from ner.label_studio.results import BLANK, DOUBTS, MAPPED_AWAY, OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
 from ner.spans import OVERLAPS, Span
 from store.annotations import NewAnnotation, append_annotations, history
 from store.columns import utc_now

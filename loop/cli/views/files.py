@@ -13,7 +13,7 @@ from loop.files.doubts import doubts_sentence, map_lines, tags_among, unknown_la
 from loop.files.importing import Imported
 from loop.files.proposing import Proposal
 from loop.wording import number_of, visible
-from ner.label_studio import DOUBTS, OUTSIDE_CONFIG
+from ner.label_studio.results import DOUBTS, OUTSIDE_CONFIG
 from ner.labels import OUTSIDE
 
 _MOST_LINES = 20

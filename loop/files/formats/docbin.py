@@ -19,7 +19,7 @@ from loop.files.records import FileFormat, Opened, Problem, Record, Source, chec
 from loop.files.strict_json import parse_json
 from loop.files.writing.docbin import import_spacy
 from ner.errors import InputError
-from ner.label_config import NotLearned
+from ner.label_studio.label_config import NotLearned
 from store.annotations import NewAnnotation
 
 _ZLIB = b"\x78"

@@ -8,9 +8,9 @@ from typing import Any
 
 from loop.files.writing.texts import StoredText
 from ner.errors import InputError
-from ner.label_config import LabelConfig
-from ner.label_studio import to_result
-from ner.task_data import nested
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import to_result
+from ner.label_studio.task_data import nested
 
 ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
 _MODEL_VERSION = "gold"

@@ -9,8 +9,8 @@ import pytest
 
 from loop.files.suspicions import INCLUSIVE_ENDS, SUSPICIONS
 from loop.settings.settings import Settings
-from ner.label_config import NotLearned
-from ner.label_studio import OUTSIDE_CONFIG
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents

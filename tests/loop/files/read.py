@@ -13,7 +13,7 @@ from loop.files.inputs import HEAD_BYTES, Input
 from loop.files.reading import Reading, Request, survey
 from loop.files.records import FileHints, Problem, Record, Source
 from loop.settings.template import config_of_labels
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span
 
 CONFIG = LabelConfig.parse(config_of_labels("X,Y,PER,LOC,ORG"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loop.files.doubts import doubts_sentence, map_line, mend, nearest
-from ner.label_studio import OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
+from ner.label_studio.results import OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
 from store.doubts import Doubts
 
 LABELS = ("PER", "ORG", "LOC")

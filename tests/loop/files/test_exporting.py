@@ -17,8 +17,8 @@ from loop.files.exporting import OUTPUTS, Exported, ExportOptions, export_data
 from loop.files.writing.texts import StoredText
 from loop.settings.template import config_of_labels
 from ner.errors import InputError
-from ner.label_config import NotLearned
-from ner.label_studio import OUTSIDE_TEXT
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import OUTSIDE_TEXT
 from ner.spans import Span
 from store.documents import NewDocument, add_documents
 from store.projects import create_project, set_label_config

@@ -26,8 +26,8 @@ from loop.files.importing import Imported, RejectedFileError, import_file
 from loop.files.reading import Request
 from loop.settings.template import config_of_labels
 from ner.errors import ConfigError, InputError
-from ner.label_config import LabelConfig
-from ner.label_studio import INVERTED
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import INVERTED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
 from store.documents import NewDocument, stored_documents

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loop.files.records import Problem
 from loop.sync.tasks import RefusedTask, read_task
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from tests.loop.files.read import CONFIG, reading, record
 
 TEXTS = st.lists(

@@ -6,7 +6,7 @@ import pytest
 
 from loop.files.reading import Reading
 from ner.errors import InputError
-from ner.label_studio import OTHER_LABELS
+from ner.label_studio.results import OTHER_LABELS
 from ner.spans import Span
 from tests.loop.files.read import reading, record
 

@@ -15,7 +15,7 @@ from loop.files.reading import Request, open_readings
 from loop.files.records import Record
 from loop.files.seen import Seen
 from loop.settings.template import config_of_labels
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 
 REQUEST = Request(LabelConfig.parse(config_of_labels("PER")))
 FEW, MANY = 300, 2300

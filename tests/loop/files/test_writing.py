@@ -22,8 +22,8 @@ from loop.files.writing.label_studio import write_label_studio
 from loop.files.writing.texts import StoredText, TaggedText, align, tag_names
 from loop.settings.template import config_of_labels
 from ner.errors import ConfigError, InputError
-from ner.label_config import LabelConfig
-from ner.label_studio import read_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import read_result
 from ner.labels import LabelSet
 from ner.spans import Span
 from tests.loop.files.texts import labelled

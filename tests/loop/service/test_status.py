@@ -15,7 +15,7 @@ from loop.files.importing import import_file
 from loop.files.reading import Request
 from loop.service.status import ProjectStatus, project_status
 from loop.settings.template import config_of_labels
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from store.projects import create_project, set_label_config
 from store.registry import TypeScore, fail_model, finish_model, promote, reject, save_scores, start_model
 from store.runs import begin_run, fail_run, finish_run

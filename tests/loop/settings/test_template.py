@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loop.settings.template import config_of_labels, xml_of
-from ner.label_config import Control, LabelConfig
+from ner.label_studio.label_config import Control, LabelConfig
 
 # Any character of XML 1.0 but the line breaks and tabs of a name, which no label config of a person has.
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=8).filter(

@@ -13,7 +13,7 @@ from loop.sync.pages import OVERLAP, Watermark, advanced, start_from
 from loop.sync.pull import UNSERVABLE, PullCounts, note_deletions, pull
 from loop.sync.tasks import MALFORMED_ANNOTATION, TEXT_CHANGED
 from ner.errors import ConfigError, InputError
-from ner.label_studio import BLANK, INVERTED, MALFORMED, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
+from ner.label_studio.results import BLANK, INVERTED, MALFORMED, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
 from store.counts import project_counts

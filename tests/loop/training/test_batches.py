@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loop.training.batches import IGNORED, EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
 from loop.training.encoder import BaseModel, load_base
-from ner.boundaries import learned_costs
+from ner.decoding import learned_costs
 from ner.labels import LabelSet
 from ner.spans import Span
 from tests.loop import tiny

@@ -28,7 +28,7 @@ from loop.up.project import EXAMPLE, credentials_in, has_model, make_project
 from loop.up.startup import Startup, backend_environment, label_studio_environment, loop_environment
 from loop.weak.applying import label_weakly
 from ner.errors import ConfigError, RuleError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from store.projects import project_by_name
 from store.session import open_store
 

@@ -9,8 +9,8 @@ import pytest
 from loop.settings.template import config_of_labels
 from loop.weak.applying import label_weakly, weak_documents
 from ner.errors import InputError
-from ner.label_config import NotLearned
-from ner.label_studio import OUTSIDE_CONFIG
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents

@@ -14,7 +14,7 @@ from loop.files.formats.json_shapes.shapes import JsonShape, Place, record_of, t
 from loop.files.formats.json_shapes.span_items import regions_of
 from loop.files.records import Record, Source, labelling
 from ner.errors import InputError
-from ner.label_config import LabelConfig, NotLearned
+from ner.label_studio.label_config import LabelConfig, NotLearned
 from store.annotations import NewAnnotation
 
 RELATION = "relation between entities"

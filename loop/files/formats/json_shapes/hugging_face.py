@@ -22,7 +22,7 @@ from loop.files.strict_json import parse_json
 from loop.files.words import JOINED_SAID, Token, is_unspaced, joined_tokens, place_tokens
 from loop.files.writing.texts import SCHEMES, align
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span
 
 _TOKEN_KEYS = ("tokens", "words")

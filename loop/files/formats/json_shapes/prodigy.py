@@ -18,7 +18,7 @@ from loop.files.formats.json_shapes.shapes import JsonShape, Place, record_of, t
 from loop.files.formats.json_shapes.span_items import first_of, regions_of
 from loop.files.records import GOLD, Record, as_moment, labelling
 from ner.errors import InputError
-from ner.label_config import NotLearned
+from ner.label_studio.label_config import NotLearned
 from store.annotations import NewAnnotation
 
 IGNORED, UNANSWERED = "ignored answer", "spans without an answer"

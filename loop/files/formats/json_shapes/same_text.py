@@ -9,7 +9,7 @@ from typing import Any
 
 from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
 from loop.files.seen import Seen
-from ner.label_config import NotLearned
+from ner.label_studio.label_config import NotLearned
 from store.annotations import NewAnnotation
 
 REJECTED = "rejected answer"

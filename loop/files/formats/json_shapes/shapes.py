@@ -28,7 +28,7 @@ from loop.files.records import (
     check_storable,
 )
 from ner.errors import InputError
-from ner.task_data import shown_text
+from ner.label_studio.task_data import shown_text
 from store.annotations import NewAnnotation
 
 # Keys of our own records; those of ANNOTATION_KEYS that a shape reads are no metadata, either.

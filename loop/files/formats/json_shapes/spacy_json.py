@@ -16,7 +16,7 @@ from loop.files.formats.json_shapes.span_items import regions_of
 from loop.files.formats.tagged.tags import BILOU, detected_scheme
 from loop.files.records import Record, labelling
 from ner.errors import InputError
-from ner.label_config import NotLearned
+from ner.label_studio.label_config import NotLearned
 
 INCOMPLETE = "tokens of which nobody said whether they are entities"
 _KEYS = ("entities", "ents")

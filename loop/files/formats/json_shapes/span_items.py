@@ -1,7 +1,7 @@
 """The marked spans of a text as JSON writes them: a list of `{start, end, label}` or of `[start, end, label]`.
 
 What an item says is handed on as it stands: whether the offsets and the label are good is judged later, for every
-format alike (`ner.label_studio.read_result`).
+format alike (`ner.label_studio.results.read_result`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from loop.files.records import UNREAD, as_whole, region
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 
 # Our own name comes first, then those of doccano, of spaCy's Python objects, and of Hugging Face's pipelines.
 _START, _END = ("start", "start_offset", "start_char"), ("end", "end_offset", "end_char")

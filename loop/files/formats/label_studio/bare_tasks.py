@@ -10,8 +10,8 @@ from typing import Any
 
 from loop.files.formats.json_shapes.shapes import JsonShape, Place, record_of, text_of
 from loop.files.records import Record
-from ner.label_studio import task_text
-from ner.task_data import MISSING, find_field, without_field
+from ner.label_studio.results import task_text
+from ner.label_studio.task_data import MISSING, find_field, without_field
 
 
 def _record(value: dict[str, Any], place: Place) -> Record:

@@ -25,7 +25,7 @@ from loop.files.records import (
     numbered_lines,
 )
 from ner.errors import InputError
-from ner.label_config import NotLearned
+from ner.label_studio.label_config import NotLearned
 
 NOTE = (
     "Label Studio's CONLL2003 export writes O for texts that nobody labelled, for overlapping regions, and for the "

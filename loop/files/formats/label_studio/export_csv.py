@@ -30,7 +30,7 @@ from loop.files.records import (
 )
 from loop.files.strict_json import parse_json
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 
 _COLUMNS = {"annotation_id"}
 _DELIMITERS = ",\t;"

@@ -20,9 +20,9 @@ from loop.files.formats.json_shapes.span_items import holds_spans, parsed
 from loop.files.record_ids import Naming
 from loop.files.records import ANNOTATION_KEYS, Record, as_moment, as_whole, check_name, check_storable
 from ner.errors import InputError
-from ner.label_config import NotLearned
-from ner.label_studio import MALFORMED, task_text
-from ner.task_data import without_field
+from ner.label_studio.label_config import NotLearned
+from ner.label_studio.results import MALFORMED, task_text
+from ner.label_studio.task_data import without_field
 from store.annotations import FILE, NewAnnotation
 from store.documents import check_key, read_key
 

@@ -19,7 +19,7 @@ from loop.files.formats.json_shapes.shapes import JsonShape, Place
 from loop.files.formats.label_studio.export_json import EXPORT_AS_JSON, task_record
 from loop.files.records import ANNOTATION_KEYS, SEVERAL_ANNOTATIONS, Problem, Record
 from ner.errors import InputError
-from ner.label_config import LabelConfig, NotLearned
+from ner.label_studio.label_config import LabelConfig, NotLearned
 
 NAME, TABLE = "json-min", "label-studio-csv"
 ROWS = (NAME, TABLE)

@@ -10,8 +10,8 @@ import pytest
 from loop.files.formats.json_shapes.prodigy import BINARY, IGNORED, NO_SPANS, OTHER_INTERFACE, UNANSWERED
 from loop.files.formats.json_shapes.same_text import CONTRADICTORY, REJECTED
 from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
-from ner.label_studio import TEXT_AT_OFFSETS
-from ner.offsets import OffsetUnit
+from ner.label_studio.offsets import OffsetUnit
+from ner.label_studio.results import TEXT_AT_OFFSETS
 from ner.spans import Span
 from tests.loop.files.read import problem, raw, reading, record, spans
 

@@ -7,7 +7,7 @@ import pytest
 from loop.files.checking import LabelRule
 from loop.files.reading import Request, survey
 from ner.errors import InputError
-from ner.label_config import LabelConfig
+from ner.label_studio.label_config import LabelConfig
 from tests.loop.files.read import CONFIG, as_input
 
 EXPORT = "-DOCSTART- -X- O\nMs -X- _ O\nBol -X- _ B-PER\nleft -X- _ O\nRiga -X- _ O\n\n"

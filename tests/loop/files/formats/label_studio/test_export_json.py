@@ -10,7 +10,7 @@ from loop.files.checking import LabelRule
 from loop.files.formats.label_studio.export_json import NOT_IN_FILE, ONLY_DRAFTS, ONLY_PREDICTIONS, SAYS_NOTHING
 from loop.files.reading import Request, survey
 from loop.files.records import Problem, Record
-from ner.label_config import Control, LabelConfig
+from ner.label_studio.label_config import Control, LabelConfig
 from ner.spans import Span
 from tests.loop.files.read import as_input, problem, raw, reading, record
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from loop.files.checking import LabelRule
 from loop.files.reading import OTHER_KIND, Reading, Request, survey
 from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
-from ner.label_config import LabelConfig
-from ner.label_studio import NO_LABEL, OUTSIDE_CONFIG
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import NO_LABEL, OUTSIDE_CONFIG
 from ner.spans import Span
 from tests.loop.files.read import as_input, problem, raw, reading, record
 

@@ -16,7 +16,7 @@ from loop.files.records import FileHints, Problem, Record
 from loop.files.writing.conll import write_conll
 from loop.files.writing.texts import SCHEMES, StoredText, TaggedText
 from ner.errors import InputError
-from ner.label_studio import OUTSIDE_CONFIG
+from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.spans import Span
 from tests.loop.files.read import CONFIG, as_input, problem, raw, reading, record, spans
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ner.alignment import as_offsets
-from ner.boundaries import HIGHEST_COST, KINDS, check_costs, is_break, joint_costs, joint_kinds, learned_costs
+from ner.decoding import HIGHEST_COST, KINDS, check_costs, is_break, joint_costs, joint_kinds, learned_costs
 
 TEXT = "on Windows10, yes"
 OFFSETS = as_offsets([(0, 2), (3, 10), (10, 12), (12, 13), (14, 17)])

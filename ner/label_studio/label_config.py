@@ -62,7 +62,7 @@ class LabelConfig:
 
     The <Text> is the first (in the document order of the controls) that can be read and has <Labels>.
 
-    data_field: the field of a task's data that the <Text> shows, such as "text" or "data.body" (`ner.task_data`).
+    data_field: the field of a task's data that the <Text> shows, such as "text" or "data.body" (`task_data` finds it).
     others: the controls of the config that are not learned from.
     foreign: further pairs of `from_name` and `to_name` whose regions are read as regions of the learned controls.
     """

@@ -12,11 +12,11 @@ from typing import Any
 
 from ner.documents import check_text
 from ner.errors import InputError
-from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
+from ner.label_studio.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, LabelConfig, NotLearned
+from ner.label_studio.offsets import CODE_POINTS, Claim, Converter, OffsetUnit, proven_unit, same_words, to_code_points
+from ner.label_studio.task_data import MISSING, UNDEFINED, field_names, find_field, shown_text
 from ner.labels import OUTSIDE
-from ner.offsets import CODE_POINTS, Claim, Converter, OffsetUnit, proven_unit, same_words, to_code_points
 from ner.spans import OVERLAPS, Span, check_span, drop_overlaps, trim_whitespace
-from ner.task_data import MISSING, UNDEFINED, field_names, find_field, shown_text
 
 OUTSIDE_CONFIG = "label outside the config"
 OUTSIDE_TEXT = "span outside the text"

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.errors import InputError
-from ner.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, Control, LabelConfig, NotLearned
-from ner.label_studio import (
+from ner.label_studio.label_config import OTHER_CONTROL, UNSUPPORTED_OBJECT, Control, LabelConfig, NotLearned
+from ner.label_studio.offsets import OffsetUnit
+from ner.label_studio.results import (
     BLANK,
     DOUBTS,
     INVERTED,
@@ -31,7 +32,6 @@ from ner.label_studio import (
     to_result,
     unit_of_result,
 )
-from ner.offsets import OffsetUnit
 from ner.spans import OVERLAPS, Span
 
 CONFIG = LabelConfig.parse(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ner.errors import InputError
-from ner.label_config import Control, LabelConfig
+from ner.label_studio.label_config import Control, LabelConfig
 
 PLAIN = """
 <View>

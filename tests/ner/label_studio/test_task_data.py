@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.errors import InputError
-from ner.task_data import MISSING, field_names, find_field, nested, shown_text, without_field
+from ner.label_studio.task_data import MISSING, field_names, find_field, nested, shown_text, without_field
 
 KEYS = st.from_regex(r"[A-Za-z0-9_]{1,5}", fullmatch=True)
 FIELDS = st.lists(KEYS, min_size=1, max_size=5).map(".".join)

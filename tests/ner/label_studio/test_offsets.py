@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.offsets import CODE_POINTS, Claim, OffsetUnit, ProvenUnit, proven_unit, same_words, to_code_points
+from ner.label_studio.offsets import CODE_POINTS, Claim, OffsetUnit, ProvenUnit, proven_unit, same_words, to_code_points
 
 FIRE = "\U0001f692"
 ENCODINGS = {"CODE_POINTS": ("utf-32-le", 4), "UTF16": ("utf-16-le", 2), "UTF8": ("utf-8", 1)}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
-from ner.label_config import LabelConfig
-from ner.label_studio import to_result
+from ner.label_studio.label_config import LabelConfig
+from ner.label_studio.results import to_result
 from ner.spans import Span
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)

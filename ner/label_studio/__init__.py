@@ -1,0 +1,1 @@
+"""What Label Studio keeps: label configs, the texts in tasks, and the results of annotations. Pure."""

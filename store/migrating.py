@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from store.errors import StoreOpenError
 
-_VERSION_TABLE = "alembic_version"
+VERSION_TABLE = "alembic_version"
 # Any number that nothing else in the database locks by.
 _ADVISORY_LOCK = 7_209_114_263
 
@@ -30,18 +30,30 @@ def current_revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(connection: Connection) -> None:
-    """To head, in the open write transaction of `connection`; a database already there is left alone.
+def lock(connection: Connection) -> None:
+    """Keep other processes from changing the schema until the open write transaction of `connection` ends.
 
-    The first of several processes holds a lock, and the others find nothing to do once they get the lock. On SQLite
-    that lock is BEGIN IMMEDIATE, on PostgreSQL an advisory one.
+    On SQLite the write transaction itself is that lock (BEGIN IMMEDIATE); on PostgreSQL it is an advisory lock.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """To `revision`, in the open write transaction of `connection`; a database already there is left alone.
+
+    The first of several processes holds the lock, and the others find nothing to do once they get the lock.
+    """
+    lock(connection)
     _refuse_foreign(connection, current_revision(connection))
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
+
+
+def knows(revision: str) -> bool:
+    """Whether this code has the migration that leads to `revision`."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def is_current(connection: Connection) -> bool:
@@ -53,14 +65,14 @@ def is_current(connection: Connection) -> bool:
 
 def _refuse_foreign(connection: Connection, current: str | None) -> None:
     if current is None:
-        tables = sorted(set(inspect(connection).get_table_names()) - {_VERSION_TABLE})
+        tables = sorted(set(inspect(connection).get_table_names()) - {VERSION_TABLE})
         if tables:
             raise StoreOpenError(
                 "a new store starts in an empty database",
                 value=f"tables {', '.join(tables[:5])}",
                 next_step="This database belongs to another program: give the store one of its own.",
             )
-    elif current not in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}:
+    elif not knows(current):
         raise StoreOpenError(
             "a store is never newer than the program that opens it",
             value=f"store at {current}, program knows up to {head_revision()}",

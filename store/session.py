@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,6 +87,12 @@ class Store:
         with translated(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
+    def prepare(self) -> None:
+        """Have SQLite keep this file in WAL mode; nothing on PostgreSQL."""
+        if self._engine.dialect.name == "sqlite":
+            with translated():
+                _use_wal(self._engine)
+
     def schema_version(self) -> str | None:
         """The revision of the schema that the database is at."""
         with self.read() as session:
@@ -97,23 +103,37 @@ class Store:
         self._engine.dispose()
 
 
-def open_store(url: str, migrate: bool = True) -> Store:
+# What surrounds the upgrade of an older store: called with the store, its revision, and the transaction of the upgrade.
+Upgrading = Callable[[Store, str, Transaction], AbstractContextManager[None]]
+
+
+def open_store(url: str, migrate: bool = True, upgrading: Upgrading | None = None) -> Store:
     """The store at a SQLAlchemy URL, at this code's schema.
 
-    `migrate` makes or upgrades it (any number of processes may do so at once); without it, a store that is not at
-    this code's schema is refused. Raises StoreOpenError for an address that is none, a database that cannot be
-    reached, that belongs to something else, or that is newer than this code; StoreBusyError after 30 seconds of
-    somebody else's lock.
+    `migrate` makes the tables in an empty database; any number of processes may do so at once. An older store is
+    upgraded only where `upgrading` is given. One process enters it, holding the lock on the schema, before anything is
+    changed, and leaves it before the change is committed; what it raises leaves the store as it was.
+
+    Raises StoreOpenError for an address that is none, and for a database that cannot be reached, that belongs to
+    something else, or whose schema is newer, or older without `upgrading`; StoreBusyError after 30 seconds of somebody
+    else's lock.
     """
-    engine = _create_engine(url, migrate)
-    store = Store(engine)
+    store = connect(url, make=migrate)
     try:
         with translated():
-            _bring_up_to_date(store, engine, migrate)
+            _bring_up_to_date(store, migrate, upgrading)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def connect(url: str, make: bool = True) -> Store:
+    """The store at a SQLAlchemy URL, whatever its schema; for restoring and for looking at the schema.
+
+    Without `make`, the file of a SQLite store has to be there. Raises StoreOpenError for an address that is none.
+    """
+    return Store(_create_engine(url, make))
 
 
 @contextmanager
@@ -152,22 +172,27 @@ def insert_rows(session: Session, table: type[Base], rows: Sequence[Mapping[str,
         session.execute(insert(Base.metadata.tables[table.__tablename__]), list(rows))
 
 
-def _bring_up_to_date(store: Store, engine: Engine, migrate: bool) -> None:
+def _bring_up_to_date(store: Store, migrate: bool, upgrading: Upgrading | None) -> None:
     with store.read() as session:
         # Looked at before anything is changed: the file may be another program's.
         current = migrating.is_current(session.connection())
-    if not current and not migrate:
+        found = migrating.current_revision(session.connection())
+    if not current and (not migrate or (found is not None and upgrading is None)):
         raise StoreOpenError(
             "the store's schema is this program's",
-            value=f"store at {store.schema_version() or 'nothing'}, program at {migrating.head_revision()}",
-            next_step="Any command that writes, such as `loop pull`, brings it up to date.",
+            value=f"store at {found or 'nothing'}, program at {migrating.head_revision()}",
+            next_step="`loop upgrade` makes a backup and brings it up to date.",
         )
-    if engine.dialect.name == "sqlite":
-        _use_wal(engine)
+    store.prepare()
     if current:
         return
     with store.transaction() as tx:
-        migrating.upgrade(tx.session.connection())
+        connection = tx.session.connection()
+        migrating.lock(connection)
+        found = migrating.current_revision(connection)
+        is_due = found not in (None, migrating.head_revision())
+        with upgrading(store, found or "", tx) if upgrading is not None and is_due else nullcontext():
+            migrating.upgrade(connection)
         tx.commit()
 
 

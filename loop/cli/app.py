@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from loop import console
-from loop.cli import compare, data, predict, project, promotion, report, rollback, server, training
+from loop.cli import backup, compare, data, predict, project, promotion, report, rollback, server, training
 from loop.cli.invocation import AsJson, Directory, Invocation, Verbose
 from ner.errors import RuleError
 
@@ -22,7 +22,7 @@ USAGE, INTERRUPTED, UNEXPECTED = 2, 130, 1
 EXIT_CODES = (
     "Exit codes: 0 done; 1 unexpected failure; 2 wrong usage; 3 configuration or project not found; 4 input refused; "
     "5 Label Studio unreachable or refused; 6 another run holds the project; 7 training failed; 8 candidate not "
-    "promoted; 9 model bundle refused; 10 doctor found a problem; 130 interrupted."
+    "promoted; 9 model bundle refused; 10 doctor found a problem; 11 backup or restore refused; 130 interrupted."
 )
 _ABOUT = (
     "The annotation loop around Label Studio for named entity recognition: annotate, retrain, promote, pre-label, and "
@@ -48,7 +48,7 @@ def shared_options(
     ctx.obj.merge(directory, as_json, verbose)
 
 
-for commands in (project, data, training, promotion, rollback, report, compare, predict, server):
+for commands in (project, data, training, promotion, rollback, report, compare, predict, server, backup):
     commands.register(app)
 
 

@@ -61,10 +61,10 @@ class Invocation:
 
     @cached_property
     def store(self) -> Store:
-        """The store, at this code's schema."""
-        from store.session import open_store
+        """The store, at this code's schema: an older store is backed up and upgraded first."""
+        from loop.backup.upgrade import open_upgraded
 
-        return open_store(self.settings.store_url)
+        return open_upgraded(self.settings)
 
     @cached_property
     def project(self) -> Project:

@@ -39,7 +39,7 @@ _IMPATIENT = Patience(connect=3.0, read=20.0, retries=0)
 
 def diagnose(settings: Settings) -> Iterator[Check]:
     """Every check, one after the other, so that each can be shown as soon as it is made."""
-    opened = try_to_get("store", partial(open_store, settings.store_url), partial(check_store, settings))
+    opened = try_to_get("store", partial(open_store, settings.store_url, migrate=False), partial(check_store, settings))
     yield opened.check
     store, project = opened.value, None
     if store is not None:

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from loop.backup.upgrade import open_upgraded
 from loop.settings.settings import CONFIG_NAME, Settings
 from loop.settings.template import scaffold
 from loop.settings.toml_text import with_values
@@ -16,7 +17,6 @@ from loop.settings.whole_files import write_whole
 from loop.up.options import Options
 from ner.errors import ConfigError
 from store.projects import project_by_name
-from store.session import open_store
 
 NAME = "IT support"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "it_support"
@@ -94,7 +94,7 @@ def make_project(options: Options, *, salt: str = SALT) -> bool:
 def has_model(options: Options) -> bool:
     """Whether a model is in service."""
     settings = Settings.load(options.project, {})
-    store = open_store(settings.store_url)
+    store = open_upgraded(settings)
     try:
         with store.read() as session:
             return project_by_name(session, settings.project_name).promoted_version is not None

@@ -1,0 +1,88 @@
+"""What of a project's folder belongs into a backup, and what must not: secrets."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from loop.backup.files import told
+from loop.backup.manifest import LeftOut
+from loop.settings.settings import CONFIG_NAME, Settings
+
+# In a URL: user:password@host, and the parameter that SQLAlchemy takes in its place. Comments may hold URLs, too.
+_IN_ADDRESS = re.compile(r"""(://[^\s:/@"']*):[^\s@"']*@""")
+_IN_PARAMETER = re.compile(r"""(?i)([?&]password=)[^\s&"']*""")
+
+
+def project_files(settings: Settings) -> Iterator[Path | LeftOut]:
+    """The files of the project's folder that a restored project needs, without loop.toml; and what is left out.
+
+    They are the label config, the file of labelling functions, what stands beside it and is named in it (gazetteers),
+    the encoder where it is a folder, and the reports.
+    """
+    home = settings.home
+    functions, encoder = settings.weak_functions, Path(settings.train.encoder)
+    wanted = [settings.labels_file]
+    if encoder.is_absolute() and encoder.is_dir():
+        wanted += [encoder]
+    if functions is not None:
+        wanted += [functions, *_named_beside(functions)]
+    wanted += [settings.reports]
+    for path in dict.fromkeys(wanted):
+        if not path.resolve().is_relative_to(home):
+            yield LeftOut(str(path), "it lies outside of the project's folder: keep a copy of it yourself")
+        elif path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from (file for file in sorted(path.rglob("*")) if file.is_file() and not _is_passing(file, home))
+        elif path != settings.reports:
+            yield LeftOut(str(path), "it is missing")
+
+
+def public_loop_toml(settings: Settings) -> str:
+    """The text of loop.toml without the passwords in its addresses."""
+    path = settings.home / CONFIG_NAME
+    with told(f"{path} can be read"):
+        return without_passwords(path.read_text("utf-8-sig"))
+
+
+def without_passwords(text: str) -> str:
+    """`text` with every URL in it as it is without its password."""
+    return _IN_PARAMETER.sub(r"\1", _IN_ADDRESS.sub(r"\1@", text))
+
+
+def secrets_needed(settings: Settings) -> Iterator[str]:
+    """What a restored project has to be given again, in words."""
+    server, backend = settings.label_studio, settings.backend
+    if server.api_key_file:
+        yield f"the API key of Label Studio: write it into {server.api_key_file}, or set LABEL_STUDIO_API_KEY"
+    elif server.api_key:
+        yield "the API key of Label Studio: set LABEL_STUDIO_API_KEY"
+    if make_url(settings.store_url).password:
+        yield "the password of the store's database: set LOOP_STORE_URL, or write it into store.url of loop.toml"
+    if backend.basic_auth_user:
+        yield "the password of the ML backend: set BASIC_AUTH_PASS"
+    if without_passwords(settings.mlflow.tracking_uri) != settings.mlflow.tracking_uri:
+        yield "the password of MLflow: write it into mlflow.tracking_uri of loop.toml"
+
+
+def _is_passing(file: Path, home: Path) -> bool:
+    """Whether a file is of a writing in progress, or a cache."""
+    parts = file.relative_to(home).parts
+    return any(part.startswith(".") or part == "__pycache__" for part in parts)
+
+
+def _named_beside(functions: Path) -> Iterator[Path]:
+    """Files and folders beside the labelling functions whose name is a string in their source."""
+    try:
+        source = ast.parse(functions.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # the copy of the file tells
+        return
+    words = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    for word in sorted(words):
+        if re.fullmatch(r"\w[\w./ -]*", word) and "\n" not in word and (functions.parent / word).exists():
+            yield functions.parent / word

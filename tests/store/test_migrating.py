@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(empty_url: str, mo
 
 
 @given.on_both
-def test_a_store_at_an_older_schema_goes_on_with_what_it_holds(empty_url: str) -> None:
+def test_a_store_at_an_older_schema_goes_on_with_what_it_holds_and_only_where_that_is_asked_for(empty_url: str) -> None:
     engine = create_engine(empty_url)
     with engine.begin() as connection:
         config = migrating._config()
@@ -149,9 +150,10 @@ def test_a_store_at_an_older_schema_goes_on_with_what_it_holds(empty_url: str) -
             )
         )
     engine.dispose()
-    with pytest.raises(StoreOpenError, match="store at 0001"):
-        open_store(empty_url, migrate=False)
-    store = open_store(empty_url)
+    for migrate in (False, True):
+        with pytest.raises(StoreOpenError, match=r"store at 0001.*loop upgrade"):
+            open_store(empty_url, migrate=migrate)
+    store = open_store(empty_url, upgrading=lambda *_: nullcontext())
     assert store.schema_version() == migrating.head_revision()
     with store.read() as session:
         assert (project_by_name(session, "desk").name, differences(session)) == ("Desk", [])

@@ -1,0 +1,72 @@
+"""A project with models, a report and gazetteers, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from loop.cli.app import run
+from tests.loop.desk import LABELS, Desk, make_desk
+from tests.store import cluster
+
+FUNCTIONS = """
+from pathlib import Path
+
+LISTS = Path(__file__).parent / "gazetteers"
+"""
+Databases = Callable[[str], str | None]
+
+
+@pytest.fixture
+def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Makes an empty database of the kind: the URL of one on PostgreSQL, or None for a file in the project's folder."""
+    made: list[str] = []
+
+    def make(kind: str) -> str | None:
+        if kind == "sqlite":
+            return None
+        server: cluster.Cluster = request.getfixturevalue("postgres")
+        made.append(server.create())
+        return server.url(made[-1])
+
+    yield make
+    for name in made:
+        request.getfixturevalue("postgres").drop(name)
+
+
+@pytest.fixture
+def database() -> str:
+    """The kind of database that the project has; tests override it."""
+    return "sqlite"
+
+
+@pytest.fixture
+def desk(
+    database: str,
+    databases: Databases,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    """A project with a model in service, a candidate, a report, and labelling functions that read a file."""
+    url = databases(database)
+    desk = make_desk(tmp_path / ("desk" if url is None else "unused"), capsys, monkeypatch)
+    if url is not None:
+        desk.home = tmp_path / "desk"
+        with monkeypatch.context() as patch:
+            patch.setenv("LOOP_STORE_URL", url)
+            assert run(["init", str(desk.home), "--labels", ",".join(LABELS), "--name", "desk"]) == 0
+        desk.configure(store__url=url)
+    (desk.home / "gazetteers").mkdir()
+    (desk.home / "gazetteers" / "os.txt").write_text("windows\n")
+    (desk.home / "functions.py").write_text(FUNCTIONS)
+    desk.configure(weak__functions="functions.py")
+    report = desk.home / "reports" / "desk-0001-1"
+    report.mkdir(parents=True)
+    (report / "report.md").write_text("promoted\n")
+    desk.promoted_model()
+    desk.candidate()
+    capsys.readouterr()
+    return desk

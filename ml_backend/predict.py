@@ -57,6 +57,17 @@ def predict(
     ]
 
 
+def predict_free(
+    tagger: Tagger, tasks: list[dict[str, Any]], config: LabelConfig, limits: Limits, seconds: float
+) -> list[dict[str, Any]]:
+    """As `predict`, by a tagger that belongs to no store: no task is held out."""
+    deadline = time.monotonic() + seconds
+    _check_labels(tagger, config)
+    texts = [item.text for item in read_tasks(tasks, config, limits)]
+    taggings = _tag(tagger, texts, deadline)
+    return [_prediction(one, text, config, tagger.version) for one, text in zip(taggings, texts, strict=True)]
+
+
 def _tagger(served: Served, config: LabelConfig) -> Tagger:
     tagger = served.tagger
     if tagger is None and served.problem is not None:
@@ -71,11 +82,15 @@ def _tagger(served: Served, config: LabelConfig) -> Tagger:
             value=served.linked.name,
             next_step="Run `loop retrain`, `loop evaluate` and `loop promote`, or `loop run`.",
         )
+    _check_labels(tagger, config)
+    return tagger
+
+
+def _check_labels(tagger: Tagger, config: LabelConfig) -> None:
     try:
         check_labels(tagger.labels.types, config.labels)
     except BundleError as error:
         raise NoModelError(error.rule, value=error.value, next_step=error.next_step) from None
-    return tagger
 
 
 def _held(asked: Sequence[Asked], served: Served, live: LiveModels) -> list[bool]:

@@ -15,11 +15,18 @@ from flask import Flask, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
-from ml_backend.auth import ASK
-from ml_backend.backend import Backend, health
-from ml_backend.payload import check_content_type, read_json, read_predict, read_project_id
+from ml_backend.backend import ASK, Backend, health
+from ml_backend.payload import (
+    UnknownProjectError,
+    as_json,
+    check_content_type,
+    error_body,
+    read_json,
+    read_predict,
+    read_project_id,
+    status_of,
+)
 from ml_backend.predict import find_project, predict
-from ml_backend.refusals import UnknownProjectError, as_json, error_body, status_of
 from ml_backend.settings import ServerSettings
 from ner.errors import InputError, RuleError
 

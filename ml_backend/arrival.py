@@ -19,8 +19,7 @@ from werkzeug.wrappers import Response
 
 from ml_backend.app import BACKEND, NOT_READ, OPEN
 from ml_backend.backend import Backend
-from ml_backend.payload import check_length
-from ml_backend.refusals import TooSlowError
+from ml_backend.payload import TooSlowError, check_length
 from ner.errors import InputError, RuleError
 
 Event = MutableMapping[str, Any]

@@ -1,11 +1,15 @@
-"""What one process of the backend holds: the live models, the hints, the metrics and the threads that answer."""
+"""What one process of the backend holds: the live models, the hints, the metrics and the threads that answer.
+
+Everything but the health checks asks for basic auth (RFC 7617).
+"""
 
 from __future__ import annotations
 
+import base64
+import hmac
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ml_backend.auth import BasicAuth
 from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
 from ml_backend.metrics import Metrics
@@ -13,7 +17,23 @@ from ml_backend.payload import Limits
 from ml_backend.prelabels import PrelabelMetrics
 from ml_backend.settings import ServerSettings
 
+ASK = {"WWW-Authenticate": 'Basic realm="ner-annotation-loop", charset="UTF-8"'}
 _QUICK_THREADS = 2
+
+
+class BasicAuth:
+    """Basic auth for one user. The comparison takes the same time wherever a guess goes wrong."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self._expected = base64.b64encode(f"{user}:{password}".encode()) if user else b""
+
+    def allows(self, authorization: str | None) -> bool:
+        """Whether the value of an Authorization header names the user; without a user, everyone is let in."""
+        if not self._expected:
+            return True
+        scheme, _, token = (authorization or "").partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(given, self._expected) and scheme.lower() == "basic"
 
 
 class Backend:

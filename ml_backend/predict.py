@@ -8,8 +8,16 @@ from typing import Any
 
 from ml_backend.holdout import place_unseen
 from ml_backend.live_model import LiveModels, Served, check_labels
-from ml_backend.payload import Asked, Limits, PredictRequest, parse_config, read_tasks
-from ml_backend.refusals import NoModelError, TooLargeError, UnknownProjectError
+from ml_backend.payload import (
+    Asked,
+    Limits,
+    NoModelError,
+    PredictRequest,
+    TooLargeError,
+    UnknownProjectError,
+    parse_config,
+    read_tasks,
+)
 from ner.errors import BundleError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import clip_score, to_result

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from ml_backend.auth import BasicAuth
+from ml_backend.backend import BasicAuth
 
 
 def header(text: str, scheme: str = "Basic") -> str:

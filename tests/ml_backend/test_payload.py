@@ -10,6 +10,8 @@ import pytest
 from ml_backend.payload import (
     Asked,
     Limits,
+    TooLargeError,
+    WrongTypeError,
     _parse_once,
     check_content_type,
     check_length,
@@ -19,7 +21,6 @@ from ml_backend.payload import (
     read_project_id,
     read_tasks,
 )
-from ml_backend.refusals import TooLargeError, WrongTypeError
 from ner.errors import InputError, RuleError
 from tests.ml_backend.given import CONFIG, request_body, task
 

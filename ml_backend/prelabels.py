@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from ml_backend.live_model import LinkedProject, linked_projects
 from ner.errors import RuleError
-from store.prelabels import ReviewedPrelabel, reviewed_prelabels
+from store.predictions import ReviewedPrelabel, reviewed_prelabels
 from store.session import ROWS_AT_ONCE, Store
 
 log = logging.getLogger(__name__)

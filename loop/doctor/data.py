@@ -30,7 +30,7 @@ from loop.files.suspicions import (
 )
 from ner.label_studio.label_config import LabelConfig, NotLearned
 from ner.label_studio.results import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
-from store.doubts import Doubts, counted, labels_of, set_aside_of
+from store.counts import Doubts, counted, labels_of, set_aside_of
 from store.gold import DoubtfulDocument, GoldDocument, Labelled, labelled
 from store.schema import AnnotationVersion, Document, Project
 from store.session import Store, select_in

@@ -15,7 +15,7 @@ from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import OUTSIDE
-from store.doubts import doubts_of
+from store.counts import doubts_of
 from store.gold import labelled
 from store.runs import RUNNING, is_alive
 from store.schema import Project, Run

@@ -15,7 +15,7 @@ from loop.files.suspicions import DIFFERING, TWICE, UNREAD_NUMBERS, suspicions
 from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import DOUBTS
 from store.annotations import NewAnnotation
-from store.doubts import Doubts, counted, labels_of
+from store.counts import Doubts, counted, labels_of
 
 _EXAMPLES = 2  # of each doubt and suspicion
 _SHOWN_TEXT = 60

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.labels import OUTSIDE
-from store.doubts import Doubts
+from store.counts import Doubts
 
 _SHOWN = 5
 _SIMILAR = 0.8

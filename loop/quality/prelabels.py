@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 
 from ner.edits import Edits, total
-from store.prelabels import ReviewedPrelabel
+from store.predictions import ReviewedPrelabel
 
 CONFIDENCE = 0.95
 

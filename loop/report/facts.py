@@ -17,7 +17,7 @@ from loop.promotion.attempt import Gate, Look, Rotation, Ruling
 from loop.quality.corruption import GoldCheck
 from loop.quality.prelabels import Prelabels
 from loop.report.history import PastDecision
-from store.doubts import Doubts
+from store.counts import Doubts
 
 ATTEMPT, ROLLBACK = "attempt", "rollback"
 MICRO, MACRO = "micro", "macro"

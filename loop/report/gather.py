@@ -24,7 +24,7 @@ from loop.report.verdict import verdict
 from loop.settings.model import PromotionSettings, TrainSettings
 from store.errors import NotFoundError
 from store.holdout import looks_of
-from store.prelabels import reviewed_prelabels
+from store.predictions import reviewed_prelabels
 from store.projects import project_by_name
 from store.registry import HOLD, PROMOTE, REJECT, lineage, model
 from store.schema import Model

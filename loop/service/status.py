@@ -14,7 +14,7 @@ from loop.promotion.power import HoldoutPower, holdout_power
 from loop.quality.prelabels import Prelabels, count_prelabels
 from loop.settings.model import PromotionSettings
 from store.counts import ProjectCounts, project_counts
-from store.prelabels import reviewed_prelabels
+from store.predictions import reviewed_prelabels
 from store.projects import project_by_id
 from store.registry import MOVES, PROMOTE, SUPERSEDE, TypeScore, models, promoted, promotions, scores
 from store.runs import INTERRUPTED, RUNNING, is_alive, last_run

@@ -18,7 +18,7 @@ from ner.errors import ConfigError
 from ner.label_studio.label_config import LabelConfig, OtherControl
 from ner.label_studio.task_data import MISSING, UNDEFINED, field_names, find_field
 from store.annotations import NewAnnotation
-from store.doubts import Doubts, counted
+from store.counts import Doubts, counted
 from store.schema import Project
 
 _TASKS_READ = 100

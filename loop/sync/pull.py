@@ -28,7 +28,7 @@ from ner.errors import ConfigError
 from ner.label_studio.label_config import LabelConfig, NotLearned
 from ner.label_studio.results import TEXT_REFUSED
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside, mend_set_aside, save_set_aside, sync_annotations
-from store.doubts import Doubts, counted
+from store.counts import Doubts, counted
 from store.projects import project_by_id, set_label_config, set_overlap, set_pulled_label_map, set_watermark
 from store.runs import forget_runs, last_run, tracked
 from store.schema import Project

@@ -27,8 +27,7 @@ from loop.sync.pull import pull
 from ner.documents import LabelledText
 from store.documents import open_documents, stored_documents
 from store.gold import gold as gold_documents
-from store.predictions import predictions, ranks
-from store.prelabels import reviewed_prelabels
+from store.predictions import predictions, ranks, reviewed_prelabels
 from store.projects import project_by_name
 from store.registry import promoted, promotions, trained_on
 from store.schema import AnnotationVersion

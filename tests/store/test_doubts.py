@@ -17,9 +17,8 @@ from ner.label_studio.results import BLANK, DOUBTS, MAPPED_AWAY, OUTSIDE_CONFIG,
 from ner.spans import OVERLAPS, Span
 from store.annotations import NewAnnotation, append_annotations, history
 from store.columns import utc_now
-from store.counts import project_counts
+from store.counts import Doubts, counted, labels_of, project_counts
 from store.documents import NewDocument, add_documents, count_open
-from store.doubts import Doubts, counted, labels_of
 from store.gold import count_fresh_gold, gold, has_gold, labelled, training_gold
 from store.projects import set_label_config, set_label_map
 from store.schema import HOLDOUT, TRAIN, Project, SetAside

@@ -6,7 +6,7 @@ import pytest
 
 from ner.edits import Edits
 from store.annotations import FILE, LABEL_STUDIO
-from store.prelabels import ReviewedPrelabel, reviewed_prelabels
+from store.predictions import ReviewedPrelabel, reviewed_prelabels
 from store.registry import rollback
 from store.schema import Project
 from store.session import Store

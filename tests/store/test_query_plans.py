@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 
 from store.annotations import LABEL_STUDIO, sync_annotations
 from store.documents import NewDocument, add_documents
-from store.prelabels import reviewed_prelabels
+from store.predictions import reviewed_prelabels
 from store.schema import Project
 from store.session import Store, Transaction, open_store
 from store.tasks import upsert_tasks

@@ -6,7 +6,7 @@ import pytest
 
 from loop.files.doubts import doubts_sentence, map_line, mend, nearest
 from ner.label_studio.results import OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
-from store.doubts import Doubts
+from store.counts import Doubts
 
 LABELS = ("PER", "ORG", "LOC")
 

@@ -30,8 +30,8 @@ from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import INVERTED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
+from store.counts import Doubts
 from store.documents import NewDocument, stored_documents
-from store.doubts import Doubts
 from store.gold import gold
 from store.projects import create_project, set_label_config, set_overlap
 from store.schema import AnnotationVersion, Project

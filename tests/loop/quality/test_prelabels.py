@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loop.quality.prelabels import Prelabels, count_prelabels, kept_interval
 from ner.edits import Edits
-from store.prelabels import ReviewedPrelabel
+from store.predictions import ReviewedPrelabel
 
 MONDAY = datetime(2026, 11, 16, 9, tzinfo=UTC)
 edits = st.builds(Edits, *[st.integers(0, 4)] * 5)

@@ -16,9 +16,8 @@ from ner.errors import ConfigError, InputError
 from ner.label_studio.results import BLANK, INVERTED, MALFORMED, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
-from store.counts import project_counts
+from store.counts import Doubts, project_counts
 from store.documents import count_open, open_documents, stored_documents
-from store.doubts import Doubts
 from store.errors import RunHeldError
 from store.gold import gold
 from store.projects import create_project, link, project_by_id, set_label_map

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from loop.files.checking import LabelRule
+from loop.files.reading import LabelRule
 from loop.files.records import UNREAD, Record
 from loop.files.seen import Seen
 from loop.files.suspicions import DIFFERING, TWICE, UNREAD_NUMBERS, suspicions

@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from loop.files.strict_json import parse_json
+from loop.files.json_values import parse_json
 from ner.errors import InputError
 
 _TYPES = {"id": str, "doc": str, "text": str, "meta": dict, "spans": list}

@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from loop.files.checking import LabelRule, check_record
 from loop.files.formats.known import AUTO, find_format, format_named
 from loop.files.inputs import HEAD_BYTES, Input
-from loop.files.reading import Reading, Request, survey
+from loop.files.reading import LabelRule, Reading, Request, check_record, survey
 from loop.files.records import FileHints, Problem, Record, Source
 from loop.settings.template import config_of_labels
 from ner.label_studio.label_config import LabelConfig

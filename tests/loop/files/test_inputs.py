@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from loop.files import packed
-from loop.files.inputs import Input, open_inputs
-from loop.files.packed import visible_name
+from loop.files import inputs
+from loop.files.inputs import Input, open_inputs, visible_name
 from loop.files.reading import Request, open_readings
 from ner.errors import InputError
 from tests.loop.files.read import CONFIG
@@ -116,7 +115,7 @@ def test_an_encrypted_archive_is_refused_by_name(tmp_path: Path):
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(packed, "_ALWAYS", 10_000)
+    monkeypatch.setattr(inputs, "_ALWAYS", 10_000)
     bomb = zipped({"a.jsonl": b" " * 4_000_000, "b.jsonl": LINE})
     assert "unpacks to at most" in refused(tmp_path / "a.zip", bomb)
     assert "unpacks to at most" in refused(tmp_path / "a.gz", gzip.compress(b" " * 4_000_000))

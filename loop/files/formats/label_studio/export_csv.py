@@ -17,6 +17,7 @@ from loop.files.formats.json_shapes.shapes import Place
 from loop.files.formats.label_studio.export_json import EXPORT_AS_JSON
 from loop.files.formats.label_studio.json_min import NOTE, RENAMED, TABLE, joined, record
 from loop.files.inputs import Input
+from loop.files.json_values import parse_json
 from loop.files.record_ids import Naming
 from loop.files.records import (
     BYTE_ORDER_MARK,
@@ -28,7 +29,6 @@ from loop.files.records import (
     Record,
     Source,
 )
-from loop.files.strict_json import parse_json
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 

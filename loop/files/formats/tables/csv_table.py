@@ -18,10 +18,9 @@ from loop.files.formats.json_shapes.shapes import JsonShape, open_values
 from loop.files.formats.tables.csv_rows import Layout, layout_of_file, layout_of_head, rows
 from loop.files.formats.tables.table_rows import PARSED, TEXT, TOKENS, Columns, columns_of, looks_like_spans
 from loop.files.inputs import Input
-from loop.files.json_values import PlacedValue
+from loop.files.json_values import PlacedValue, parse_json
 from loop.files.records import ANNOTATION_KEYS, UNREADABLE_REST, FileFormat, FileHints, Opened, Source
 from loop.files.seen import Seen
-from loop.files.strict_json import parse_json
 from ner.errors import InputError
 
 # Words for a cell without a value, as pandas and spreadsheets write them.

@@ -13,8 +13,8 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from loop.files.json_values import parse_json
 from loop.files.records import ANNOTATION_KEYS, Source
-from loop.files.strict_json import parse_json
 from ner.errors import InputError
 
 TEXT, TOKENS, ANNOTATIONS = "text", "tokens", "--columns"

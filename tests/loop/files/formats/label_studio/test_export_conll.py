@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loop.files.checking import LabelRule
-from loop.files.reading import Request, survey
+from loop.files.reading import LabelRule, Request, survey
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 from tests.loop.files.read import CONFIG, as_input

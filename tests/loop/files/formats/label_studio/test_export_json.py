@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from loop.files.checking import LabelRule
 from loop.files.formats.label_studio.export_json import NOT_IN_FILE, ONLY_DRAFTS, ONLY_PREDICTIONS, SAYS_NOTHING
-from loop.files.reading import Request, survey
+from loop.files.reading import LabelRule, Request, survey
 from loop.files.records import Problem, Record
 from ner.label_studio.label_config import Control, LabelConfig
 from ner.spans import Span

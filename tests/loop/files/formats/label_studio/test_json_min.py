@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.checking import LabelRule
-from loop.files.reading import OTHER_KIND, Reading, Request, survey
+from loop.files.reading import OTHER_KIND, LabelRule, Reading, Request, survey
 from loop.files.records import SEVERAL_ANNOTATIONS, Problem, Record
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import NO_LABEL, OUTSIDE_CONFIG

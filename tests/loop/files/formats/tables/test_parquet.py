@@ -18,10 +18,9 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from loop.files.checking import LabelRule, check_record
 from loop.files.formats.known import find_format
 from loop.files.inputs import open_inputs
-from loop.files.reading import Request, open_readings
+from loop.files.reading import LabelRule, Request, check_record, open_readings
 from loop.files.records import FileHints, Problem, Record, Source
 from loop.files.writing.datasets_folder import write_datasets
 from loop.files.writing.texts import StoredText, TaggedText

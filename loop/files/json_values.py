@@ -28,6 +28,7 @@ _LINES = 20
 _ABOUT_A_TEXT = frozenset({"entities", "spans", "cats"})
 _CUT_OFF = "The file may be cut off: fetch it again."
 PlacedValue = tuple[str, Any, str]
+"""The place of a value in its file for people, the value or the InputError in its place, and the start of its text."""
 
 
 class MalformedJsonError(InputError):
@@ -86,9 +87,6 @@ def _constant(name: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
 # Finds the end of a value that breaks a rule; its numbers are not even made.
 _LENIENT = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-
-
-"""The place of a value in its file for people, the value or the InputError in its place, and the start of its text."""
 
 
 def looks_like_json(file: Input) -> bool:

@@ -14,9 +14,8 @@ from typing import Any, Protocol
 
 from ml_backend.backend import Backend
 from ml_backend.live_model import Served, load_tagger
-from ml_backend.payload import Limits, PredictRequest, parse_config
+from ml_backend.payload import Limits, PredictRequest, UnknownProjectError, parse_config
 from ml_backend.predict import find_project, predict, predict_free
-from ml_backend.refusals import UnknownProjectError
 from ml_backend.settings import ServerSettings
 from ner.bundle import MANIFEST, read_manifest
 from ner.errors import ConfigError, InputError

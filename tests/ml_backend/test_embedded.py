@@ -9,7 +9,7 @@ import pytest
 
 from ml_backend import embedded
 from ml_backend.embedded import StoreTagger, find_bundle, send_hint, start
-from ml_backend.refusals import NoModelError, UnknownProjectError
+from ml_backend.payload import NoModelError, UnknownProjectError
 from ner.errors import BundleUnavailableError, ConfigError, InputError
 from store.runs import pending_hints
 from store.session import open_store

@@ -18,6 +18,7 @@ from store.dump import dump_lines
 from store.errors import StoreOpenError
 from store.schema import Run
 from store.session import connect, open_store
+from tests.loop.backup.conftest import Databases
 from tests.loop.desk import Desk
 from tests.loop.test_made_by_0_1_0 import ARCHIVE
 
@@ -35,8 +36,12 @@ def old(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 def rows_of(home: Path) -> list[str]:
-    """The whole store as it is now, whatever its schema."""
-    store = connect(f"sqlite:///{home / 'loop.db'}", make=False)
+    """The whole store of SQLite as it is now, whatever its schema."""
+    return rows_at(f"sqlite:///{home / 'loop.db'}")
+
+
+def rows_at(url: str) -> list[str]:
+    store = connect(url, make=False)
     with store.read() as session:
         lines = list(dump_lines(session))
     store.close()
@@ -99,6 +104,24 @@ def test_a_backup_of_an_older_version_is_restored_at_todays_schema_and_a_trainin
     assert new.loop("doctor").code == 0
     said = new.loop("retrain")
     assert said.code == 0 and "Candidate desk-0101 from desk-0001" in said.out
+
+
+def test_an_older_store_on_postgresql_is_kept_upgraded_and_brought_back(
+    old: Desk, databases: Databases, tmp_path: Path
+):
+    """It gets there as the backup of an older SQLite store that keeps its schema."""
+    before = rows_of(old.home)
+    first, second = databases("postgresql"), databases("postgresql")
+    old.loop("backup", str(tmp_path / "out"))
+    assert (
+        old.loop("restore", str(tmp_path / "out"), str(tmp_path / "new"), "--store", first, "--keep-schema").code == 0
+    )
+    new = Desk(tmp_path / "new", old.capsys, old.monkeypatch)
+    said = new.loop("upgrade", "--json").json
+    assert (said["before"], said["after"]) == (OLD, HEAD)
+    assert new.loop("restore", said["backup"], str(new.home), "--store", second, "--keep-schema").code == 0
+    now = rows_at(second)
+    assert [line for line in before if line not in now and '"running"' not in line] == []
 
 
 def test_processes_that_start_at_once_make_one_backup(old: Desk):

@@ -111,10 +111,15 @@ class Desk:
 
 
 def make_desk(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A fresh project with LABELS; variables of the shell that runs the tests are not seen."""
-    for name in ("LOOP_HOME", "LOOP_STORE_URL", "MODEL_DIR", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "PORT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
+    """A fresh project with LABELS."""
+    make_environment(monkeypatch)
     assert run(["init", str(home), "--labels", ",".join(LABELS), "--name", "desk"]) == 0
     capsys.readouterr()
     return Desk(home, capsys, monkeypatch)
+
+
+def make_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the shell that runs the tests are not seen, and its terminal has 80 columns."""
+    for name in ("LOOP_HOME", "LOOP_STORE_URL", "MODEL_DIR", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")

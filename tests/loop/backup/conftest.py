@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from loop.cli.app import run
-from tests.loop.desk import LABELS, Desk, make_desk
+from tests.loop.desk import LABELS, Desk, make_desk, make_environment
 from tests.store import cluster
 
 FUNCTIONS = """
@@ -42,23 +47,44 @@ def database() -> str:
     return "sqlite"
 
 
+@pytest.fixture(scope="session")
+def made_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `desk` on SQLite, to be copied."""
+    home = tmp_path_factory.mktemp("made") / "desk"
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
+        quiet: Any = SimpleNamespace(readouterr=lambda: None)
+        furnish(make_desk(home, quiet, patch))
+    return home
+
+
 @pytest.fixture
 def desk(
     database: str,
     databases: Databases,
+    made_desk: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Desk:
     """A project with a model in service, a candidate, a report, and labelling functions that read a file."""
+    home = tmp_path / "desk"
+    make_environment(monkeypatch)
+    desk = Desk(home, capsys, monkeypatch)
     url = databases(database)
-    desk = make_desk(tmp_path / ("desk" if url is None else "unused"), capsys, monkeypatch)
-    if url is not None:
-        desk.home = tmp_path / "desk"
-        with monkeypatch.context() as patch:
-            patch.setenv("LOOP_STORE_URL", url)
-            assert run(["init", str(desk.home), "--labels", ",".join(LABELS), "--name", "desk"]) == 0
-        desk.configure(store__url=url)
+    if url is None:
+        shutil.copytree(made_desk, home)
+        return desk
+    with monkeypatch.context() as patch:
+        patch.setenv("LOOP_STORE_URL", url)
+        assert run(["init", str(home), "--labels", ",".join(LABELS), "--name", "desk"]) == 0
+    desk.configure(store__url=url)
+    furnish(desk)
+    capsys.readouterr()
+    return desk
+
+
+def furnish(desk: Desk) -> None:
+    """Put into a fresh project what a backup has to bring along."""
     (desk.home / "gazetteers").mkdir()
     (desk.home / "gazetteers" / "os.txt").write_text("windows\n")
     (desk.home / "functions.py").write_text(FUNCTIONS)
@@ -68,5 +94,3 @@ def desk(
     (report / "report.md").write_text("promoted\n")
     desk.promoted_model()
     desk.candidate()
-    capsys.readouterr()
-    return desk

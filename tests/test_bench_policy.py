@@ -1,4 +1,4 @@
-"""The loops of scripts/bench_policy.py: what is blind stays blind, making resumes, a replay costs what it should."""
+"""The loops of `scripts.bench.policy`: what is blind stays blind, making resumes, a replay costs what it should."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from loop.evaluation.scores import Counts
 from loop.promotion.policies import HIGHER, POLICIES
-from scripts.bench_policy import Order, estimated, main, make_loop
-from scripts.policy.counts import LoopCounts, candidate_path, gather, read_counts, write_counts
-from scripts.policy.loops import (
+from scripts.bench.policy.__main__ import Order, estimated, main, make_loop
+from scripts.bench.policy.counts import LoopCounts, candidate_path, gather, read_counts, write_counts
+from scripts.bench.policy.loops import (
     CARELESS,
     FIRST,
     SETS,
@@ -26,8 +26,8 @@ from scripts.policy.loops import (
     draw_loop,
     look_up,
 )
-from scripts.policy.replay import ALL, DEFAULT, Rule, Track, draw_track, drifting, names_by_round, replay
-from scripts.policy.tables import figures_of
+from scripts.bench.policy.replay import ALL, DEFAULT, Rule, Track, draw_track, drifting, names_by_round, replay
+from scripts.bench.policy.tables import figures_of
 
 TYPES = ("SOFTWARE", "OS")
 HIGHER_WINS = Rule("higher", POLICIES[HIGHER], lambda _: 0.0)
@@ -251,7 +251,7 @@ def test_every_table_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     write_counts(
         tmp_path / "counts.npz", [counts_of({FIRST: 0.5, "1": 0.6, "2": 0.7, "3": 0.4, "3-switched": 0.3, "4": 0.8})]
     )
-    words = ["bench_policy", "replay", "--counts", str(tmp_path / "counts.npz"), "--draws", "2"]
+    words = ["bench.policy", "replay", "--counts", str(tmp_path / "counts.npz"), "--draws", "2"]
     monkeypatch.setattr("sys.argv", words)
     main()
     out = capsys.readouterr().out

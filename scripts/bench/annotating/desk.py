@@ -34,7 +34,7 @@ from store.runs import RUNNING, is_alive
 from store.schema import HOLDOUT, POOL, Model, Project, Run
 from store.session import open_store
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GOLD = EXAMPLE / "gold.jsonl"
 _LIMIT = 3600.0
 _CORES = 2

@@ -1,4 +1,4 @@
-"""The documents and the systems of bench_promotion.py: real counts of several models, and what is mixed from them."""
+"""The documents and the systems of `promotion`: real counts of several models, and what is mixed from them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_stackoverflow import LABEL_MAP, LABELS
 
 from ner.arrays import FloatArray, IntArray
 from ner.spans import Span, drop_overlaps
+from scripts.bench.stackoverflow import LABEL_MAP, LABELS
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 

@@ -25,7 +25,7 @@ from loop.training.trainer import make_plan, reproducible, train
 from ner.arrays import IntArray, Logits
 from ner.decoding import learned_costs
 from ner.labels import LabelSet
-from scripts.policy.loops import Candidate, Lesson, Loop, Spans
+from scripts.bench.policy.loops import Candidate, Lesson, Loop, Spans
 
 Maker = Callable[[Loop, Sequence[Lesson], Sequence[str]], list[Spans]]
 

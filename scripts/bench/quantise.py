@@ -1,10 +1,10 @@
-"""What INT8 costs, and what smoothing gives back: python scripts/bench_quantise.py HOME
+"""What INT8 costs, and what smoothing gives back: python -m scripts.bench.quantise HOME
 
-HOME is a project with a model in service, as `bench_stackoverflow.py --keep HOME` leaves one. Its adapter is merged and
-exported to FP32 anew, quantised in several ways, and each file is read one window a run, as it is served, on the
+HOME is a project with a model in service, as `stackoverflow --keep HOME` leaves one. Its adapter is merged and exported
+to FP32 anew, quantised in several ways, and each file is read one window a run, as it is served, on the
 development split (never on the holdout). Prints a Markdown table.
 
-    python scripts/bench_quantise.py --graphs
+    python -m scripts.bench.quantise --graphs
 
 compares the graph of this project with the graph of ONNX Runtime's own transformer optimiser, in nodes and time a run.
 """

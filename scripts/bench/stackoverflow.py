@@ -1,4 +1,4 @@
-"""StackOverflow-5 through the command line alone: python scripts/bench_stackoverflow.py [--keep DIR]
+"""StackOverflow-5 through the command line alone: python -m scripts.bench.stackoverflow [--keep DIR]
 
 Makes a project, imports train.jsonl as training texts and dev.jsonl as the holdout, trains with the settings' defaults,
 promotes, and scores the file as served. Prints a Markdown table per entity type and how long each step took.
@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-SHARED = Path(os.environ.get("LOOP_SHARED_DATA") or Path(__file__).parents[2] / "shared" / "data")
+SHARED = Path(os.environ.get("LOOP_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 DATA = SHARED / "stackoverflow-ner"
 LABELS = ("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR")
 LABEL_MAP = {

@@ -1,11 +1,11 @@
-"""What a rule of promotion costs over whole loops, from the first model on: python -m scripts.bench_policy
+"""What a rule of promotion costs over whole loops, from the first model on: python -m scripts.bench.policy
 
-    python -m scripts.bench_policy make --folder FOLDER [--processes 2] [--surrogate]
-    python -m scripts.bench_policy replay
+    python -m scripts.bench.policy make --folder FOLDER [--processes 2] [--surrogate]
+    python -m scripts.bench.policy replay
 
 `make` trains every candidate of 16 loops once and keeps what each says of blind texts, by text; one small file for each
 candidate stands in FOLDER, so that an interrupted `make` goes on where it was. At the end --counts gets them all.
-`replay` takes a minute or two: it follows each loop under each rule. Read scripts/policy/loops.py for what a loop is.
+`replay` takes a minute or two: it follows each loop under each rule. Read `loops` for what a loop is.
 
 Regret: true F1 of the best candidate so far, or of the first model, minus the true F1 of the model in service, averaged
 over the annotations of a loop. Harm: promotions that lose more than 1 or 3 points of true F1. Each loop is followed
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from scripts.policy.counts import (
+from scripts.bench.policy.counts import (
     candidate_path,
     gather,
     read_candidate,
@@ -32,10 +32,10 @@ from scripts.policy.counts import (
     write_candidate,
     write_counts,
 )
-from scripts.policy.loops import SETS, TRUTH, Candidate, Loop, candidates_of, draw_loop
-from scripts.policy.tables import corruption_table, drift_table, rules_table, sets_table
+from scripts.bench.policy.loops import SETS, TRUTH, Candidate, Loop, candidates_of, draw_loop
+from scripts.bench.policy.tables import corruption_table, drift_table, rules_table, sets_table
 
-COUNTS = Path(__file__).with_name("policy_counts.npz")
+COUNTS = Path(__file__).with_name("counts.npz")
 # Later rounds change less, and cost more: not every round has a candidate.
 ROUNDS, EXAMPLE_ROUNDS = (1, 2, 3, 4, 6, 8, 12), (1, 2, 3, 4, 6, 8)
 # CPU seconds of one core for each text that is learned from, and for each text that is asked about: a first guess.
@@ -126,7 +126,7 @@ def make(given: argparse.Namespace) -> None:
 
 def make_loop(order: Order) -> None:
     """Make the candidates of one loop that have no file yet."""
-    from scripts.policy.candidates import make_counts, make_real, make_surrogate
+    from scripts.bench.policy.candidates import make_counts, make_real, make_surrogate
 
     loop = order.loop()
     for candidate in order.missing(loop):

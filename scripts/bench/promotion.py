@@ -1,13 +1,13 @@
-"""How often a promotion is wrong, and how often it is missed: python scripts/bench_promotion.py --counts FILE.npz
+"""How often a promotion is wrong, and how often it is missed: python -m scripts.bench.promotion --counts FILE.npz
 
 The counts are real: true positives, predicted and gold spans per document and entity type, of at least two trained
 models on the same gold. Where FILE is missing it is made from the holdout and the models of a project, --home HOME; for
 StackOverflow-5:
 
-    python scripts/bench_stackoverflow.py --keep HOME
+    python -m scripts.bench.stackoverflow --keep HOME
     (in HOME/loop.toml under [train]: seed = 14 and passes = 8)
     loop -C HOME retrain --from-scratch
-    python scripts/bench_promotion.py --home HOME --counts counts.npz
+    python -m scripts.bench.promotion --home HOME --counts counts.npz
 
 With --linear DATA the models are two linear taggers, which are trained within minutes.
 
@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from promotion_systems import FloatArray, IntArray, Population, chances, f1, leaning
 from scipy.stats import binomtest
 
 from loop.evaluation.scores import Counts
@@ -45,6 +44,7 @@ from loop.evaluation.significance import (
 )
 from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS, Gate
 from loop.promotion.gates import type_gates
+from scripts.bench.promotion_systems import FloatArray, IntArray, Population, chances, f1, leaning
 
 LOOKS, DELTA = 10, 0.03
 SIZES, GAINS = (500, 1_000, 2_000, 4_000), (0.01, 0.02, 0.03)

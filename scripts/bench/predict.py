@@ -1,12 +1,12 @@
 """Time `/predict` over HTTP: several servers side by side, in one run.
 
-    .venv/bin/python scripts/bench_predict.py [CONTENDER ...] [--rounds 5] [--slow 1000] [--workers 1] [--threads 4]
+    .venv/bin/python -m scripts.bench.predict [CONTENDER ...] [--rounds 5] [--slow 1000] [--workers 1] [--threads 4]
 
 A contender is one of
     this             `python -m ml_backend` of this checkout
     a folder         `python -m ml_backend` of another checkout, such as a `git worktree` of an earlier commit
     pipeline         a `transformers` pipeline behind the same route, under Flask and gunicorn, as Label Studio's own
-                     backends are (scripts/huggingface_backend.py)
+                     backends are (scripts/bench/huggingface_backend.py)
     waitress, granian, gunicorn, gunicorn-h1c, tornado, hypercorn
                      the WSGI app of the checkout that --wsgi names, under that server
 By default: this pipeline. Ratios compare each contender with the last one. What is not installed with the project:
@@ -17,7 +17,7 @@ sends them, for distinct real sentences (StackOverflow, dev). Clients are proces
 with kept-alive connections. The rounds alternate between the contenders, so that a busy machine is busy for all of
 them; a figure is the median of its rounds. Prints a Markdown table.
 
---slow N: times one healthy client alone, and then beside 2N slow clients (scripts/slow_clients.py), by turns.
+--slow N: times one healthy client alone, and then beside 2N slow clients (scripts/bench/slow_clients.py), by turns.
 --empty: requests without tasks, which cost what HTTP and JSON cost and nothing else.
 --model: a folder of transformers (a merged token classifier) to serve instead of the packaged MiniLM with a random
 classifier, which costs the same time. The ONNX file is made by the loop's own export.
@@ -45,16 +45,17 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from prepare_backend import CONFIG
-from slow_clients import slow_clients
 
-ROOT = Path(__file__).resolve().parents[1]
+from scripts.bench.prepare_backend import CONFIG
+from scripts.bench.slow_clients import slow_clients
+
+ROOT = Path(__file__).resolve().parents[2]
 _PROJECT = "1.1795219575"
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 # A healthy client waits for so long beside slow ones; then its answer counts as none.
 _PATIENCE_SECONDS = 15.0
 _APP = "ml_backend.wsgi:application"
-_PIPELINE = "scripts.huggingface_backend:create_app"
+_PIPELINE = "scripts.bench.huggingface_backend:create_app"
 _GUNICORN = (
     "gunicorn --worker-class gthread --workers {workers} --threads {threads} --bind 127.0.0.1:{port} --keep-alive 75"
     " --worker-connections 10000 --timeout 600 --no-control-socket"
@@ -67,8 +68,8 @@ _SERVERS = {
     f" --blocking-threads {{threads}} --backpressure 10000 {_APP}",
     "gunicorn": f"{_GUNICORN} --http-parser python {_APP}()",
     "gunicorn-h1c": f"{_GUNICORN} --http-parser fast {_APP}()",
-    "tornado": "scripts.wsgi_servers tornado {port} {threads}",
-    "hypercorn": "scripts.wsgi_servers hypercorn {port} {threads}",
+    "tornado": "scripts.bench.wsgi_servers tornado {port} {threads}",
+    "hypercorn": "scripts.bench.wsgi_servers hypercorn {port} {threads}",
     "pipeline": f"{_GUNICORN} {_PIPELINE}()",
 }
 
@@ -205,7 +206,8 @@ def prepare(checkout: Path, folder: Path, texts: Sequence[str], options: Any) ->
     """A store and models as that checkout makes them; made by a process of its own, since clients are forked here."""
     if not (folder / "loop.db").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(checkout / "scripts" / "prepare_backend.py"), str(folder)]
+        (script,) = (checkout / "scripts").rglob("prepare_backend.py")  # older checkouts have it elsewhere
+        command = [sys.executable, str(script), str(folder)]
         command += ["--model", str(options.model)] if options.model else []
         environ = {**os.environ, "PYTHONPATH": str(checkout)}
         subprocess.run(command, input=json.dumps(texts), text=True, check=True, env=environ, cwd=checkout)

@@ -1,4 +1,4 @@
-"""What is learned from little gold: python scripts/bench_little_gold.py RESULTS.jsonl [--tree OLD]
+"""What is learned from little gold: python -m scripts.bench.little_gold RESULTS.jsonl [--tree OLD]
 
 Draws 100, 250 and 500 sentences of three corpora, imports them into a new project, trains with `loop retrain`, and
 scores the file as served on the corpus's whole dev split (`loop evaluate --on`; the test splits are never read). A draw
@@ -25,9 +25,9 @@ from random import Random
 from statistics import mean
 from typing import Any
 
-from bench_stackoverflow import LABEL_MAP, SHARED
+from scripts.bench.stackoverflow import LABEL_MAP, SHARED
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # The label that each corpus's labels become; None leaves them as they are.
 SETS: dict[str, Mapping[str, str] | None] = {"stackoverflow-ner": LABEL_MAP, "wnut17": None, "cyner": None}
 SIZES, SEEDS = (100, 250, 500), (1, 2, 3)

@@ -1,6 +1,6 @@
 """Time `loop import` on a big file of each format, beside Hugging Face's `datasets` loading the same file.
 
-    .venv/bin/python -m scripts.bench_import [FORMAT ...] [--documents 100000]
+    .venv/bin/python -m scripts.bench.imports [FORMAT ...] [--documents 100000]
 
 Each document has 25 words and three entities. Each import goes into a new project, in a process of its own, whose time
 and peak memory (RSS) are measured from outside. A file of a tenth of the documents is imported, too: memory that grows
@@ -108,7 +108,7 @@ def _run(command: list[str]) -> tuple[float, float, str]:
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     figures, _, said = done.stdout.partition("\n")
     seconds, memory = map(float, figures.split())

@@ -1,4 +1,4 @@
-"""Score labelling functions and their majority vote against a gold file: python scripts/bench_weak_labels.py
+"""Score labelling functions and their majority vote against a gold file: python -m scripts.bench.weak_labels
 
 By default the example's own. Prints a Markdown table of strict precision, recall and F1 per entity type, and one of
 coverage, overlap, conflict, accuracy and precision for each function.
@@ -20,7 +20,7 @@ from weak_labeling.apply import apply_functions
 from weak_labeling.functions import load_functions
 from weak_labeling.majority import majority_vote
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "it_support"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "it_support"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The loops of bench_policy.py: which texts are annotated in which round, which are held out, and which tell the truth.
+"""The loops: which texts are annotated in which round, which are held out, and which tell the truth.
 
 A loop is drawn from the texts of one set by a seed. Its texts come in random order. A share of the documents is held
 out, so that a round of annotations gives texts to learn from and texts to judge by. The truth is texts that nothing
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ner.spans import Span, drop_overlaps, flat_spans
-from scripts.bench_stackoverflow import LABEL_MAP, LABELS, SHARED
+from scripts.bench.stackoverflow import LABEL_MAP, LABELS, SHARED
 from scripts.build_example import EXAMPLE
 from weak_labeling.apply import apply_functions
 from weak_labeling.functions import Vote, load_functions

@@ -1,4 +1,4 @@
-"""The tables of bench_policy.py: what each rule cost over all loops, with intervals."""
+"""The tables of `scripts.bench.policy`: what each rule cost over all loops, with intervals."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ner.arrays import FloatArray, IntArray
-from scripts.policy.counts import LoopCounts
-from scripts.policy.loops import CORRUPTED, FIRST, named
-from scripts.policy.replay import RULES, Replayed, Rule, Track, draw_track, drifting, names_by_round, replay
+from scripts.bench.policy.counts import LoopCounts
+from scripts.bench.policy.loops import CORRUPTED, FIRST, named
+from scripts.bench.policy.replay import RULES, Replayed, Rule, Track, draw_track, drifting, names_by_round, replay
 
 EARLY = 150  # annotations
 

@@ -2,7 +2,7 @@
 
 Starts its own server (a minute for its migrations), measures, prints markdown tables, and stops it:
 
-    python scripts/bench_label_studio.py [--sizes 1000 10000] [--changed 50] [--repeat 3]
+    python -m scripts.bench.label_studio [--sizes 1000 10000] [--changed 50] [--repeat 3]
 
 "raw call" is the one request that a pull cannot do without, sent with nothing around it; "server" is what the pull or
 publish spent waiting for answers; "ours" is the rest. Seconds; the median of the repeats.
@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from loop.label_studio.client import LabelStudioClient, TaskQuery, parse_time
 from loop.sync.publish import publish

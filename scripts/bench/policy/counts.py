@@ -1,4 +1,4 @@
-"""The counts that bench_policy.py makes once and replays: one small file for each candidate, then one file for all."""
+"""The counts that are made once and replayed: one small file for each candidate, then one file for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from loop.evaluation.scores import count
 from ner.arrays import IntArray
 from ner.labels import LabelSet
-from scripts.policy.loops import Candidate, Loop
+from scripts.bench.policy.loops import Candidate, Loop
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,8 +35,8 @@ from loop.promotion.policies import (
 )
 from loop.promotion.rivals import EARLIER
 from ner.arrays import IntArray
-from scripts.policy.counts import LoopCounts
-from scripts.policy.loops import CORRUPTED, FIRST, HELD_OUT, named
+from scripts.bench.policy.counts import LoopCounts
+from scripts.bench.policy.loops import CORRUPTED, FIRST, HELD_OUT, named
 
 LOOKS, ALPHA, DELTA = 10, 0.05, 0.03
 ALL, RECENT, NONE = "all", "recent", "none"

@@ -1,4 +1,4 @@
-"""What an annotator gets out of `scripts/up`: python -m scripts.bench_up RESULTS.jsonl
+"""What an annotator gets out of `scripts/up`: python -m scripts.bench.up RESULTS.jsonl
 
 Starts everything as `scripts/up` does, on the bundled example: a real Label Studio, the ML backend and the service. The
 simulated annotator then answers the tasks that Label Studio offers, from the gold file, up to each number of answers in
@@ -32,8 +32,8 @@ from typing import Any
 from loop.settings.toml_text import with_values
 from loop.up.options import Options
 from loop.up.project import SALT, make_project
-from scripts.annotating.desk import ROOT, Desk
-from scripts.annotating.tables import print_tables
+from scripts.bench.annotating.desk import ROOT, Desk
+from scripts.bench.annotating.tables import print_tables
 from tests.server.real_label_studio import free_port
 
 STOPS, SEEDS = (50, 100, 150, 250), (1, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""Backup and restore of a large project while annotators submit: python -m scripts.bench_backup FOLDER
+"""Backup and restore of a large project while annotators submit: python -m scripts.bench.backup FOLDER
 
 Makes a project of 10,000 documents and 10 models in FOLDER, on SQLite and on a PostgreSQL of its own. Each document has
 two annotations of six regions, four weak votes, and a prediction of each model; each model has its training items. The
@@ -36,7 +36,7 @@ from sqlalchemy import select, text
 from loop.settings.toml_text import with_values
 from ner.bundle import read_manifest, write_bundle
 from ner.spans import Span
-from scripts.prepare_backend import TYPES, prepare
+from scripts.bench.prepare_backend import TYPES, prepare
 from store.annotations import LABEL_STUDIO, NewAnnotation, append_annotations
 from store.documents import NewDocument
 from store.dump import count_rows

@@ -16,6 +16,7 @@ from ml_backend.metrics import Metrics
 from ml_backend.payload import Limits
 from ml_backend.prelabels import PrelabelMetrics
 from ml_backend.settings import ServerSettings
+from ner.model_library import ModelLibrary
 
 ASK = {"WWW-Authenticate": 'Basic realm="ner-annotation-loop", charset="UTF-8"'}
 _QUICK_THREADS = 2
@@ -50,7 +51,7 @@ class Backend:
         self.metrics = Metrics()
         self.live = LiveModels(
             settings.store_url,
-            settings.model_dir,
+            ModelLibrary.at(settings.model_dir, settings.model_store, settings.cache_mb),
             poll_seconds=settings.poll_seconds,
             threads=settings.model_threads,
             listener=self.metrics.listener(),

@@ -22,6 +22,7 @@ from ml_backend.memory import Trimmer
 from ml_backend.paired_network import PairedNetwork
 from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError, RuleError
+from ner.model_library import ModelLibrary
 from ner.network import Network
 from ner.tagger import Tagger
 from store.projects import project_by_id
@@ -41,6 +42,7 @@ class LinkedProject:
     """A project of the store that is linked to a project in Label Studio, and the model that is promoted for it.
 
     path: the model's folder, relative to MODEL_DIR. `path` and `version` are None before the first promotion.
+    files: the SHA-256 of each of the model's files.
     """
 
     project_id: int
@@ -52,20 +54,21 @@ class LinkedProject:
     ls_project_id: int
     version: str | None
     path: str | None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def linked_projects(session: Session) -> list[LinkedProject]:
     """Every linked project, oldest first."""
     query = (
-        select(Project, Model.path)
+        select(Project, Model.path, Model.files)
         .outerjoin(Model, Model.version == Project.promoted_version)
         .where(Project.ls_project_id.is_not(None))
         .order_by(Project.id)
     )
-    return [_linked(project, path) for project, path in session.execute(query)]
+    return [_linked(project, path, files) for project, path, files in session.execute(query)]
 
 
-def _linked(project: Project, path: str | None) -> LinkedProject:
+def _linked(project: Project, path: str | None, files: Mapping[str, str] | None) -> LinkedProject:
     return LinkedProject(
         project_id=project.id,
         name=project.name,
@@ -76,6 +79,7 @@ def _linked(project: Project, path: str | None) -> LinkedProject:
         ls_project_id=project.ls_project_id or 0,
         version=project.promoted_version,
         path=path,
+        files=files or {},
     )
 
 
@@ -135,8 +139,9 @@ def check_labels(model: tuple[str, ...], config: tuple[str, ...]) -> None:
 class LiveModel:
     """The model of one project, and its splits; used by one thread."""
 
-    def __init__(self, model_dir: Path, threads: int, listener: Listener) -> None:
-        self._model_dir, self._threads, self._listener = model_dir, threads, listener
+    def __init__(self, library: ModelLibrary, threads: int, listener: Listener) -> None:
+        self._library, self._threads, self._listener = library, threads, listener
+        self.path: str | None = None  # of the model in service
         self._served: Served | None = None
         self._wanted: tuple[object, ...] = ()
         self._failures = 0
@@ -170,6 +175,7 @@ class LiveModel:
             return replace(served, problem=None)
         if linked.version is None or linked.path is None:
             self._listener.changed(linked.slug, served.version, None)
+            self.path = None
             return replace(served, tagger=None, problem=None)
         wanted = (linked.version, linked.labels)
         if wanted == self._wanted and time.monotonic() < self._retry_at:
@@ -177,7 +183,8 @@ class LiveModel:
         if wanted != self._wanted:
             self._wanted, self._failures = wanted, 0
         try:
-            tagger = load_tagger(self._model_dir / linked.path, linked.version, linked.labels, self._threads)
+            folder = self._library.bundle(linked.path, linked.files)
+            tagger = load_tagger(folder, linked.version, linked.labels, self._threads)
         except RuleError as error:
             return self._failed(served, error)
         except Exception as error:
@@ -185,6 +192,7 @@ class LiveModel:
             return self._failed(served, BundleError("a model folder can be loaded", value=repr(error)))
         log.info("project %s: %s is in service, after %s", linked.slug, tagger.version, served.version or "none")
         self._listener.changed(linked.slug, served.version, tagger.version)
+        self.path = linked.path
         return replace(served, tagger=tagger, problem=None)
 
     def _failed(self, served: Served, error: RuleError) -> Served:
@@ -222,9 +230,15 @@ class LiveModels:
     """Follows the store for every linked project. Start it in the process that serves, after any fork."""
 
     def __init__(
-        self, store_url: str, model_dir: Path, *, poll_seconds: float, threads: int, listener: Listener | None = None
+        self,
+        store_url: str,
+        library: ModelLibrary,
+        *,
+        poll_seconds: float,
+        threads: int,
+        listener: Listener | None = None,
     ) -> None:
-        self._store_url, self._model_dir = store_url, model_dir
+        self._store_url, self._library = store_url, library
         self._poll_seconds, self._threads = poll_seconds, threads
         self._listener = listener or Listener()
         self._models: dict[int, LiveModel] = {}
@@ -274,6 +288,7 @@ class LiveModels:
                 linked = linked_projects(session)
             problems = [self._follow_one(project) for project in linked]
             self._drop_all_but({project.project_id for project in linked})
+            self._library.release(keep={model.path for model in self._models.values() if model.path is not None})
         except RuleError as error:
             self._note_store(error)
         except Exception:
@@ -296,7 +311,7 @@ class LiveModels:
 
     def _model(self, project_id: int) -> LiveModel:
         if project_id not in self._models:
-            self._models[project_id] = LiveModel(self._model_dir, self._threads, self._listener)
+            self._models[project_id] = LiveModel(self._library, self._threads, self._listener)
         return self._models[project_id]
 
     def _put(self, served: Served) -> None:

@@ -28,6 +28,7 @@ from granian.server import Server
 
 from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError, RuleError
+from ner.shared_folder import check_at_start
 
 if TYPE_CHECKING:
     from ml_backend.arrival import Arrival
@@ -54,11 +55,13 @@ def main() -> int:
     multiprocessing.set_start_method("spawn")
     try:
         settings = ServerSettings.from_environ(os.environ)
+        set_up_logging(settings)
         host, port = find_address(settings)
+        if settings.model_store:
+            check_at_start(settings.model_store, settings.model_dir, writing=False)
     except RuleError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the edge prints
         return error.exit_code
-    set_up_logging(settings)
     log.info("listening on http://%s:%d", host, port)
     with _metrics_folder(settings.workers):
         server = Server(**options(settings, host, port))

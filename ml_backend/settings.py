@@ -21,6 +21,8 @@ class ServerSettings:
     """How one backend runs.
 
     store_url: the loop's store (a SQLAlchemy URL). model_dir: what models' paths in the store are relative to.
+    model_store: the address of the folder that several hosts share, "" for none; model_dir is then a cache of at most
+    cache_mb MiB.
     user, password: of basic auth; both are empty for none. port: 0 lets the system choose. workers: processes, each
     with its own models. threads: how many requests a worker answers at once. model_threads: how many texts of one
     request a worker tags at once. max_tasks, max_text_chars (code points of one text), max_body_bytes: the most that
@@ -30,6 +32,8 @@ class ServerSettings:
 
     store_url: str
     model_dir: Path
+    model_store: str = field(default="", repr=False)
+    cache_mb: int = 2048
     user: str = ""
     password: str = field(default="", repr=False)
     host: str = "127.0.0.1"
@@ -73,6 +77,8 @@ class ServerSettings:
         return cls(
             store_url=store_url,
             model_dir=Path(environ.get("MODEL_DIR") or "models"),
+            model_store=environ.get("MODEL_STORE", ""),
+            cache_mb=_number(environ, "MODEL_CACHE_MB", cls.cache_mb, int, 1, 2**30),
             user=environ.get("BASIC_AUTH_USER", ""),
             password=environ.get("BASIC_AUTH_PASS", ""),
             host=environ.get("HOST") or cls.host,

@@ -111,7 +111,7 @@ def load_bundle(path: Path, expected_labels: Sequence[str] | None = None) -> Bun
     Raises BundleUnavailableError where a file cannot be read now, or memory is short.
     """
     manifest = read_manifest(path)
-    _check_files(path, manifest)
+    check_files(path, manifest)
     _check_labels(path, manifest, expected_labels)
     labels = LabelSet(manifest.labels)
     encoder = _load_encoder(path / TOKENIZER)
@@ -128,7 +128,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        written = path.read_bytes()
     except FileNotFoundError:
         raise BundleUnavailableError(
             f"a model folder has a {MANIFEST}",
@@ -137,8 +137,15 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except OSError as error:
         raise BundleUnavailableError(f"{MANIFEST} can be read", value=str(error)) from error
+    return parse_manifest(written, str(path))
+
+
+def parse_manifest(written: bytes, source: str) -> Manifest:
+    """The manifest in the bytes of a manifest.json that stands at `source`. Raises BundleError."""
+    try:
+        data = json.loads(written.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{MANIFEST} is JSON", value=f"{path}: {error}") from error
+        raise BundleError(f"{MANIFEST} is JSON", value=f"{source}: {error}") from error
     if not isinstance(data, dict):
         raise BundleError(f"{MANIFEST} is an object", value=repr(data))
     if data.get("format") != FORMAT:
@@ -177,7 +184,8 @@ def _require(holds: object, name: str, what: str, data: dict[str, Any]) -> None:
         raise BundleError(f"{name!r} in {MANIFEST} is {what}", value=repr(data.get(name)))
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Prove that the files of a model folder are those of its manifest; raises what `load_bundle` raises."""
     unlisted = [name for name in REQUIRED if name not in manifest.files]
     if unlisted:
         raise BundleError(f"{MANIFEST} lists {', '.join(REQUIRED)}", value=f"{folder} without {', '.join(unlisted)}")

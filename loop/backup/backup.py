@@ -153,7 +153,8 @@ class _Writing:
         """Copy a bundle, unless it is there; False where there is no whole bundle to be had."""
         target = self.folder / MODELS / bundle.path
         try:
-            source = settings.model_dir / bundle.path
+            settings.library.release()  # a cache need not hold all models at once
+            source = settings.library.bundle(bundle.path, bundle.files)
             files = files_of(source)
             new = [name for name, digest in files.items() if place(source / name, target / name, digest)]
         except (BundleError, AlteredError) as error:

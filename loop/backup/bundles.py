@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +20,21 @@ _WITHOUT = (TRAINING, INTERRUPTED, FAILED)
 
 @dataclass(frozen=True, slots=True)
 class KnownBundle:
-    """A model of the store whose bundle has to be there. path: relative to MODEL_DIR. project: its project's name."""
+    """A model of the store whose bundle has to be there.
+
+    path: relative to MODEL_DIR. project: its project's name. files: the SHA-256 of each file, as the store noted it.
+    """
 
     version: str
     path: str
     project: str
+    files: Mapping[str, str]
 
 
 def known_bundles(session: Session) -> list[KnownBundle]:
     """Every finished model of every project of the store, oldest first."""
     query = (
-        select(Model.version, Model.path, Project.name)
+        select(Model.version, Model.path, Project.name, Model.files)
         .join(Project, Project.id == Model.project_id)
         .where(Model.state.not_in(_WITHOUT))
         .order_by(Model.project_id, Model.number)

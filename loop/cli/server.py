@@ -204,7 +204,11 @@ def run(
     """
     from loop.service.cycle import Cycle
     from loop.service.service import CycleReport, Service, when_store_answers
+    from ner.shared_folder import check_at_start
 
+    settings = invocation.settings
+    if settings.models.remote:
+        check_at_start(settings.models.remote, settings.model_dir, writing=True)
     failed: list[str] = []
 
     def report(cycle: CycleReport) -> None:
@@ -213,7 +217,7 @@ def run(
             console.print_json(cycle, one_line=True)
 
     def make() -> Cycle:
-        return Cycle(invocation.store, invocation.client, invocation.settings, invocation.project.id)
+        return Cycle(invocation.store, invocation.client, settings, invocation.project.id)
 
     cycle = make() if once else when_store_answers(make)
     done = Service(cycle).run_forever(cycles=1 if once else None, reported=report)
@@ -234,6 +238,8 @@ def serve(invocation: Invocation) -> int | None:
         **os.environ,
         "LOOP_STORE_URL": settings.store_url,
         "MODEL_DIR": str(settings.model_dir),
+        "MODEL_STORE": settings.models.remote,
+        "MODEL_CACHE_MB": str(settings.models.cache_mb),
         "HOST": backend.host,
         "PORT": str(backend.port),
         "WORKERS": str(backend.workers),

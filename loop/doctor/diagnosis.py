@@ -16,6 +16,7 @@ from loop.doctor.local import (
     check_labels,
     check_model,
     check_runs,
+    check_shared_models,
     check_store,
 )
 from loop.doctor.server import (
@@ -50,6 +51,7 @@ def diagnose(settings: Settings) -> Iterator[Check]:
             yield run_check("label config", check_label_config, project)
             yield run_check("label map", check_label_map, project)
             yield run_check("texts in doubt", check_doubts, store, project)
+            yield run_check("shared models", check_shared_models, store, settings, project)
             yield run_check("model in service", check_model, store, settings, project)
             yield run_check("interrupted runs", check_runs, store, project)
         store.close()

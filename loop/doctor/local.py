@@ -13,10 +13,13 @@ from loop.doctor.checks import Check, fail, ok, skip, warn
 from loop.files.doubts import doubts_sentence, mend
 from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
+from loop.training.recovery import UNFINISHED
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import OUTSIDE
+from ner.shared_folder import check_local
 from store.counts import doubts_of
 from store.gold import labelled
+from store.registry import models
 from store.runs import RUNNING, is_alive
 from store.schema import Project, Run
 from store.session import Store
@@ -77,6 +80,24 @@ def check_model(store: Store, settings: Settings, project: Project) -> Check:
     tagger = open_tagger(store, settings, project)
     tagger.close()
     return ok(f"{tagger.version}: hashes, labels and output width agree")
+
+
+def check_shared_models(store: Store, settings: Settings, project: Project) -> Check:
+    """Whether the folder that the hosts share can be used, and has the models of this host."""
+    library = settings.library
+    if library.shared is None:
+        return skip("none: `[models] remote` is not set, and every model stays on this machine")
+    check_local(library.folder)
+    library.shared.check(writing=True)
+    with store.read() as session:
+        finished = [one for one in models(session, project.id) if one.state not in UNFINISHED]
+    there = library.shared.names(project.slug)
+    here = [one.version for one in finished if one.version not in there and (library.folder / one.path).is_dir()]
+    cache = f"{library.size() // _MIB:,} of {settings.models.cache_mb:,} MiB are cached in {library.folder}"
+    found = f"{library.shared.shown} can be read and written; {len(there)} models of the project are there; {cache}"
+    if here:
+        return warn(f"{found}; only here: {', '.join(here)}", "`loop run` sends them; so does `loop promote`.")
+    return ok(found)
 
 
 def check_runs(store: Store, project: Project) -> Check:

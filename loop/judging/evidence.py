@@ -85,7 +85,7 @@ def measure(
     Raises WrongFileError for a candidate whose files are shown to be wrong, or that says something else than its FP32;
     IncumbentError where the model in service cannot be asked; JudgingError where nothing can be said.
     """
-    folder, options = settings.model_dir / chosen.path, settings.promotion
+    folder, options = settings.library.bundle(chosen.path, chosen.files), settings.promotion
     threads = min(threads, available_cores())
     held_out = [item.text for item, _ in documents]
     texts = [*held_out, *_other_texts(store, project, _COMPARED - len(held_out))]
@@ -114,7 +114,7 @@ def _in_fp32(
     settings: Settings, project: Project, chosen: Model, served: ServedAnswers, texts: Sequence[str], threads: int
 ) -> tuple[ServedAnswers, Reference]:
     """(`served`, the reference). Where FP32 cannot be run, INT8 is timed alone by the same code, into `served`."""
-    folder, options = settings.model_dir / chosen.path, settings.promotion
+    folder, options = settings.library.bundle(chosen.path, chosen.files), settings.promotion
     reference = ask_fp32(folder, chosen.encoder, texts, timed=options.timed, threads=threads, seed=options.seed)
     if reference.error and options.timed:
         alone = ask_served(folder, project.labels, texts[: options.timed], threads=threads, timed=options.timed)
@@ -132,7 +132,7 @@ def perturbed(
     options = settings.promotion
     if not options.robustness or not documents:
         return ()
-    folder = settings.model_dir / chosen.path
+    folder = settings.library.bundle(chosen.path, chosen.files)
 
     def tag(texts: Sequence[str]) -> Sequence[Spans]:
         return [_unscored(spans) for spans in ask_served(folder, project.labels, texts, threads=threads).spans]
@@ -179,7 +179,8 @@ def _opponent(
         voted = vote_on(store, project, settings.weak_functions, [item for item, _ in documents])
         return (WEAK_VOTE, voted, ()) if any(voted) else (None, None, ("no labelling function votes on the holdout",))
     try:
-        served = ask_served(settings.model_dir / incumbent.path, None, texts, threads=threads)
+        folder = settings.library.bundle(incumbent.path, incumbent.files)
+        served = ask_served(folder, None, texts, threads=threads)
     except (BundleError, JudgingError) as error:
         raise IncumbentError(incumbent.version, error) from error
     # The incumbent may know other labels than the project has now. Such an incumbent serves all the same, and finds
@@ -198,7 +199,9 @@ def _ask_earlier(
     said, problems = {}, []
     for found in earlier:
         try:
-            served = ask_served(settings.model_dir / found.path, project.labels, texts, threads=threads)
+            settings.library.share(found.path, found.files)  # it may be put back: a backend must be able to fetch it
+            folder = settings.library.bundle(found.path, found.files)
+            served = ask_served(folder, project.labels, texts, threads=threads)
         except (BundleError, JudgingError) as error:
             problems.append(f"{found.version}, which served before, cannot be asked and is left out: {error}")
         else:

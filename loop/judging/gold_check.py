@@ -61,8 +61,9 @@ def _asked(
 ) -> GoldCheck:
     texts, seed = [item.text for item in open_texts], settings.promotion.seed
     asked = [*texts, *(item.text for item in compared)]
-    served = ask_served(settings.model_dir / good.path, None, asked, threads=threads).spans if asked else ()
-    said = ask_served(settings.model_dir / chosen.path, None, texts, threads=threads).spans if texts else ()
+    last_good, candidate = (settings.library.bundle(one.path, one.files) for one in (good, chosen))
+    served = ask_served(last_good, None, asked, threads=threads).spans if asked else ()
+    said = ask_served(candidate, None, texts, threads=threads).spans if texts else ()
     found = [
         NewAnnotationText(
             item.creator,

@@ -135,7 +135,7 @@ class _Promotion:
             incumbent = registry.promoted(session, self.project.id)
             if incumbent is not None and self.settings.promotion.policy == BOUNDED:
                 asked = (chosen.version, incumbent.version)
-                self.rivals = rivals(session, self.project, self.settings.model_dir, *asked)
+                self.rivals = rivals(session, self.project, self.settings.library, *asked)
         attempt = self._begun(chosen, incumbent)
         contract = self._proven(attempt, chosen)
         if self.because is None and self.settings.promotion.policy == PROVEN:
@@ -173,8 +173,10 @@ class _Promotion:
 
     def _proven(self, attempt: Attempt, chosen: Model) -> tuple[ContractCheck, ...]:
         self.stages("proving the files")
+        library = self.settings.library
         try:
-            folder = self.settings.model_dir / chosen.path
+            library.share(chosen.path, chosen.files)  # before it is judged: a backend must be able to fetch it
+            folder = library.bundle(chosen.path, chosen.files)
             return check_contract(folder, chosen.version, chosen.files, self.project.labels)
         except WrongFileError as error:
             raise self._refused(attempt, error) from error

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from loop.promotion.policies import PROVEN_BETTER
-from ner.bundle import read_manifest
 from ner.errors import BundleError
+from ner.model_library import ModelLibrary
 from store.registry import MOVES, PROMOTE, ROLLBACK, model, promotions, standing
 from store.schema import Model, Project, Promotion
 
@@ -34,8 +33,8 @@ class Rivals:
     first: bool = False
 
 
-def rivals(session: Session, project: Project, models: Path, *others: str) -> Rivals:
-    """As the decisions so far say. models: the folder of all models. others: versions that are asked anyway."""
+def rivals(session: Session, project: Project, models: ModelLibrary, *others: str) -> Rivals:
+    """As the decisions so far say. models: where the manifests are. others: versions that are asked anyway."""
     decisions = promotions(session, project.id)
     known = standing(decisions)
     anchor = next((name for name in _anchors(decisions, known) if _fits(session, project, models, name)), None)
@@ -64,10 +63,11 @@ def _anchors(decisions: Sequence[Promotion], known: Sequence[str]) -> list[str]:
     return [*(one.version for one in reversed(decisions) if one.version in known and _was_proven(one)), *known]
 
 
-def _fits(session: Session, project: Project, models: Path, version: str) -> bool:
+def _fits(session: Session, project: Project, models: ModelLibrary, version: str) -> bool:
     """Whether the model has the project's labels. A model whose manifest cannot be read now counts as one that has."""
+    found = model(session, version)
     try:
-        return list(read_manifest(models / model(session, version).path).labels) == list(project.labels)
+        return list(models.manifest(found.path, found.files).labels) == list(project.labels)
     except BundleError:
         return True
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
@@ -25,7 +26,7 @@ from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry
 from store.documents import stored_documents
-from store.errors import RunHeldError
+from store.errors import RefusedError, RunHeldError
 from store.gold import gold
 from store.predictions import (
     BegunFromPrelabel,
@@ -194,14 +195,32 @@ def rollback(
 def _move(
     store: Store, settings: Settings, project: Project, *, who: str, reason: str, to: str | None
 ) -> tuple[Promotion, tuple[str, ...], Bundle]:
+    decide = partial(_decided, project=project, who=who, reason=reason, to=to)
+    version, bundle = _verified(store, settings, project, decide)
     with store.transaction() as tx:
-        done = _standing(tx, project, to)
-        decision = done or registry.rollback(tx, project.id, reason=reason, who=who, to=to)
-        bundle = load_bundle(settings.model_dir / model(tx.session, decision.version).path, project.labels)
+        decision = decide(tx)
+        if decision.version != version:
+            raise RefusedError(
+                "nobody else moves the project's models meanwhile", value=decision.version, next_step="Try again."
+            )
         before = [one for one in moves(promotions(tx.session, project.id)) if one.id < decision.id]
         withdrawn = withdrawn_since(before, decision.version)
         tx.commit()
     return decision, withdrawn, bundle
+
+
+def _decided(tx: Transaction, *, project: Project, who: str, reason: str, to: str | None) -> Promotion:
+    return _standing(tx, project, to) or registry.rollback(tx, project.id, reason=reason, who=who, to=to)
+
+
+def _verified(
+    store: Store, settings: Settings, project: Project, decide: Callable[[Transaction], Promotion]
+) -> tuple[str, Bundle]:
+    """(the version that will serve, its verified bundle). No transaction is open while the bundle is fetched."""
+    with store.transaction() as tx:  # never committed
+        found = model(tx.session, decide(tx).version)
+    settings.library.share(found.path, found.files)  # a backend must be able to fetch it
+    return found.version, load_bundle(settings.library.bundle(found.path, found.files), project.labels)
 
 
 def _standing(tx: Transaction, project: Project, to: str | None) -> Promotion | None:

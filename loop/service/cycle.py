@@ -1,4 +1,4 @@
-"""The steps of one cycle: pull, label weakly, retrain, evaluate and promote, publish.
+"""The steps of one cycle: pull, label weakly, retrain, share, evaluate and promote, publish.
 
 Each step takes the Cycle. It does its part and returns counts; where there is no reason to, it raises Skip with why.
 """
@@ -20,14 +20,14 @@ from loop.sync.publish import KIND as PUBLISH
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
 from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress
+from loop.training.recovery import UNFINISHED
 from loop.training.retrain import retrain
 from loop.weak.applying import label_weakly, weak_documents
-from ner.bundle import read_manifest
 from ner.errors import BundleError
 from ner.tagger import Tagger
 from store.gold import count_fresh_gold, count_unpublished, has_gold
 from store.projects import project_by_id
-from store.registry import CANDIDATE, INTERRUPTED, models
+from store.registry import CANDIDATE, INTERRUPTED, PROMOTED, models
 from store.registry import FAILED as MODEL_FAILED
 from store.runs import handle_hints, last_run, pending_hints
 from store.schema import Model, Project
@@ -111,6 +111,28 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     return {name: getattr(done, name) for name in names}
 
 
+def share_step(cycle: Cycle) -> StepCounts:
+    """Send the models of this host that the shared folder lacks: what a failed try left, or what was trained before."""
+    library = cycle.settings.library
+    if library.shared is None:
+        raise Skip("no folder is shared")
+    with cycle.store.read() as session:
+        finished = [one for one in models(session, cycle.project_id) if one.state not in UNFINISHED]
+    library.release(keep={one.path for one in finished if one.state == PROMOTED})  # the last cycle is over
+    problems: list[BundleError] = []
+    sent: list[str] = []
+    for one in finished:
+        try:
+            sent += [one.version] if library.share(one.path, one.files) else []
+        except BundleError as error:
+            problems.append(error)
+    if problems:
+        raise problems[-1]
+    if not sent:
+        raise Skip("the shared folder has every model of this host")
+    return {"sent": sent}
+
+
 def promote_step(cycle: Cycle) -> StepCounts:
     """Judge the newest candidate on the holdout, and let it serve where `promotion.policy` says so."""
     project, waiting = cycle.project(), _waiting(cycle)
@@ -152,6 +174,7 @@ STEPS: tuple[tuple[str, Callable[[Cycle], StepCounts]], ...] = (
     ("pull", pull_step),
     ("label", label_step),
     ("retrain", retrain_step),
+    ("share", share_step),
     ("evaluate and promote", promote_step),
     ("publish", publish_step),
 )
@@ -210,10 +233,10 @@ def _says_something(attempt: Model) -> bool:
 def _labels_changed(cycle: Cycle, last: Model) -> bool:
     """Whether the project's labels are no longer those of that model, so that the model cannot serve.
 
-    False where the model's folder is gone.
+    False where the model is gone, or cannot be asked for now.
     """
     try:
-        manifest = read_manifest(cycle.settings.model_dir / last.path)
+        manifest = cycle.settings.library.manifest(last.path, last.files)
     except BundleError:
         return False
     return list(manifest.labels) != list(cycle.project().labels)

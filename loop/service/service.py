@@ -169,7 +169,7 @@ class Service:
         settings, project = self.cycle.settings, self.cycle.project()
         try:
             with tracked(self.cycle.store, project.id, MEND, exclusive=True) as run:
-                for finding in recover_project(run, settings.model_dir, project):
+                for finding in recover_project(run, settings.library, project):
                     logger.warning("%s", finding)
         except RunHeldError as error:
             logger.info("%s", error)

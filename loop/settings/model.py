@@ -108,6 +108,17 @@ class ModelsSettings(SettingsSection):
     """The trained models."""
 
     dir: FilePath = setting("models", "One folder for each version stands in it.", variable="MODEL_DIR")
+    remote: str = setting(
+        "",
+        "A folder that several hosts share, at any address that fsspec opens; `dir` is then a cache of it. Empty for "
+        "none.",
+        variable="MODEL_STORE",
+        example="s3://bucket/models",
+        repr=False,
+    )
+    cache_mb: int = setting(
+        2048, "How large `dir` may grow, in MiB, where `remote` is set.", variable="MODEL_CACHE_MB", ge=1
+    )
 
 
 class LabelStudioSettings(SettingsSection):

@@ -64,7 +64,8 @@ def open_tagger(store: Store, settings: Settings, project: Project, version: str
         )
     with store.read() as session:
         found = model(session, wanted)
-    return Tagger(load_bundle(settings.model_dir / found.path, project.labels), settings.backend.threads)
+    folder = settings.library.bundle(found.path, found.files)
+    return Tagger(load_bundle(folder, project.labels), settings.backend.threads)
 
 
 def _read_config(path: Path) -> str:

@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, TypeAdapter, ValidationError
@@ -22,6 +22,9 @@ from loop.settings import model
 from loop.settings.complaints import complaint
 from loop.settings.model import SettingsSection
 from ner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ner.model_library import ModelLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class Settings(BaseSettings):
         None, description=_MAP, examples=[{"Application": "SOFTWARE"}]
     )
     _home: Path = PrivateAttr(default=Path("/"))
+    _library: ModelLibrary | None = PrivateAttr(default=None)
 
     @classmethod
     def load(cls, start: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -99,6 +103,15 @@ class Settings(BaseSettings):
     def model_dir(self) -> Path:
         """The folder of the models, absolute."""
         return (self.home / self.models.dir).resolve()
+
+    @property
+    def library(self) -> ModelLibrary:
+        """The models of this host. Raises ConfigError for a shared folder whose address cannot be opened."""
+        from ner.model_library import ModelLibrary  # the runtime of the models comes with it
+
+        if self._library is None:
+            self._library = ModelLibrary.at(self.model_dir, self.models.remote, self.models.cache_mb)
+        return self._library
 
     @property
     def labels_file(self) -> Path:
@@ -206,7 +219,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         if words:
             given.setdefault(section, {})[key] = _converted(words, field.annotation)
     here = Path.cwd()
-    if "models" in given and not given["models"]["dir"].startswith("~"):
+    if "dir" in given.get("models", {}) and not given["models"]["dir"].startswith("~"):
         given["models"]["dir"] = str(here / given["models"]["dir"])
     if "store" in given:
         given["store"]["url"] = _anchored(given["store"]["url"], here)

@@ -22,6 +22,7 @@ from ner.arrays import IntArray
 from ner.bundle import Manifest, load_bundle
 from ner.errors import BundleError
 from ner.labels import LabelSet
+from ner.model_library import ModelLibrary
 from store.schema import Model
 
 ADAPTER = "adapter"
@@ -114,13 +115,13 @@ class WarmStart:
 
 
 def find_start(
-    promoted: Model | None, model_dir: Path, base: BaseModel, labels: LabelSet, settings: TrainSettings
+    promoted: Model | None, library: ModelLibrary, base: BaseModel, labels: LabelSet, settings: TrainSettings
 ) -> WarmStart:
     """The promoted model's adapter, its hashes verified, if encoder, labels and the adapter's shape are the same."""
     if promoted is None:
         return WarmStart()
-    folder = model_dir / promoted.path
     try:
+        folder = library.bundle(promoted.path, promoted.files)
         manifest = load_bundle(folder).manifest
     except BundleError as error:
         return WarmStart(notice=f"training starts from the base: {promoted.version} cannot be loaded ({error})")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ner.bundle import MANIFEST
+from ner.errors import BundleError
+from ner.model_library import ModelLibrary
 from store.registry import CANDIDATE, FAILED, INTERRUPTED, TRAINING, fail_model, models
 from store.runs import TrackedRun, recover
 from store.schema import Model, Project
 
 BUILDING = ".building-"
 SET_ASIDE = ".set-aside-"
-_UNFINISHED = (TRAINING, INTERRUPTED, FAILED)
+UNFINISHED = (TRAINING, INTERRUPTED, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,13 @@ class Finding:
         return f"{self.what}: {self.done}"
 
 
-def recover_project(run: TrackedRun, model_dir: Path, project: Project) -> list[Finding]:
+def recover_project(run: TrackedRun, library: ModelLibrary, project: Project) -> list[Finding]:
     """Make store and model folder agree. `run` is an exclusive run of a kind that changes models: nobody else builds.
 
     Dead runs are marked interrupted, with the models they trained; half-built folders and folders of
     models that never were finished are removed; a folder that the store knows nothing of is set aside under another
-    name; a candidate without its folder is marked failed; any other model without one is named.
+    name; a candidate without its folder is marked failed; any other model without one is named. With a shared folder, a
+    model that is there is no finding, and a candidate that is not may still be on the host that trained it.
     """
     with run.transaction() as tx:
         dead = [*run.replaced, *recover(tx, project.id)]
@@ -47,9 +50,10 @@ def recover_project(run: TrackedRun, model_dir: Path, project: Project) -> list[
     ]
     with run.store.read() as session:
         known = {model.version: model for model in models(session, project.id)}
-    folder = model_dir / project.slug
-    findings += _clean(folder, known)
-    return findings + list(_without_folder(run, model_dir, known))
+    findings += _clean(library.folder / project.slug, known)
+    if library.shared is None:
+        return findings + list(_without_folder(run, library.folder, known))
+    return findings + list(_nowhere(library, project.slug, known.values()))
 
 
 def _clean(folder: Path, known: dict[str, Model]) -> Iterator[Finding]:
@@ -66,14 +70,14 @@ def _clean(folder: Path, known: dict[str, Model]) -> Iterator[Finding]:
                 aside = _free_name(folder / f"{SET_ASIDE}{path.name}")
                 path.rename(aside)
                 yield Finding(f"{path} is in no store row", f"set aside as {aside.name}")
-        elif known[path.name].state in _UNFINISHED:
+        elif known[path.name].state in UNFINISHED:
             shutil.rmtree(path)
             yield Finding(f"{path} is of a model that is {known[path.name].state}", "removed")
 
 
 def _without_folder(run: TrackedRun, model_dir: Path, known: dict[str, Model]) -> Iterator[Finding]:
     for model in known.values():
-        if model.state in _UNFINISHED or (model_dir / model.path).is_dir():
+        if model.state in UNFINISHED or (model_dir / model.path).is_dir():
             continue
         what = f"{model.version} ({model.state}) has no folder {model_dir / model.path}"
         if model.state != CANDIDATE:
@@ -83,6 +87,21 @@ def _without_folder(run: TrackedRun, model_dir: Path, known: dict[str, Model]) -
             fail_model(tx, model.version, "its folder is gone")
             tx.commit()
         yield Finding(what, "marked failed")
+
+
+def _nowhere(library: ModelLibrary, slug: str, known: Iterable[Model]) -> Iterator[Finding]:
+    """Models that are neither here nor in the shared folder."""
+    assert library.shared is not None
+    away = [one for one in known if one.state not in UNFINISHED and not (library.folder / one.path).is_dir()]
+    try:
+        there = library.shared.names(slug) if away else frozenset()
+    except BundleError as error:
+        yield Finding(f"the models in {library.shared.shown} cannot be listed ({error})", "nothing is decided by that")
+        return
+    for model in away:
+        if model.path.rpartition("/")[2] not in there:
+            what = f"{model.version} ({model.state}) is neither here nor in {library.shared.shown}"
+            yield Finding(what, "run `loop run` or `loop promote` on the host that trained it, which sends it")
 
 
 def _free_name(wanted: Path) -> Path:

@@ -5,6 +5,7 @@ What a training needs is gathered and checked first (`prepare`), before anything
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,10 +32,12 @@ from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from ner.arrays import IntArray
-from ner.bundle import MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
+from ner.bundle import MANIFEST, MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.confidence import DEFAULT_CONFIDENCE
 from ner.decoding import learned_costs
+from ner.errors import BundleError
 from ner.labels import LabelSet
+from ner.model_library import ModelLibrary
 from ner.network import Network
 from ner.tokens import TextEncoder
 from store.columns import utc_now
@@ -114,7 +117,7 @@ class Prepared:
 
 def prepare(
     store: Store,
-    model_dir: Path,
+    library: ModelLibrary,
     project: Project,
     settings: TrainSettings,
     from_scratch: bool,
@@ -130,7 +133,7 @@ def prepare(
     dataset = gather(data.gold, weak_documents, development_salt(settings.seed))
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK
-    start = find_start(None if fresh else data.incumbent, model_dir, base, labels, settings)
+    start = find_start(None if fresh else data.incumbent, library, base, labels, settings)
 
     def encoded(documents: Iterable[TrainingDocument]) -> tuple[EncodedText, ...]:
         return tuple(
@@ -242,7 +245,7 @@ def retrain(
     """
     with tracked(store, project.id, RETRAIN, exclusive=True) as run:
         retraining = _Retraining(run, settings, project, progress or TrainingProgress())
-        retraining.tell(map(str, recover_project(run, settings.model_dir, project)))
+        retraining.tell(map(str, recover_project(run, settings.library, project)))
         result = retraining.run(from_scratch, weak)
         run.counts |= {"version": result.version, "documents": result.train_documents, "dev_f1": result.dev_f1}
     return result
@@ -252,7 +255,7 @@ class _Retraining:
     def __init__(self, run: TrackedRun, settings: Settings, project: Project, progress: TrainingProgress) -> None:
         self._run, self._store = run, run.store
         self._settings = settings.train
-        self._model_dir = settings.model_dir
+        self._library = settings.library
         self._project = project
         self._labels = LabelSet(tuple(project.labels))
         self._progress = progress
@@ -266,10 +269,10 @@ class _Retraining:
 
     def run(self, from_scratch: bool, weak: Iterable[WeakDocument]) -> RetrainResult:
         self._progress.stage("preparing")
-        prepared = prepare(self._store, self._model_dir, self._project, self._settings, from_scratch, weak)
+        prepared = prepare(self._store, self._library, self._project, self._settings, from_scratch, weak)
         self.tell(prepared.remarks())
         row = self._enter(prepared)
-        final = self._model_dir / row.path
+        final = self._library.folder / row.path
         building = final.parent / f"{BUILDING}{row.version}"
         try:
             building.mkdir(parents=True)
@@ -280,6 +283,7 @@ class _Retraining:
             self._finish(row, sealed, prepared.dataset)
         finally:
             self._clear(row, building, final)
+        self._share(row, sealed)
         return self._result(row, prepared, outcome, parity, scores)
 
     def _enter(self, prepared: Prepared) -> Model:
@@ -348,8 +352,18 @@ class _Retraining:
     def _finish(self, row: Model, sealed: Manifest, dataset: Dataset) -> None:
         with self._run.transaction() as tx:
             save_training_items(tx, row.version, dataset.items())
-            finish_model(tx, row.version, files=sealed.files, figures={**sealed.scores, "kind": dataset.kind})
+            # The manifest's hash, too: whoever fetches the model knows the manifest by it.
+            files = {**sealed.files, MANIFEST: hashlib.sha256(sealed.to_json().encode()).hexdigest()}
+            finish_model(tx, row.version, files=files, figures={**sealed.scores, "kind": dataset.kind})
             tx.commit()
+
+    def _share(self, row: Model, sealed: Manifest) -> None:
+        """Send the model to the shared folder, where there is one. The candidate stands even where that fails."""
+        try:
+            self._library.share(row.path, sealed.files)
+        except BundleError as error:
+            later = "The next cycle of `loop run`, or `loop promote`, tries again."
+            self.tell([f"{row.version} could not be sent to the other hosts: {error} {later}"])
 
     def _clear(self, row: Model, building: Path, final: Path) -> None:
         """Remove what the store does not vouch for. The store is asked, since Ctrl-C may come just after the commit."""
@@ -368,7 +382,7 @@ class _Retraining:
     ) -> RetrainResult:
         return RetrainResult(
             version=row.version,
-            path=self._model_dir / row.path,
+            path=self._library.folder / row.path,
             parent=row.parent,
             kind=prepared.dataset.kind,
             train_documents=len(prepared.dataset.train),

@@ -21,7 +21,7 @@ _BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
 _NOT_FOR_LABEL_STUDIO = ("HOST", "PORT", "LOG_LEVEL", "DEBUG", "WORKERS", "THREADS", "MODEL_DIR", "SECRET_KEY")
 _PREFIXES_NOT_FOR_LABEL_STUDIO = ("LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "POSTGRE", "BASIC_AUTH_", "LOOP_")
 # loop.toml of the project says these; a variable left over in the shell would point the commands elsewhere.
-_NOT_FOR_THE_LOOP = ("LOOP_HOME", "LOOP_STORE_URL", "MODEL_DIR", "PORT", "HOST")
+_NOT_FOR_THE_LOOP = ("LOOP_HOME", "LOOP_STORE_URL", "MODEL_DIR", "MODEL_STORE", "PORT", "HOST")
 
 
 class Startup:

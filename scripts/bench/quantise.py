@@ -173,7 +173,7 @@ def gathered(home: Path) -> tuple[Prepared, TrainSettings, Path]:
         model = promoted(session, project.id)
     assert model is not None, "no model is in service there"
     training = settings.train.changed(seed=model.seed)
-    prepared = prepare(store, settings.model_dir, project, training, True, ())
+    prepared = prepare(store, settings.library, project, training, True, ())
     store.close()
     return prepared, training, settings.model_dir / model.path / lora.ADAPTER
 

@@ -20,6 +20,7 @@ from transformers import (
 
 from loop.settings.model import GateSettings, PromotionSettings, TrainSettings
 from loop.training.encoder import quiet
+from ner.model_library import ModelLibrary
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents
@@ -163,6 +164,10 @@ class Placement:
     promotion: PromotionSettings = PROMOTION
     gates: GateSettings = field(default_factory=GateSettings)
     weak_functions: Path | None = None
+
+    @property
+    def library(self) -> ModelLibrary:
+        return ModelLibrary(self.model_dir)
 
 
 def project(store: Store, name: str = "Desk", labels: tuple[str, ...] = LABELS) -> Project:

@@ -14,6 +14,7 @@ from ml_backend.holdout import fingerprint
 from ml_backend.live_model import LiveModels, Served, load_tagger
 from ner.bundle import MODEL
 from ner.errors import BundleError
+from ner.model_library import ModelLibrary
 from ner.tagger import Tagger
 from store.errors import StoreError
 from store.projects import link, set_label_config
@@ -42,7 +43,7 @@ def told() -> Told:
 @pytest.fixture
 def live(home: Home, told: Told) -> Iterator[LiveModels]:
     """Live models on `home` that are refreshed by hand."""
-    made = LiveModels(home.store_url, home.model_dir, poll_seconds=3600.0, threads=2, listener=told)
+    made = LiveModels(home.store_url, ModelLibrary(home.model_dir), poll_seconds=3600.0, threads=2, listener=told)
     yield made
     made.stop()
 
@@ -240,7 +241,7 @@ def test_a_store_that_is_away_leaves_everything_in_service(
 
 
 def test_a_store_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
-    live = LiveModels(f"sqlite:///{tmp_path / 'none.db'}", tmp_path, poll_seconds=0.05, threads=1)
+    live = LiveModels(f"sqlite:///{tmp_path / 'none.db'}", ModelLibrary(tmp_path), poll_seconds=0.05, threads=1)
     live.start()
     try:
         assert live.served == {}
@@ -254,7 +255,7 @@ def test_the_thread_follows_by_itself_gives_memory_back_and_ends_when_told(
 ) -> None:
     trimmed = threading.Event()
     monkeypatch.setattr("ml_backend.live_model.Trimmer.trim", lambda _: trimmed.set())
-    live = LiveModels(home.store_url, home.model_dir, poll_seconds=0.05, threads=1)
+    live = LiveModels(home.store_url, ModelLibrary(home.model_dir), poll_seconds=0.05, threads=1)
     live.start()
     home.promote(home.model())
     until(lambda: live.served[7][0].version == "it-support-0001")

@@ -357,7 +357,7 @@ def test_a_proof_of_a_candidate_that_the_policy_does_not_promote_moves_no_anchor
     if forced:
         promote_candidate(store, demanding, desk, stopped.version, who="lead", force_because="we need it")
     with store.read() as session:
-        assert rivals(session, desk, placed.model_dir).anchor == first
+        assert rivals(session, desk, placed.library).anchor == first
 
 
 @pytest.mark.parametrize("policy", ["proven", "higher"])
@@ -493,7 +493,7 @@ def test_a_claim_is_made_against_the_last_proven_model_and_a_proof_moves_it(
     assert (later.ruling.served.version, later.ruling.anchor.version) == (equal.version, proven.version)
     assert (later.ruling.word, later.ruling.alpha) == ("proven better", 0.005)
     with store.read() as session:
-        assert rivals(session, desk, placed.model_dir).anchor == later.version
+        assert rivals(session, desk, placed.library).anchor == later.version
 
 
 def test_a_promotion_by_an_earlier_version_counts_as_proven_by_its_p_value(
@@ -505,7 +505,7 @@ def test_a_promotion_by_an_earlier_version_counts_as_proven_by_its_p_value(
             registry.promote(tx, desk.id, version, reason="better", who="lead", figures=figures)
             tx.commit()
     with store.read() as session:
-        assert rivals(session, desk, placed.model_dir).anchor == two
+        assert rivals(session, desk, placed.library).anchor == two
 
 
 def test_where_the_looks_are_spent_the_decision_goes_on_and_claims_nothing(

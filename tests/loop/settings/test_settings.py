@@ -226,6 +226,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
         "LABEL_STUDIO_URL": "http://env/",
         "LABEL_STUDIO_API_KEY": "k",
         "MODEL_DIR": "/models",
+        "MODEL_STORE": "s3://bucket/models",
+        "MODEL_CACHE_MB": "100",
         "BASIC_AUTH_USER": "u",
         "BASIC_AUTH_PASS": "p",
         "PORT": "2",
@@ -239,6 +241,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
     backend = settings.backend
     assert (settings.label_studio.url, settings.label_studio.api_key) == ("http://env", "k")
     assert (settings.model_dir, settings.store_url) == (Path("/models"), "postgresql://h/d")
+    assert (settings.models.remote, settings.models.cache_mb) == ("s3://bucket/models", 100)
     assert (backend.host, backend.basic_auth_user, backend.basic_auth_pass) == ("h", "u", "p")
     assert (backend.port, backend.workers, backend.threads, settings.log.level) == (2, 3, 5, "DEBUG")
 

@@ -7,6 +7,7 @@ import pytest
 
 from loop.training.recovery import recover_project
 from ner.bundle import load_bundle
+from ner.model_library import ModelLibrary
 from store import registry
 from store.registry import fail_model, finish_model, models, promote, start_model
 from store.runs import MEND, begin_run, finish_run, tracked
@@ -61,7 +62,7 @@ def states(store: Store, project: Project) -> dict[str, str]:
 
 def said(store: Store, folder: Path, project: Project) -> list[str]:
     with tracked(store, project.id, MEND, exclusive=True) as run:
-        return [str(finding) for finding in recover_project(run, folder, project)]
+        return [str(finding) for finding in recover_project(run, ModelLibrary(folder), project)]
 
 
 def test_nothing_is_found_where_nothing_was_left(store: Store, desk: Project, tmp_path: Path) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from store.session import open_store
 from tests.store import cluster
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 # A slow machine is no fault of the code.
 settings.register_profile("no deadline", deadline=None)
@@ -48,3 +52,20 @@ def postgres() -> Iterator[cluster.Cluster]:
         pytest.skip("PostgreSQL is not under /usr/lib/postgresql; Debian: apt-get install postgresql")
     with cluster.running(binaries) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_of_session() -> Iterator[S3Server]:
+    """An S3 server for the session."""
+    from tests.s3_server import running  # its import takes half a second
+
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_of_session: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, which this process finds by its environment."""
+    for name, value in s3_of_session.environ().items():
+        monkeypatch.setenv(name, value)
+    return s3_of_session

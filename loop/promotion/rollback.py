@@ -219,8 +219,9 @@ def _verified(
     """(the version that will serve, its verified bundle). No transaction is open while the bundle is fetched."""
     with store.transaction() as tx:  # never committed
         found = model(tx.session, decide(tx).version)
-    settings.library.share(found.path, found.files)  # a backend must be able to fetch it
-    return found.version, load_bundle(settings.library.bundle(found.path, found.files), project.labels)
+        version, path, files = found.version, found.path, dict(found.files)
+    settings.library.share(path, files)  # a backend must be able to fetch it
+    return version, load_bundle(settings.library.bundle(path, files), project.labels)
 
 
 def _standing(tx: Transaction, project: Project, to: str | None) -> Promotion | None:

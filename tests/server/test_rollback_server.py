@@ -13,6 +13,7 @@ from loop.label_studio.client import LabelStudioClient
 from loop.promotion.rollback import RolledBack, rollback
 from loop.sync.publish import publish
 from loop.sync.pull import pull
+from ner.model_library import ModelLibrary
 from store.gold import gold
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
@@ -35,6 +36,10 @@ class Placement:
     """What a rollback reads of the settings."""
 
     model_dir: Path
+
+    @property
+    def library(self) -> ModelLibrary:
+        return ModelLibrary(self.model_dir)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from loop.sync.pull import pull
 from loop.sync.requeue import Requeued, offer_again, requeue
 from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError
+from ner.model_library import ModelLibrary
 from ner.tagger import Tagger
 from store import registry
 from store.errors import RefusedError
@@ -41,6 +42,10 @@ class Placement:
     """What a rollback reads of the settings."""
 
     model_dir: Path
+
+    @property
+    def library(self) -> ModelLibrary:
+        return ModelLibrary(self.model_dir)
 
 
 class Queue(FakeLabelStudio):

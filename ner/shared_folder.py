@@ -73,8 +73,8 @@ class SharedFolder:
         with self._told(path):
             try:
                 found = self._files.ls(self._at(path), detail=False)
-            except FileNotFoundError:  # an object store knows no empty folder
-                if self._is_local and not path:
+            except FileNotFoundError as error:  # an object store knows no empty folder
+                if self._is_away(error):
                     raise
                 return frozenset()
             return frozenset(str(name).rstrip("/").rpartition("/")[2] for name in found)
@@ -85,7 +85,7 @@ class SharedFolder:
             try:
                 content: bytes = self._files.cat_file(self._at(path))
             except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
+                if self._is_away(error):
                     raise
                 return None
             return content
@@ -122,8 +122,12 @@ class SharedFolder:
             ) from None
         return size
 
+    def _is_away(self, error: FileNotFoundError) -> bool:
+        """Whether the shared folder itself is missing: no bucket, or a file system that is not mounted now."""
+        return "NoSuchBucket" in str(error) or (self._is_local and not Path(self._root).is_dir())
+
     def _make_folder_of(self, path: str) -> None:
-        if self._is_local and not Path(self._root).is_dir():  # a file system that is not mounted now
+        if self._is_local and not Path(self._root).is_dir():
             raise FileNotFoundError(self._root)
         self._files.makedirs(self._at(path).rpartition("/")[0], exist_ok=True)
 

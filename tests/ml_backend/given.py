@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -215,3 +218,34 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             return found.group(1)
         time.sleep(0.05)
     raise RuntimeError(f"the backend did not start: {log.read_text('utf-8')}")
+
+
+BODY = json.dumps(request_body("on windows")).encode()
+TYPE = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Caller:
+    """Asks for predictions, on one connection or on a new one each time, until told to stop."""
+
+    address: str
+    keep_alive: bool
+    stop: threading.Event
+    versions: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        while not self.stop.is_set():
+            try:
+                connection.request("POST", "/predict", BODY, TYPE)
+                answer = connection.getresponse()
+                body = answer.read()
+                if answer.status == 200:
+                    self.versions.append(json.loads(body)["results"][0]["model_version"])
+                else:
+                    self.failures.append(f"{answer.status} {body!r}")
+            except OSError as error:
+                self.failures.append(repr(error))
+            if not self.keep_alive:
+                connection.close()

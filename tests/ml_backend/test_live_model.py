@@ -262,3 +262,24 @@ def test_the_thread_follows_by_itself_gives_memory_back_and_ends_when_told(
     assert trimmed.wait(30)
     live.stop()
     assert "live-models" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_cache_of_a_shared_folder_keeps_what_serves_and_no_more(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    trainer = ModelLibrary.at(home.model_dir, f"file://{tmp_path / 'shared'}", cache_mb=100)
+    library = ModelLibrary(tmp_path / "cache", trainer.shared, cache_bytes=1)
+    live = LiveModels(home.store_url, library, poll_seconds=3600.0, threads=1)
+    kept = []
+    for number in (1, 2, 3):
+        version = home.model()
+        trainer.share(f"it-support/{version}", {})
+        home.promote(version)
+        assert served(live).version == f"it-support-000{number}"
+        kept.append(sorted(path.name for path in (tmp_path / "cache" / "it-support").glob("it-*")))
+    live.stop()
+    # The model that served stays until its follower serves.
+    assert kept == [
+        ["it-support-0001"],
+        ["it-support-0001", "it-support-0002"],
+        ["it-support-0002", "it-support-0003"],
+    ]

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,11 +21,9 @@ from starlette.testclient import TestClient
 from ml_backend.serve import application, find_address, prepare_libraries
 from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError
-from tests.ml_backend.given import Home, RunningBackend, request_body, running, until
+from tests.ml_backend.given import BODY, TYPE, Caller, Home, RunningBackend, running, until
 
-BODY = json.dumps(request_body("on windows")).encode()
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-TYPE = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -57,33 +54,6 @@ def get_bytes(backend: RunningBackend, path: str) -> bytes:
     body = connection.getresponse().read()
     connection.close()
     return body
-
-
-@dataclass
-class Caller:
-    """Asks for predictions, on one connection or on a new one each time, until told to stop."""
-
-    address: str
-    keep_alive: bool
-    stop: threading.Event
-    versions: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def run(self) -> None:
-        connection = http.client.HTTPConnection(self.address, timeout=60)
-        while not self.stop.is_set():
-            try:
-                connection.request("POST", "/predict", BODY, TYPE)
-                answer = connection.getresponse()
-                body = answer.read()
-                if answer.status == 200:
-                    self.versions.append(json.loads(body)["results"][0]["model_version"])
-                else:
-                    self.failures.append(f"{answer.status} {body!r}")
-            except OSError as error:
-                self.failures.append(repr(error))
-            if not self.keep_alive:
-                connection.close()
 
 
 def test_promotions_and_a_rollback_under_load_fail_no_request(served: Home, backend: RunningBackend) -> None:

@@ -88,6 +88,18 @@ def test_a_model_in_service_is_verified_and_a_broken_one_fails_with_exit_code_10
     assert all(line[:4].strip() in ("ok", "warn", "FAIL", "skip", "") for line in lines[:-1])
 
 
+def test_a_shared_folder_is_checked_and_models_that_are_only_here_are_named(desk: Desk, tmp_path: Path):
+    def found() -> Any:
+        return {check["name"]: check for check in desk.loop("doctor", "--json").json["checks"]}["shared models"]
+
+    assert found()["state"] == "skip"
+    desk.configure(models__remote=f"file://{tmp_path / 'shared'}")
+    version = desk.candidate()
+    assert (found()["state"], "mount it" in found()["mend"]) == ("fail", True)
+    (tmp_path / "shared").mkdir()
+    assert (found()["state"], f"only here: {version}" in found()["finding"]) == ("warn", True)
+
+
 def test_a_store_that_cannot_be_opened_is_a_finding_and_not_a_crash(desk: Desk):
     (desk.home / "loop.db").write_bytes(b"nonsense" * 1000)
     checks = found(diagnose(settings_of(desk)))

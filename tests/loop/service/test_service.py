@@ -24,6 +24,7 @@ from loop.service.cycle import (
     publish_step,
     pull_step,
     retrain_step,
+    share_step,
 )
 from loop.service.service import DONE, FAILED, SKIPPED, CycleReport, Service, when_store_answers
 from loop.settings.settings import Settings
@@ -431,3 +432,19 @@ def test_a_promoted_version_whose_tasks_are_all_done_is_published_once(cycle: Cy
     assert publish_step(cycle)["open"] == 0
     with pytest.raises(Skip):
         publish_step(cycle)
+
+
+def test_what_the_shared_folder_lacks_is_sent_and_a_try_that_failed_is_repeated(cycle: Cycle, tmp_path: Path) -> None:
+    with pytest.raises(Skip, match="no folder is shared"):
+        share_step(cycle)
+    with (tmp_path / "loop.toml").open("a") as file:
+        file.write(f'[models]\nremote = "file://{tmp_path / "shared"}"\n')
+    cycle.settings = Settings.load(tmp_path, {})
+    versions = [add_model(cycle, promoted=True, folder=True), add_model(cycle, folder=True)]
+    service, _ = service_of(cycle, share_step)
+    [failed] = service.run_cycle().failed
+    assert "the shared folder of the models is there" in failed.detail
+    (tmp_path / "shared").mkdir()
+    assert share_step(cycle) == {"sent": versions}
+    with pytest.raises(Skip, match="has every model"):
+        share_step(cycle)

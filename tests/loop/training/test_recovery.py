@@ -60,9 +60,10 @@ def states(store: Store, project: Project) -> dict[str, str]:
         return {row.version: row.state for row in models(session, project.id)}
 
 
-def said(store: Store, folder: Path, project: Project) -> list[str]:
+def said(store: Store, folder: Path, project: Project, shared: str = "") -> list[str]:
+    library = ModelLibrary.at(folder, shared, cache_mb=100)
     with tracked(store, project.id, MEND, exclusive=True) as run:
-        return [str(finding) for finding in recover_project(run, ModelLibrary(folder), project)]
+        return [str(finding) for finding in recover_project(run, library, project)]
 
 
 def test_nothing_is_found_where_nothing_was_left(store: Store, desk: Project, tmp_path: Path) -> None:
@@ -128,3 +129,29 @@ def test_finished_models_and_runs_are_left_as_they_are(store: Store, desk: Proje
         found = registry.promoted(session, desk.id)
     assert found is not None
     load_bundle(tmp_path / found.path)
+
+
+def test_a_model_that_is_only_in_the_shared_folder_is_no_finding(store: Store, desk: Project, tmp_path: Path) -> None:
+    for state in ("promoted", "candidate"):
+        model(store, desk, state, tmp_path / "shared", dead=False)
+    before = states(store, desk)
+    assert said(store, tmp_path / "models", desk, f"file://{tmp_path / 'shared'}") == []
+    assert states(store, desk) == before
+
+
+def test_a_candidate_that_is_nowhere_may_be_on_another_host_and_stays_one(
+    store: Store, desk: Project, tmp_path: Path
+) -> None:
+    version = model(store, desk, "candidate", dead=False)
+    (tmp_path / "shared").mkdir()
+    [finding] = said(store, tmp_path / "models", desk, f"file://{tmp_path / 'shared'}")
+    assert finding.startswith(f"{version} (candidate) is neither here nor in file://")
+    assert "on the host that trained it" in finding
+    assert states(store, desk) == {version: "candidate"}
+
+
+def test_while_the_shared_folder_is_away_nothing_is_decided(store: Store, desk: Project, tmp_path: Path) -> None:
+    version = model(store, desk, "candidate", dead=False)
+    [finding] = said(store, tmp_path / "models", desk, f"file://{tmp_path / 'not-mounted'}")
+    assert "not-mounted cannot be listed" in finding
+    assert states(store, desk) == {version: "candidate"}

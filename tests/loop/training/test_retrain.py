@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from loop.training.progress import Epoch, ParityError, TrainingError, TrainingPr
 from loop.training.retrain import RetrainResult, retrain
 from ner.bundle import MANIFEST, load_bundle
 from ner.labels import LabelSet
+from ner.model_library import ModelLibrary
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.columns import utc_now
@@ -524,3 +525,31 @@ def test_a_training_prints_nothing(
     capfd.readouterr()
     retrain(store, changed(placed, **SHORT), desk)
     assert capfd.readouterr() == ("", "")
+
+
+@dataclass(frozen=True)
+class SharedPlacement(Placement):
+    """A placement whose models are shared at an address."""
+
+    address: str = ""
+
+    @property
+    def library(self) -> ModelLibrary:
+        return ModelLibrary.at(self.model_dir, self.address, cache_mb=100)
+
+
+def test_a_candidate_is_sent_to_the_shared_folder_and_stands_where_that_fails(
+    store: Store, desk: Project, placed: Placement, tmp_path: Path
+) -> None:
+    shared = SharedPlacement(placed.model_dir, placed.train, address=f"file://{tmp_path / 'shared'}")
+    away = retrain(store, shared, desk)
+    (tmp_path / "shared").mkdir()
+    sent = retrain(store, shared, desk)
+    assert states(store, desk) == {away.version: "candidate", sent.version: "candidate"}
+    assert f"{away.version} could not be sent to the other hosts" in " ".join(away.notices)
+    assert "could not be sent" not in " ".join(sent.notices)
+    assert [path.name for path in (tmp_path / "shared" / "desk").iterdir()] == [sent.version]
+    with store.read() as session:
+        files = models(session, desk.id)[-1].files
+    other = ModelLibrary.at(tmp_path / "other", shared.address, cache_mb=100)
+    assert load_bundle(other.bundle(f"desk/{sent.version}", files)).manifest.version == sent.version

@@ -260,3 +260,13 @@ def test_the_restored_project_has_its_files(desk: Desk, tmp_path: Path):
     home = restored(desk, tmp_path / "out")
     for name in ("labels.xml", "functions.py", "gazetteers/os.txt", "reports/desk-0001-1/report.md", "loop.toml"):
         assert (home / name).read_bytes() == (desk.home / name).read_bytes()
+
+
+def test_models_that_left_the_cache_of_this_host_are_fetched_for_the_backup(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (desk.home / "models" / "desk").rename(tmp_path / "shared" / "desk")
+    desk.configure(models__remote=f"file://{tmp_path / 'shared'}")
+    said = desk.loop("backup", str(tmp_path / "out"))
+    assert said.code == 0, said.err
+    home = restored(desk, tmp_path / "out")
+    assert sorted(path.name for path in (home / "models" / "desk").glob("desk-*")) == ["desk-0001", "desk-0002"]

@@ -68,6 +68,8 @@ def secrets_needed(settings: Settings) -> Iterator[str]:
         yield "the password of the ML backend: set BASIC_AUTH_PASS"
     if without_passwords(settings.mlflow.tracking_uri) != settings.mlflow.tracking_uri:
         yield "the password of MLflow: write it into mlflow.tracking_uri of loop.toml"
+    if without_passwords(settings.models.remote) != settings.models.remote:
+        yield "the password of the shared folder of models: set MODEL_STORE, or write it into models.remote"
 
 
 def _is_passing(file: Path, home: Path) -> bool:

@@ -15,6 +15,7 @@ _UNREADABLE = {
     "malformed": "The file is damaged: restore it from a backup, or pull and import again into a new one.",
     "unable to open": "Check that the folder exists and that this user may write in it.",
     "readonly database": "Check that this user may write to the file and its folder.",
+    "permission denied for": "Grant this user the right to create tables, and to read and write them.",
     "disk is full": "Free some space; nothing of this transaction was kept.",
     "disk i/o error": "Check the disk and the mount; nothing of this transaction was kept.",
 }

@@ -20,7 +20,7 @@ from typing import Any
 
 from loop.backup.bundles import KnownBundle, files_of, unknown_bundles
 from loop.backup.contents import project_files, public_loop_toml, secrets_needed
-from loop.backup.files import AlteredError, BackupError, alone_in, place, sha256, sync_folders, told
+from loop.backup.files import OF_THE_SYSTEM, AlteredError, BackupError, alone_in, place, sha256, sync_folders, told
 from loop.backup.manifest import (
     MANIFEST_NAME,
     MODELS,
@@ -264,7 +264,7 @@ def _check_place(settings: Settings, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BackupError("a backup is a folder", value=str(folder), next_step="Pack it with tar afterwards.")
     with told(f"{folder} can be read"):
-        there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        there = sorted({path.name for path in folder.iterdir()} - {OF_THE_SYSTEM}) if folder.exists() else []
     if there and not {_LOCK, MANIFEST_NAME} & set(there):
         raise BackupError(
             "a backup goes into an empty folder, or into that of the last backup",

@@ -15,7 +15,8 @@ from loop.settings.settings import CONFIG_NAME, Settings
 
 # In a URL: user:password@host, and the parameter that SQLAlchemy takes in its place. Comments may hold URLs, too.
 _IN_ADDRESS = re.compile(r"""(://[^\s:/@"']*):[^\s@"']*@""")
-_IN_PARAMETER = re.compile(r"""(?i)([?&]password=)[^\s&"']*""")
+_IN_PARAMETER = re.compile(r"""(?i)([?&](?:password|secret|secret_key|token|signature)=)[^\s&"']*""")
+STORE_PASSWORD = "the password of the store's database: set LOOP_STORE_URL, or write it into store.url of loop.toml"
 
 
 def project_files(settings: Settings) -> Iterator[Path | LeftOut]:
@@ -63,7 +64,7 @@ def secrets_needed(settings: Settings) -> Iterator[str]:
     elif server.api_key:
         yield "the API key of Label Studio: set LABEL_STUDIO_API_KEY"
     if make_url(settings.store_url).password:
-        yield "the password of the store's database: set LOOP_STORE_URL, or write it into store.url of loop.toml"
+        yield STORE_PASSWORD
     if backend.basic_auth_user:
         yield "the password of the ML backend: set BASIC_AUTH_PASS"
     if without_passwords(settings.mlflow.tracking_uri) != settings.mlflow.tracking_uri:

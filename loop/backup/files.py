@@ -14,6 +14,8 @@ from pathlib import Path
 from ner.errors import RuleError
 
 PART = ".part"
+# What the root of a fresh file system holds.
+OF_THE_SYSTEM = "lost+found"
 _BLOCK = 1024 * 1024
 _MENDS = {
     errno.ENOSPC: "Free some space, then run the same command: it goes on where it stopped.",

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loop.backup.contents import without_passwords
-from loop.backup.files import BackupError, place, sha256, told
+from loop.backup.contents import STORE_PASSWORD, without_passwords
+from loop.backup.files import OF_THE_SYSTEM, BackupError, place, sha256, told
 from loop.backup.manifest import MODELS, PROJECT, STORE, BackupManifest, LeftOut, read_backup
 from loop.backup.restored_store import check_fillable, fill_store
 from loop.backup.snapshot import FILES, Progress
@@ -79,7 +79,7 @@ def restore(
     schema = _fill(settings, folder, manifest, target, progress)
     with told(f"{target.home} can be written to"):
         write_whole(settings.home / CONFIG_NAME, toml)
-    return _restored(settings, manifest, schema)
+    return _restored(settings, manifest, schema, target)
 
 
 def verify(folder: Path, manifest: BackupManifest, progress: Progress) -> None:
@@ -114,7 +114,7 @@ def _restore_store_alone(
             next_step="Name the folder of that project.",
         )
     _check_database(settings, manifest)
-    return _restored(settings, manifest, _fill(settings, folder, manifest, target, progress))
+    return _restored(settings, manifest, _fill(settings, folder, manifest, target, progress), target)
 
 
 def _loop_toml(folder: Path, manifest: BackupManifest, target: Target) -> str:
@@ -160,7 +160,7 @@ def _check_home(settings: Settings, manifest: BackupManifest) -> None:
     if not home.is_dir():
         raise BackupError("a project is a folder", value=str(home), next_step="Choose another name.")
     own = {Path(name).relative_to(project).parts[0] for name in manifest.files if Path(name).is_relative_to(project)}
-    own |= {"lost+found", str(settings.label_studio.api_key_file)}
+    own |= {OF_THE_SYSTEM, str(settings.label_studio.api_key_file)}
     own |= {place.name for place in _places(settings) if place.parent == home}
     with told(f"{home} can be read"):
         found = sorted(path.name for path in home.iterdir() if not path.name.startswith("."))
@@ -213,7 +213,10 @@ def _fill(settings: Settings, folder: Path, manifest: BackupManifest, target: Ta
         store.close()
 
 
-def _restored(settings: Settings, manifest: BackupManifest, schema: str) -> Restored:
+def _restored(settings: Settings, manifest: BackupManifest, schema: str, target: Target) -> Restored:
+    needed = [secret for secret in manifest.needed if target.store is None or secret != STORE_PASSWORD]
+    if target.store is not None and without_passwords(target.store) != target.store:
+        needed.append(STORE_PASSWORD)
     return Restored(
         home=settings.home,
         project=manifest.project,
@@ -224,5 +227,5 @@ def _restored(settings: Settings, manifest: BackupManifest, schema: str) -> Rest
         files=len(manifest.files),
         bundles=manifest.bundles,
         left_out=manifest.left_out,
-        needed=manifest.needed,
+        needed=tuple(needed),
     )

@@ -15,6 +15,8 @@ import pytest
 from loop.backup import backup as backing_up
 from loop.backup.contents import without_passwords
 from loop.backup.files import place
+from store.projects import project_by_name
+from store.registry import model, promote
 from store.schema import Base
 from tests.loop.backup.conftest import Databases
 from tests.loop.backup.work import add_texts, annotate, annotators_at_work, chains, killed, store_of
@@ -64,6 +66,31 @@ def test_a_backup_beside_annotators_is_one_moment_of_the_store_on_either_databas
     annotate(there, add_texts(there, 2, prefix="word"), -1)
     assert len(chains(there)) == len(documents) + 2
     there.close()
+
+
+def test_a_promotion_between_the_snapshot_and_the_models_is_not_in_the_backup(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = backing_up.write_snapshot
+
+    def then_promoted(*args):
+        taken = real(*args)
+        store = store_of(desk.home)
+        with store.transaction() as tx:
+            promote(tx, project_by_name(tx.session, "desk").id, "desk-0002", reason="better", who="a test")
+            tx.commit()
+        store.close()
+        assert desk.candidate() == "desk-0003"
+        return taken
+
+    monkeypatch.setattr(backing_up, "write_snapshot", then_promoted)
+    made = desk.loop("backup", str(tmp_path / "out"), "--json").json["manifest"]
+    assert made["bundles"] == ["desk-0001", "desk-0002"]
+    store = store_of(restored(desk, tmp_path / "out"))
+    with store.read() as session:
+        project = project_by_name(session, "desk")
+        assert (project.promoted_version, model(session, "desk-0002").state) == ("desk-0001", "candidate")
+    store.close()
 
 
 def test_the_next_backup_into_the_folder_copies_new_models_alone(desk: Desk, tmp_path: Path):

@@ -7,6 +7,7 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 
@@ -21,6 +22,7 @@ from store.registry import start_model, supersede
 from store.runs import RETRAIN, begin_run, tracked
 from store.schema import Model, Run
 from tests.fakes import CONFIG, FakeLabelStudio
+from tests.loop.backup.conftest import Databases
 from tests.loop.backup.work import add_texts, killed, store_of
 from tests.loop.desk import Desk
 
@@ -190,6 +192,21 @@ def test_a_place_that_is_not_empty_is_refused_by_what_is_there(desk: Desk, out: 
     assert "another model" in refused(str(tmp_path / "new"), "--models", str(tmp_path / "models"))
     assert "another folder" in refused("/sys/new", "--store", f"sqlite:///{tmp_path / 'new.db'}")
     assert desk.loop("restore", str(out), str(tmp_path / "new")).code == 0
+
+
+def test_a_user_without_rights_in_the_database_is_told_so(desk: Desk, out: Path, tmp_path: Path, databases: Databases):
+    url = databases("postgresql")
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS guest")
+        connection.execute("CREATE ROLE guest LOGIN")
+    home = tmp_path / "new"
+    said = desk.loop("restore", str(out), str(home), "--store", url.replace("//loop@", "//guest@"))
+    assert said.code == 3 and "Grant this user the right" in said.err
+    assert not (home / "loop.toml").exists()
+    said = desk.loop("restore", str(out), str(home), "--store", url.replace("//loop@", "//loop:hush@"), "--json")
+    assert said.code == 0
+    assert ["LOOP_STORE_URL" in secret for secret in said.json["needed"]] == [True]
+    assert "hush" not in (home / "loop.toml").read_text()
 
 
 def test_models_that_are_there_already_are_taken_as_they_are(desk: Desk, out: Path, tmp_path: Path):

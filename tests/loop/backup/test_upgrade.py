@@ -84,6 +84,8 @@ def test_the_first_command_makes_a_backup_and_upgrades_and_a_doctor_or_a_backup_
     before = rows_of(old.home)
     said = old.loop("doctor")
     assert said.code == 10 and "`loop upgrade`" in said.out
+    said = old.loop("doctor", "--data")
+    assert said.code == 3 and "`loop upgrade`" in said.err
     assert old.loop("backup", str(tmp_path / "out")).code == 0
     with pytest.raises(StoreOpenError, match="loop upgrade"):
         open_store(f"sqlite:///{old.home / 'loop.db'}")

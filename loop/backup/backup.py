@@ -155,10 +155,10 @@ class _Writing:
         try:
             settings.library.release()  # a cache need not hold all models at once
             source = settings.library.bundle(bundle.path, bundle.files)
-            files = files_of(source)
+            files = files_of(source, bundle.files)
             new = [name for name, digest in files.items() if place(source / name, target / name, digest)]
         except (BundleError, AlteredError) as error:
-            kept = _whole_bundle(target)
+            kept = _whole_bundle(target, bundle)
             why = f"{error.rule}: {error.value}"
             if kept is None:
                 of_ours = bundle.project == settings.project_name
@@ -194,10 +194,10 @@ class _Writing:
         return path.relative_to(self.folder).as_posix()
 
 
-def _whole_bundle(folder: Path) -> dict[str, str] | None:
+def _whole_bundle(folder: Path, bundle: KnownBundle) -> dict[str, str] | None:
     """The files of a bundle that is in the backup already, or None where it is not whole."""
     try:
-        files = files_of(folder)
+        files = files_of(folder, bundle.files)
     except BundleError:
         return None
     return files if all(sha256(folder / name) == digest for name, digest in files.items()) else None

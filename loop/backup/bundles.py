@@ -42,15 +42,19 @@ def known_bundles(session: Session) -> list[KnownBundle]:
     return [KnownBundle(*row) for row in session.execute(query)]
 
 
-def files_of(folder: Path) -> dict[str, str]:
+def files_of(folder: Path, noted: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 (hex) of each file of a bundle, by path within it; the bundle's manifest, which makes it whole, is last.
 
-    Raises BundleError for a folder that is no bundle, or that lacks a file.
+    noted: what the store says of the files. Raises BundleError for a folder that is no bundle, that lacks a file, or
+    that is of another model than the store says.
     """
     files = dict(read_manifest(folder).files)
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise BundleError("every file of a model is there", value=f"{folder} without {', '.join(missing)}")
+    other = [name for name, digest in noted.items() if name in files and files[name] != digest]
+    if other:
+        raise BundleError("a bundle is the one that the store knows", value=f"{folder}: {', '.join(other)}")
     return {**files, MANIFEST: sha256(folder / MANIFEST)}
 
 

@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from loop.backup.files import place
 from store.projects import project_by_name
 from store.registry import model, promote
 from store.schema import Base
+from tests.fakes import tiny_bundle
 from tests.loop.backup.conftest import Databases
 from tests.loop.backup.work import add_texts, annotate, annotators_at_work, chains, killed, store_of
 from tests.loop.desk import Desk
@@ -195,11 +197,13 @@ def test_an_address_loses_its_password_and_nothing_else(written: str, kept: str 
 
 
 def test_a_missing_model_is_told_and_the_backup_holds_the_rest(desk: Desk, tmp_path: Path):
-    damaged = desk.home / "models" / "desk" / "desk-0002"
+    damaged, other = (desk.home / "models" / "desk" / name for name in ("desk-0002", desk.candidate()))
     (damaged / "model.onnx").write_bytes(b"no model")
+    shutil.rmtree(other)
+    tiny_bundle(other, ("SOFTWARE", "OS"), {"word": "OS"}, version=other.name)
     said = desk.loop("backup", str(tmp_path / "out"), "--json")
     assert said.code == 9
-    assert [item["what"] for item in said.json["without"]] == ["desk-0002"]
+    assert [item["what"] for item in said.json["without"]] == ["desk-0002", "desk-0003"]
     assert said.json["manifest"]["bundles"] == ["desk-0001"]
     restored(desk, tmp_path / "out")
 

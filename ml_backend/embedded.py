@@ -19,6 +19,7 @@ from ml_backend.predict import find_project, predict, predict_free
 from ml_backend.settings import ServerSettings
 from ner.bundle import MANIFEST, read_manifest
 from ner.errors import ConfigError, InputError
+from ner.shared_folder import check_at_start
 from store.runs import add_hint
 from store.session import open_store
 
@@ -49,6 +50,7 @@ class StoreTagger:
     follows_store = True
 
     def __init__(self, settings: ServerSettings) -> None:
+        check_at_start(settings.model_store, settings.model_dir, writing=False)
         self._backend = Backend(settings)
         self._backend.start()
 

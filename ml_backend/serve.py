@@ -57,8 +57,7 @@ def main() -> int:
         settings = ServerSettings.from_environ(os.environ)
         set_up_logging(settings)
         host, port = find_address(settings)
-        if settings.model_store:
-            check_at_start(settings.model_store, settings.model_dir, writing=False)
+        check_at_start(settings.model_store, settings.model_dir, writing=False)
     except RuleError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the edge prints
         return error.exit_code

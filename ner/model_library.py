@@ -142,7 +142,8 @@ class ModelLibrary:
             if self.shared.read(f"{path}/{MANIFEST}") is None:
                 raise
             log.warning("%s is fetched again: %s", path, error)
-            _remove(folder)
+            with _disk(folder):
+                _remove(folder)
             return False
         return True
 
@@ -162,7 +163,8 @@ class ModelLibrary:
     def _fetch(self, path: str, files: Mapping[str, str]) -> None:
         final = self.folder / path
         building = final.parent / f"{_FETCHING}{final.name}"
-        shutil.rmtree(building, ignore_errors=True)  # a process died over it
+        for left in (*final.parent.glob(f"{_FETCHING}*"), *final.parent.glob(f"{_LEAVING}*")):
+            shutil.rmtree(left, ignore_errors=True)  # a process died over it
         try:
             manifest, written = self._shared_manifest(path, files)
             for name, digest in manifest.files.items():

@@ -154,11 +154,13 @@ def shown(address: str) -> str:
 
 
 def check_at_start(address: str, folder: Path, *, writing: bool) -> None:
-    """Prove that the shared folder at `address` and the local folder can be used.
+    """Prove that the shared folder at `address` ("" for none) and the local folder can be used.
 
     Raises ConfigError for what somebody has to change. No answer is logged, since it may come later, and what the local
     folder holds can be served until then.
     """
+    if not address:
+        return
     check_local(folder)
     try:
         SharedFolder(address).check(writing=writing)

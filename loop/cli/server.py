@@ -207,8 +207,7 @@ def run(
     from ner.shared_folder import check_at_start
 
     settings = invocation.settings
-    if settings.models.remote:
-        check_at_start(settings.models.remote, settings.model_dir, writing=True)
+    check_at_start(settings.models.remote, settings.model_dir, writing=True)
     failed: list[str] = []
 
     def report(cycle: CycleReport) -> None:

@@ -56,6 +56,12 @@ def test_the_only_linked_project_needs_no_name(following: StoreTagger, served: H
         following.predict([task(TEXT)], None, None)
 
 
+def test_a_shared_folder_that_is_not_there_is_refused_at_start(served: Home):
+    environ = {"LOOP_STORE_URL": served.store_url, "MODEL_STORE": f"file://{served.folder / 'away'}"}
+    with pytest.raises(ConfigError, match="mount it"):
+        start({**environ, "MODEL_DIR": str(served.model_dir)})
+
+
 def test_a_held_out_task_gets_an_empty_answer(tmp_path: Path):
     home = make_home(tmp_path, share=0.5)
     home.promote(home.model())

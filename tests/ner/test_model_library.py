@@ -228,12 +228,12 @@ def test_two_processes_fetch_a_model_once(hosts: Hosts, start: Callable[[str], s
     assert sum("was fetched from" in err for _, err in said) == 1
 
 
-def test_what_a_dead_process_left_half_fetched_is_no_model(hosts: Hosts) -> None:
+def test_what_a_dead_process_left_is_no_model_and_goes_with_the_next_fetch(hosts: Hosts) -> None:
     hosts.shared()
     server = hosts.host("server")
-    half = server.folder / "desk" / ".fetching-desk-0001"
-    half.mkdir(parents=True)
-    (half / MODEL).write_bytes(b"half")
+    for name in (".fetching-desk-0001", ".fetching-desk-0009", ".leaving-desk-0008"):
+        (server.folder / "desk" / name).mkdir(parents=True)
+        (server.folder / "desk" / name / MODEL).write_bytes(b"half")
     load_bundle(server.bundle(A, hosts.files[A]))
     assert names(server.folder) == ["desk-0001"]
 

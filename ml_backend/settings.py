@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from ner.documents import MAX_TEXT_CHARS
 from ner.errors import ConfigError
+from ner.secret_files import with_secret_files
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+SECRETS = ("LOOP_STORE_URL", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
 Number = TypeVar("Number", int, float)
 
 
@@ -66,6 +68,7 @@ class ServerSettings:
 
         One worker is the default: its threads share the models, and the runtime works outside the interpreter lock.
         """
+        environ = with_secret_files(environ, SECRETS)
         store_url = environ.get("LOOP_STORE_URL", "")
         if not store_url:
             raise ConfigError(

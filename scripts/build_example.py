@@ -1,4 +1,4 @@
-"""Write examples/it_support/tasks.jsonl and gold.jsonl from the marked-up messages in its source/ folder.
+"""Write tasks.jsonl and gold.jsonl of each example from the marked-up messages in its source/ folder.
 
 A source file holds messages, each under a line `=== kind`. An entity is marked where it stands: `[[Outlook|SOFTWARE]]`.
 The offsets of the gold file are derived from the marks and never written by hand. `--check` writes nothing, and exits
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner.errors import InputError
+from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span, check_span
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "it_support"
-LABELS = ("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR")
+EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLE = EXAMPLES / "it_support"
 KINDS = ("ticket", "chat", "mail", "forum", "voicemail", "log", "note")
 
 _HEADER = re.compile(r"^=== (\w+)$", re.MULTILINE)
@@ -44,22 +45,24 @@ class Message:
         return {"id": self.id, "text": self.text, "spans": spans}
 
 
-def read_messages(folder: Path = EXAMPLE / "source") -> tuple[Message, ...]:
-    """Every message of the folder's *.txt, in order of file name. Raises InputError for a wrong mark or header."""
+def read_messages(example: Path = EXAMPLE) -> tuple[Message, ...]:
+    """Every message of source/*.txt, in order of file name. Raises InputError for a wrong mark or header."""
+    labels = LabelConfig.parse((example / "labels.xml").read_text("utf-8")).labels
     messages: list[Message] = []
-    for path in sorted(folder.glob("*.txt")):
+    for path in sorted((example / "source").glob("*.txt")):
         before, *parts = _HEADER.split(path.read_text(encoding="utf-8"))
         if before.strip():
             raise InputError("a source file begins with a line `=== kind`", value=before, next_step=f"See {path}.")
         for kind, body in zip(parts[::2], parts[1::2], strict=True):
             if kind not in KINDS:
                 raise InputError(f"a kind is one of {', '.join(KINDS)}", value=kind, next_step=f"See {path}.")
-            text, spans = unmark(body.strip("\n"))
-            messages.append(Message(f"it-{len(messages) + 1:04d}", kind, text, spans))
+            text, spans = unmark(body.strip("\n"), labels)
+            prefix = example.name.partition("_")[0]
+            messages.append(Message(f"{prefix}-{len(messages) + 1:04d}", kind, text, spans))
     return tuple(messages)
 
 
-def unmark(marked: str) -> tuple[str, tuple[Span, ...]]:
+def unmark(marked: str, labels: tuple[str, ...]) -> tuple[str, tuple[Span, ...]]:
     """The text without its marks, and what they mark. Raises InputError for an unknown type or a mark left over."""
     text = ""
     spans: list[Span] = []
@@ -71,8 +74,8 @@ def unmark(marked: str) -> tuple[str, tuple[Span, ...]]:
         text += surface
         rest = mark.end()
         check_span(span, len(text))
-        if label not in LABELS or surface != surface.strip():
-            raise InputError(f"a mark is [[words|TYPE]], TYPE of {', '.join(LABELS)}", value=mark.group())
+        if label not in labels or surface != surface.strip():
+            raise InputError(f"a mark is [[words|TYPE]], TYPE of {', '.join(labels)}", value=mark.group())
         spans.append(span)
     text += marked[rest:]
     if not text.strip() or "[[" in text or "]]" in text:
@@ -80,11 +83,12 @@ def unmark(marked: str) -> tuple[str, tuple[Span, ...]]:
     return text, tuple(spans)
 
 
-def file_contents(messages: tuple[Message, ...]) -> dict[Path, str]:
-    """The content of each shipped file, by path."""
+def file_contents(example: Path = EXAMPLE) -> dict[Path, str]:
+    """The content of each file that is derived from the sources of an example, by path."""
+    messages = read_messages(example)
     return {
-        EXAMPLE / "tasks.jsonl": "".join(_line(message.task()) for message in messages),
-        EXAMPLE / "gold.jsonl": "".join(_line(message.gold()) for message in messages),
+        example / "tasks.jsonl": "".join(_line(message.task()) for message in messages),
+        example / "gold.jsonl": "".join(_line(message.gold()) for message in messages),
     }
 
 
@@ -97,10 +101,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is out of date")
     check = parser.parse_args().check
-    files = file_contents(read_messages())
+    files = {path: text for found in EXAMPLES.glob("*/source") for path, text in file_contents(found.parent).items()}
     stale = [path for path, content in files.items() if not path.is_file() or path.read_text("utf-8") != content]
     for path in stale:
-        print(f"{'out of date' if check else 'written'}: {path.name}")
+        print(f"{'out of date' if check else 'written'}: {path.relative_to(EXAMPLES)}")
         if not check:
             path.write_text(files[path], encoding="utf-8")
     return 1 if check and stale else 0

@@ -1,11 +1,12 @@
-"""Write requirements.lock and requirements-dev.lock from what is installed in the environment that runs this.
+"""Write the requirements-*.lock files from what is installed in the environment that runs this.
 
     .venv/bin/python scripts/lock.py [--check]
 
-Upgrade something with pip, run the tests, run this. The lock holds the exact version of every package that the project
-(and, in the second file, its tools) needs on Python 3.11 to 3.13 on Linux, and no address of any package index. torch
-is pinned without its local suffix, so that a CPU build from a --find-links folder satisfies it as well as the default
-build does; what only the default build needs (nvidia-*, triton) is left to torch's own metadata.
+Upgrade something with pip, run the tests, run this. A lock holds the exact version of every package that is needed on
+Python 3.11 to 3.13 on Linux, and no address of any package index: requirements.lock for the project, -dev for its
+tools, -serve and -loop for the two images. torch is pinned without its local suffix, so that a CPU build from a
+--find-links folder satisfies it as well as the default build does; what only the default build needs (nvidia-*,
+triton) is left to torch's own metadata.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ ONLY_WITH_A_GPU = ("nvidia-", "cuda-", "triton")
 
 
 def main() -> int:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project, groups = pyproject["project"], pyproject["dependency-groups"]
     extras = project["optional-dependencies"]
     needed = closure([*project["dependencies"], *extras["server"]])
     tools = closure(extras["dev"]) - needed
-    written = {"requirements.lock": lock_text(needed), "requirements-dev.lock": lock_text(tools)}
+    image = closure([*project["dependencies"], *extras["postgres"], *extras["mlflow"]])
+    packages = {"": needed, "-dev": tools, "-serve": closure(groups["serve"]), "-loop": image}
+    written = {f"requirements{name}.lock": lock_text(found) for name, found in packages.items()}
     stale = [name for name, text in written.items() if not is_current(ROOT / name, text)]
     if "--check" in sys.argv[1:]:
         print("stale: " + ", ".join(stale) if stale else "the locks are current")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from loop.label_studio.client import LabelStudioError
@@ -142,6 +143,7 @@ class Service:
         return done
 
     def _run_step(self, name: str, step: Callable[[Cycle], Mapping[str, Any]]) -> StepReport:
+        self._touch()
         begin, failures = self._clock(), self._failures[name]
         if begin < failures.not_before:
             wait = f"failed {failures.number} times, tried again in {failures.not_before - begin:.0f} s"
@@ -179,8 +181,18 @@ class Service:
         end = self._clock() + self.cycle.settings.service.poll_seconds
         while (left := end - self._clock()) > 0:
             self._sleep(min(left, _HINT_POLL))
+            self._touch()
             if self._hinted():
                 return
+
+    def _touch(self) -> None:
+        """Show a health check that the service is at work."""
+        alive = self.cycle.settings.service.alive_file
+        if alive:
+            try:
+                Path(alive).touch()
+            except OSError as error:
+                logger.warning("service.alive_file cannot be touched: %s", error)
 
     def _hinted(self) -> bool:
         try:

@@ -238,7 +238,9 @@ class GateSettings(SettingsSection):
 class MLflowSettings(SettingsSection):
     """Where each attempt at a promotion is logged, too. This needs the extra "mlflow"."""
 
-    tracking_uri: str = setting("", "An MLflow tracking URI; empty for nowhere.", repr=False)
+    tracking_uri: str = setting(
+        "", "An MLflow tracking URI; empty for nowhere.", variable="MLFLOW_TRACKING_URI", repr=False
+    )
     experiment: str = setting("", "By default the project's name.")
 
 
@@ -247,6 +249,12 @@ class ServiceSettings(SettingsSection):
 
     poll_seconds: float = setting(15.0, "How often Label Studio is asked for news.", gt=0, le=_DAY)
     retrain_after: int = setting(50, "Newly labelled documents that start a training.", ge=1)
+    alive_file: FilePath | None = setting(
+        None,
+        "A file that is touched before each step and between cycles, for a health check.",
+        variable="LOOP_ALIVE_FILE",
+        example="/tmp/loop-alive",
+    )
 
 
 class WeakSettings(SettingsSection):

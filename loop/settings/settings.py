@@ -22,6 +22,7 @@ from loop.settings import model
 from loop.settings.complaints import complaint
 from loop.settings.model import SettingsSection
 from ner.errors import ConfigError
+from ner.secret_files import with_secret_files
 
 if TYPE_CHECKING:
     from ner.model_library import ModelLibrary
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "loop.toml"
+# Each may also stand in a file: LABEL_STUDIO_API_KEY_FILE names the file of LABEL_STUDIO_API_KEY.
+SECRETS = ("LOOP_STORE_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
 _SQLITE = "sqlite:///"
 _MAP = (
     'Labels of files and of Label Studio -> labels of this project, or "O" for what is no entity here. A text with a '
@@ -71,6 +74,7 @@ class Settings(BaseSettings):
     @classmethod
     def of_text(cls, home: Path, text: str, environ: Mapping[str, str]) -> Settings:
         """The settings that a loop.toml with this text gives in the folder `home`. Raises ConfigError."""
+        environ = with_secret_files(environ, SECRETS)
         document, given = _without_gone(_parsed(text, home / CONFIG_NAME)), _from_environment(environ)
         _refuse_secrets(document)
         sources = (InitSettingsSource(cls, given), InitSettingsSource(cls, document))

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from loop import console
 from loop.up.children import Children
 from loop.up.options import Options, check_ports, held, read_options
-from loop.up.project import CREDENTIALS, EXAMPLE, NAME, Credentials, credentials_in
+from loop.up.project import CREDENTIALS, EXAMPLE, Credentials, credentials_in, name_of
 from loop.up.startup import Startup
 from ner.errors import RuleError
 
@@ -84,7 +84,7 @@ def ready_panel(options: Options, user: Credentials) -> Panel:
         f"password       {escape(user.password)}",
         f"               kept in {escape(os.path.relpath(options.data / CREDENTIALS))}, which only you can read",
         "",
-        f"First          open the project [bold]{NAME}[/], press [bold]Label All Tasks[/],",
+        f"First          open the project [bold]{name_of(EXAMPLE)}[/], press [bold]Label All Tasks[/],",
         "               mend the pre-labels, Submit: the least certain comes first",
         f"Logs           {os.path.relpath(options.logs)}/",
         "End            Ctrl-C; run it again and it picks up where it was",

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from loop.up.options import Options
 from ner.errors import ConfigError
 from store.projects import project_by_name
 
-NAME = "IT support"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "it_support"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "it_support"
 FUNCTIONS = "labeling_functions.py"
 CREDENTIALS, API_KEY = "credentials", "api-key"
 _USER = "annotator@loop.local"
@@ -67,28 +68,43 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def make_project(options: Options, *, salt: str = SALT) -> bool:
-    """Make the project from the bundled example, if that is not done; True when it was made just now.
+    """Make the project of `up`, if that is not done; True when it was made just now.
 
-    The project has a copy of the labelling functions, to be changed at will. Its loop.toml gets this run's addresses,
-    so that commands typed in another shell find them. `salt` decides which documents are held out.
+    Its loop.toml gets this run's addresses, so that commands typed in another shell find them. `salt` decides which
+    documents are held out.
     """
-    home = options.project
-    config = home / CONFIG_NAME
     values: dict[str, str | int | float] = {
         "label_studio.url": options.url,
         "label_studio.api_key_file": f"../{API_KEY}",
         "backend.port": options.backend_port,
-        "weak.functions": FUNCTIONS,
     }
+    return make_from_example(EXAMPLE, options.project, values, environ={}, salt=salt)
+
+
+def make_from_example(
+    example: Path, home: Path, values: Mapping[str, str | int | float], *, environ: Mapping[str, str], salt: str
+) -> bool:
+    """Make the project of an example in the folder `home`, if that is not done; True when it was made just now.
+
+    The project has a copy of the labelling functions, to be changed at will. `values` are written into loop.toml each
+    time. Raises what `scaffold` raises.
+    """
+    config = home / CONFIG_NAME
+    values = {**values, "weak.functions": FUNCTIONS}
     is_new = not config.exists()
     if is_new:
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(EXAMPLE / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
-        shutil.copyfile(EXAMPLE / FUNCTIONS, home / FUNCTIONS)
-        scaffold(home, NAME, (EXAMPLE / "labels.xml").read_text("utf-8"), environ={}, salt=salt)
+        shutil.copytree(example / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
+        shutil.copyfile(example / FUNCTIONS, home / FUNCTIONS)
+        scaffold(home, name_of(example), (example / "labels.xml").read_text("utf-8"), environ=environ, salt=salt)
         values["service.retrain_after"] = _RETRAIN_AFTER
     write_whole(config, with_values(config.read_text("utf-8"), values))
     return is_new
+
+
+def name_of(example: Path) -> str:
+    """The name of an example's project."""
+    return (example / "name.txt").read_text("utf-8").strip()
 
 
 def has_model(options: Options) -> bool:

@@ -13,12 +13,13 @@ import pytest
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span, drop_overlaps
-from scripts.build_example import EXAMPLE, LABELS, file_contents, read_messages, unmark
+from scripts.build_example import EXAMPLE, EXAMPLES, file_contents, read_messages, unmark
 from weak_labeling.apply import apply_functions
 from weak_labeling.functions import load_functions
 from weak_labeling.gazetteers import load_terms
 from weak_labeling.majority import majority_vote
 
+LABELS = ("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR")
 Record = tuple[str, str, tuple[Span, ...]]
 
 
@@ -29,8 +30,9 @@ def gold() -> list[Record]:
     return [(record["id"], record["text"], tuple(Span(**span) for span in record["spans"])) for record in records]
 
 
-def test_the_shipped_files_are_what_the_sources_say() -> None:
-    for path, content in file_contents(read_messages()).items():
+@pytest.mark.parametrize("example", [path.parent for path in EXAMPLES.glob("*/name.txt")], ids=lambda path: path.name)
+def test_the_shipped_files_are_what_the_sources_say(example: Path) -> None:
+    for path, content in file_contents(example).items():
         assert path.read_text(encoding="utf-8") == content, f"run scripts/build_example.py: {path.name}"
 
 
@@ -151,7 +153,7 @@ def test_the_lists_are_general_knowledge_and_not_the_gold_by_heart(gold: list[Re
 
 
 def test_marks_become_offsets_in_code_points() -> None:
-    assert unmark("🙈 [[Łupin|SOFTWARE]] [[2.0|VERSION]]!") == (
+    assert unmark("🙈 [[Łupin|SOFTWARE]] [[2.0|VERSION]]!", LABELS) == (
         "🙈 Łupin 2.0!",
         (Span(2, 7, "SOFTWARE"), Span(8, 11, "VERSION")),
     )
@@ -162,11 +164,13 @@ def test_marks_become_offsets_in_code_points() -> None:
 )
 def test_a_wrong_mark_is_refused(marked: str) -> None:
     with pytest.raises(InputError):
-        unmark(marked)
+        unmark(marked, LABELS)
 
 
 @pytest.mark.parametrize("source", ["text before a header\n=== chat\nhi", "=== telegram\nstop"])
 def test_a_wrong_header_is_refused(source: str, tmp_path: Path) -> None:
-    (tmp_path / "01.txt").write_text(source, encoding="utf-8")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "01.txt").write_text(source, encoding="utf-8")
+    (tmp_path / "labels.xml").write_bytes((EXAMPLE / "labels.xml").read_bytes())
     with pytest.raises(InputError):
         read_messages(tmp_path)

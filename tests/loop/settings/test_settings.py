@@ -235,6 +235,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
         "THREADS": "5",
         "LOG_LEVEL": "debug",
         "LOOP_STORE_URL": "postgresql://h/d",
+        "MLFLOW_TRACKING_URI": "http://mlflow",
+        "LOOP_ALIVE_FILE": "/tmp/alive",
     }
     assert environ.keys() == variables().keys()
     settings = load(tmp_path, text, **environ)
@@ -243,6 +245,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
     assert (settings.model_dir, settings.store_url) == (Path("/models"), "postgresql://h/d")
     assert (settings.models.remote, settings.models.cache_mb) == ("s3://bucket/models", 100)
     assert (backend.host, backend.basic_auth_user, backend.basic_auth_pass) == ("h", "u", "p")
+    assert (settings.mlflow.tracking_uri, settings.service.alive_file) == ("http://mlflow", "/tmp/alive")
     assert (backend.port, backend.workers, backend.threads, settings.log.level) == (2, 3, 5, "DEBUG")
 
 

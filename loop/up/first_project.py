@@ -1,0 +1,48 @@
+"""`python -m loop.up.first_project`: what the service `init` of docker-compose.yml does.
+
+It makes the project of the example that EXAMPLE names, in the folder of LOOP_HOME, imports the example's texts, and
+connects the project to Label Studio. What is done already stays.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from loop import console
+from loop.service.service import when_store_answers
+from loop.up.project import EXAMPLES, make_from_example
+from ner.errors import ConfigError, RuleError
+
+BACKEND_URL = "http://backend.loop.internal:9090"
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Make and connect. Gives the exit code of what failed, or 0."""
+    try:
+        example, home = example_named(environ.get("EXAMPLE", "")), Path(environ["LOOP_HOME"])
+        values: dict[str, str | int | float] = {"backend.url": BACKEND_URL}
+        when_store_answers(lambda: make_from_example(example, home, values, environ=environ, salt=example.name))
+    except RuleError as error:
+        console.stderr().print(f"init: {error}", markup=False, highlight=False, soft_wrap=True)
+        return error.exit_code
+    for words in (["import", str(example / "tasks.jsonl")], ["connect", "--push", "--moved"]):
+        ended = subprocess.run([sys.executable, "-m", "loop.cli", *words], env=dict(environ), check=False)
+        if ended.returncode:
+            return ended.returncode
+    return 0
+
+
+def example_named(name: str) -> Path:
+    """The folder of an example. Raises ConfigError for a name that is none."""
+    names = sorted(path.parent.name for path in EXAMPLES.glob("*/name.txt"))
+    if name not in names:
+        raise ConfigError("EXAMPLE is one of " + ", ".join(names), value=name, next_step="Correct it in .env.")
+    return EXAMPLES / name
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

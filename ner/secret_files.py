@@ -1,0 +1,47 @@
+"""Secrets from files: where NAME is a variable with a secret, NAME_FILE may name a file that holds the secret.
+
+Container engines and orchestrators hand secrets over this way: a variable shows in `docker inspect`, a file does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ner.errors import ConfigError
+
+
+def with_secret_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """The environment, with NAME set from the file that NAME_FILE names, for each of `names`.
+
+    White space at both ends of the file's content does not count. Raises ConfigError where both variables are set, and
+    for a file that cannot be read as UTF-8 or holds nothing; no message shows what is in the file.
+    """
+    found = dict(environ)
+    for name in names:
+        path = environ.get(f"{name}_FILE", "")
+        if path:
+            found[name] = _secret(name, path, is_set=bool(environ.get(name)))
+    return found
+
+
+def _secret(name: str, path: str, *, is_set: bool) -> str:
+    if is_set:
+        both = f"both {name} and {name}_FILE"
+        raise ConfigError(
+            f"a secret stands in {name} or in the file of {name}_FILE", value=both, next_step="Unset one."
+        )
+    try:
+        secret = Path(path).read_text("utf-8-sig").strip()
+    except (OSError, ValueError) as error:  # a UnicodeDecodeError's own words may quote the secret
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(
+            f"{name}_FILE names a file that this user can read",
+            value=f"{path} ({reason})",
+            next_step="Correct the path, or the owner and the mode of the file and of its folders.",
+        ) from None
+    if not secret:
+        raise ConfigError(
+            f"the file of {name}_FILE holds the secret", value=f"{path}, which is empty", next_step="Write it."
+        )
+    return secret

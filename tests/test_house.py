@@ -43,6 +43,12 @@ def test_what_a_report_tells_is_typed():
     assert untyped == []
 
 
+def test_whoever_opens_a_model_asks_the_library_which_fetches_models_of_other_hosts():
+    opens = re.compile(r"(?:load_bundle|read_manifest|ask_served|ask_fp32|check_contract)\(.*model_dir")
+    wrong = [path.as_posix() for path in MODULES if opens.search(path.read_text("utf-8"))]
+    assert wrong == []
+
+
 def _exists(name: str) -> bool:
     """Whether a dotted name is a module, or something that a module defines."""
     path = ROOT.joinpath(*name.split("."))

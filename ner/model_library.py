@@ -96,6 +96,12 @@ class ModelLibrary:
         self._make_room()
         return True
 
+    def look_again(self, project: str) -> None:
+        """Ask which models of a project the shared folder still has. Raises SharedFolderError."""
+        if self.shared is not None:
+            there = {f"{project}/{version}" for version in self.shared.names(project)}
+            self._known_shared -= {path for path in self._known_shared - there if path.startswith(f"{project}/")}
+
     def release(self, keep: Collection[str] = ()) -> None:
         """Say that this process uses no models any more, but for those at the paths `keep`."""
         with self._guard:

@@ -200,6 +200,14 @@ def test_a_candidate_that_could_not_be_sent_waits_and_is_sent_by_the_next_try(ho
     assert f"team/desk/{FIRST}/manifest.json" in hosts.s3.objects(hosts.bucket)
 
 
+def test_a_rollback_waits_for_no_shared_folder(hosts: Hosts) -> None:
+    for words in (ONE, ALL):
+        hosts.desk.candidate(words)
+        hosts.on("loop", "promote")
+    hosts.desk.monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    assert hosts.on("loop", "rollback", "--reason", "a test")["version"] == FIRST
+
+
 def test_a_candidate_of_another_host_that_was_not_sent_is_named_and_stays_one(hosts: Hosts) -> None:
     hosts.desk.candidate(ONE)
     hosts.desk.monkeypatch.setenv("MODEL_DIR", str(hosts.folder / "another"))

@@ -6,6 +6,7 @@ work fails, the rollback stands, and the same rollback given again by its versio
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from ner.bundle import Bundle, load_bundle
 from ner.errors import RuleError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import to_result
+from ner.shared_folder import SharedFolderError
 from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry
@@ -42,6 +44,8 @@ from store.projects import project_by_id
 from store.registry import model, promotions
 from store.schema import HOLDOUT, Project, Promotion
 from store.session import Store, Transaction
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,10 @@ def _verified(
     with store.transaction() as tx:  # never committed
         found = model(tx.session, decide(tx).version)
         version, path, files = found.version, found.path, dict(found.files)
-    settings.library.share(path, files)  # a backend must be able to fetch it
+    try:
+        settings.library.share(path, files)  # a backend must be able to fetch it
+    except SharedFolderError as error:
+        logger.warning("%s served before, and is put back although it cannot be sent again: %s", version, error)
     return version, load_bundle(settings.library.bundle(path, files), project.labels)
 
 

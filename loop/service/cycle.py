@@ -119,6 +119,7 @@ def share_step(cycle: Cycle) -> StepCounts:
     with cycle.store.read() as session:
         finished = [one for one in models(session, cycle.project_id) if one.state not in UNFINISHED]
     library.release(keep={one.path for one in finished if one.state == PROMOTED})  # the last cycle is over
+    library.look_again(cycle.project().slug)
     problems: list[BundleError] = []
     sent: list[str] = []
     for one in finished:

@@ -81,6 +81,15 @@ def test_a_model_is_sent_once(hosts: Hosts) -> None:
     assert not hosts.host("trainer").share(A, hosts.files[A])
 
 
+def test_a_model_that_was_removed_from_the_shared_folder_is_sent_again(hosts: Hosts) -> None:
+    trainer = hosts.shared()
+    for key in hosts.s3.objects(hosts.bucket):
+        hosts.s3.client.delete_object(Bucket=hosts.bucket, Key=key)
+    trainer.look_again("desk")
+    assert trainer.share(A, hosts.files[A])
+    load_bundle(hosts.host("server").bundle(A, hosts.files[A]))
+
+
 def test_without_a_shared_folder_nothing_is_fetched_or_removed(tmp_path: Path) -> None:
     library = ModelLibrary(tmp_path)
     assert library.bundle(A, {}) == tmp_path / A

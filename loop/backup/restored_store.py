@@ -107,45 +107,50 @@ def _end_runs(tx: Transaction, manifest: BackupManifest) -> None:
 
 
 def _note_restore(tx: Transaction, manifest: BackupManifest) -> None:
-    """For each project a run that says which backup it comes from, and the last number that is not given again.
+    """For each project a run that says which backup it comes from, and the last number that is not given again."""
+    for project_id, slug in tx.session.execute(select(Project.id, Project.slug)).all():
+        run_id = _add_run(tx, project_id, manifest)
+        _keep_numbers_free(tx, project_id, slug, run_id, manifest)
 
-    Only columns that every schema has are named: the tables may be those of an older one.
-    """
+
+def _add_run(tx: Transaction, project_id: int, manifest: BackupManifest) -> int:
+    """Only columns that every schema has are named, here and below: the tables may be those of an older one."""
     process, now = psutil.Process(), utc_now()
-    for key, slug in tx.session.execute(select(Project.id, Project.slug)).all():
-        run = {
-            "project_id": key,
-            "kind": RESTORE_RUN,
-            "state": DONE,
-            "pid": process.pid,
-            "process_started": process.create_time(),
-            "host": platform.node(),
-            "started_at": now,
-            "heartbeat_at": now,
-            "finished_at": now,
-            "counts": {"backup": manifest.digest, "taken_at": manifest.taken_at, "rows": sum(manifest.rows.values())},
-        }
-        run_id = tx.session.connection().scalar(insert(Run).values(run).returning(Run.id))
-        largest = tx.session.scalar(select(func.max(Model.number)).where(Model.project_id == key)) or 0
-        number = (largest // _NUMBERS_APART + 1) * _NUMBERS_APART
-        version = f"{slug}-{number:04d}"
-        reserved: dict[str, Any] = {
-            "version": version,
-            "project_id": key,
-            "number": number,
-            "run_id": run_id,
-            "state": ENDED,
-            "encoder": "none",
-            "path": f"{slug}/{version}",
-            "data_fingerprint": "",
-            "seed": 0,
-            **{name: {} for name in ("settings", "libraries", "files", "figures")},
-            "error": f"no model: the restore keeps the numbers up to {number} for models that were trained after the "
-            f"backup of {manifest.taken_at}",
-            "created_at": now,
-            "finished_at": now,
-        }
-        tx.session.connection().execute(insert(Model).values(reserved))
+    run = {
+        "project_id": project_id,
+        "kind": RESTORE_RUN,
+        "state": DONE,
+        "pid": process.pid,
+        "process_started": process.create_time(),
+        "host": platform.node(),
+        **dict.fromkeys(("started_at", "heartbeat_at", "finished_at"), now),
+        "counts": {"backup": manifest.digest, "taken_at": manifest.taken_at, "rows": sum(manifest.rows.values())},
+    }
+    key: int = tx.session.connection().execute(insert(Run).values(run).returning(Run.id)).scalar_one()
+    return key
+
+
+def _keep_numbers_free(tx: Transaction, project_id: int, slug: str, run_id: int, manifest: BackupManifest) -> None:
+    """A row without a model that has the last number of this hundred: `start_model` goes on behind it."""
+    largest = tx.session.scalar(select(func.max(Model.number)).where(Model.project_id == project_id)) or 0
+    number = (largest // _NUMBERS_APART + 1) * _NUMBERS_APART
+    version = f"{slug}-{number:04d}"
+    why = f"no model: numbers up to {number} may be of models that were trained after the backup of {manifest.taken_at}"
+    row: dict[str, Any] = {
+        "version": version,
+        "project_id": project_id,
+        "number": number,
+        "run_id": run_id,
+        "state": ENDED,
+        "encoder": "none",
+        "path": f"{slug}/{version}",
+        "data_fingerprint": "",
+        "seed": 0,
+        **{name: {} for name in ("settings", "libraries", "files", "figures")},
+        "error": why,
+        **dict.fromkeys(("created_at", "finished_at"), utc_now()),
+    }
+    tx.session.connection().execute(insert(Model).values(row))
 
 
 def _holds(session: Session, backup: str) -> bool:

@@ -40,7 +40,11 @@ class StoreOpenError(StoreError):
     exit_code = 3
 
 
-class StoreAwayError(StoreOpenError):
+class StoreNotReadyError(StoreOpenError):
+    """The store cannot be used yet, but may be later without any change here: another process makes or upgrades it."""
+
+
+class StoreAwayError(StoreNotReadyError):
     """The store's server does not answer now; it may answer later, without any change here."""
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from store import migrating
 from store.columns import to_json
-from store.errors import StoreOpenError, translate
+from store.errors import StoreNotReadyError, StoreOpenError, translate
 from store.schema import Base
 
 BUSY_SECONDS = 30.0
@@ -43,6 +43,7 @@ _LIMITS_OF_POSTGRESQL = {
     "keepalives_count": 2,
 }
 _Item = TypeVar("_Item")
+_UPGRADE = "`loop upgrade` makes a backup and brings it up to date."
 _EXAMPLES = "Such as sqlite:////path/store.sqlite or postgresql+psycopg://user@host/name."
 
 
@@ -114,9 +115,10 @@ def open_store(url: str, migrate: bool = True, upgrading: Upgrading | None = Non
     upgraded only where `upgrading` is given. One process enters it, holding the lock on the schema, before anything is
     changed, and leaves it before the change is committed; what it raises leaves the store as it was.
 
-    Raises StoreOpenError for an address that is none, and for a database that cannot be reached, that belongs to
-    something else, or whose schema is newer, or older without `upgrading`; StoreBusyError after 30 seconds of somebody
-    else's lock.
+    Raises StoreOpenError for an address that is none, and for a database that does not let this user in, that belongs
+    to something else, or whose schema is newer; StoreNotReadyError for a server that does not answer, for a store that
+    is not there without `migrate`, and for an older one without `upgrading`; StoreBusyError after 30 seconds of
+    somebody else's lock.
     """
     store = connect(url, make=migrate)
     try:
@@ -178,10 +180,10 @@ def _bring_up_to_date(store: Store, migrate: bool, upgrading: Upgrading | None) 
         current = migrating.is_current(session.connection())
         found = migrating.current_revision(session.connection())
     if not current and (not migrate or (found is not None and upgrading is None)):
-        raise StoreOpenError(
+        raise StoreNotReadyError(
             "the store's schema is this program's",
             value=f"store at {found or 'nothing'}, program at {migrating.head_revision()}",
-            next_step="`loop upgrade` makes a backup and brings it up to date.",
+            next_step=_UPGRADE if found else "`loop init` or `loop run` makes the tables.",
         )
     store.prepare()
     if current:
@@ -240,8 +242,22 @@ def _check_sqlite(url: URL, migrate: bool) -> None:
         raise StoreOpenError(
             "a store outlives its process", value=url.render_as_string(), next_step="Name a file in the address."
         )
-    if not migrate and not Path(url.database).exists():
-        raise StoreOpenError("the store is there", value=url.database, next_step="Make one with `loop init`.")
+    if migrate:
+        return
+    file = Path(url.database)
+    if not file.parent.is_dir():
+        raise StoreOpenError(
+            "the folder of the store is there", value=str(file.parent), next_step="Correct the store's address."
+        )
+    try:
+        file.stat()
+    except FileNotFoundError:
+        made = "Make one with `loop init`."
+        raise StoreNotReadyError("the store is there", value=url.database, next_step=made) from None
+    except OSError as error:
+        raise StoreOpenError(
+            "the store's file can be read", value=str(error), next_step="Let this user read the file and its folder."
+        ) from error
 
 
 def _reader_options(engine: Engine) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ml_backend.live_model import Served, load_tagger
 from ml_backend.payload import Limits, PredictRequest, UnknownProjectError, parse_config
 from ml_backend.predict import find_project, predict, predict_free
 from ml_backend.settings import ServerSettings
+from ml_backend.starting import check
 from ner.bundle import MANIFEST, read_manifest
 from ner.errors import ConfigError, InputError
 from ner.shared_folder import check_at_start
@@ -126,7 +127,7 @@ _starting = threading.Lock()
 
 
 def embedded(environ: Mapping[str, str] = os.environ) -> Embedded:
-    """The tagger of this process, started by the first call; a fork starts its own. Raises ConfigError, BundleError."""
+    """The tagger of this process, started by the first call; a fork starts its own. Raises RuleError."""
     with _starting:
         pid = os.getpid()
         if pid not in _started:
@@ -144,7 +145,9 @@ def start(environ: Mapping[str, str]) -> Embedded:
     """
     folder = environ.get("BUNDLE_DIR") or environ.get("MODEL_DIR") or "models"
     if environ.get("LOOP_STORE_URL"):
-        return StoreTagger(ServerSettings.from_environ({**environ, "MODEL_DIR": folder}))
+        own = ServerSettings.from_environ({**environ, "MODEL_DIR": folder})
+        check(own)
+        return StoreTagger(own)
     settings = ServerSettings.from_environ({**environ, "LOOP_STORE_URL": "none", "MODEL_DIR": folder})
     return BundleTagger(find_bundle(Path(folder), environ.get("MODEL_VERSION", "")), settings, _config_of(environ))
 

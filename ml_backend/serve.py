@@ -27,6 +27,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from ml_backend.settings import ServerSettings
+from ml_backend.starting import check_in_process
 from ner.errors import ConfigError, RuleError
 from ner.shared_folder import check_at_start
 
@@ -48,7 +49,7 @@ _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; 3 when the configuration is wrong or the port is taken."""
+    """Serve until SIGTERM or SIGINT; 3 for what a person must mend, such as a wrong password or a taken port."""
     for number in (signal.SIGTERM, signal.SIGINT):  # granian's own handlers come later
         signal.signal(number, _leave)
     # A forked worker would start with its parent's handlers, which would take a signal and forget it.
@@ -61,6 +62,8 @@ def main() -> int:
     except RuleError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the edge prints
         return error.exit_code
+    if code := check_in_process(settings):
+        return code
     log.info("listening on http://%s:%d", host, port)
     with _metrics_folder(settings.workers):
         server = Server(**options(settings, host, port))

@@ -32,7 +32,8 @@ def check_in_process(settings: ServerSettings) -> int:
 
 def check(settings: ServerSettings) -> None:
     """Raise ConfigError or StoreOpenError for what a person must mend; log what only needs time."""
-    check_model_dir(settings.model_dir)
+    if not settings.model_store:  # a cache of the shared folder is made where it is missing
+        check_model_dir(settings.model_dir)
     from store.errors import StoreBusyError, StoreNotReadyError
     from store.session import open_store
 

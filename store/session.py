@@ -10,6 +10,7 @@ cannot fail half-way because the lock is taken. A reader sees one snapshot for a
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -242,22 +243,31 @@ def _check_sqlite(url: URL, migrate: bool) -> None:
         raise StoreOpenError(
             "a store outlives its process", value=url.render_as_string(), next_step="Name a file in the address."
         )
-    if migrate:
-        return
     file = Path(url.database)
-    if not file.parent.is_dir():
+    if not migrate and not file.parent.is_dir():
         raise StoreOpenError(
             "the folder of the store is there", value=str(file.parent), next_step="Correct the store's address."
         )
+    _check_may_write(file.parent)
+    _check_may_write(file)
+    if not migrate and not file.exists():
+        raise StoreNotReadyError("the store is there", value=url.database, next_step="Make one with `loop init`.")
+
+
+def _check_may_write(place: Path) -> None:
+    """SQLite's own words do not name the file. In WAL mode, a reader writes beside the file as well."""
     try:
-        file.stat()
-    except FileNotFoundError:
-        made = "Make one with `loop init`."
-        raise StoreNotReadyError("the store is there", value=url.database, next_step=made) from None
-    except OSError as error:
+        found = place.stat()
+    except OSError:  # what is not there is told by others
+        return
+    if not os.access(place, os.R_OK | os.W_OK):
+        # By numbers: names differ between containers.
+        whose = f"of user {found.st_uid} with mode {found.st_mode & 0o777:o}, asked by user {os.geteuid()}"
         raise StoreOpenError(
-            "the store's file can be read", value=str(error), next_step="Let this user read the file and its folder."
-        ) from error
+            "this user may read and write the store's file and its folder",
+            value=f"{place}, {whose}",
+            next_step="Give both to the user that runs this program, or correct the store's address.",
+        )
 
 
 def _reader_options(engine: Engine) -> dict[str, Any]:

@@ -14,7 +14,19 @@ import typer
 from rich.markup import escape
 
 from loop import console
-from loop.cli import backup, compare, data, predict, project, promotion, report, rollback, server, training
+from loop.cli import (
+    backup,
+    compare,
+    data,
+    export_model,
+    predict,
+    project,
+    promotion,
+    report,
+    rollback,
+    server,
+    training,
+)
 from loop.cli.invocation import AsJson, Directory, Invocation, Verbose
 from ner.errors import RuleError
 
@@ -48,7 +60,21 @@ def shared_options(
     ctx.obj.merge(directory, as_json, verbose)
 
 
-for commands in (project, data, training, promotion, rollback, report, compare, predict, server, backup):
+_GROUPS = (
+    project,
+    data,
+    training,
+    promotion,
+    rollback,
+    report,
+    compare,
+    predict,
+    export_model,
+    server,
+    backup,
+)
+
+for commands in _GROUPS:
     commands.register(app)
 
 

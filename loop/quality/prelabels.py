@@ -106,11 +106,11 @@ def kept_interval(parts: Sequence[tuple[int, int]], confidence: float = CONFIDEN
         squares = math.fsum((kept - share * total) ** 2 for kept, total in counted)
         variance = documents / (documents - 1) * squares / trials**2
         effective = min(trials, spread / variance) if variance else trials
-    return _wilson(share, effective, confidence)
+    return wilson(share, effective, confidence)
 
 
-def _wilson(share: float, trials: float, confidence: float) -> tuple[float, float]:
-    """Wilson's interval (1927) of a share of independent trials."""
+def wilson(share: float, trials: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's interval (1927) of a share (0..1) of independent trials; there is at least one."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     wider = 1 + z * z / trials
     middle = (share + z * z / (2 * trials)) / wider

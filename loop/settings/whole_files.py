@@ -1,8 +1,9 @@
-"""Files that are there whole or not at all: written beside their place, flushed to the disk, then renamed."""
+"""Files and folders that are there whole or not at all: written beside their place, flushed, then renamed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,3 +50,51 @@ def _replace(draft: Path, path: Path) -> None:
         draft.replace(path)
     except OSError as error:
         raise InputError(f"{path} can be written", value=str(error), next_step="Choose another name.") from error
+
+
+def check_free(path: Path) -> None:
+    """Raise InputError unless a folder can be made at `path`: nothing is there, or an empty folder."""
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists() or path.is_symlink():
+        raise InputError("no folder is overwritten", value=str(path), next_step="Name a folder that does not exist.")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which becomes `path` when the block ends well; else nothing is left of it.
+
+    Raises InputError where `path` is taken (`check_free`) or cannot be made.
+    """
+    path = path.absolute()
+    check_free(path)
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"{path.parent} can be written to", value=str(error), next_step="Choose another.") from error
+    try:
+        yield draft
+        for part in (*draft.rglob("*"), draft):
+            _flush(part)
+        _make_public(draft).replace(path)
+    except OSError as error:
+        raise InputError(f"{path} can be written", value=str(error), next_step="Choose another place.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _flush(part: Path) -> None:
+    """To the disk: a rename is atomic only once what it renames is there."""
+    descriptor = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_public(folder: Path) -> Path:
+    """The folder, with the permissions that a new one would have had (mkdtemp makes it the owner's alone)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    folder.chmod(0o777 & ~mask)
+    return folder

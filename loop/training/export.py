@@ -100,10 +100,11 @@ def check_logits(difference: float) -> None:
         )
 
 
-def to_onnx(model: Any, path: Path, example: Sequence[int]) -> None:
+def to_onnx(model: Any, path: Path, example: Sequence[int], *, masked: bool = False) -> None:
     """Write the FP32 graph: input_ids (batch, tokens) int64 to logits (batch, tokens, tags).
 
-    There is no attention mask, since every window is read alone and unpadded. Token types are a constant where the
+    The loop reads every window alone and unpadded, so its graph has no attention mask. masked: the graph also reads
+    attention_mask, (batch, tokens) int64, for servers that pad windows to batches. Token types are a constant where the
     model has them: else transformers would work out the shape of as many zeros as there are tokens, in eighteen nodes.
     The exporter of torchscript traces the model; its plain graph is the fastest once quantised.
     """
@@ -114,18 +115,20 @@ def to_onnx(model: Any, path: Path, example: Sequence[int]) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: Any) -> Any:
-            return self.model(input_ids=input_ids, **constant).logits
+        def forward(self, input_ids: Any, attention_mask: Any = None) -> Any:
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, **constant).logits
 
+    ids = torch.tensor([list(map(int, example))], dtype=torch.long)
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)} if masked else {"input_ids": ids}
     axes = {0: "batch", 1: "tokens"}
     with quiet(), torch.no_grad():
         torch.onnx.export(
             LogitsOfIds().eval(),
-            (torch.tensor([list(map(int, example))], dtype=torch.long),),
+            tuple(given.values()),
             str(path),
-            input_names=["input_ids"],
+            input_names=list(given),
             output_names=["logits"],
-            dynamic_axes={"input_ids": axes, "logits": axes},
+            dynamic_axes=dict.fromkeys((*given, "logits"), axes),
             opset_version=OPSET,
             dynamo=False,
         )

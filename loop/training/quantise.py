@@ -174,9 +174,11 @@ def _largest_activations(model: Any, names: list[str], calibration: Iterable[Seq
     for name in names:
         probed.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = [item.name for item in session.get_inputs()]
     largest: dict[str, FloatArray] = {}
     for ids in calibration:
-        values = session.run(names, {"input_ids": np.array([ids], dtype=np.int64)})
+        read = np.array([ids], dtype=np.int64)
+        values = session.run(names, {name: read if name == "input_ids" else np.ones_like(read) for name in inputs})
         for name, value in zip(names, values, strict=True):
             found = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
             largest[name] = np.maximum(largest[name], found) if name in largest else found

@@ -1,0 +1,118 @@
+"""A model of the store as a folder for other programs: written, proven, told of in a card; whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from loop.settings.settings import Settings
+from loop.settings.whole_files import check_free, whole_folder
+from loop.targets.card import CARD, render_card
+from loop.targets.card_facts import CardFacts, gather_facts
+from loop.targets.known import TARGETS
+from loop.targets.proof import Proof, check
+from loop.targets.source import Choices, SampledText, Source
+from loop.targets.target import Target
+from loop.training.progress import Stages, silent
+from ner.bundle import load_bundle
+from ner.errors import BundleError, InputError
+from store.documents import sample_documents
+from store.registry import model
+from store.schema import SPLITS, Model, Project
+from store.session import Store
+
+TEXTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTarget:
+    """A folder that was written, and how it was proven."""
+
+    target: str
+    path: Path
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedModel:
+    """A model as one folder or several."""
+
+    version: str
+    path: Path
+    targets: tuple[ExportedTarget, ...]
+
+
+def export_model(
+    store: Store,
+    settings: Settings,
+    project: Project,
+    out: Path,
+    targets: Sequence[str],
+    *,
+    version: str | None = None,
+    texts: int = TEXTS,
+    choices: Choices | None = None,
+    allow_differences: bool = False,
+    stages: Stages = silent,
+) -> ExportedModel:
+    """Write a model, by default the one in service, to `out`; several targets to a folder each inside it.
+
+    Every folder is asked about `texts` texts of the project's own, held-out ones among them, and its spans are compared
+    with those of `loop predict`. Nothing is written where a folder differs by more than its target may: then
+    ExportDiffersError is raised, unless `allow_differences`. Raises InputError for an `out` that exists and is not an
+    empty folder, BundleError for a model that is not whole, ConfigError for a missing package or base encoder.
+    """
+    made = [_known(name) for name in dict.fromkeys(targets)]
+    check_free(out)
+    row = _model(store, project, version)
+    bundle = load_bundle(settings.model_dir / row.path, project.labels)
+    with store.read() as session:
+        sampled = [
+            SampledText(one.external_id or f"text {one.document_id}", one.text)
+            for one in sample_documents(session, project.id, SPLITS, texts)
+        ]
+        manifest = bundle.manifest
+        known = gather_facts(session, settings, project, row.version, manifest.max_length, manifest.precision)
+    done = []
+    with TemporaryDirectory(prefix="export-") as workspace, whole_folder(out) as draft:
+        source = Source(bundle, row.encoder, project.slug, sampled, Path(workspace), choices)
+        for target in made:
+            place = target.name if len(made) > 1 else "."
+            proof = _export(source, draft / place, target, known, stages)
+            if not allow_differences:
+                check(target.name, proof)
+            done.append(ExportedTarget(target.name, out / place, proof))
+    return ExportedModel(row.version, out, tuple(done))
+
+
+def _export(source: Source, folder: Path, target: Target, known: CardFacts, stages: Stages) -> Proof:
+    """Fill one folder; gives its proof."""
+    folder.mkdir(exist_ok=True)
+    stages(f"{target.name}: writing")
+    target.write(source, folder)
+    stages(f"{target.name}: asking about {len(source.texts)} texts")
+    proof = target.prove(source, folder)
+    card = render_card(known, target, proof, target.usage(source), source.choices)
+    (folder / CARD).write_text(card, "utf-8")
+    return proof
+
+
+def _known(name: str) -> Target:
+    if name not in TARGETS:
+        raise InputError(f"a target is one of {', '.join(TARGETS)}", value=name)
+    return TARGETS[name]
+
+
+def _model(store: Store, project: Project, version: str | None) -> Model:
+    """The model's row. Raises BundleError without a model in service, NotFoundError for an unknown version."""
+    wanted = version or project.promoted_version
+    if wanted is None:
+        raise BundleError(
+            "a project has a model in service",
+            value=f"{project.name} has none yet",
+            next_step="Promote one with `loop promote`, or name one: --version.",
+        )
+    with store.read() as session:
+        return model(session, wanted)

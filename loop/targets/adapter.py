@@ -48,11 +48,12 @@ def write(source: Source, folder: Path) -> None:
 def prove(source: Source, folder: Path) -> Proof:
     """Load the adapter onto its base as load.py does, and decode its logits as the project decodes."""
     from loop.training.encoder import find_source, quiet
+    from loop.training.trainer import reproducible
 
     load = runpy.run_path(str(folder / LOADER))["load"]
-    with quiet():
+    with quiet(), reproducible(source.bundle.manifest.seed, source.threads):
         model = load(find_source(source.encoder))
-    found = source.decoded(torch_logits(model))
+        found = source.decoded(torch_logits(model))
     return Proof(
         total=compare("adapter on its base against loop predict", source.served, found, OTHER_PRECISION),
         reason="the weights are FP32 where INT8 may serve",

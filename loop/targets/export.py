@@ -77,7 +77,7 @@ def export_model(
         known = gather_facts(session, settings, project, row.version, manifest.max_length, manifest.precision)
     done = []
     with TemporaryDirectory(prefix="export-") as workspace, whole_folder(out) as draft:
-        source = Source(bundle, row.encoder, project.slug, sampled, Path(workspace), choices)
+        source = Source(bundle, row.encoder, project.slug, sampled, Path(workspace), choices, settings.train.threads)
         for target in made:
             place = target.name if len(made) > 1 else "."
             proof = _export(source, draft / place, target, known, stages)

@@ -49,7 +49,7 @@ class Source:
     """One model, on its way to other programs.
 
     encoder: name or folder of the base encoder. name: what a server calls the model. workspace: a folder for drafts.
-    texts: those by which an export is proven.
+    texts: those by which an export is proven. threads: of torch; 0 takes every core.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class Source:
         texts: Sequence[SampledText],
         workspace: Path,
         choices: Choices | None = None,
+        threads: int = 0,
     ) -> None:
         self.bundle, self.encoder, self.name = bundle, encoder, name
-        self.texts, self.workspace, self.choices = tuple(texts), workspace, choices or Choices()
+        self.texts, self.workspace, self.choices, self.threads = tuple(texts), workspace, choices or Choices(), threads
 
     @property
     def tags(self) -> tuple[str, ...]:

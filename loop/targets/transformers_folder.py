@@ -39,8 +39,11 @@ def save_tokenizer(source: Source, folder: Path) -> None:
 
 def prove(source: Source, folder: Path) -> Proof:
     """Ask the pipeline, by its own loading and its own grouping; then the saved weights by the project's decoding."""
-    model, groups = ask_pipeline(source, folder)
-    weights = source.decoded(torch_logits(model))
+    from loop.training.trainer import reproducible
+
+    with reproducible(source.bundle.manifest.seed, source.threads):
+        model, groups = ask_pipeline(source, folder)
+        weights = source.decoded(torch_logits(model))
     long = [len(source.bundle.encoder.encode(one.text).ids) > room(source) for one in source.texts]
     within = [(ours, theirs) for ours, theirs, cut in zip(weights, groups, long, strict=True) if not cut]
     beyond = [(ours, theirs) for ours, theirs, cut in zip(weights, groups, long, strict=True) if cut]

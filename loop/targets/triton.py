@@ -53,7 +53,7 @@ name: "{name}_text"
 platform: "ensemble"
 max_batch_size: 0
 input [ {text} ]
-output [ {spans}, {logits} ]
+output [ {spans} ]
 ensemble_scheduling {{
   step [
     {{
@@ -141,7 +141,7 @@ def _write_ensemble(source: Source, folder: Path, name: str) -> None:
     whole = folder / f"{name}_text"
     (whole / "1").mkdir(parents=True)  # Triton asks for a version's folder although an ensemble has no file
     (whole / "1" / ".keep").touch()
-    config = _ENSEMBLE_CONFIG.format(name=name, text=_TEXT, spans=_SPANS, logits=logits)
+    config = _ENSEMBLE_CONFIG.format(name=name, text=_TEXT, spans=_SPANS)
     (whole / CONFIG).write_text(config, "utf-8")
 
 
@@ -203,7 +203,7 @@ def usage(source: Source) -> str:
     if source.choices.ensemble:
         said += (
             f"\n\nThe model `{name}_text` takes a text (`TEXT`, one string a request) and gives its spans as JSON "
-            "(`SPANS`) and the logits of its windows. Its two Python steps need the package `tokenizers` in the "
+            "(`SPANS`). Its two Python steps need the package `tokenizers` in the "
             f"server's Python. A text may have up to {MOST_IN_A_BATCH} windows."
         )
     return said

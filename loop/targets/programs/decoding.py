@@ -53,10 +53,11 @@ def entities(text, logits):  # logits: from the ids of a window to (tokens, tags
         for (_, a), (b, _) in pairwise(bounds[i] for i in real)
     ]
     path = best_path(read(tokens.ids, logits)[real], [SETUP["costs"].get(joint, 0.0) for joint in ["gap", *joints]])
-    found = []
+    found, free = [], 0  # the byte-level tokens of one character share its place: only the first entity gets it
     for tag, (start, end) in zip(path, (bounds[i] for i in real), strict=True):
         if tag % 2:
-            found.append({"start": start, "end": end, "label": SETUP["tags"][tag][2:]})
+            found.append({"start": max(start, free), "end": max(end, free), "label": SETUP["tags"][tag][2:]})
         elif tag:
             found[-1]["end"] = end
-    return found
+        free = found[-1]["end"] if found else 0
+    return [one for one in found if one["start"] < one["end"]]

@@ -11,7 +11,6 @@ triton) is left to torch's own metadata.
 
 from __future__ import annotations
 
-import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
-ONLY_WITH_A_GPU = re.compile(r"nvidia-|cuda-|triton$")
+ONLY_WITH_A_GPU = ("nvidia-", "cuda-", "triton")
 
 
 def main() -> int:
@@ -55,7 +54,7 @@ def closure(roots: Iterable[str]) -> set[str]:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
         key = (name, frozenset(requirement.extras))
-        if key in seen or ONLY_WITH_A_GPU.match(name):
+        if key in seen or name.startswith(ONLY_WITH_A_GPU):
             continue
         seen.add(key)
         found.add(name)

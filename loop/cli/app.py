@@ -34,7 +34,8 @@ USAGE, INTERRUPTED, UNEXPECTED = 2, 130, 1
 EXIT_CODES = (
     "Exit codes: 0 done; 1 unexpected failure; 2 wrong usage; 3 configuration or project not found; 4 input refused; "
     "5 Label Studio unreachable or refused; 6 another run holds the project; 7 training failed; 8 candidate not "
-    "promoted; 9 model bundle refused; 10 doctor found a problem; 11 backup or restore refused; 130 interrupted."
+    "promoted; 9 model bundle or export refused; 10 doctor found a problem; 11 backup or restore refused; "
+    "130 interrupted."
 )
 _ABOUT = (
     "The annotation loop around Label Studio for named entity recognition: annotate, retrain, promote, pre-label, and "

@@ -13,7 +13,7 @@ from loop.cli.invocation import Invocation, command
 
 if TYPE_CHECKING:
     from loop.targets.export import ExportedModel, ExportedTarget
-    from loop.targets.proof import Comparison
+    from loop.targets.proof import SpanComparison
 
 
 class TargetName(StrEnum):
@@ -120,7 +120,7 @@ def _as_json(done: ExportedModel) -> dict[str, Any]:
     }
 
 
-def _comparison(row: Comparison) -> dict[str, Any]:
+def _comparison(row: SpanComparison) -> dict[str, Any]:
     counted = ("what", "texts", "differing_texts", "spans", "missing", "added", "differing", "share", "bound", "holds")
     return {name: getattr(row, name) for name in counted}
 

@@ -11,10 +11,11 @@ from ner.errors import BundleError, ConfigError
 from ner.label_studio.label_config import LabelConfig
 from store.projects import project_by_name, set_label_config, set_label_map
 from store.registry import model
-from store.schema import Project
+from store.schema import Model, Project
 from store.session import Store
 
 if TYPE_CHECKING:
+    from ner.bundle import Bundle
     from ner.tagger import Tagger
 
 logger = logging.getLogger(__name__)
@@ -47,13 +48,19 @@ def current_project(store: Store, settings: Settings) -> Project:
 
 
 def open_tagger(store: Store, settings: Settings, project: Project, version: str | None = None) -> Tagger:
-    """The model `version`, else the one in service, its bundle verified against the project's labels.
+    """A tagger with the model that `open_bundle` gives. Errors as there."""
+    # The runtime of the model is imported by the commands that open one.
+    from ner.tagger import Tagger
+
+    return Tagger(open_bundle(store, settings, project, version)[1], settings.backend.threads)
+
+
+def open_bundle(store: Store, settings: Settings, project: Project, version: str | None = None) -> tuple[Model, Bundle]:
+    """(row, bundle) of the model `version`, else of the one in service, verified against the project's labels.
 
     Raises BundleError when there is none or it is not what it says, NotFoundError for an unknown version.
     """
-    # The runtime of the model is imported by the commands that open one.
     from ner.bundle import load_bundle
-    from ner.tagger import Tagger
 
     wanted = version or project.promoted_version
     if wanted is None:
@@ -65,7 +72,7 @@ def open_tagger(store: Store, settings: Settings, project: Project, version: str
     with store.read() as session:
         found = model(session, wanted)
     folder = settings.library.bundle(found.path, found.files)
-    return Tagger(load_bundle(folder, project.labels), settings.backend.threads)
+    return found, load_bundle(folder, project.labels)
 
 
 def _read_config(path: Path) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from loop.targets.proof import EXACT, OTHER_PRECISION, Proof, compare, names_of_differing
-from loop.targets.source import Source
-from loop.targets.target import Target, write_json, write_program
+from loop.targets.source import ModelSource
+from loop.targets.target import ExportTarget, write_json, write_program
 from loop.targets.transformers_folder import save_tokenizer, torch_logits
 
 BASE, LOADER = "base.json", "load.py"
@@ -24,7 +24,7 @@ def published(encoder: str) -> str:
     return _PUBLISHED.get(encoder) or (Path(encoder).name if Path(encoder).is_absolute() else encoder)
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ModelSource, folder: Path) -> None:
     """Copy the adapter, name its base by hash, and write the tokenizer and a program that loads both."""
     from loop.training.encoder import quiet
     from loop.training.lora import ADAPTER
@@ -45,7 +45,7 @@ def write(source: Source, folder: Path) -> None:
         save_tokenizer(source, folder)
 
 
-def prove(source: Source, folder: Path) -> Proof:
+def prove(source: ModelSource, folder: Path) -> Proof:
     """Load the adapter onto its base as load.py does, and decode its logits as the project decodes."""
     from loop.training.encoder import find_source, quiet
     from loop.training.trainer import reproducible
@@ -65,7 +65,7 @@ def prove(source: Source, folder: Path) -> Proof:
     )
 
 
-def usage(source: Source) -> str:
+def usage(source: ModelSource) -> str:
     """How the folder is used."""
     return (
         f"The base is `{published(source.encoder)}`. `{BASE}` has the SHA-256 of its weights, and `{LOADER}` refuses "
@@ -76,7 +76,7 @@ def usage(source: Source) -> str:
     )
 
 
-TARGET = Target(
+TARGET = ExportTarget(
     name="adapter",
     about="the LoRA adapter with its classifier, for peft, and the hash of its base",
     write=write,

@@ -16,7 +16,7 @@ from loop.targets.adapter import published
 from loop.targets.card_facts import DEVELOPMENT, Bounds, CardFacts, CardScore
 from loop.targets.proof import Proof
 from loop.targets.source import Choices
-from loop.targets.target import Target
+from loop.targets.target import ExportTarget
 from loop.wording import score
 from store.schema import HOLDOUT
 
@@ -25,7 +25,7 @@ _SPLITS = {HOLDOUT: "the holdout: documents that no model was trained on", DEVEL
 _SHOWN_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "openvino")
 
 
-def render_card(known: CardFacts, target: Target, proof: Proof, usage: str, choices: Choices) -> str:
+def render_card(known: CardFacts, target: ExportTarget, proof: Proof, usage: str, choices: Choices) -> str:
     """The whole card."""
     sections = [
         ("Use", [usage]),
@@ -43,7 +43,7 @@ def render_card(known: CardFacts, target: Target, proof: Proof, usage: str, choi
     return _front_matter(known, target, choices) + "\n\n".join([title, about, *body]) + "\n"
 
 
-def _front_matter(known: CardFacts, target: Target, choices: Choices) -> str:
+def _front_matter(known: CardFacts, target: ExportTarget, choices: Choices) -> str:
     """Each value is JSON, which YAML is a superset of."""
     fields: dict[str, object] = {"license": choices.licence or "other"}
     if choices.language:
@@ -131,7 +131,7 @@ def _data(known: CardFacts) -> Iterator[str]:
     yield _table(("type", "entities trained on", "entities in the holdout"), counts)
 
 
-def _limits(known: CardFacts, target: Target) -> Iterator[str]:
+def _limits(known: CardFacts, target: ExportTarget) -> Iterator[str]:
     yield (
         f"The model knows these {len(known.types)} types and the kind of text that it was trained on. The scores say "
         "nothing of other texts. Nested and overlapping entities are not found."

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from loop.settings.project import open_bundle
 from loop.settings.settings import Settings
 from loop.settings.whole_files import check_free, whole_folder
 from loop.targets.card import CARD, render_card
 from loop.targets.card_facts import CardFacts, gather_facts
 from loop.targets.known import TARGETS
 from loop.targets.proof import Proof, check
-from loop.targets.source import Choices, SampledText, Source
-from loop.targets.target import Target
+from loop.targets.source import Choices, ModelSource, SampledText
+from loop.targets.target import ExportTarget
 from loop.training.progress import Stages, silent
-from ner.bundle import load_bundle
-from ner.errors import BundleError, InputError
+from ner.errors import InputError
 from store.documents import sample_documents
-from store.registry import model
-from store.schema import SPLITS, Model, Project
+from store.schema import SPLITS, Project
 from store.session import Store
 
 TEXTS = 200
@@ -66,8 +65,7 @@ def export_model(
     """
     made = [_known(name) for name in dict.fromkeys(targets)]
     check_free(out)
-    row = _model(store, project, version)
-    bundle = load_bundle(settings.model_dir / row.path, project.labels)
+    row, bundle = open_bundle(store, settings, project, version)
     with store.read() as session:
         sampled = [
             SampledText(one.external_id or f"text {one.document_id}", one.text)
@@ -77,7 +75,9 @@ def export_model(
         known = gather_facts(session, settings, project, row.version, manifest.max_length, manifest.precision)
     done = []
     with TemporaryDirectory(prefix="export-") as workspace, whole_folder(out) as draft:
-        source = Source(bundle, row.encoder, project.slug, sampled, Path(workspace), choices, settings.train.threads)
+        source = ModelSource(
+            bundle, row.encoder, project.slug, sampled, Path(workspace), choices, settings.train.threads
+        )
         for target in made:
             place = target.name if len(made) > 1 else "."
             proof = _export(source, draft / place, target, known, stages)
@@ -87,7 +87,7 @@ def export_model(
     return ExportedModel(row.version, out, tuple(done))
 
 
-def _export(source: Source, folder: Path, target: Target, known: CardFacts, stages: Stages) -> Proof:
+def _export(source: ModelSource, folder: Path, target: ExportTarget, known: CardFacts, stages: Stages) -> Proof:
     """Fill one folder; gives its proof."""
     folder.mkdir(exist_ok=True)
     stages(f"{target.name}: writing")
@@ -99,20 +99,7 @@ def _export(source: Source, folder: Path, target: Target, known: CardFacts, stag
     return proof
 
 
-def _known(name: str) -> Target:
+def _known(name: str) -> ExportTarget:
     if name not in TARGETS:
         raise InputError(f"a target is one of {', '.join(TARGETS)}", value=name)
     return TARGETS[name]
-
-
-def _model(store: Store, project: Project, version: str | None) -> Model:
-    """The model's row. Raises BundleError without a model in service, NotFoundError for an unknown version."""
-    wanted = version or project.promoted_version
-    if wanted is None:
-        raise BundleError(
-            "a project has a model in service",
-            value=f"{project.name} has none yet",
-            next_step="Promote one with `loop promote`, or name one: --version.",
-        )
-    with store.read() as session:
-        return model(session, wanted)

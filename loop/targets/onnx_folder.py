@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from loop.targets.proof import EXACT, Proof, compare, names_of_differing
-from loop.targets.source import Answers, Source
-from loop.targets.target import EXAMPLE, Target, write_decoding, write_program
+from loop.targets.source import Answers, ModelSource
+from loop.targets.target import EXAMPLE, ExportTarget, write_decoding, write_program
 from ner.bundle import LABELS, MODEL
 from ner.errors import BundleError
 from ner.spans import Span
@@ -20,7 +20,7 @@ _START_SECONDS, _SECONDS_A_TEXT = 120.0, 1.0
 _ISOLATED = "import os, runpy, sys; sys.path.insert(0, os.path.dirname(sys.argv[1])); runpy.run_path(sys.argv[1])"
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ModelSource, folder: Path) -> None:
     """Copy the served file and its labels; write the tokenizer, the decoder and the example."""
     for name in (MODEL, LABELS):
         shutil.copyfile(source.bundle.path / name, folder / name)
@@ -28,7 +28,7 @@ def write(source: Source, folder: Path) -> None:
     write_program("onnx_example.py", folder / EXAMPLE)
 
 
-def prove(source: Source, folder: Path) -> Proof:
+def prove(source: ModelSource, folder: Path) -> Proof:
     """Run the example itself on the texts, in a process of its own."""
     found = run_example(source, folder)
     return Proof(
@@ -38,7 +38,7 @@ def prove(source: Source, folder: Path) -> Proof:
     )
 
 
-def run_example(source: Source, folder: Path) -> Answers:
+def run_example(source: ModelSource, folder: Path) -> Answers:
     """What `example.py` in `folder` prints for each text; the project's own packages are out of its reach.
 
     Raises BundleError where the program fails.
@@ -61,7 +61,7 @@ def run_example(source: Source, folder: Path) -> Answers:
     return tuple(tuple(Span(**span) for span in spans) for spans in answers)
 
 
-def usage(source: Source) -> str:
+def usage(source: ModelSource) -> str:
     """How the folder is used."""
     return (
         "`model.onnx` reads `input_ids`, (batch, tokens) int64, and gives `logits`, (batch, tokens, tags) float32. "
@@ -73,7 +73,7 @@ def usage(source: Source) -> str:
     )
 
 
-TARGET = Target(
+TARGET = ExportTarget(
     name="onnx",
     about="the ONNX file that serves, its tokenizer, and an example that needs onnxruntime and tokenizers alone",
     write=write,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from loop.targets.onnx_folder import run_example
 from loop.targets.proof import EXACT, OTHER_PRECISION, Proof, compare, names_of_differing
-from loop.targets.source import Source
-from loop.targets.target import EXAMPLE, Target, write_decoding, write_json, write_program
+from loop.targets.source import ModelSource
+from loop.targets.target import EXAMPLE, ExportTarget, write_decoding, write_json, write_program
 from loop.targets.triton import masked_fp32
 from ner.bundle import LABELS
 from ner.errors import ConfigError
@@ -16,7 +16,7 @@ from ner.errors import ConfigError
 MODEL = "openvino_model.xml"
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ModelSource, folder: Path) -> None:
     """Convert the FP32 graph; write labels, tokenizer, decoder and example. ConfigError without OpenVINO."""
     if find_spec("openvino") is None:
         raise ConfigError(
@@ -35,7 +35,7 @@ def write(source: Source, folder: Path) -> None:
     write_program("openvino_example.py", folder / EXAMPLE)
 
 
-def prove(source: Source, folder: Path) -> Proof:
+def prove(source: ModelSource, folder: Path) -> Proof:
     """Run the example itself on the texts, in a process of its own."""
     found = run_example(source, folder)
     return Proof(
@@ -49,7 +49,7 @@ def prove(source: Source, folder: Path) -> Proof:
     )
 
 
-def usage(source: Source) -> str:
+def usage(source: ModelSource) -> str:
     """How the folder is used."""
     return (
         "`openvino_model.xml` reads `input_ids` and `attention_mask`, (batch, tokens) int64, and gives `logits`, "
@@ -61,7 +61,7 @@ def usage(source: Source) -> str:
     )
 
 
-TARGET = Target(
+TARGET = ExportTarget(
     name="openvino",
     about="the FP32 model as OpenVINO's intermediate representation, and an example (extra openvino)",
     write=write,

@@ -22,7 +22,7 @@ class ExportDiffersError(BundleError):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class SpanComparison:
     """The spans of two systems on the same texts, without their scores.
 
     spans: those of both together. missing: named by the first system alone; added: by the second alone. bound: the
@@ -60,28 +60,28 @@ class Proof:
     reason: why the bound of `total` is what it is. differing: names of texts whose spans differ, at most ten.
     """
 
-    total: Comparison
+    total: SpanComparison
     reason: str
-    parts: tuple[Comparison, ...] = ()
+    parts: tuple[SpanComparison, ...] = ()
     differing: tuple[str, ...] = ()
 
     @property
-    def comparisons(self) -> tuple[Comparison, ...]:
+    def comparisons(self) -> tuple[SpanComparison, ...]:
         """The total, and then its parts."""
         return (self.total, *self.parts)
 
     @property
-    def failed(self) -> Comparison | None:
+    def failed(self) -> SpanComparison | None:
         """The first comparison that does not hold."""
         return next((one for one in self.comparisons if not one.holds), None)
 
 
 def compare(
     what: str, first: Sequence[Iterable[Span]], second: Sequence[Iterable[Span]], bound: float | None = None
-) -> Comparison:
+) -> SpanComparison:
     """Compare what two systems say of the same texts, in the same order."""
     pairs = [(_keys(ours), _keys(theirs)) for ours, theirs in zip(first, second, strict=True)]
-    return Comparison(
+    return SpanComparison(
         what=what,
         texts=len(pairs),
         differing_texts=sum(ours != theirs for ours, theirs in pairs),

@@ -45,7 +45,7 @@ class SampledText:
     text: str
 
 
-class Source:
+class ModelSource:
     """One model, on its way to other programs.
 
     encoder: name or folder of the base encoder. name: what a server calls the model. workspace: a folder for drafts.

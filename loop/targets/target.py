@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from loop.targets.proof import Proof
-from loop.targets.source import Source
+from loop.targets.source import ModelSource
 from ner.bundle import TOKENIZER
 
 DECODING = "decoding.json"
@@ -20,7 +20,7 @@ _PROGRAMS = Path(__file__).parent / "programs"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ExportTarget:
     """A kind of folder.
 
     write: fills an empty folder. prove: asks the finished folder about the source's texts. usage: Markdown for the
@@ -29,9 +29,9 @@ class Target:
 
     name: str
     about: str
-    write: Callable[[Source, Path], None]
-    prove: Callable[[Source, Path], Proof]
-    usage: Callable[[Source], str]
+    write: Callable[[ModelSource, Path], None]
+    prove: Callable[[ModelSource, Path], Proof]
+    usage: Callable[[ModelSource], str]
     library: str
     base_relation: str = "finetune"
     limits: tuple[str, ...] = field(default=())
@@ -47,7 +47,7 @@ def write_json(path: Path, value: Mapping[str, object] | list[str]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
 
 
-def write_decoding(source: Source, folder: Path) -> None:
+def write_decoding(source: ModelSource, folder: Path) -> None:
     """Write decoding.py and what it reads: decoding.json, and the tokenizer without truncation and padding."""
     manifest, encoder = source.bundle.manifest, source.bundle.encoder
     write_program("decoding.py", folder / DECODER)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from loop.targets.proof import EXACT, Proof, compare, names_of_differing
-from loop.targets.source import Answers, Source
-from loop.targets.target import EXAMPLE, Target, write_decoding, write_program
+from loop.targets.source import Answers, ModelSource
+from loop.targets.target import EXAMPLE, ExportTarget, write_decoding, write_program
 from ner.arrays import Logits
 from ner.spans import Span
 
@@ -16,7 +16,7 @@ from ner.spans import Span
 BOUND = 0.25
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ModelSource, folder: Path) -> None:
     """Save the weights as safetensors, the configuration with its label names, and the tokenizer."""
     from loop.training.encoder import quiet
 
@@ -28,7 +28,7 @@ def write(source: Source, folder: Path) -> None:
         save_tokenizer(source, folder)
 
 
-def save_tokenizer(source: Source, folder: Path) -> None:
+def save_tokenizer(source: ModelSource, folder: Path) -> None:
     """Save the tokenizer as transformers loads it; a text longer than the model's window is cut there."""
     tokenizer = source.base.tokenizer
     tokenizer.model_max_length = source.bundle.manifest.max_length
@@ -37,7 +37,7 @@ def save_tokenizer(source: Source, folder: Path) -> None:
     tokenizer.save_pretrained(str(folder))
 
 
-def prove(source: Source, folder: Path) -> Proof:
+def prove(source: ModelSource, folder: Path) -> Proof:
     """Ask the pipeline, by its own loading and its own grouping; then the saved weights by the project's decoding."""
     from loop.training.trainer import reproducible
 
@@ -60,7 +60,7 @@ def prove(source: Source, folder: Path) -> Proof:
     )
 
 
-def ask_pipeline(source: Source, folder: Path, **options: Any) -> tuple[Any, Answers]:
+def ask_pipeline(source: ModelSource, folder: Path, **options: Any) -> tuple[Any, Answers]:
     """(the model that the pipeline loaded, its entity groups of each text as spans)."""
     import torch
     from transformers import pipeline
@@ -85,12 +85,12 @@ def torch_logits(model: Any) -> Any:
     return logits
 
 
-def room(source: Source) -> int:
+def room(source: ModelSource) -> int:
     """How many tokens of a text one window holds."""
     return source.bundle.manifest.max_length - source.bundle.encoder.num_special
 
 
-def usage(source: Source) -> str:
+def usage(source: ModelSource) -> str:
     """How the folder is used."""
     length = source.bundle.manifest.max_length
     return (
@@ -109,7 +109,7 @@ def _sides(pairs: list[tuple[tuple[Span, ...], tuple[Span, ...]]]) -> tuple[Answ
     return tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs)
 
 
-TARGET = Target(
+TARGET = ExportTarget(
     name="transformers",
     about='merged FP32 weights that pipeline("token-classification") loads',
     write=write,

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from loop.targets.proof import EXACT, OTHER_PRECISION, Proof, compare, names_of_differing
-from loop.targets.source import INT8, LogitsOf, Source
-from loop.targets.target import DECODER, Target, write_decoding, write_json, write_program
+from loop.targets.source import INT8, LogitsOf, ModelSource
+from loop.targets.target import DECODER, ExportTarget, write_decoding, write_json, write_program
 from ner.arrays import Logits
 from ner.bundle import LABELS, MODEL
 from ner.runtime import onnxruntime
@@ -83,7 +83,7 @@ _READ = ("input_ids", "attention_mask")
 _IDS = ", ".join(f'{{ name: "{name}" data_type: TYPE_INT64 dims: [ -1, -1 ] }}' for name in _READ)
 
 
-def write(source: Source, folder: Path) -> None:
+def write(source: ModelSource, folder: Path) -> None:
     """Write the model's folder with its labels and tokenizer; with an ensemble, also its two Python steps."""
     name = model_name(source)
     own = folder / name
@@ -98,12 +98,12 @@ def write(source: Source, folder: Path) -> None:
         _write_ensemble(source, folder, name)
 
 
-def model_name(source: Source) -> str:
+def model_name(source: ModelSource) -> str:
     """The source's name as Triton and file systems take it."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", source.name) or "model"
 
 
-def masked_fp32(source: Source) -> Path:
+def masked_fp32(source: ModelSource) -> Path:
     """The FP32 graph that also reads an attention mask, made once."""
     from loop.training.export import to_onnx
 
@@ -113,7 +113,7 @@ def masked_fp32(source: Source) -> Path:
     return path
 
 
-def _write_graph(source: Source, path: Path) -> None:
+def _write_graph(source: ModelSource, path: Path) -> None:
     from loop.training.precision import CALIBRATION
     from loop.training.quantise import quantise, write_simplified
 
@@ -124,7 +124,7 @@ def _write_graph(source: Source, path: Path) -> None:
         write_simplified(fp32, path)
 
 
-def _write_ensemble(source: Source, folder: Path, name: str) -> None:
+def _write_ensemble(source: ModelSource, folder: Path, name: str) -> None:
     tags = len(source.tags)
     logits = f'{{ name: "logits" data_type: TYPE_FP32 dims: [ -1, -1, {tags} ] }}'
     steps = (
@@ -145,7 +145,7 @@ def _write_ensemble(source: Source, folder: Path, name: str) -> None:
     (whole / CONFIG).write_text(config, "utf-8")
 
 
-def prove(source: Source, folder: Path) -> Proof:
+def prove(source: ModelSource, folder: Path) -> Proof:
     """Run the repository's graph as Triton does, in padded batches with a mask; decode as the project decodes."""
     graph = folder / model_name(source) / "1" / MODEL
     session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
@@ -190,7 +190,7 @@ def _known(windows: list[list[int]], logits: Iterator[Logits]) -> LogitsOf:
     return lambda ids: known[tuple(ids)]
 
 
-def usage(source: Source) -> str:
+def usage(source: ModelSource) -> str:
     """How the folder is used."""
     name = model_name(source)
     said = (
@@ -209,7 +209,7 @@ def usage(source: Source) -> str:
     return said
 
 
-TARGET = Target(
+TARGET = ExportTarget(
     name="triton",
     about="a model repository of Triton: config.pbtxt, the graph with an attention mask, labels and tokenizer",
     write=write,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from loop.targets.source import SampledText, Source
+from loop.targets.source import ModelSource, SampledText
 from loop.targets.target import write_decoding
 from ner.arrays import Logits
 from ner.bundle import TOKENIZER, Bundle, Manifest
@@ -53,11 +53,11 @@ def any_logits(ids: Sequence[int]) -> Logits:
     return np.random.default_rng(list(ids)).normal(scale=2.0, size=(len(ids), 5)).astype(np.float32)
 
 
-def make_source(folder: Path, family: str, costs: dict[str, float]) -> Source:
+def make_source(folder: Path, family: str, costs: dict[str, float]) -> ModelSource:
     """A source of that tokenizer, with windows of 12 tokens and no network."""
     encoder(folder, family)
     fields: dict[str, Any] = {"version": "v", "encoder": "e", "created_at": "now", "data_fingerprint": "0", "seed": 0}
     manifest = Manifest(**fields, labels=LABELS, max_length=12, confidence="minimum_margin", break_costs=costs)
     tokenizer = TextEncoder(Tokenizer.from_file(str(folder / TOKENIZER)))
     bundle = Bundle(folder, manifest, LabelSet(LABELS), cast(Any, SimpleNamespace()), tokenizer)
-    return Source(bundle, "e", "v", [SampledText("", text) for text in TEXTS], folder)
+    return ModelSource(bundle, "e", "v", [SampledText("", text) for text in TEXTS], folder)

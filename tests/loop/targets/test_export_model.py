@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from google.protobuf import text_format
 from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 
 from loop.cli.export_model import TargetName
 from loop.targets.known import TARGETS
 from ner.bundle import load_bundle
+from tests.loop.targets import triton_config
 from tests.loop.targets.exported import FIRST_HELD_OUT, LAST, LONG, Trained, loop, train
 from tests.loop.tiny import LABELS, corpus
 from tests.loop.tiny import encoder as tiny_encoder
@@ -71,7 +71,7 @@ def test_the_onnx_example_needs_no_package_of_this_project_and_says_the_same(
     trained: Trained, predicted: list[list[dict[str, object]]]
 ):
     from loop.targets.onnx_folder import run_example
-    from loop.targets.source import SampledText, Source
+    from loop.targets.source import ModelSource, SampledText
 
     folder = trained.out / "onnx"
     imported = {
@@ -84,7 +84,7 @@ def test_the_onnx_example_needs_no_package_of_this_project_and_says_the_same(
     assert imported - set(sys.stdlib_module_names) == {"numpy", "onnxruntime", "tokenizers", "decoding"}
     assert len((folder / "example.py").read_text("utf-8").splitlines()) <= 22
     bundle = load_bundle(trained.desk / "models" / "desk" / trained.answer["version"])
-    source = Source(bundle, "", "desk", [SampledText("", text) for text in TEXTS], trained.desk)
+    source = ModelSource(bundle, "", "desk", [SampledText("", text) for text in TEXTS], trained.desk)
     answers = [
         [{"start": span.start, "end": span.end, "label": span.label} for span in spans]
         for spans in run_example(source, folder)
@@ -140,11 +140,13 @@ def test_peft_loads_the_adapter_onto_its_base_and_onto_no_other(trained: Trained
 
 def test_triton_can_read_the_configuration_and_batch_the_graph(trained: Trained):
     repository = trained.out / "triton"
-    config = _model_config((repository / "desk" / "config.pbtxt").read_text("utf-8"))
+    config = triton_config.parse((repository / "desk" / "config.pbtxt").read_text("utf-8"))
     read = [(one.name, one.data_type, list(one.dims)) for one in [*config.input, *config.output]]
-    int64, fp32 = config.input[0].data_type, config.output[0].data_type
-    assert (int64, fp32) == (9, 11)  # TYPE_INT64 and TYPE_FP32
-    assert read == [("input_ids", int64, [-1]), ("attention_mask", int64, [-1]), ("logits", fp32, [-1, 5])]
+    assert read == [
+        ("input_ids", triton_config.INT64, [-1]),
+        ("attention_mask", triton_config.INT64, [-1]),
+        ("logits", triton_config.FP32, [-1, 5]),
+    ]
     assert (config.name, config.backend, config.max_batch_size) == ("desk", "onnxruntime", 32)
     assert config.HasField("dynamic_batching")
     assert config.version_policy.latest.num_versions == 1
@@ -161,13 +163,15 @@ def test_the_ensemble_goes_from_a_text_of_any_length_to_its_spans(
     trained: Trained, predicted: list[list[dict[str, object]]], monkeypatch: pytest.MonkeyPatch
 ):
     repository = trained.out / "triton"
-    configs = {path.parent.name: _model_config(path.read_text("utf-8")) for path in repository.glob("*/config.pbtxt")}
+    configs = {
+        path.parent.name: triton_config.parse(path.read_text("utf-8")) for path in repository.glob("*/config.pbtxt")
+    }
     whole = configs["desk_text"]
     assert [step.model_name for step in whole.ensemble_scheduling.step] == ["desk_tokenizer", "desk", "desk_decoder"]
     for step in whole.ensemble_scheduling.step:
         of_model = configs[step.model_name]
-        assert set(step.input_map) == {one.name for one in of_model.input}
-        assert set(step.output_map) == {one.name for one in of_model.output}
+        assert {one.key for one in step.input_map} == {one.name for one in of_model.input}
+        assert {one.key for one in step.output_map} == {one.name for one in of_model.output}
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", _fake_triton())
     monkeypatch.setattr(sys, "path", list(sys.path))
     tokenizer, decoder = (_step(repository / f"desk_{name}", monkeypatch) for name in ("tokenizer", "decoder"))
@@ -246,14 +250,6 @@ def _spoil_adapter(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
     manifest["files"]["adapter/adapter_model.safetensors"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     (bundle / "manifest.json").write_text(json.dumps(manifest), "utf-8")
-
-
-def _model_config(text: str) -> Any:
-    """The text as Triton's own message; its package for gRPC is not imported."""
-    [package] = importlib.util.find_spec("tritonclient").submodule_search_locations  # type: ignore[union-attr, misc]
-    path = Path(package) / "grpc" / "model_config_pb2.py"
-    module = sys.modules.get("model_config_pb2") or _imported(path)
-    return text_format.Parse(text, module.ModelConfig())
 
 
 def _imported(path: Path) -> types.ModuleType:

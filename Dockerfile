@@ -22,7 +22,7 @@ RUN apt-get update; apt-get install --yes --no-install-recommends python3-venv; 
 WORKDIR /app
 
 FROM installer AS serve-packages
-# EXTRA_PACKAGES: what a deployment of yours needs besides, such as s3fs for models at an s3:// address.
+# EXTRA_PACKAGES: what a deployment of yours needs besides, such as obstore for models at an s3:// address.
 ARG EXTRA_PACKAGES=""
 COPY requirements-serve.lock ./
 # Packages' own tests, headers, type stubs and tools for making models take space, and nothing serves from them.

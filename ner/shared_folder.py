@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ner.errors import BundleUnavailableError, ConfigError
+from ner.secret_files import with_secret_files
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -25,6 +26,11 @@ log = logging.getLogger(__name__)
 
 _PROBE = ".may-be-written"
 _SETTING = "`[models] remote` (MODEL_STORE)"
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "secret_access_key",
+    "AWS_SESSION_TOKEN": "session_token",
+}
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _INSTALL = {"s3": 'pip install "ner-annotation-loop[s3]"'}
 # A request that does not get through is tried three times, in about ten seconds. A part of a file may take longer.
@@ -198,6 +204,8 @@ def _open(address: str, shown_address: str) -> tuple[AbstractFileSystem, str]:
 
         files, root = url_to_fs(address)
         return files, str(root).rstrip("/")
+    except ConfigError:
+        raise
     except ImportError as error:
         mend = _INSTALL.get(scheme) or f"Install the package that fsspec needs for {scheme}:// addresses"
         raise ConfigError(
@@ -216,13 +224,16 @@ def _open(address: str, shown_address: str) -> tuple[AbstractFileSystem, str]:
 def _open_s3() -> AbstractFileSystem:
     """S3 by obstore, one package that needs no other: s3fs pins the version of botocore, which Label Studio has, too.
 
-    The AWS_ variables count; FSSPEC_S3_ variables (with the names of obstore's configuration) win over them.
+    The AWS_ variables count, and AWS_..._FILE for the credentials. FSSPEC_S3_ variables (with the names of obstore's
+    configuration) win over them.
     """
     from fsspec.config import conf
     from obstore.fsspec import FsspecStore
 
+    found = with_secret_files(os.environ, _CREDENTIALS)
+    own = {option: found[name] for name, option in _CREDENTIALS.items() if os.environ.get(f"{name}_FILE")}
     options: dict[str, Any] = {"client_options": _CLIENT, "retry_config": _RETRIES, "skip_instance_cache": True}
-    files: AbstractFileSystem = FsspecStore("s3", **options, **conf.get("s3", {}))
+    files: AbstractFileSystem = FsspecStore("s3", **{**options, **own, **conf.get("s3", {})})
     return files
 
 

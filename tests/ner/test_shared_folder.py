@@ -85,6 +85,19 @@ def test_a_wrong_key_is_named_and_not_shown(s3: S3Server, monkeypatch: pytest.Mo
         assert not any(value in str(refused.value) for value in (*credentials.values(), "a-wrong-one"))
 
 
+def test_credentials_may_stand_in_files(s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bucket = s3.bucket()
+    with s3.enforcing(bucket, READ) as credentials:
+        for name, value in credentials.items():
+            monkeypatch.delenv(name)
+            monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+            (tmp_path / name).write_text(f"{value}\n")
+        SharedFolder(f"s3://{bucket}").check(writing=False)
+        (tmp_path / "AWS_SECRET_ACCESS_KEY").unlink()
+        with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY_FILE names a file that this user can read"):
+            SharedFolder(f"s3://{bucket}")
+
+
 def test_missing_credentials_are_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)

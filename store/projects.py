@@ -74,8 +74,10 @@ def project_by_name(session: Session, name: str) -> Project:
     project = session.scalar(select(Project).where(Project.name == name))
     project = project or session.scalar(select(Project).where(Project.slug == name))
     if project is None:
-        names = ", ".join(p.name for p in all_projects(session)) or "none"
-        raise NotFoundError("a project is in the store", value=name, next_step=f"Projects there: {names}.")
+        names = ", ".join(p.name for p in all_projects(session))
+        mend = "The store is empty: make the project with `loop init`, or correct the store's address (LOOP_STORE_URL)."
+        next_step = f"Projects there: {names}." if names else mend
+        raise NotFoundError("a project is in the store", value=name, next_step=next_step)
     return project
 
 

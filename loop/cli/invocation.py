@@ -88,7 +88,7 @@ class Invocation:
         if not key:
             raise ConfigError(
                 "Label Studio is asked with an API key",
-                value=self.settings.label_studio.api_key_file or "none",
+                value=f"no file {file}" if (file := self.settings.label_studio.api_key_file) else "no key",
                 next_step="Set LABEL_STUDIO_API_KEY, or name a file that holds the key as label_studio.api_key_file.",
             )
         return LabelStudioClient(url, key)

@@ -202,12 +202,17 @@ def run(
     Each step is logged with its time and counts. A step that fails is tried again later, also while Label Studio or the
     store's server is down. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end the loop cleanly.
     """
-    from loop.service.cycle import Cycle
-    from loop.service.service import CycleReport, Service, when_store_answers
+    from loop.service.starting import check_folders, when_store_answers
     from ner.shared_folder import check_at_start
 
-    settings = invocation.settings
+    settings, client = invocation.settings, invocation.client
+    check_folders(settings.home, settings.model_dir)
     check_at_start(settings.models.remote, settings.model_dir, writing=True)
+    project = invocation.project if once else when_store_answers(lambda: invocation.project)
+
+    from loop.service.cycle import Cycle  # imports torch, which takes seconds: what is wrong is told before
+    from loop.service.service import CycleReport, Service
+
     failed: list[str] = []
 
     def report(cycle: CycleReport) -> None:
@@ -216,7 +221,7 @@ def run(
             console.print_json(cycle, one_line=True)
 
     def make() -> Cycle:
-        return Cycle(invocation.store, invocation.client, settings, invocation.project.id)
+        return Cycle(invocation.store, client, settings, project.id)
 
     cycle = make() if once else when_store_answers(make)
     done = Service(cycle).run_forever(cycles=1 if once else None, reported=report)

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from loop.label_studio.client import LabelStudioError
 from loop.service.cycle import STEPS, Cycle, Skip
+from loop.service.starting import interrupted_by
 from loop.training.recovery import recover_project
 from ner.errors import ConfigError, RuleError
-from store.errors import RunHeldError, StoreAwayError, StoreBusyError, StoreOpenError
+from store.errors import RunHeldError, StoreBusyError, StoreOpenError
 from store.runs import MEND, tracked
 
 logger = logging.getLogger(__name__)
@@ -32,11 +31,6 @@ _LONGEST_PAUSE = 900.0
 _MENDED_OUTSIDE = (LabelStudioError, ConfigError, StoreOpenError, StoreBusyError)
 _LONGEST_PAUSE_OUTSIDE = 60.0
 _HINT_POLL = 1.0
-_STORE_POLL = 2.0
-# Of the tries to reach a store that is away, each of this number is logged: about once a minute.
-_LOGGED_TRIES = 30
-
-_Made = TypeVar("_Made")
 CycleStep = tuple[str, Callable[[Cycle], Mapping[str, Any]]]
 
 
@@ -81,24 +75,6 @@ class _Failures:
         self.not_before = now + min(_FIRST_PAUSE * 2 ** (self.number - 1), longest)
 
 
-def when_store_answers(make: Callable[[], _Made], *, sleep: Callable[[float], None] = time.sleep) -> _Made:
-    """What `make` gives, once the store's server answers. SIGTERM and SIGINT raise KeyboardInterrupt meanwhile.
-
-    After a restart of the host, the service may be there before the server. A service that ended then would be started
-    again and again; this one says what it waits for. What waiting does not mend, such as a wrong password, is raised.
-    """
-    tries = 0
-    with _interrupted_by(signal.SIGINT, signal.SIGTERM):
-        while True:
-            try:
-                return make()
-            except StoreAwayError as error:
-                if tries % _LOGGED_TRIES == 0:
-                    logger.error("waiting for the store: %s", error)
-            tries += 1
-            sleep(_STORE_POLL)
-
-
 class Service:
     """Cycles over one project. `clock` and `sleep` count seconds."""
 
@@ -126,7 +102,7 @@ class Service:
         """
         done = 0
         try:
-            with _interrupted_by(signal.SIGINT, signal.SIGTERM):
+            with interrupted_by(signal.SIGINT, signal.SIGTERM):
                 self._recover()
                 while cycles is None or done < cycles:
                     report = self.run_cycle()
@@ -207,20 +183,3 @@ def _log(report: StepReport) -> None:
     idle = report.outcome == SKIPPED or report.counts.get("changed") is False
     level = logging.ERROR if report.outcome == FAILED else logging.DEBUG if idle else logging.INFO
     logger.log(level, "%s: %s in %.1f s; %s", report.name, report.outcome, report.seconds, report.detail or counts)
-
-
-@contextmanager
-def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
-    """Each of these signals raises KeyboardInterrupt, whatever the process inherited; only a main thread can do this.
-
-    A shell starts a job in the background with SIGINT ignored, and Python then leaves SIGINT ignored.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

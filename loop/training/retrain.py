@@ -30,6 +30,7 @@ from loop.training.export import Parity, export_bundle
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
 from loop.training.progress import TrainingError, TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
+from loop.training.room import check_room
 from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from ner.arrays import IntArray
 from ner.bundle import MANIFEST, MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
@@ -240,9 +241,10 @@ def retrain(
     obstacle stands against going on, which a notice names. Without gold, `weak` is trained on, from the base encoder.
     Store and folders stay consistent whatever ends the training.
     Raises RunHeldError while another training or a promotion is at work, or when another process took this training
-    for dead; TrainingError and ParityError, with the model "failed"; ConfigError for the encoder. KeyboardInterrupt
-    passes through, with the model "interrupted".
+    for dead; TrainingError and ParityError, with the model "failed"; ConfigError for the encoder, and where no model
+    can be written. KeyboardInterrupt passes through, with the model "interrupted".
     """
+    check_room(settings.model_dir)
     with tracked(store, project.id, RETRAIN, exclusive=True) as run:
         retraining = _Retraining(run, settings, project, progress or TrainingProgress())
         retraining.tell(map(str, recover_project(run, settings.library, project)))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loop import console
-from loop.service.service import when_store_answers
+from loop.service.starting import when_store_answers
 from loop.up.project import EXAMPLES, make_from_example
 from ner.errors import ConfigError, RuleError
 

@@ -26,7 +26,8 @@ from loop.service.cycle import (
     retrain_step,
     share_step,
 )
-from loop.service.service import DONE, FAILED, SKIPPED, CycleReport, Service, when_store_answers
+from loop.service.service import DONE, FAILED, SKIPPED, CycleReport, Service
+from loop.service.starting import when_store_answers
 from loop.settings.settings import Settings
 from loop.sync.pull import pull
 from ner.errors import ConfigError

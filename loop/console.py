@@ -7,15 +7,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -85,26 +83,6 @@ def bar(share: float, width: int = 12) -> str:
     """`share`, limited to 0..1, as a bar of `width` characters."""
     full = round(min(max(share, 0.0), 1.0) * width)
     return "━" * full + "─" * (width - full)
-
-
-@contextmanager
-def progress_bar(title: str, quiet: bool = False) -> Iterator[Progress]:
-    """A progress display on standard error with count, time left and a `note` field; it is removed at the end.
-
-    Where standard error is no terminal, the title is printed once and nothing is drawn.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}"),
-    )
-    console = stderr()
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        if not console.is_terminal and not quiet and title:
-            console.print(title, highlight=False)
-        yield progress
 
 
 class Ticker:

@@ -53,13 +53,11 @@ class Transaction:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.committed = False
 
     def commit(self) -> None:
         """Keep everything done so far; raises StoreError when the database refuses it."""
         with translated():
             self.session.commit()
-        self.committed = True
 
 
 class Store:

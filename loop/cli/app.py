@@ -30,7 +30,7 @@ from loop.cli import (
 from loop.cli.invocation import AsJson, Directory, Invocation, Verbose
 from ner.errors import RuleError
 
-USAGE, INTERRUPTED, UNEXPECTED = 2, 130, 1
+USAGE, INTERRUPTED = 2, 130
 EXIT_CODES = (
     "Exit codes: 0 done; 1 unexpected failure; 2 wrong usage; 3 configuration or project not found; 4 input refused; "
     "5 Label Studio unreachable or refused; 6 another run holds the project; 7 training failed; 8 candidate not "

@@ -91,10 +91,6 @@ def nearest(label: str, labels: Sequence[str]) -> str | None:
     return folded[best] if best is not None else None
 
 
-def _begins(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
-
-
 def tags_among(labels: Iterable[str]) -> list[str]:
     """The labels that are tags of tokens, such as B-PER: nobody can map them to types, span by span."""
     return [label for label in labels if _TAG.fullmatch(label)]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from store.session import open_store
 from tests.store import cluster
 
 if TYPE_CHECKING:
@@ -25,14 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs the server comes first: two of its files take minutes, and one worker must not end with them."""
     server = Path(__file__).parent / "server"
     items.sort(key=lambda item: server not in item.path.parents)
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, to be copied: the migrations take longer than most tests."""
-    path = tmp_path_factory.mktemp("template") / "store.sqlite"
-    open_store(f"sqlite:///{path}").close()
-    return path
 
 
 @pytest.fixture(scope="session")

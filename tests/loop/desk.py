@@ -21,6 +21,7 @@ from store.registry import TypeScore, finish_model, promote, save_scores, start_
 from store.runs import begin_run, finish_run
 from store.session import open_store
 from tests.fakes import tiny_bundle
+from tests.store.empty import put_store
 
 WORDS = {"excel": "SOFTWARE", "outlook": "SOFTWARE", "windows": "OS"}
 LABELS = ("SOFTWARE", "OS")
@@ -113,6 +114,7 @@ class Desk:
 def make_desk(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A fresh project with LABELS."""
     make_environment(monkeypatch)
+    put_store(home / "loop.db")
     assert run(["init", str(home), "--labels", ",".join(LABELS), "--name", "desk"]) == 0
     capsys.readouterr()
     return Desk(home, capsys, monkeypatch)

@@ -24,10 +24,11 @@ from store.holdout import HoldoutTerms, rotate, spend_look
 from store.projects import create_project, link
 from store.registry import finish_model, promote, rollback, start_model
 from store.runs import begin_run
-from store.session import Store, open_store
+from store.session import Store
 from store.splits import current_epoch
 from store.tasks import upsert_tasks
 from tests.fakes import tiny_bundle
+from tests.store.empty import new_store
 
 LS_URL = "http://label-studio.test"
 LABELS = ("SOFTWARE", "OS")
@@ -138,7 +139,7 @@ def _store_url(folder: Path) -> str:
 
 def make_home(folder: Path, *, share: float = 0.0) -> Home:
     """A store with one linked project; no model yet. Nothing is held out unless a share is given."""
-    store = open_store(_store_url(folder))
+    store = new_store(folder / "loop.db")
     home = Home(folder, store, 0)
     home.project_id = make_project(home, "IT Support", home.ls_project_id, share=share)
     return home

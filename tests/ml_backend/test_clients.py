@@ -90,10 +90,12 @@ def post(body: bytes) -> bytes:
     return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-def test_a_client_that_stops_in_the_middle_of_a_head_is_let_go_of(backend: RunningBackend) -> None:
-    with connect(backend) as half_a_head:
-        half_a_head.sendall(HEAD)
-        assert half_a_head.recv(1) == b""
+@pytest.fixture(scope="module", autouse=True)
+def half_a_head(backend: RunningBackend) -> Iterator[socket.socket]:
+    """A client that stops in the middle of a head while the other tests go on."""
+    with connect(backend) as client:
+        client.sendall(HEAD)
+        yield client
 
 
 def test_many_half_sent_requests_keep_no_healthy_client_waiting(backend: RunningBackend) -> None:
@@ -307,3 +309,7 @@ def test_a_client_that_waits_to_be_told_to_continue_is_told_at_once(backend: Run
             assert read(connection).status == 200
     # The kernel sends a corked packet after 200 ms by itself.
     assert time.monotonic() - began < 8
+
+
+def test_a_client_that_stops_in_the_middle_of_a_head_is_let_go_of(half_a_head: socket.socket) -> None:
+    assert half_a_head.recv(1) == b""

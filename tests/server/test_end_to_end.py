@@ -45,6 +45,9 @@ name = "{NAME}"
 functions = "labeling_functions.py"
 [service]
 retrain_after = 50
+[promotion]
+reference = false
+robustness = 0
 """
 # Right when they vote, and blind to most of what there is: one word of each type.
 FUNCTIONS = r"""

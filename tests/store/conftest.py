@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from store.schema import Project
 from store.session import Store, open_store
 from tests.store import cluster, given
+from tests.store.empty import put_store
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 def store_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of an empty store at the newest schema."""
     if backend == "sqlite":
-        yield f"sqlite:///{shutil.copy(request.getfixturevalue('migrated_file'), tmp_path / 'store.sqlite')}"
+        yield put_store(tmp_path / "store.sqlite")
         return
     server: cluster.Cluster = request.getfixturevalue("postgres")
     name = server.create(request.getfixturevalue("migrated_database"))

@@ -65,7 +65,7 @@ def test_the_loop_goes_round_offline(desk: Desk):
     assert desk.loop("rollback").code == 4
     assert desk.loop("promote").code == 4
 
-    desk.configure(promotion__policy="proven")
+    desk.configure(promotion__policy="proven", promotion__reference=False, promotion__robustness=0)
     again = desk.loop("retrain", "--from-scratch", "--json").json["version"]
     rejected = desk.loop("promote", "--json")
     assert (rejected.code, rejected.json["version"], rejected.json["promoted"]) == (8, again, False)

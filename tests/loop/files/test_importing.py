@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import tempfile
 import zipfile
 from collections import Counter
@@ -35,9 +34,10 @@ from store.documents import NewDocument, stored_documents
 from store.gold import gold
 from store.projects import create_project, set_label_config, set_overlap
 from store.schema import AnnotationVersion, Project
-from store.session import Store, open_store
+from store.session import Store
 from store.tasks import live_task_ids, mark_deleted, upsert_tasks
 from store.votes import votes
+from tests.store.empty import new_store
 
 
 class Desk:
@@ -91,9 +91,9 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def store(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One store for this module: no test looks beyond its own project."""
-    store = open_store(f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('store'))}")
+    store = new_store(tmp_path_factory.mktemp("store") / "loop.db")
     yield store
     store.close()
 

@@ -22,6 +22,7 @@ from store.schema import Model, Project
 from store.session import Store, open_store
 from tests.loop import tiny
 from tests.loop.tiny import Placement
+from tests.store.empty import new_store
 
 HONEST, CARELESS = "7", "9"
 OPEN = [f"{text}, says {n}" for n, (text, _) in enumerate(tiny.corpus(60))]
@@ -40,7 +41,7 @@ def placement(folder: Path, encoder: Path) -> Placement:
 def trained_once(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
     """A project whose model in service has learned its types, with open texts in the pool."""
     folder = tmp_path_factory.mktemp("served")
-    opened = open_store(f"sqlite:///{folder / 'store.db'}")
+    opened = new_store(folder / "store.db")
     made = tiny.project(opened)
     tiny.put(opened, made, [(f"{text}?", spans) for text, spans in tiny.corpus(30)], "holdout")
     tiny.put(opened, made, tiny.corpus(40))

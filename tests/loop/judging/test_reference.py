@@ -23,8 +23,8 @@ from loop.training.retrain import retrain
 from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle, write_bundle
 from ner.errors import BundleError, RuleError
 from ner.spans import Span
-from store.session import open_store
 from tests.loop import tiny
+from tests.store.empty import new_store
 
 pytestmark = pytest.mark.training
 
@@ -45,7 +45,7 @@ class Candidate:
 def candidate(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     home = tmp_path_factory.mktemp("candidate")
     encoder = tiny.encoder(home / "encoder")
-    store = open_store(f"sqlite:///{home / 'store.db'}")
+    store = new_store(home / "store.db")
     desk = tiny.project(store)
     tiny.put(store, desk, tiny.corpus(40))
     made = retrain(store, tiny.Placement(home / "models", tiny.train_settings(encoder)), desk)
@@ -161,7 +161,7 @@ def test_a_bundle_with_another_tokenizer_than_its_encoder_is_shown_to_be_wrong(
     (other / TOKENIZER).write_text(json.dumps(tokenizer))
     served = load_bundle(candidate.path).manifest.files[TOKENIZER]
     with pytest.raises(WrongFileError, match=f"contract, tokenizer hash.*{served[:16]}"):
-        ask_fp32(candidate.path, str(other), TEXTS)
+        measure(request(candidate, tmp_path, encoder=str(other)))
 
 
 def cut_classifier(folder: Path) -> None:

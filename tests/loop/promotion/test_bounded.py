@@ -37,10 +37,11 @@ from store.gold import gold
 from store.holdout import count_looks
 from store.registry import TrainedOn, promotions, save_training_items, scores
 from store.schema import Project
-from store.session import Store, open_store
+from store.session import Store
 from tests.loop import tiny
 from tests.loop.promotion.test_promote import GOLD, candidate, in_service, states
 from tests.loop.tiny import Placement
+from tests.store.empty import new_store
 
 WINDOWS, UBUNTU, EXCEL = {"windows": "OS"}, {"ubuntu": "OS"}, {"excel": "SOFTWARE"}
 NONE: Mapping[str, str] = {"nothing": "OS"}
@@ -49,7 +50,7 @@ THREE = WINDOWS | UBUNTU | EXCEL
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    opened = new_store(tmp_path / "store.db")
     yield opened
     opened.close()
 

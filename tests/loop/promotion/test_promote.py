@@ -36,11 +36,12 @@ from store.holdout import count_looks
 from store.registry import finish_model, models, promotions, scores, start_model
 from store.runs import begin_run, finish_run
 from store.schema import Project
-from store.session import Store, open_store
+from store.session import Store
 from store.splits import split_sizes
 from tests.fakes import tiny_bundle
 from tests.loop import tiny
 from tests.loop.tiny import Placement
+from tests.store.empty import new_store
 
 # Forty times three: a model that lacks one word differs on a third of them.
 GOLD = [
@@ -67,7 +68,7 @@ class Raising:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    opened = new_store(tmp_path / "store.db")
     yield opened
     opened.close()
 

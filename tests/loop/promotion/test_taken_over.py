@@ -26,6 +26,7 @@ from tests.fakes import tiny_bundle
 from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.cluster import Cluster
+from tests.store.empty import new_store
 
 GOLD = [(f"windows and excel {n}", (Span(0, 7, "OS"), Span(12, 17, "SOFTWARE"))) for n in range(20)]
 WORDS = {"windows": "OS", "excel": "SOFTWARE"}
@@ -34,7 +35,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    opened = new_store(tmp_path / "store.db")
     yield opened
     opened.close()
 

@@ -15,15 +15,16 @@ from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
 from loop.report.report_json import from_json, to_json
 from store.projects import project_by_name
-from store.session import Store, open_store
+from store.session import Store
 from tests.loop.report import reported
 from tests.store import given
+from tests.store.empty import new_store
 from tests.store.prelabelled import GNOME, LINUX, show, submit, tasks
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path}/loop.db")
+    opened = new_store(tmp_path / "loop.db")
     reported.fill(opened)
     yield opened
     opened.close()

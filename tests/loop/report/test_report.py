@@ -25,14 +25,15 @@ from store.documents import stored_documents
 from store.gold import gold
 from store.projects import project_by_name
 from store.registry import model, promote
-from store.session import Store, open_store
+from store.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import AT, TYPES, attempt, held_out, report_of, rolled_back, scored
+from tests.store.empty import new_store
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path_factory.mktemp('report')}/loop.db")
+    opened = new_store(tmp_path_factory.mktemp("report") / "loop.db")
     reported.fill(opened)
     yield opened
     opened.close()
@@ -41,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture
 def own_store(tmp_path: Path) -> Iterator[Store]:
     """For tests that write."""
-    opened = open_store(f"sqlite:///{tmp_path}/loop.db")
+    opened = new_store(tmp_path / "loop.db")
     reported.fill(opened)
     yield opened
     opened.close()

@@ -21,9 +21,10 @@ from loop.report.page.html import render_html
 from loop.report.page.markdown import escaped, line, render_markdown
 from loop.report.rollback import report_of_rollback
 from ner.spans import Span
-from store.session import Store, open_store
+from store.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import report_of, rolled_back, scored
+from tests.store.empty import new_store
 
 KINDS: dict[str, Callable[[], Attempt]] = {
     name: getattr(reported, name)
@@ -65,7 +66,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path_factory.mktemp('rendered')}/loop.db")
+    opened = new_store(tmp_path_factory.mktemp("rendered") / "loop.db")
     reported.fill(opened)
     yield opened
     opened.close()

@@ -17,9 +17,10 @@ from loop.report.page.attempt import page
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
 from loop.report.report_json import from_json, to_json
-from store.session import Store, open_store
+from store.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import attempt, report_of
+from tests.store.empty import new_store
 
 PROVEN = Ruling(
     policy="bounded",
@@ -63,7 +64,7 @@ RULINGS = {ruling.word: ruling for ruling in (PROVEN, LIKELY, NOT_WORSE, HOLDS, 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path_factory.mktemp('signing')}/loop.db")
+    opened = new_store(tmp_path_factory.mktemp("signing") / "loop.db")
     reported.fill(opened)
     yield opened
     opened.close()

@@ -36,8 +36,9 @@ from store.projects import create_project, link
 from store.registry import fail_model, finish_model, model, promote, start_model
 from store.runs import add_hint, begin_run, pending_hints, tracked
 from store.schema import Project, Run
-from store.session import Store, open_store
+from store.session import Store
 from tests.fakes import FakeLabelStudio, tiny_bundle
+from tests.store.empty import new_store
 
 CONFIG = (
     '<View><Labels name="label" toName="text"><Label value="SOFTWARE"/><Label value="OS"/></Labels>'
@@ -63,7 +64,7 @@ class Clock:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    store = new_store(tmp_path / "store.sqlite")
     yield store
     store.close()
 

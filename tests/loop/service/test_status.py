@@ -20,14 +20,15 @@ from store.projects import create_project, set_label_config
 from store.registry import TypeScore, fail_model, finish_model, promote, reject, save_scores, start_model
 from store.runs import begin_run, fail_run, finish_run
 from store.schema import Project, Run
-from store.session import Store, open_store
+from store.session import Store
 from tests.store import given
+from tests.store.empty import new_store
 from tests.store.prelabelled import GNOME, LINUX, serve, show, submit, tasks
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = open_store(f"sqlite:///{tmp_path}/loop.db")
+    store = new_store(tmp_path / "loop.db")
     yield store
     store.close()
 

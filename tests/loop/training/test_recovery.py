@@ -12,16 +12,17 @@ from store import registry
 from store.registry import fail_model, finish_model, models, promote, start_model
 from store.runs import MEND, begin_run, finish_run, tracked
 from store.schema import Project, Run
-from store.session import Store, open_store
+from store.session import Store
 from tests.fakes import tiny_bundle
 from tests.loop import tiny
+from tests.store.empty import new_store
 
 _NO_PROCESS = 2**22 + 1  # above the largest pid that Linux gives
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    opened = new_store(tmp_path / "store.db")
     yield opened
     opened.close()
 

@@ -40,6 +40,7 @@ from store.schema import Project
 from store.session import Store, open_store
 from tests.loop import tiny
 from tests.loop.tiny import Placement
+from tests.store.empty import new_store
 
 pytestmark = pytest.mark.training
 
@@ -59,7 +60,7 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    opened = new_store(tmp_path / "store.db")
     yield opened
     opened.close()
 
@@ -86,7 +87,7 @@ def placed(tmp_path: Path, encoder: Path) -> Placement:
 def trained_once(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
     """A folder with the store and the models of a project whose first model, of forty gold texts, is in service."""
     folder = tmp_path_factory.mktemp("served")
-    opened = open_store(f"sqlite:///{folder / 'store.db'}")
+    opened = new_store(folder / "store.db")
     made = tiny.project(opened)
     tiny.put(opened, made, tiny.corpus(40))
     there = Placement(folder / "models", tiny.train_settings(encoder))

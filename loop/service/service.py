@@ -90,6 +90,7 @@ class Service:
         self.steps = steps
         self._clock, self._sleep = clock, sleep
         self._failures = {name: _Failures() for name, _ in steps}
+        self._hints_unread = False
 
     def run_cycle(self) -> CycleReport:
         """Every step once, in order. An error of a step stands in its report; KeyboardInterrupt and SystemExit pass."""
@@ -171,11 +172,16 @@ class Service:
                 logger.warning("service.alive_file cannot be touched: %s", error)
 
     def _hinted(self) -> bool:
+        """Whether a new hint is there. That hints cannot be read is said once, and not with every look."""
         try:
-            return any(hint > self.cycle.hints_seen for hint in self.cycle.hints())
+            is_new = any(hint > self.cycle.hints_seen for hint in self.cycle.hints())
         except RuleError as error:
-            logger.warning("hints cannot be read: %s", error)
-            return False
+            if not self._hints_unread:
+                logger.warning("hints cannot be read: %s", error)
+            self._hints_unread, is_new = True, False
+        else:
+            self._hints_unread = False
+        return is_new
 
 
 def _log(report: StepReport) -> None:

@@ -222,6 +222,22 @@ def test_a_hint_that_no_pull_could_act_on_does_not_make_it_race(cycle: Cycle, se
     assert clock.now == pytest.approx(3 * cycle.settings.service.poll_seconds)
 
 
+def test_hints_that_cannot_be_read_are_told_once_for_each_time_that_the_store_is_away(
+    cycle: Cycle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, clock = service_of(cycle, works)
+
+    def hints() -> list[int]:
+        if not 5 <= clock.now < 7:
+            raise StoreAwayError("the store's database answers")
+        return []
+
+    monkeypatch.setattr(cycle, "hints", hints)
+    service.run_forever(cycles=2)
+    told = [record for record in caplog.records if "hints cannot be read" in record.message]
+    assert len(told) == 2
+
+
 def test_label_studio_down_for_a_while_costs_nothing(cycle: Cycle, server: FakeLabelStudio) -> None:
     server.fail("project", times=2)
     service, _ = service_of(cycle, pull_step)

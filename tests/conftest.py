@@ -21,9 +21,9 @@ settings.load_profile("no deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the server comes first: two of its files take minutes, and one worker must not end with them."""
-    server = Path(__file__).parent / "server"
-    items.sort(key=lambda item: server not in item.path.parents)
+    """What needs the server comes first: some of these files take minutes, and one worker must not end with them."""
+    long = {Path(__file__).parent / name for name in ("server", "topology")}
+    items.sort(key=lambda item: long.isdisjoint(item.path.parents))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from ml_backend.settings import ServerSettings
 from ml_backend.starting import check
 from ner.bundle import MANIFEST, read_manifest
 from ner.errors import ConfigError, InputError
-from ner.shared_folder import check_at_start
 from store.runs import add_hint
 from store.session import open_store
 
@@ -51,7 +50,6 @@ class StoreTagger:
     follows_store = True
 
     def __init__(self, settings: ServerSettings) -> None:
-        check_at_start(settings.model_store, settings.model_dir, writing=False)
         self._backend = Backend(settings)
         self._backend.start()
 

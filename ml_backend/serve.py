@@ -29,7 +29,6 @@ from granian.server import Server
 from ml_backend.settings import ServerSettings
 from ml_backend.starting import check_in_process
 from ner.errors import ConfigError, RuleError
-from ner.shared_folder import check_at_start
 
 if TYPE_CHECKING:
     from ml_backend.arrival import Arrival
@@ -58,7 +57,6 @@ def main() -> int:
         settings = ServerSettings.from_environ(os.environ)
         set_up_logging(settings)
         host, port = find_address(settings)
-        check_at_start(settings.model_store, settings.model_dir, writing=False)
     except RuleError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the edge prints
         return error.exit_code

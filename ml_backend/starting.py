@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ml_backend.settings import ServerSettings
 from ner.errors import ConfigError, RuleError
+from ner.shared_folder import check_at_start
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 def check_in_process(settings: ServerSettings) -> int:
     """Check in a process of its own; 0, or the exit code for the error that it has printed.
 
-    The main process never uses the store: importing SQLAlchemy there would cost it 40 MB for as long as it runs.
+    The main process uses neither the store nor a shared folder of models: importing SQLAlchemy there would cost it
+    40 MB for as long as it runs.
     """
     process = multiprocessing.get_context("spawn").Process(target=_check_and_exit, args=(settings,), daemon=True)
     process.start()
@@ -32,7 +34,9 @@ def check_in_process(settings: ServerSettings) -> int:
 
 def check(settings: ServerSettings) -> None:
     """Raise ConfigError or StoreOpenError for what a person must mend; log what only needs time."""
-    if not settings.model_store:  # a cache of the shared folder is made where it is missing
+    if settings.model_store:
+        check_at_start(settings.model_store, settings.model_dir, writing=False)
+    else:
         check_model_dir(settings.model_dir)
     from store.errors import StoreBusyError, StoreNotReadyError
     from store.session import open_store

@@ -6,9 +6,7 @@ itself, written last), and whatever else its maker lists, such as adapter/, from
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from tokenizers import Tokenizer
 
 from ner.confidence import CONFIDENCES
 from ner.decoding import KINDS, check_costs
+from ner.disk import flush, sha256
 from ner.errors import BundleError, BundleUnavailableError, InputError
 from ner.labels import LabelSet
 from ner.network import Network
@@ -90,14 +89,15 @@ def write_bundle(building: Path, final: Path, manifest: Manifest) -> Manifest:
     if missing:
         raise BundleError(f"a model folder has {', '.join(REQUIRED)}", value=f"{building} without {missing}")
     (building / MANIFEST).unlink(missing_ok=True)
-    files = {path.relative_to(building).as_posix(): _sha256(path) for path in _files(building)}
+    files = {path.relative_to(building).as_posix(): sha256(path) for path in _files(building)}
     sealed = replace(manifest, files=files)
-    _sync_tree(building)
+    for path in building.rglob("*"):
+        flush(path)
     (building / MANIFEST).write_text(sealed.to_json(), encoding="utf-8")
-    _sync(building / MANIFEST)
-    _sync(building)
+    flush(building / MANIFEST)
+    flush(building)
     building.rename(final)
-    _sync(final.parent)
+    flush(final.parent)
     return sealed
 
 
@@ -196,7 +196,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         if not file.is_file():
             raise BundleUnavailableError("every file of a model is there", value=str(file), next_step=_REBUILD)
         try:
-            found = _sha256(file)
+            found = sha256(file)
         except OSError as error:
             raise BundleUnavailableError("every file of a model can be read", value=repr(error)) from error
         if found != expected:
@@ -251,24 +251,5 @@ def _both(first: object, second: Sequence[str]) -> str:
     return f"{first!r} and {list(second)!r}"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder: a rename is atomic only once what it renames is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

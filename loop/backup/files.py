@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ner import disk
 from ner.errors import RuleError
 
 PART = ".part"
@@ -74,8 +75,8 @@ def alone_in(folder: Path, name: str) -> Iterator[None]:
 
 def sha256(path: Path) -> str:
     """The SHA-256 (hex) of a file."""
-    with told(f"{path} can be read"), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with told(f"{path} can be read"):
+        return disk.sha256(path)
 
 
 def place(source: Path, target: Path, digest: str, twin: Path | None = None) -> bool:
@@ -109,11 +110,7 @@ def place(source: Path, target: Path, digest: str, twin: Path | None = None) -> 
 def sync_folders(folder: Path) -> None:
     """Flush a folder and the folders in it: what was renamed there outlives a power cut."""
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        disk.flush(path)
 
 
 def _share(twin: Path, target: Path, digest: str) -> bool:

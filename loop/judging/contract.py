@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from loop.judging.measured import ContractCheck
 from ner.bundle import LABELS, MODEL, TOKENIZER, read_manifest
+from ner.disk import sha256
 from ner.errors import BundleError, BundleUnavailableError
 from ner.labels import LabelSet
 
@@ -110,8 +110,7 @@ def _written(folder: Path) -> Any:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise _unread(error) from error
 

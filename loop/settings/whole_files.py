@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from ner.disk import flush
 from ner.errors import InputError
 
 
@@ -75,21 +76,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield draft
         for part in (*draft.rglob("*"), draft):
-            _flush(part)
+            flush(part)
         _make_public(draft).replace(path)
     except OSError as error:
         raise InputError(f"{path} can be written", value=str(error), next_step="Choose another place.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _flush(part: Path) -> None:
-    """To the disk: a rename is atomic only once what it renames is there."""
-    descriptor = os.open(part, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _make_public(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from ner.disk import sha256
 from ner.errors import ConfigError
 from ner.labels import LabelSet
 from ner.tokens import TextEncoder
@@ -118,8 +119,7 @@ def find_source(name: str) -> str:
             f"the encoder {MINILM!r} comes with the package {MINILM_PACKAGE}", value="not installed", next_step=_ANOTHER
         )
     folder = Path(str(next(iter(spec.submodule_search_locations)))) / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(folder / "model.safetensors")
     if found != MINILM_SHA256:
         raise ConfigError(
             f"the weights of {MINILM!r} have SHA-256 {MINILM_SHA256}",

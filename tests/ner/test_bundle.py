@@ -86,7 +86,7 @@ def test_everything_is_on_the_disk_before_the_folder_gets_its_name(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    monkeypatch.setattr("ner.bundle._sync", lambda path: events.append(path.name))
+    monkeypatch.setattr("ner.bundle.flush", lambda path: events.append(path.name))
     rename = Path.rename
 
     def recorded(self: Path, target: Path) -> Path:

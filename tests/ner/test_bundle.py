@@ -76,7 +76,7 @@ def test_a_write_that_dies_leaves_nothing_under_the_final_name(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ner.bundle.os.fsync" if interrupted == "fsync" else "pathlib.Path.rename", die)
+    monkeypatch.setattr("ner.disk.os.fsync" if interrupted == "fsync" else "pathlib.Path.rename", die)
     with pytest.raises(KeyboardInterrupt):
         write_bundle(folder, tmp_path / "final", read_manifest(folder))
     assert not (tmp_path / "final").exists()

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_backend.hints import Hints
 from ml_backend.live_model import LiveModels, Served
+from ml_backend.loop_metrics import LoopMetrics
 from ml_backend.metrics import Metrics
 from ml_backend.payload import Limits
 from ml_backend.prelabels import PrelabelMetrics
@@ -59,6 +60,8 @@ class Backend:
         self.hints = Hints(self.live.store, self.metrics.lost_hint)
         self.prelabels = PrelabelMetrics(self.live.store, first=settings.poll_seconds)
         self.metrics.share(self.prelabels)
+        self.loop_metrics = LoopMetrics(self.live.store, first=settings.poll_seconds)
+        self.metrics.share(self.loop_metrics)
         self.threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="predict")
         self.quick_threads = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="quick")
 
@@ -67,12 +70,14 @@ class Backend:
         self.live.start()
         self.hints.start()
         self.prelabels.start()
+        self.loop_metrics.start()
 
     def stop(self) -> None:
         """End the threads. A request that is still being answered is not waited for."""
         for threads in (self.threads, self.quick_threads):
             threads.shutdown(wait=False, cancel_futures=True)
         self.prelabels.stop()
+        self.loop_metrics.stop()
         self.hints.stop()
         self.live.stop()
 

@@ -25,6 +25,12 @@ def with_secret_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[
     return found
 
 
+def with_variables(environ: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    """The environment with `values`. A NAME_FILE of one of them is left out: the value takes the place of the file."""
+    replaced = {f"{name}_FILE" for name in values}
+    return {**{name: value for name, value in environ.items() if name not in replaced}, **values}
+
+
 def _secret(name: str, path: str, *, is_set: bool) -> str:
     if is_set:
         both = f"both {name} and {name}_FILE"

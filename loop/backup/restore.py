@@ -21,6 +21,7 @@ from loop.settings.settings import CONFIG_NAME, Settings, without_password
 from loop.settings.toml_text import with_values
 from loop.settings.whole_files import write_whole
 from ner.bundle import MANIFEST
+from ner.secret_files import with_variables
 from store.session import connect
 
 _CHECKED = "files checked"
@@ -105,7 +106,7 @@ def verify(folder: Path, manifest: BackupManifest, progress: Progress) -> None:
 def _restore_store_alone(
     folder: Path, manifest: BackupManifest, target: Target, environ: Mapping[str, str], progress: Progress
 ) -> Restored:
-    given = environ if target.store is None else {**environ, "LOOP_STORE_URL": target.store}
+    given = environ if target.store is None else with_variables(environ, {"LOOP_STORE_URL": target.store})
     settings = Settings.load(target.home, given)
     if settings.project_name != manifest.project:
         raise BackupError(
@@ -135,7 +136,8 @@ def _settings(toml: str, target: Target, environ: Mapping[str, str]) -> Settings
     given = dict(environ)
     if target.store is not None:
         settings = Settings.of_text(target.home, toml, {})
-        given["LOOP_STORE_URL"] = settings.store_url if settings.store_url.startswith("sqlite") else target.store
+        url = settings.store_url if settings.store_url.startswith("sqlite") else target.store
+        given = with_variables(given, {"LOOP_STORE_URL": url})
     if target.models is not None:
         given["MODEL_DIR"] = str(target.models.absolute())
     return Settings.of_text(target.home, toml, given)

@@ -22,6 +22,7 @@ from loop.cli.data import (
 )
 from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
+from ner.secret_files import with_variables
 
 if TYPE_CHECKING:
     from loop.sync.config_check import ConfigCheck
@@ -238,8 +239,7 @@ def serve(invocation: Invocation) -> int | None:
     """
     settings = invocation.settings
     backend = settings.backend
-    environ = {
-        **os.environ,
+    values = {
         "LOOP_STORE_URL": settings.store_url,
         "MODEL_DIR": str(settings.model_dir),
         "MODEL_STORE": settings.models.remote,
@@ -252,6 +252,7 @@ def serve(invocation: Invocation) -> int | None:
         "BASIC_AUTH_PASS": backend.basic_auth_pass,
         "LOG_LEVEL": settings.log.level,
     }
+    environ = with_variables(os.environ, values)
     os.execve(sys.executable, [sys.executable, "-m", "ml_backend"], environ)
 
 

@@ -23,7 +23,7 @@ BACKEND_URL = "http://backend.loop.internal:9090"
 def main(environ: Mapping[str, str]) -> int:
     """Make and connect. Gives the exit code of what failed, or 0."""
     try:
-        example, home = example_named(environ.get("EXAMPLE", "")), Path(environ["LOOP_HOME"])
+        example, home = example_named(environ.get("EXAMPLE", "")), _home(environ)
         values: dict[str, str | int | float] = {"backend.url": BACKEND_URL}
         when_store_answers(lambda: make_from_example(example, home, values, environ=environ, salt=example.name))
     except RuleError as error:
@@ -42,6 +42,12 @@ def example_named(name: str) -> Path:
     if name not in names:
         raise ConfigError("EXAMPLE is one of " + ", ".join(names), value=name, next_step="Correct it in .env.")
     return EXAMPLES / name
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if not environ.get("LOOP_HOME"):
+        raise ConfigError("LOOP_HOME names the project's folder", value="nothing", next_step="Set it.")
+    return Path(environ["LOOP_HOME"])
 
 
 if __name__ == "__main__":

@@ -74,15 +74,43 @@ def files_of(whole: Secrets) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        kept = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError) as error:
+    except PermissionError:
+        raise _other_owner(path) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, type(error).__name__) from None
+    if not isinstance(kept, dict) or not all(isinstance(value, str) for value in kept.values()):
+        raise _unreadable(path, "not what `make` writes")
+    return kept
+
+
+def _made_before(path: Path) -> dict[str, str]:
+    kept = _read(path)
+    if not kept.get("label_studio_password"):
         raise ConfigError(
-            "the kept secrets can be read",
-            value=f"{path} ({type(error).__name__})",
-            next_step="Restore the volume of that file from a backup.",
-        ) from None
+            "there are secrets to show",
+            value=f"none in {path}",
+            next_step="Make them first: `docker compose up` does, with the word make.",
+        )
+    return kept
+
+
+def _unreadable(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        "the kept secrets can be read",
+        value=f"{path} ({why})",
+        next_step="Restore the volume of that file from a backup.",
+    )
+
+
+def _other_owner(path: Path) -> ConfigError:
+    return ConfigError(
+        "the volumes of the secrets can be read and written",
+        value=f"{path.parent} as user {os.getuid()}",
+        next_step=f"The volume may be of an older installation: `chown -R {os.getuid()}` its folder.",
+    )
 
 
 def _write(path: Path, text: str, mode: int) -> None:
@@ -90,11 +118,7 @@ def _write(path: Path, text: str, mode: int) -> None:
         write_whole(path, text)
         path.chmod(mode)
     except (OSError, InputError) as error:
-        raise ConfigError(
-            "the volumes of the secrets can be written to",
-            value=f"{path.parent} as user {os.getuid()}",
-            next_step="Give the volume's folder to this user: it may be of an older installation.",
-        ) from error
+        raise _other_owner(path) from error
 
 
 def main(words: list[str], environ: Mapping[str, str], place: Path = PLACE) -> int:
@@ -105,9 +129,9 @@ def main(words: list[str], environ: Mapping[str, str], place: Path = PLACE) -> i
             new = make(place)
             console.stderr().print("secrets made: " + ", ".join(new) if new else "every secret was there already")
         elif words == ["show"]:
-            kept = _read(place / _KEPT)
+            kept = _made_before(place / _KEPT)
             console.stdout().print(f"user      {environ.get('LABEL_STUDIO_USERNAME', '')}", highlight=False)
-            console.stdout().print(f"password  {kept.get('label_studio_password', '')}", highlight=False)
+            console.stdout().print(f"password  {kept['label_studio_password']}", highlight=False)
         else:
             raise ConfigError("the one word is make or show", value=" ".join(words))
     except RuleError as error:

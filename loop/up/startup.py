@@ -14,6 +14,7 @@ from loop.up.children import Children
 from loop.up.options import HOST, Options
 from loop.up.project import CREDENTIALS, EXAMPLE, Credentials, has_model, make_project
 from ner.errors import ConfigError
+from ner.secret_files import with_variables
 
 _NOT_PROMOTED = 8
 _BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
@@ -21,7 +22,7 @@ _BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
 _NOT_FOR_LABEL_STUDIO = ("HOST", "PORT", "LOG_LEVEL", "DEBUG", "WORKERS", "THREADS", "MODEL_DIR", "SECRET_KEY")
 _PREFIXES_NOT_FOR_LABEL_STUDIO = ("LABEL_STUDIO_", "HEARTEX_", "DJANGO_", "POSTGRE", "BASIC_AUTH_", "LOOP_")
 # loop.toml of the project says these; a variable left over in the shell would point the commands elsewhere.
-_NOT_FOR_THE_LOOP = ("LOOP_HOME", "LOOP_STORE_URL", "MODEL_DIR", "MODEL_STORE", "PORT", "HOST")
+_NOT_FOR_THE_LOOP = ("LOOP_HOME", "LOOP_STORE_URL", "LOOP_STORE_URL_FILE", "MODEL_DIR", "MODEL_STORE", "PORT", "HOST")
 
 
 class Startup:
@@ -150,12 +151,12 @@ def label_studio_environment(environ: Mapping[str, str], options: Options, user:
 def loop_environment(environ: Mapping[str, str], options: Options, user: Credentials) -> dict[str, str]:
     """For commands on the project; loop.toml holds the rest of their settings."""
     kept = _without(environ, *_NOT_FOR_THE_LOOP)
-    return kept | {"LABEL_STUDIO_URL": options.url, "LABEL_STUDIO_API_KEY": user.api_key}
+    return with_variables(kept, {"LABEL_STUDIO_URL": options.url, "LABEL_STUDIO_API_KEY": user.api_key})
 
 
 def backend_environment(environ: Mapping[str, str], options: Options) -> dict[str, str]:
     """For the ML backend, which reads its settings from the environment alone."""
-    kept = _without(environ, *_NOT_FOR_THE_LOOP, "LABEL_STUDIO_API_KEY")
+    kept = _without(environ, *_NOT_FOR_THE_LOOP, "LABEL_STUDIO_API_KEY", "LABEL_STUDIO_API_KEY_FILE")
     return kept | {
         "LOOP_STORE_URL": sqlite_url(options.project / "loop.db"),
         "MODEL_DIR": str(options.project / "models"),

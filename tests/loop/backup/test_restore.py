@@ -216,6 +216,15 @@ def test_models_that_are_there_already_are_taken_as_they_are(desk: Desk, out: Pa
     assert at(desk, tmp_path / "new").loop("doctor").code == 0
 
 
+def test_the_store_that_the_command_names_counts_more_than_the_file_of_a_secret(desk: Desk, out: Path, tmp_path: Path):
+    (tmp_path / "url").write_text(f"sqlite:///{tmp_path / 'other.db'}")
+    desk.monkeypatch.setenv("LOOP_STORE_URL_FILE", str(tmp_path / "url"))
+    named = f"sqlite:///{tmp_path / 'named.db'}"
+    said = desk.loop("restore", str(out), str(tmp_path / "new"), "--store", named)
+    assert said.code == 0, said.err
+    assert (tmp_path / "named.db").exists() and not (tmp_path / "other.db").exists()
+
+
 def test_the_environment_says_where_the_store_goes_and_no_password_is_written(desk: Desk, out: Path, tmp_path: Path):
     desk.monkeypatch.setenv("LOOP_STORE_URL", f"sqlite:///{tmp_path / 'store.db'}")
     desk.monkeypatch.setenv("LOOP_HOME", str(tmp_path / "new"))

@@ -177,9 +177,12 @@ def test_children_are_told_their_own_places_whatever_the_shell_says(tmp_path: Pa
         "MODEL_DIR": "other",
         "LOOP_HOME": "other",
         "LABEL_STUDIO_URL": "http://o",
+        "LOOP_STORE_URL_FILE": "other",
+        "LABEL_STUDIO_API_KEY_FILE": "other",
     }
     commands, backend = loop_environment(shell, chosen, user), backend_environment(shell, chosen)
     assert not {"LOOP_STORE_URL", "MODEL_DIR", "LOOP_HOME"} & commands.keys()
+    assert not [name for name in (*commands, *backend) if name.endswith("_FILE")]
     assert commands["LABEL_STUDIO_URL"] == chosen.url
     assert backend["LOOP_STORE_URL"] == f"sqlite:///{tmp_path}/project/loop.db"
     odd = options(tmp_path / "50% sure?")

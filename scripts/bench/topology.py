@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _print(suffered: Suffered, listed: int, repeated: int) -> None:
     done = suffered.done
-    print("| fault | times | seconds | requests begun meanwhile | failed | slowest |")
+    print("| fault | times | seconds | requests meanwhile | failed | slowest |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, windows in {"a backend killed": suffered.kills, **suffered.windows}.items():
         _print_fault(name, windows, suffered)

@@ -20,6 +20,7 @@ from ml_backend.settings import ServerSettings
 from ml_backend.starting import check
 from ner.bundle import MANIFEST, read_manifest
 from ner.errors import ConfigError, InputError
+from ner.secret_files import with_secret_files
 from store.runs import add_hint
 from store.session import open_store
 
@@ -141,6 +142,7 @@ def start(environ: Mapping[str, str]) -> Embedded:
     names one. BUNDLE_DIR falls back to MODEL_DIR; label-studio-ml keeps files of its own in MODEL_DIR. LABEL_CONFIG: a
     file with the label config, for a caller that sends none. All other variables are those of `ServerSettings`.
     """
+    environ = _with_store_url(environ)
     folder = environ.get("BUNDLE_DIR") or environ.get("MODEL_DIR") or "models"
     if environ.get("LOOP_STORE_URL"):
         own = ServerSettings.from_environ({**environ, "MODEL_DIR": folder})
@@ -158,7 +160,7 @@ def send_hint(project_id: int, action: str, environ: Mapping[str, str] = os.envi
     """
     if os.getpid() in _started:
         return embedded().hint(project_id, action)
-    url = environ.get("LOOP_STORE_URL")
+    url = _with_store_url(environ).get("LOOP_STORE_URL")
     if not url:
         return False
     store = open_store(url, migrate=False)
@@ -188,6 +190,12 @@ def find_bundle(folder: Path, version: str) -> Path:
         value=f"{folder} with {there}; MODEL_VERSION {version or 'is not set'}",
         next_step="Set BUNDLE_DIR (or MODEL_DIR) and MODEL_VERSION, or LOOP_STORE_URL to follow a store.",
     )
+
+
+def _with_store_url(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the store's address, also where LOOP_STORE_URL_FILE names a file that holds it."""
+    read = with_secret_files(environ, ["LOOP_STORE_URL"])
+    return {name: value for name, value in read.items() if name != "LOOP_STORE_URL_FILE"}
 
 
 def _config_of(environ: Mapping[str, str]) -> str | None:

@@ -124,3 +124,13 @@ def test_a_process_without_a_model_writes_its_hint_to_the_store(home: Home):
     assert send_hint(7, "ANNOTATION_CREATED", {}) is False
     with open_store(home.store_url).read() as session:
         assert [hint.action for hint in pending_hints(session, 7)] == ["ANNOTATION_CREATED"]
+
+
+def test_the_address_of_the_store_may_stand_in_a_file(home: Home, tmp_path: Path):
+    file = tmp_path / "store_url"
+    file.write_text(home.store_url, "utf-8")
+    environ = {"LOOP_STORE_URL_FILE": str(file), "MODEL_DIR": str(home.model_dir)}
+    assert send_hint(7, "ANNOTATION_CREATED", environ) is True
+    tagger = start(environ)
+    assert isinstance(tagger, StoreTagger)
+    tagger.close()

@@ -91,6 +91,7 @@ class Service:
         self._clock, self._sleep = clock, sleep
         self._failures = {name: _Failures() for name, _ in steps}
         self._hints_unread = False
+        self._untouched = False
 
     def run_cycle(self) -> CycleReport:
         """Every step once, in order. An error of a step stands in its report; KeyboardInterrupt and SystemExit pass."""
@@ -163,13 +164,16 @@ class Service:
                 return
 
     def _touch(self) -> None:
-        """Show a health check that the service is at work."""
+        """Show a health check that the service is at work. That this fails is said once, and not with every try."""
         alive = self.cycle.settings.service.alive_file
         if alive:
             try:
                 Path(alive).touch()
+                self._untouched = False
             except OSError as error:
-                logger.warning("service.alive_file cannot be touched: %s", error)
+                if not self._untouched:
+                    logger.warning("service.alive_file cannot be touched: %s", error)
+                self._untouched = True
 
     def _hinted(self) -> bool:
         """Whether a new hint is there. That hints cannot be read is said once, and not with every look."""

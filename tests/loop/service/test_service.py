@@ -466,3 +466,35 @@ def test_what_the_shared_folder_lacks_is_sent_and_a_try_that_failed_is_repeated(
     assert share_step(cycle) == {"sent": versions}
     with pytest.raises(Skip, match="has every model"):
         share_step(cycle)
+
+
+# The file of the health check
+
+
+def watched(cycle: Cycle, alive: Path) -> Cycle:
+    text = f'[project]\nname = "it"\n[service]\nalive_file = "{alive}"\n'
+    return Cycle(cycle.store, cycle.client, Settings.of_text(alive.parent, text, {}), cycle.project_id)
+
+
+def test_each_step_and_each_pause_shows_that_the_service_is_at_work(cycle: Cycle, tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    seen: list[bool] = []
+
+    def looks(_: Cycle) -> Mapping[str, Any]:
+        seen.append(alive.exists())
+        alive.unlink(missing_ok=True)
+        return {}
+
+    service, _ = service_of(watched(cycle, alive), looks, looks)
+    assert service.run_forever(cycles=2) == 2
+    assert seen == [True] * 4
+
+
+def test_a_file_that_cannot_be_touched_stops_nothing_and_is_told_once(
+    cycle: Cycle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, _ = service_of(watched(cycle, tmp_path / "none" / "alive"), works, works)
+    assert service.run_forever(cycles=2) == 2
+    assert [record.message for record in caplog.records if "alive_file" in record.message] == [
+        f"service.alive_file cannot be touched: [Errno 2] No such file or directory: '{tmp_path / 'none' / 'alive'}'"
+    ]

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ml_backend.hints import Hints
-from ml_backend.live_model import LiveModels, Served
+from ml_backend.live_model import LiveModels, Served, leave
 from ml_backend.loop_metrics import LoopMetrics
 from ml_backend.metrics import Metrics
 from ml_backend.payload import Limits
 from ml_backend.prelabels import PrelabelMetrics
+from ml_backend.remote_engine import open_engine
 from ml_backend.settings import ServerSettings
 from ner.model_library import ModelLibrary
 
@@ -50,12 +51,14 @@ class Backend:
         self.limits = Limits(settings.max_tasks, settings.max_text_chars)
         self.auth = BasicAuth(settings.user, settings.password)
         self.metrics = Metrics()
+        self.engine = open_engine(settings, self.metrics.engine_listener())
         self.live = LiveModels(
             settings.store_url,
             ModelLibrary.at(settings.model_dir, settings.model_store, settings.cache_mb),
             poll_seconds=settings.poll_seconds,
             threads=settings.model_threads,
             listener=self.metrics.listener(),
+            attach=self.engine.attach if self.engine is not None else leave,
         )
         self.hints = Hints(self.live.store, self.metrics.lost_hint)
         self.prelabels = PrelabelMetrics(self.live.store, first=settings.poll_seconds)
@@ -67,6 +70,8 @@ class Backend:
 
     def start(self) -> None:
         """Load the promoted models, and begin to follow the store. Returns when the models have proven themselves."""
+        if self.engine is not None:
+            self.engine.start()
         self.live.start()
         self.hints.start()
         self.prelabels.start()
@@ -80,6 +85,8 @@ class Backend:
         self.loop_metrics.stop()
         self.hints.stop()
         self.live.stop()
+        if self.engine is not None:
+            self.engine.stop()
 
 
 def health(backend: Backend) -> dict[str, Any]:
@@ -99,4 +106,6 @@ def _project(one: Served) -> dict[str, Any]:
         "model_version": one.version,
         "promoted_version": one.linked.version,
         "problem": None if one.problem is None else one.problem.rule,
+        "engine": one.engine,
+        "engine_problem": None if one.engine_problem is None else one.engine_problem.rule,
     }

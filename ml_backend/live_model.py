@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
 from ml_backend.memory import Trimmer
 from ml_backend.paired_network import PairedNetwork
-from ner.bundle import MODEL, load_bundle
+from ner.bundle import MODEL, Bundle, load_bundle
 from ner.errors import BundleError, RuleError
 from ner.model_library import ModelLibrary
-from ner.network import Network
+from ner.network import EngineName, Network
 from ner.tagger import Tagger
 from store.projects import project_by_id
 from store.schema import Model, Project
@@ -31,7 +31,7 @@ from store.session import Store, open_store
 
 log = logging.getLogger(__name__)
 
-_FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
+_FIRST_RETRY, _LAST_RETRY, _DOUBLINGS = 2.0, 60.0, 5
 _WARM_UP = "A first answer allocates what later ones use again."
 # Reading the splits of a large project takes at most this share of the thread's time.
 _SPLIT_SHARE = 0.02
@@ -97,6 +97,16 @@ class Served:
         """The version that answers now."""
         return self.tagger.version if self.tagger is not None else None
 
+    @property
+    def engine(self) -> EngineName | None:
+        """What gives the logits now."""
+        return self.tagger.bundle.network.engine if self.tagger is not None else None
+
+    @property
+    def engine_problem(self) -> RuleError | None:
+        """Why the inference server does not give the logits; None where none should, or where it does."""
+        return self.tagger.bundle.network.engine_problem if self.tagger is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
@@ -106,10 +116,25 @@ class Listener:
     failed: Callable[[str], object] = lambda _: None
 
 
-def load_tagger(folder: Path, version: str, labels: tuple[str, ...], threads: int) -> Tagger:
+Attach = Callable[[Bundle, str], Bundle]
+
+
+def leave(bundle: Bundle, slug: str) -> Bundle:  # noqa: ARG001 - the shape of Attach
+    """The bundle as it is: its own network runs in this process."""
+    return bundle
+
+
+def load_tagger(
+    folder: Path,
+    version: str,
+    labels: tuple[str, ...],
+    threads: int,
+    attach: Callable[[Bundle], Bundle] = lambda bundle: bundle,
+) -> Tagger:
     """A tagger whose files are verified and that has answered once; raises BundleError.
 
-    The order of the labels is the model's own: a label config may list the same labels in another order.
+    `attach` puts an inference server in front of the bundle's network, where there is one. The order of the labels is
+    the model's own: a label config may list the same labels in another order.
     """
     bundle = load_bundle(folder)
     if bundle.manifest.version != version:
@@ -121,7 +146,7 @@ def load_tagger(folder: Path, version: str, labels: tuple[str, ...], threads: in
     check_labels(bundle.labels.types, labels)
     if threads > 1:
         bundle = replace(bundle, network=PairedNetwork(bundle.network, Network(folder / MODEL, threads)))
-    tagger = Tagger(bundle, threads)
+    tagger = Tagger(attach(bundle), threads)
     tagger.tag(_WARM_UP)
     return tagger
 
@@ -139,8 +164,8 @@ def check_labels(model: tuple[str, ...], config: tuple[str, ...]) -> None:
 class LiveModel:
     """The model of one project, and its splits; used by one thread."""
 
-    def __init__(self, library: ModelLibrary, threads: int, listener: Listener) -> None:
-        self._library, self._threads, self._listener = library, threads, listener
+    def __init__(self, library: ModelLibrary, threads: int, listener: Listener, attach: Attach = leave) -> None:
+        self._library, self._threads, self._listener, self._attach = library, threads, listener, attach
         self.path: str | None = None  # of the model in service
         self._served: Served | None = None
         self._wanted: tuple[object, ...] = ()
@@ -184,7 +209,13 @@ class LiveModel:
             self._wanted, self._failures = wanted, 0
         try:
             folder = self._library.bundle(linked.path, linked.files)
-            tagger = load_tagger(folder, linked.version, linked.labels, self._threads)
+            tagger = load_tagger(
+                folder,
+                linked.version,
+                linked.labels,
+                self._threads,
+                lambda bundle: self._attach(bundle, linked.slug),
+            )
         except RuleError as error:
             return self._failed(served, error)
         except Exception as error:
@@ -196,7 +227,7 @@ class LiveModel:
         return replace(served, tagger=tagger, problem=None)
 
     def _failed(self, served: Served, error: RuleError) -> Served:
-        wait = min(_FIRST_RETRY * 2**self._failures, _LAST_RETRY)
+        wait = min(_FIRST_RETRY * 2 ** min(self._failures, _DOUBLINGS), _LAST_RETRY)
         self._failures += 1
         self._retry_at = time.monotonic() + wait
         self._listener.failed(served.linked.slug)
@@ -237,10 +268,11 @@ class LiveModels:
         poll_seconds: float,
         threads: int,
         listener: Listener | None = None,
+        attach: Attach = leave,
     ) -> None:
         self._store_url, self._library = store_url, library
         self._poll_seconds, self._threads = poll_seconds, threads
-        self._listener = listener or Listener()
+        self._listener, self._attach = listener or Listener(), attach
         self._models: dict[int, LiveModel] = {}
         self._served: Mapping[int, tuple[Served, ...]] = {}
         self._store: Store | None = None
@@ -311,7 +343,7 @@ class LiveModels:
 
     def _model(self, project_id: int) -> LiveModel:
         if project_id not in self._models:
-            self._models[project_id] = LiveModel(self._library, self._threads, self._listener)
+            self._models[project_id] = LiveModel(self._library, self._threads, self._listener, self._attach)
         return self._models[project_id]
 
     def _put(self, served: Served) -> None:

@@ -16,6 +16,8 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from ml_backend.live_model import Listener
+from ml_backend.remote_engine import EngineListener
+from ner.network import ENGINES, EngineName
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0)
 _UNMATCHED = "unmatched"
@@ -50,6 +52,22 @@ class Metrics:
             ["project"],
             registry=registry,
         )
+        self._engines = Gauge(
+            "ner_backend_engine",
+            "Worker processes whose logits come from this engine.",
+            ["project", "engine"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._windows = Counter(
+            "ner_backend_engine_windows", "Windows of tokens run.", ["project", "engine"], registry=registry
+        )
+        self._fallbacks = Counter(
+            "ner_backend_engine_fallbacks",
+            "Times that the local bundle took over from the inference server.",
+            ["project", "reason"],
+            registry=registry,
+        )
         self._hints = Counter("ner_backend_hints", "Webhook events taken.", registry=registry)
         self._lost = Counter("ner_backend_hints_lost", "Webhook events that were let go of.", registry=registry)
 
@@ -78,6 +96,14 @@ class Metrics:
         """What the live models report to."""
         return Listener(self._changed, lambda project: self._failures.labels(project).inc())
 
+    def engine_listener(self) -> EngineListener:
+        """What the inference server's networks report to; without an inference server, nobody does."""
+        return EngineListener(
+            answered=lambda project, engine: self._windows.labels(project, engine).inc(),
+            fell_back=lambda project, reason: self._fallbacks.labels(project, reason).inc(),
+            changed=self._engine_changed,
+        )
+
     def share(self, collector: Collector) -> None:
         """Tell also what this collector knows; every process knows the same of the store, so nothing is summed."""
         self._shared.append(collector)
@@ -99,6 +125,10 @@ class Metrics:
             self._serving.labels(project, old).set(0)
         if new is not None:
             self._serving.labels(project, new).set(1)
+
+    def _engine_changed(self, project: str, engine: EngineName) -> None:
+        for name in ENGINES:
+            self._engines.labels(project, name).set(int(name == engine))
 
 
 def _forget_the_dead(folder: Path) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from ner.documents import MAX_TEXT_CHARS
 from ner.errors import ConfigError
 from ner.secret_files import with_secret_files
 
+LOCAL = "local"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 SECRETS = ("LOOP_STORE_URL", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
 Number = TypeVar("Number", int, float)
@@ -29,7 +31,9 @@ class ServerSettings:
     with its own models. threads: how many requests a worker answers at once. model_threads: how many texts of one
     request a worker tags at once. max_tasks, max_text_chars (code points of one text), max_body_bytes: the most that
     one request may hold. answer_seconds: a request that takes longer is refused (Label Studio hangs up after 100).
-    poll_seconds: the pause between two looks at which models are promoted.
+    poll_seconds: the pause between two looks at which models are promoted. engine: "local", or the address of an
+    inference server that gives the logits. engine_model: the model's name there, with "{project}" and "{version}" where
+    they go. engine_seconds: how long one window may take there, before the local bundle answers.
     """
 
     store_url: str
@@ -49,6 +53,9 @@ class ServerSettings:
     max_body_bytes: int = 128 * 1024 * 1024
     answer_seconds: float = 95.0
     poll_seconds: float = 1.0
+    engine: str = LOCAL
+    engine_model: str = "{project}"
+    engine_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if bool(self.user) != bool(self.password):
@@ -56,6 +63,8 @@ class ServerSettings:
             raise ConfigError("basic auth has a user and a password", value=f"no {missing}", next_step="Set both.")
         if self.log_level not in _LEVELS:
             raise ConfigError(f"LOG_LEVEL is one of {', '.join(_LEVELS)}", value=self.log_level)
+        if self.engine != LOCAL:
+            object.__setattr__(self, "engine", _checked_address(self.engine))
 
     @property
     def logging_level(self) -> int:
@@ -95,7 +104,35 @@ class ServerSettings:
             max_body_bytes=_number(environ, "MAX_BODY_BYTES", cls.max_body_bytes, int, 1024, 2**40),
             answer_seconds=_number(environ, "ANSWER_SECONDS", cls.answer_seconds, float, 0.1, 86_400.0),
             poll_seconds=_number(environ, "POLL_SECONDS", cls.poll_seconds, float, 0.05, 3600.0),
+            engine=environ.get("ENGINE", "").strip() or cls.engine,
+            engine_model=environ.get("ENGINE_MODEL", "").strip() or cls.engine_model,
+            engine_seconds=_number(environ, "ENGINE_SECONDS", cls.engine_seconds, float, 0.05, 60.0),
         )
+
+
+def _checked_address(url: str) -> str:
+    """The address without a slash at its end.
+
+    Raises ConfigError unless it is http or https with a host, and without a user, a query or a fragment.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(
+            'ENGINE is "local" or the address of an inference server',
+            value=url,
+            next_step='Set ENGINE to an address such as "http://host:8000", or to "local".',
+        )
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ConfigError(
+            "the address of an inference server has no user, password, query or fragment",
+            value=f"{parts.scheme}://{parts.hostname}",
+            next_step="Put a proxy that knows the password in front of the server.",
+        )
+    return url.rstrip("/")
 
 
 def _number(

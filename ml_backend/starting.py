@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from ml_backend.settings import ServerSettings
+from ml_backend.settings import LOCAL, ServerSettings
 from ner.errors import ConfigError, RuleError
 from ner.shared_folder import check_at_start
 
@@ -33,7 +33,7 @@ def check_in_process(settings: ServerSettings) -> int:
 
 
 def check(settings: ServerSettings) -> None:
-    """Raise ConfigError or StoreOpenError for what a person must mend; log what only needs time."""
+    """Raise ConfigError, StoreOpenError or EngineMismatchError for what a person must mend; log what needs time."""
     if settings.model_store:
         check_at_start(settings.model_store, settings.model_dir, writing=False)
     else:
@@ -45,6 +45,11 @@ def check(settings: ServerSettings) -> None:
         open_store(settings.store_url, migrate=False).close()
     except (StoreNotReadyError, StoreBusyError) as error:
         log.warning("the backend waits for the store: %s", error)
+        return
+    if settings.engine != LOCAL:
+        from ml_backend.engine_check import check_engine
+
+        check_engine(settings)
 
 
 def check_model_dir(folder: Path) -> None:

@@ -6,14 +6,17 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ner.arrays import Logits
-from ner.errors import BundleError, BundleUnavailableError
+from ner.errors import BundleError, BundleUnavailableError, RuleError
 from ner.runtime import errors, onnxruntime
+
+EngineName = Literal["remote", "local"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 _ONNX_ERRORS = (
     errors.EPFail,
@@ -59,6 +62,16 @@ class Network:
         self._inputs = [(item.name, _integer_type(item), _FILLS[item.name]) for item in self._session.get_inputs()]
         names = [item.name for item in self._session.get_outputs()]
         self._output = "logits" if "logits" in names else names[0]
+
+    @property
+    def engine(self) -> EngineName:
+        """What runs the graph now: this process, or an inference server."""
+        return "local"
+
+    @property
+    def engine_problem(self) -> RuleError | None:
+        """Why this process runs the graph where an inference server should; None where nothing is wrong."""
+        return None
 
     def logits(self, ids: Sequence[int]) -> Logits:
         """(n, t) logits of n token ids, special ones included. Errors as at construction."""

@@ -50,6 +50,11 @@ class Tagger:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tagger") if threads > 1 else None
 
     @property
+    def bundle(self) -> Bundle:
+        """The model that this tagger runs."""
+        return self._bundle
+
+    @property
     def labels(self) -> LabelSet:
         """The entity types of the model."""
         return self._bundle.labels

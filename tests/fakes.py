@@ -27,18 +27,23 @@ from loop.label_studio.client import (
     format_time,
     parse_time,
 )
-from ner.bundle import Manifest, write_bundle
+from ner.bundle import MODEL, Manifest, write_bundle
 from ner.labels import LabelSet
+from ner.network import Network
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What ScriptedServer says: a status, a body (JSON unless bytes), headers, after `delay` seconds."""
+    """What ScriptedServer says: a status, a body (JSON unless bytes), headers, after `delay` seconds.
+
+    `drip` is the pause after each byte of the body. A Content-Length among the headers may lie.
+    """
 
     status: int = 200
     body: object = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    drip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,15 @@ class LocalServer:
                 time.sleep(answer.delay)
                 payload = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
                 self.send_response(answer.status)
-                for name, value in {**answer.headers, "Content-Length": str(len(payload))}.items():
+                for name, value in {"Content-Length": str(len(payload)), **answer.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(payload)
+                if not answer.drip:
+                    self.wfile.write(payload)
+                    return
+                for byte in payload:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(answer.drip)
 
             do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 (names that http.server asks for)
 
@@ -130,6 +140,65 @@ class StubBackend(LocalServer):
         allowed = seen.headers.get("Authorization") == self.expected
         headers = {"Content-Type": "application/json"}
         return Answer(200, self.said, headers) if allowed else Answer(401, {"detail": "who?"}, headers)
+
+
+class FakeInferenceServer(LocalServer):
+    """A server of the Open Inference Protocol that runs model folders, and can be told to misbehave.
+
+    models: the served network by name. spoil: makes another answer to an inference of the right one. width: the logits
+    a token that the metadata claims. extensions: with `binary_tensor_data`, tensors travel as bytes.
+    """
+
+    def __init__(self, models: Mapping[str, Path], *, binary: bool = True) -> None:
+        super().__init__()
+        self.models = {name: Network(folder / MODEL) for name, folder in models.items()}
+        self.extensions = ["binary_tensor_data"] if binary else []
+        self.version = "1"
+        self.width: int | None = None
+        self.input_type, self.output_type = "INT64", "FP32"
+        self.spoil: Callable[[Answer], Answer] = lambda answer: answer
+
+    @property
+    def inferences(self) -> int:
+        return sum(seen.path.endswith("/infer") for seen in self.seen)
+
+    def answer(self, seen: Seen) -> Answer:
+        if seen.path == "/v2":
+            return Answer(body={"name": "fake", "extensions": self.extensions})
+        if seen.path == "/v2/health/ready":
+            return Answer()
+        name, _, call = seen.path.removeprefix("/v2/models/").partition("/")
+        if name not in self.models:
+            return Answer(404, {"error": f"Request for unknown model: '{name}' is not found"})
+        if call == "ready":
+            return Answer()
+        return self.spoil(self._infer(name, seen)) if call == "infer" else Answer(body=self._metadata(name))
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        width = self.width or self.models[name].logits([0]).shape[1]
+        read = [
+            {"name": key, "datatype": self.input_type, "shape": [-1, -1]} for key in ("input_ids", "attention_mask")
+        ]
+        gives = [{"name": "logits", "datatype": self.output_type, "shape": [-1, -1, width]}]
+        return {"name": name, "versions": [self.version], "inputs": read, "outputs": gives}
+
+    def _infer(self, name: str, seen: Seen) -> Answer:
+        length = seen.headers.get("Inference-Header-Content-Length")
+        end = len(seen.body) if length is None else int(length)
+        asked = json.loads(seen.body[:end])
+        first = asked["inputs"][0]
+        size = first.get("parameters", {}).get("binary_data_size", 0)
+        raw = np.frombuffer(seen.body[end : end + size], "<i8")
+        logits = self.models[name].logits([int(one) for one in (first["data"] if length is None else raw)])
+        told: dict[str, Any] = {"name": "logits", "datatype": "FP32", "shape": [1, *logits.shape]}
+        head = {"model_name": name, "model_version": self.version, "outputs": [told]}
+        if length is None:
+            told["data"] = logits.ravel().tolist()
+            return Answer(body=head)
+        data = logits.astype("<f4").tobytes()
+        told["parameters"] = {"binary_data_size": len(data)}
+        said = json.dumps(head).encode()
+        return Answer(body=said + data, headers={"Inference-Header-Content-Length": str(len(said))})
 
 
 class FakeLabelStudio(LabelStudioClient):

@@ -250,6 +250,9 @@ def serve(invocation: Invocation) -> int | None:
         "THREADS": str(backend.threads),
         "BASIC_AUTH_USER": backend.basic_auth_user,
         "BASIC_AUTH_PASS": backend.basic_auth_pass,
+        "ENGINE": backend.engine,
+        "ENGINE_MODEL": backend.engine_model,
+        "ENGINE_SECONDS": str(backend.engine_seconds),
         "LOG_LEVEL": settings.log.level,
     }
     environ = with_variables(os.environ, values)

@@ -10,6 +10,7 @@ from loop.doctor.local import (
     check_disk,
     check_doubts,
     check_encoder,
+    check_engine,
     check_key_file,
     check_label_config,
     check_label_map,
@@ -28,6 +29,7 @@ from loop.doctor.server import (
     check_project,
 )
 from loop.label_studio.client import LabelStudioClient, Patience
+from loop.settings.model import LOCAL
 from loop.settings.project import current_project
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
@@ -53,6 +55,8 @@ def diagnose(settings: Settings) -> Iterator[Check]:
             yield run_check("texts in doubt", check_doubts, store, project)
             yield run_check("shared models", check_shared_models, store, settings, project)
             yield run_check("model in service", check_model, store, settings, project)
+            if settings.backend.engine != LOCAL:
+                yield run_check("inference server", check_engine, store, settings, project)
             yield run_check("interrupted runs", check_runs, store, project)
         store.close()
     yield run_check("encoder", check_encoder, settings)

@@ -15,7 +15,7 @@ from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
 from loop.training.recovery import UNFINISHED
 from ner.label_studio.label_config import LabelConfig
-from ner.labels import OUTSIDE
+from ner.labels import OUTSIDE, LabelSet
 from ner.shared_folder import check_local
 from store.counts import doubts_of
 from store.gold import labelled
@@ -98,6 +98,24 @@ def check_shared_models(store: Store, settings: Settings, project: Project) -> C
     if here:
         return warn(f"{found}; only here: {', '.join(here)}", "`loop run` sends them; so does `loop promote`.")
     return ok(found)
+
+
+def check_engine(store: Store, settings: Settings, project: Project) -> Check:
+    """Whether the inference server serves the very model that is in service here."""
+    from ner.inference_server import InferenceServer
+    from ner.remote_model import Fingerprint, RemoteModel, model_name
+
+    backend = settings.backend
+    server = InferenceServer(backend.engine, backend.engine_seconds)
+    name = model_name(backend.engine_model, project.slug, project.promoted_version or "")
+    remote = RemoteModel(server, name, LabelSet(tuple(project.labels)))
+    if project.promoted_version is None:
+        remote.check_metadata()
+        return warn(f"{remote.shown} has the right labels, but no model is in service here", "`loop promote` one.")
+    tagger = open_tagger(store, settings, project)
+    tagger.close()
+    distance = remote.check(Fingerprint.of(tagger.bundle))
+    return ok(f"{remote.shown} is {tagger.version}: {distance:.3f} nats from the bundle")
 
 
 def check_runs(store: Store, project: Project) -> Check:

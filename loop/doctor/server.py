@@ -215,6 +215,10 @@ def check_backend(settings: Settings, account: BackendAccount, project: Project 
         others = ", ".join(told["projects"]) or "none"
         mend = f"If it is another project's backend: stop it, or {another_port}"
         return warn(f"{url} is our backend, but does not serve {project.slug} (it serves {others})", mend)
+    problems = {one["engine_problem"] for one in told["projects"].values() if one.get("engine_problem")}
+    if problems:
+        mend = "See the check of the inference server; the backend uses it again by itself."
+        return warn(f"{url} answers from its local bundle: {'; '.join(sorted(problems))}", mend)
     return ok(f"{url} answers: {told['status']}")
 
 

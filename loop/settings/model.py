@@ -19,6 +19,7 @@ ShareName = Literal["f1", "precision", "recall"]
 SHARES: tuple[ShareName, ...] = get_args(ShareName)
 Share = Annotated[float, Field(ge=0, le=1)]
 _DAY = 86_400.0
+LOCAL = "local"
 _LENGTH_FOLLOWS_DATA = "the length of a training follows its data now, and train.passes changes it"
 # Keys that an older loop.toml may have: they are not read, and people are told so.
 GONE: Mapping[tuple[str, str], str] = {
@@ -64,6 +65,10 @@ def _web_address(url: str) -> str:
     return url.rstrip("/")
 
 
+def _engine(engine: str) -> str:
+    return engine if engine == LOCAL else _web_address(engine)
+
+
 def _expanded(path: str) -> str:
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
@@ -77,6 +82,7 @@ def _upper(level: Any) -> Any:
 
 Line = Annotated[str, AfterValidator(_one_line)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+Engine = Annotated[str, AfterValidator(_engine)]
 FilePath = Annotated[str, AfterValidator(_expanded)]
 Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
@@ -270,6 +276,21 @@ class BackendSettings(SettingsSection):
     port: int = setting(9090, "Where it listens.", variable="PORT", ge=1, le=65535)
     workers: int = setting(1, "Processes, each with its own copy of the models.", variable="WORKERS", ge=1)
     threads: int = setting(4, "Requests that each process answers at once.", variable="THREADS", ge=1)
+    engine: Engine = setting(
+        LOCAL,
+        'What gives the logits: "local", or the address of a server of the Open Inference Protocol, such as Triton.',
+        variable="ENGINE",
+    )
+    engine_model: Line = setting(
+        "{project}", 'The model\'s name there; "{version}" stands for the promoted version.', variable="ENGINE_MODEL"
+    )
+    engine_seconds: float = setting(
+        1.0,
+        "How long a window may take there. Then the local bundle answers.",
+        variable="ENGINE_SECONDS",
+        ge=0.05,
+        le=60,
+    )
     url: str = setting("", "How Label Studio reaches it, where that is not http://host:port.")
     basic_auth_user: str = setting("", "Who may call it; empty for everybody.", variable="BASIC_AUTH_USER")
     basic_auth_pass: str = setting("", "The password of that user.", variable="BASIC_AUTH_PASS", secret=True)

@@ -361,6 +361,8 @@ def test_health_is_answered_for_each_project_from_memory(
             "model_version": "it-support-0001",
             "promoted_version": "it-support-0001",
             "problem": None,
+            "engine": "local",
+            "engine_problem": None,
         }
     }
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.orm import Session
@@ -154,9 +155,9 @@ def test_splits_that_cannot_be_read_keep_the_project_s_model_and_hold_up_no_othe
 ) -> None:
     loaded: list[str] = []
 
-    def load(folder: Path, version: str, labels: tuple[str, ...], threads: int) -> Tagger:
+    def load(folder: Path, version: str, *more: Any) -> Tagger:
         loaded.append(version)
-        return load_tagger(folder, version, labels, threads)
+        return load_tagger(folder, version, *more)
 
     def read(session: Session, project_id: int, version: str | None) -> tuple[object, ...]:
         if project_id == home.project_id and away:

@@ -91,3 +91,13 @@ def test_half_of_basic_auth_is_refused_rather_than_left_open(given: str) -> None
 
 def test_no_repr_shows_the_password() -> None:
     assert "hunter2" not in repr(ServerSettings("sqlite:///x", Path(), user="u", password="hunter2"))
+
+
+@pytest.mark.parametrize(
+    "engine", ["triton:8000", "ftp://triton", "http://", "http://triton:x", "http://me:hunter2@triton", "http://t/?a=b"]
+)
+def test_an_engine_is_local_or_an_address_without_credentials(engine: str) -> None:
+    assert ServerSettings.from_environ({**STORE, "ENGINE": "http://triton:8000/"}).engine == "http://triton:8000"
+    with pytest.raises(ConfigError) as refused:
+        ServerSettings.from_environ({**STORE, "ENGINE": engine})
+    assert "hunter2" not in str(refused.value)

@@ -26,7 +26,7 @@ from loop.sync.connect import BackendAccount
 from store.projects import link, project_by_name
 from store.schema import Project
 from store.session import open_store
-from tests.fakes import Answer, ScriptedServer
+from tests.fakes import Answer, FakeInferenceServer, ScriptedServer
 from tests.loop.desk import Desk, make_desk
 
 ACCOUNT = BackendAccount("http://127.0.0.1:9090")
@@ -86,6 +86,24 @@ def test_a_model_in_service_is_verified_and_a_broken_one_fails_with_exit_code_10
     lines = said.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert all(line[:4].strip() in ("ok", "warn", "FAIL", "skip", "") for line in lines[:-1])
+
+
+def test_the_model_on_an_inference_server_is_compared_with_the_model_in_service(desk: Desk):
+    def found_there(server: FakeInferenceServer) -> Check:
+        return found(diagnose(settings_of(desk, ENGINE=server.url)))["inference server"]
+
+    version = desk.promoted_model()
+    assert "inference server" not in found(diagnose(settings_of(desk)))
+    with FakeInferenceServer({"desk": desk.home / "models" / "desk" / version}) as server:
+        assert found_there(server).state == "ok"
+        assert version in found_there(server).finding
+        server.width = 2
+        assert found_there(server).state == "fail"
+        assert "2 outputs where" in found_there(server).finding
+        server.models = {}
+        assert "unknown model" in found_there(server).finding
+        url = server.url
+    assert found(diagnose(settings_of(desk, ENGINE=url)))["inference server"].state == "fail"
 
 
 def test_a_shared_folder_is_checked_and_models_that_are_only_here_are_named(desk: Desk, tmp_path: Path):

@@ -233,6 +233,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
         "PORT": "2",
         "WORKERS": "3",
         "THREADS": "5",
+        "ENGINE": "http://triton:8000/",
+        "ENGINE_MODEL": "{version}",
+        "ENGINE_SECONDS": "0.5",
         "LOG_LEVEL": "debug",
         "LOOP_STORE_URL": "postgresql://h/d",
         "MLFLOW_TRACKING_URI": "http://mlflow",
@@ -247,6 +250,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
     assert (backend.host, backend.basic_auth_user, backend.basic_auth_pass) == ("h", "u", "p")
     assert (settings.mlflow.tracking_uri, settings.service.alive_file) == ("http://mlflow", "/tmp/alive")
     assert (backend.port, backend.workers, backend.threads, settings.log.level) == (2, 3, 5, "DEBUG")
+    assert (backend.engine, backend.engine_model, backend.engine_seconds) == ("http://triton:8000", "{version}", 0.5)
 
 
 @pytest.mark.parametrize(

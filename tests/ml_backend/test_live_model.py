@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -284,3 +285,12 @@ def test_the_cache_of_a_shared_folder_keeps_what_serves_and_no_more(home: Home, 
         ["it-support-0001", "it-support-0002"],
         ["it-support-0002", "it-support-0003"],
     ]
+
+
+def test_a_model_that_fails_for_days_is_tried_again_after_the_longest_pause(home: Home, live: LiveModels) -> None:
+    home.promote(home.model(width=2))
+    assert served(live).problem is not None
+    model = live._models[home.project_id]
+    model._failures, model._retry_at = 5_000, 0.0
+    live.refresh()
+    assert 50 < model._retry_at - time.monotonic() <= 60

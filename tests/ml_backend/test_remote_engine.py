@@ -250,3 +250,15 @@ def test_nothing_of_the_server_is_kept_for_a_model_that_is_no_longer_in_service(
     until(lambda: project(client)["model_version"] == "it-support-0002")
     said(client)
     until(lambda: len(backend.engine._networks) == 1)
+
+
+def test_a_server_that_is_away_for_days_is_asked_again_after_the_longest_pause(
+    server: FakeInferenceServer, open_app: OpenApp
+) -> None:
+    server.models = {}
+    client = open_app(engine=server.url)
+    (network,) = client.app._app.extensions["ml_backend"].engine._networks  # type: ignore[attr-defined]
+    network._failures = 5_000
+    asked = len(server.seen)
+    until(lambda: len(server.seen) > asked + 4)
+    assert engine(client) == "local"

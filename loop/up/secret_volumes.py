@@ -1,20 +1,22 @@
-"""`python -m loop.up.secret_volumes make|show`: the passwords and tokens of docker-compose.yml, in files.
+"""`python -m loop.up.secret_volumes make|show|set NAME`: the passwords and tokens of docker-compose.yml, in files.
 
 `make` keeps every secret that is there, makes at random what is missing, and writes each service's files anew from the
 kept ones. Each service's files are a volume of their own, so no service sees what is another's. `show` prints what a
-person needs to log in.
+person needs to log in. `set` replaces one secret by what a person types, or by a line on standard input.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import secrets
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from urllib.parse import quote
 
 from loop import console
 from loop.settings.whole_files import write_whole
@@ -50,6 +52,19 @@ def make(place: Path) -> tuple[str, ...]:
     return tuple(made)
 
 
+def replace(place: Path, name: str, ask: Callable[[], str]) -> None:
+    """Keep what `ask` gives as the secret `name`, and write the files of every service."""
+    kept = _made_before(place / _KEPT)
+    names = [field.name for field in fields(Secrets)]
+    if name not in names:
+        raise ConfigError("a secret is one of " + ", ".join(names), value=name)
+    value = ask().strip()
+    if not value:
+        raise ConfigError("a secret is a line of text", value="nothing", next_step="Nothing was changed.")
+    _write(place / _KEPT, json.dumps({**kept, name: value}, indent=2) + "\n", 0o400)
+    make(place)
+
+
 def files_of(whole: Secrets) -> dict[str, str]:
     """The text of each file that services read, by its path under the place of the volumes."""
     names = ("postgres_password", "label_studio_database_password", "store_database_password")
@@ -58,7 +73,7 @@ def files_of(whole: Secrets) -> dict[str, str]:
         "LABEL_STUDIO_PASSWORD": whole.label_studio_password,
         "LABEL_STUDIO_USER_TOKEN": whole.label_studio_token,
     }
-    store_url = f"postgresql+psycopg://loop:{whole.store_database_password}@postgres:5432/loop"
+    store_url = f"postgresql+psycopg://loop:{quote(whole.store_database_password, safe='')}@postgres:5432/loop"
     return {
         **{f"secrets-postgres/{name}": getattr(whole, name) for name in names},
         "secrets-label-studio/environment": "".join(
@@ -86,11 +101,15 @@ def _read(path: Path) -> dict[str, str]:
     return kept
 
 
+def _typed(name: str) -> str:
+    return getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline()
+
+
 def _made_before(path: Path) -> dict[str, str]:
     kept = _read(path)
     if not kept.get("label_studio_password"):
         raise ConfigError(
-            "there are secrets to show",
+            "the secrets were made",
             value=f"none in {path}",
             next_step="Make them first: `docker compose up` does, with the word make.",
         )
@@ -132,8 +151,11 @@ def main(words: list[str], environ: Mapping[str, str], place: Path = PLACE) -> i
             kept = _made_before(place / _KEPT)
             console.stdout().print(f"user      {environ.get('LABEL_STUDIO_USERNAME', '')}", highlight=False)
             console.stdout().print(f"password  {kept['label_studio_password']}", highlight=False)
+        elif words[:1] == ["set"] and len(words) == 2:
+            replace(place, words[1], lambda: _typed(words[1]))
+            console.stderr().print(f"{words[1]} was replaced: restart the services that use it", highlight=False)
         else:
-            raise ConfigError("the one word is make or show", value=" ".join(words))
+            raise ConfigError("the words are make, show, or set NAME", value=" ".join(words))
     except RuleError as error:
         console.stderr().print(str(error), markup=False, highlight=False)
         return error.exit_code

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -173,6 +174,14 @@ def _awaited(name: str) -> set[str]:
 def test_a_container_has_a_name_of_its_own() -> None:
     """The store tells hosts apart by their names, and `docker compose run loop ...` starts a second container."""
     assert not [name for name, service in SERVICES.items() if "hostname" in service]
+
+
+@pytest.mark.parametrize("host", ["mlflow:5000", "localhost:5000", "127.0.0.1:5000", "localhost:5500"])
+def test_mlflows_page_answers_wherever_it_may_listen_on_this_machine(host: str) -> None:
+    """MLFLOW_LISTEN may name another port, which the browser sends in the Host header. MLflow matches by fnmatch."""
+    command = SERVICES["mlflow"]["command"]
+    allowed = command[command.index("--allowed-hosts") + 1].split(",")
+    assert any(fnmatch(host, pattern) for pattern in allowed)
 
 
 # Secrets

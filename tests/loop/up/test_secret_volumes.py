@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -103,6 +104,36 @@ def test_show_tells_the_first_user_and_the_password(place: Path, capsys: pytest.
     password = json.loads(files(place)["secrets-kept/secrets.json"])["label_studio_password"]
     shown = capsys.readouterr().out
     assert "admin@example.com" in shown and password in shown
+
+
+def test_a_secret_that_a_person_gives_reaches_the_services_that_use_it_and_no_other_secret_changes(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["make"], {}, place)
+    before = json.loads(files(place)["secrets-kept/secrets.json"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("p@ss/w:rd %41\n"))
+    assert main(["set", "store_database_password"], {}, place) == 0
+    assert "p@ss" not in "".join(capsys.readouterr())
+    found = files(place)
+    assert json.loads(found["secrets-kept/secrets.json"]) == {**before, "store_database_password": "p@ss/w:rd %41"}
+    for one in ("loop", "backend"):
+        assert make_url(found[f"secrets-{one}/store_url"]).password == "p@ss/w:rd %41"
+    main(["make"], {}, place)
+    assert files(place) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["set", "nothing"], "backend_password"), (["set", "backend_password"], "a line of text")]
+)
+def test_a_secret_without_a_name_or_a_value_changes_nothing(
+    words: list[str], said: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["make"], {}, place)
+    before = files(place)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert main(words, {}, place) == 3
+    assert said in capsys.readouterr().err
+    assert files(place) == before
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "7", '"word"', '{"backend_password": 7}'])

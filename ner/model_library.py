@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ner.bundle import MANIFEST, Manifest, check_files, parse_manifest, read_manifest
 from ner.errors import BundleError, BundleUnavailableError
-from ner.shared_folder import SharedFolder
+from ner.shared_folder import SharedFolder, SharedFolderError
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +227,9 @@ class ModelLibrary:
             size = _size(folder)
             try:
                 room += size if self._leave(folder) else 0
+            except SharedFolderError as error:
+                log.warning("the cache stays too large: %s", error)
+                return  # each further model would wait for the same answer
             except (BundleError, OSError) as error:
                 log.warning("%s stays in the cache: %s", folder, error)
 
@@ -304,8 +307,16 @@ def _remove(folder: Path) -> None:
 
 
 def _last_used(folder: Path) -> float:
-    return folder.stat().st_mtime
+    """0.0 for a folder that another process has removed meanwhile."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """In bytes; 0 for a folder that another process removes meanwhile."""
+    try:
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    except FileNotFoundError:
+        return 0

@@ -97,10 +97,13 @@ class SharedFolder:
             return content
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a small file."""
+        """Write a small file, whole or not at all."""
         with self._told(path):
             self._make_folder_of(path)
-            self._files.pipe_file(self._at(path), content)
+            if self._is_local:
+                _write_by_rename(Path(self._at(path)), content)
+            else:
+                self._files.pipe_file(self._at(path), content)
 
     def send(self, file: Path, path: str) -> None:
         """Copy a local file to `path`."""
@@ -149,6 +152,16 @@ class SharedFolder:
             raise
         except Exception as error:  # noqa: BLE001 - each package has errors of its own
             raise _translated(error, where) from None  # a chained error may show the address
+
+
+def _write_by_rename(file: Path, content: bytes) -> None:
+    """An object store writes whole objects; a disk that is full keeps half a file under its name."""
+    draft = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def shown(address: str) -> str:

@@ -330,4 +330,15 @@ def test_the_cache_keeps_everything_while_the_shared_folder_is_away(
     away = three.host("trainer", cache_bytes=1)
     away.bundle(A, three.files[A])
     assert names(away.folder) == ["desk-0001", "desk-0002", "desk-0003"]
-    assert "stays in the cache" in caplog.text
+    assert caplog.text.count("the cache stays too large") == 1  # the other models do not wait for the same answer
+
+
+def test_a_model_that_another_process_removes_meanwhile_is_no_failure(
+    three: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = three.host("server", cache_bytes=1)
+    used(server, A, three, seconds_ago=10)
+    found = [server.folder / B, server.folder / A]  # B has been removed since
+    monkeypatch.setattr(server, "_folders", lambda: found)
+    server.bundle(C, three.files[C])
+    assert names(server.folder) == ["desk-0003"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -146,6 +148,21 @@ def test_a_folder_that_is_not_mounted_is_refused_and_not_made(tmp_path: Path) ->
     with pytest.raises(SharedFolderError, match="mount it"):
         folder.write("desk/a/manifest.json", b"{}")
     assert not (tmp_path / "not-mounted").exists()
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    shared = SharedFolder(f"file://{tmp_path}")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, most))
+    try:
+        with pytest.raises(SharedFolderError, match="File too large"):
+            shared.write("desk/a/manifest.json", b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        signal.signal(signal.SIGXFSZ, before)
+    assert shared.read("desk/a/manifest.json") is None
+    assert shared.names("desk/a") == frozenset()
 
 
 def test_a_local_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

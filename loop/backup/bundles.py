@@ -48,14 +48,14 @@ def files_of(folder: Path, noted: Mapping[str, str]) -> dict[str, str]:
     noted: what the store says of the files. Raises BundleError for a folder that is no bundle, that lacks a file, or
     that is of another model than the store says.
     """
-    files = dict(read_manifest(folder).files)
+    files = {**read_manifest(folder).files, MANIFEST: sha256(folder / MANIFEST)}
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise BundleError("every file of a model is there", value=f"{folder} without {', '.join(missing)}")
     other = [name for name, digest in noted.items() if name in files and files[name] != digest]
     if other:
         raise BundleError("a bundle is the one that the store knows", value=f"{folder}: {', '.join(other)}")
-    return {**files, MANIFEST: sha256(folder / MANIFEST)}
+    return files
 
 
 def unknown_bundles(model_dir: Path, known: Sequence[KnownBundle]) -> Iterator[Path]:

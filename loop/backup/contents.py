@@ -14,7 +14,10 @@ from loop.backup.manifest import LeftOut
 from loop.settings.settings import CONFIG_NAME, Settings
 
 # In a URL: user:password@host, and the parameter that SQLAlchemy takes in its place. Comments may hold URLs, too.
-_IN_ADDRESS = re.compile(r"""(://[^\s:/@"']*):[^\s@"']*@""")
+# A password may hold the quotation mark that does not end its string; the first alternative knows neither mark.
+_IN_ADDRESS = re.compile(
+    r"""(://[^\s:/@"']*):(?:[^\s@"']*|(?:[^\s@"]|\\")*(?=@[^\s"']*(?:"|$))|[^\s@']*(?=@[^\s"']*'))@"""
+)
 _IN_PARAMETER = re.compile(r"""(?i)([?&](?:password|secret|secret_key|token|signature)=)[^\s&"']*""")
 STORE_PASSWORD = "the password of the store's database: set LOOP_STORE_URL, or write it into store.url of loop.toml"
 

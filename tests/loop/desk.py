@@ -15,7 +15,8 @@ import pytest
 from loop.cli.app import run
 from loop.settings.settings import Settings
 from loop.settings.toml_text import with_values
-from ner.bundle import read_manifest
+from ner.bundle import MANIFEST, read_manifest
+from ner.disk import sha256
 from store.projects import project_by_name
 from store.registry import TypeScore, finish_model, promote, save_scores, start_model
 from store.runs import begin_run, finish_run
@@ -99,8 +100,9 @@ class Desk:
                 data_fingerprint="0",
             )
             tiny_bundle(settings.model_dir / made.path, LABELS, words, version=made.version)
-            files = {} if f1 is not None else read_manifest(settings.model_dir / made.path).files
-            finish_model(tx, made.version, files=files)
+            folder = settings.model_dir / made.path
+            noted = {**read_manifest(folder).files, MANIFEST: sha256(folder / MANIFEST)}
+            finish_model(tx, made.version, files={} if f1 is not None else noted)
             finish_run(tx, at_work.id)
             if f1 is not None:
                 rows = [TypeScore(name, f1, f1, f1, 8, 6, 8) for name in (*LABELS, "micro", "macro")]

@@ -186,6 +186,8 @@ def _no_key(desk: Desk) -> tuple[str, ...]:
     [
         ("postgresql+psycopg://loop:p@ss@db:5432/loop", "postgresql+psycopg://loop@ss@db:5432/loop"),
         ("postgresql+psycopg://loop:a%40b@db/loop", "postgresql+psycopg://loop@db/loop"),
+        ("postgresql+psycopg://loop:it's@db/loop", "postgresql+psycopg://loop@db/loop"),
+        (r"postgresql+psycopg://loop:a\"b@db/loop", "postgresql+psycopg://loop@db/loop"),
         ("postgresql+psycopg://db/loop?user=a&password=b&sslmode=require", None),
         ("postgresql+psycopg://loop@db/loop", "postgresql+psycopg://loop@db/loop"),
         ("http://localhost:8080/a", "http://localhost:8080/a"),
@@ -194,6 +196,21 @@ def _no_key(desk: Desk) -> tuple[str, ...]:
 def test_an_address_loses_its_password_and_nothing_else(written: str, kept: str | None):
     expected = kept or "postgresql+psycopg://db/loop?user=a&password=&sslmode=require"
     assert without_passwords(f'url = "{written}"  # mail: a@b') == f'url = "{expected}"  # mail: a@b'
+
+
+def test_an_address_beside_another_keeps_its_port_and_a_bare_address_loses_its_password():
+    assert without_passwords("""['http://x:80',"m@x"]""") == """['http://x:80',"m@x"]"""
+    assert without_passwords("postgresql+psycopg://loop:it's@db/loop") == "postgresql+psycopg://loop@db/loop"
+
+
+def test_an_altered_manifest_does_not_take_the_place_of_the_one_in_the_backup(desk: Desk, tmp_path: Path):
+    out, name = tmp_path / "out", Path("models", "desk", "desk-0002", "manifest.json")
+    desk.loop("backup", str(out))
+    whole = (out / name).read_bytes()
+    (desk.home / name).write_bytes(whole.replace(b'"seed": ', b'"seed": 1'))
+    made = desk.loop("backup", str(out), "--json").json["manifest"]
+    assert "the store knows" in str(made["left_out"])
+    assert (out / name).read_bytes() == whole
 
 
 def test_a_missing_model_is_told_and_the_backup_holds_the_rest(desk: Desk, tmp_path: Path):

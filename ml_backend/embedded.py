@@ -178,7 +178,7 @@ def find_bundle(folder: Path, version: str) -> Path:
 
     Raises ConfigError, naming what is there.
     """
-    if (folder / MANIFEST).is_file() and not version:
+    if (folder / MANIFEST).is_file() and version in ("", read_manifest(folder).version):
         return folder
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     named = [path for path in found if not version or path.name == version]

@@ -103,7 +103,8 @@ def test_the_label_config_may_come_from_a_file(folder: Path, tmp_path: Path):
 
 def test_a_bundle_is_named_or_the_only_one(folder: Path):
     assert find_bundle(folder, "it-support-0002") == folder / "it-support-0002"
-    assert find_bundle(folder / "it-support-0001", "") == folder / "it-support-0001"
+    for version in ("", "it-support-0001"):
+        assert find_bundle(folder / "it-support-0001", version) == folder / "it-support-0001"
     with pytest.raises(ConfigError, match=r"it-support-0001, it-support-0002; MODEL_VERSION is not set"):
         find_bundle(folder, "")
     with pytest.raises(ConfigError, match="MODEL_VERSION it-support-0003"):

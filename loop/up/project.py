@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -87,18 +88,20 @@ def make_from_example(
     """Make the project of an example in the folder `home`, if that is not done; True when it was made just now.
 
     The project has a copy of the labelling functions, to be changed at will. `values` are written into loop.toml each
-    time. Raises what `scaffold` raises.
+    time; the rest of the file is a person's. Raises what `scaffold` raises.
     """
     config = home / CONFIG_NAME
-    values = {**values, "weak.functions": FUNCTIONS}
     is_new = not config.exists()
     if is_new:
         home.mkdir(parents=True, exist_ok=True)
         shutil.copytree(example / "gazetteers", home / "gazetteers", dirs_exist_ok=True)
         shutil.copyfile(example / FUNCTIONS, home / FUNCTIONS)
         scaffold(home, name_of(example), (example / "labels.xml").read_text("utf-8"), environ=environ, salt=salt)
-        values["service.retrain_after"] = _RETRAIN_AFTER
-    write_whole(config, with_values(config.read_text("utf-8"), values))
+        values = {**values, "service.retrain_after": _RETRAIN_AFTER}
+    text = with_values(config.read_text("utf-8"), values)
+    if "functions" not in tomllib.loads(text).get("weak", {}):  # also after a first start that was cut off here
+        text = with_values(text, {"weak.functions": FUNCTIONS})
+    write_whole(config, text)
     return is_new
 
 

@@ -42,10 +42,14 @@ def test_two_examples_are_two_projects_in_one_store(tmp_path: Path, ran: list[li
 def test_a_second_start_makes_nothing_anew_and_connects_again(tmp_path: Path, ran: list[list[str]]) -> None:
     given = environ(tmp_path / "home", "kitchen")
     assert main(given) == 0
-    functions = tmp_path / "home" / "labeling_functions.py"
+    functions, config = tmp_path / "home" / "labeling_functions.py", tmp_path / "home" / "loop.toml"
     functions.write_text("# mine\n")
+    config.write_text(config.read_text().replace('functions = "labeling_functions.py"', 'functions = "mine.py"'))
+    before = config.read_text()
+    assert "mine.py" in before
     assert main(given) == 0
     assert functions.read_text() == "# mine\n"
+    assert config.read_text() == before
     assert ran[:2] == ran[2:]
 
 

@@ -7,8 +7,8 @@
 ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS python
-SHELL ["/bin/sh", "-eu", "-c"]
-RUN apt-get update; \
+RUN set -eu; \
+    apt-get update; \
     apt-get install --yes --no-install-recommends python3-minimal python3-distutils libpython3-stdlib ca-certificates; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/*; \
     groupadd --gid 10001 loop; \
@@ -18,7 +18,7 @@ RUN apt-get update; \
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 
 FROM python AS installer
-RUN apt-get update; apt-get install --yes --no-install-recommends python3-venv; python3 -m venv /opt/venv
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv && python3 -m venv /opt/venv
 WORKDIR /app
 
 FROM installer AS serve-packages
@@ -26,7 +26,8 @@ FROM installer AS serve-packages
 ARG EXTRA_PACKAGES=""
 COPY requirements-serve.lock ./
 # Packages' own tests, headers, type stubs and tools for making models take space, and nothing serves from them.
-RUN pip install --no-cache-dir --no-compile -r requirements-serve.lock $EXTRA_PACKAGES; \
+RUN set -eu; \
+    pip install --no-cache-dir --no-compile -r requirements-serve.lock $EXTRA_PACKAGES; \
     pip uninstall --yes pip setuptools hf-xet huggingface-hub; \
     find /opt/venv -type d \( -name tests -o -name include -o -name __pycache__ \) -prune -exec rm -rf {} +; \
     find /opt/venv -name '*.pyi' -delete; \
@@ -38,16 +39,18 @@ FROM installer AS loop-packages
 ARG TORCH_INDEX=""
 ARG EXTRA_PACKAGES=""
 COPY requirements-loop.lock ./
-RUN torch="$(grep '^torch==' requirements-loop.lock)"; \
+RUN set -eu; \
+    torch="$(grep '^torch==' requirements-loop.lock)"; \
     pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$torch"; \
-    pip install --no-cache-dir "setuptools>=77" -r requirements-loop.lock $EXTRA_PACKAGES
+    pip install --no-cache-dir --use-pep517 "setuptools>=77" -r requirements-loop.lock $EXTRA_PACKAGES
 COPY pyproject.toml README.md ./
 COPY ner ner
 COPY store store
 COPY weak_labeling weak_labeling
 COPY loop loop
 COPY ml_backend ml_backend
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .; \
+RUN set -eu; \
+    pip install --no-cache-dir --no-deps --no-build-isolation --editable .; \
     pip uninstall --yes pip setuptools; \
     python -m compileall -q -j 0 /app
 

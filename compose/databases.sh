@@ -3,9 +3,11 @@
 # each with a role that owns this database and nothing else.
 set -euo pipefail
 
+secrets="${SECRETS_FOLDER:-/run/secrets-postgres}"
+
 make_database() {
     local name="$1" password
-    password="$(cat "/run/secrets-postgres/$2")"
+    password="$(cat "$secrets/$2")"
     psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres --quiet \
         --set "name=$name" --set "password=$password" <<'SQL'
 CREATE ROLE :"name" LOGIN PASSWORD :'password';

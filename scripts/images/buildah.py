@@ -95,11 +95,11 @@ class Buildah:
         listed = subprocess.run(["pip", "config", "list"], check=True, stdout=subprocess.PIPE, text=True).stdout
         pairs = [line.partition("=")[::2] for line in listed.splitlines()]
         values = {name.rpartition(".")[2]: value.strip("'\"") for name, value in pairs}
-        mounts = {word.removeprefix("file://"): "" for value in values.values() for word in value.split()}
-        options = [
-            f"--volume={path}:{path}:ro" for path in mounts if path.startswith("/") and path != values.get("cert")
-        ]
-        options = [option for option in options if Path(option.split("=")[1].split(":")[0]).exists()]
+        words = {word for name, value in values.items() if name != "cert" for word in value.split()}
+        # An index on this disk names its files relative to itself: "../../files/...".
+        indexes = {Path(word.removeprefix("file://")).parent for word in words if word.startswith("file://")}
+        places = indexes | {Path(word) for word in words if word.startswith("/")}
+        options = [f"--volume={place}:{place}:ro" for place in sorted(places) if place.exists()]
         if values.get("cert"):
             options.append(f"--volume={values['cert']}:{_CERTIFICATES}:ro")
             values["cert"] = _CERTIFICATES

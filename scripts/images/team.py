@@ -131,9 +131,10 @@ class Team:
         try:
             yield child
         finally:
-            for process in [*psutil.Process(child.pid).children(recursive=True), child]:
-                process.send_signal(signal.SIGTERM)
-            child.wait(60)
+            if child.poll() is None:
+                for process in [*psutil.Process(child.pid).children(recursive=True), child]:
+                    process.send_signal(signal.SIGTERM)
+                child.wait(60)
 
     @contextmanager
     def postgres(self) -> Iterator[None]:

@@ -29,7 +29,8 @@ from scripts.images.buildah import ROOT, Buildah
 
 _HOSTS = "127.0.0.1 localhost postgres label-studio backend.loop.internal\n"
 _OURS = 10001
-_TEXT = "Melt 60 g of butter in the small pot and brown it slowly."
+# No text of the example: a held-out text would get no pre-label.
+_TEXT = "Melt 80 g of butter in the frying pan, then add two onions and the flour."
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def standing(pid: int | None) -> tuple[int, str]:
 
 def spans_of(password: str) -> int:
     """Spans that `/predict` gives for one text."""
-    task = {"tasks": [{"id": 1, "data": {"text": _TEXT}}], "project": "1.0"}
+    task = {"tasks": [{"id": 10**6, "data": {"text": _TEXT}}], "project": "1.0"}
     login = base64.b64encode(f"label-studio:{password}".encode()).decode()
     headers = {"Content-Type": "application/json", "Authorization": f"Basic {login}"}
     request = urllib.request.Request("http://127.0.0.1:9090/predict", json.dumps(task).encode(), headers)

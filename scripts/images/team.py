@@ -150,11 +150,11 @@ class Team:
         )
         with (data / "pg_hba.conf").open("a") as rules:
             rules.write("host all all all scram-sha-256\n")
-        with self.process([*as_postgres, str(programs / "postgres"), "-D", str(data), "-k", "/tmp"], "postgres.log"):
-            ready = [str(programs / "pg_isready"), "-h", "/tmp", "-q"]
+        with self.process([*as_postgres, str(programs / "postgres"), "-D", str(data), "-k", str(data)], "postgres.log"):
+            ready = [str(programs / "pg_isready"), "-h", str(data), "-q"]
             wait_until(lambda: subprocess.run(ready).returncode == 0, "PostgreSQL")
             environ = {
-                "PGHOST": "/tmp",
+                "PGHOST": str(data),
                 "POSTGRES_USER": "postgres",
                 "SECRETS_FOLDER": str(self.volume("secrets-postgres")),
             }
@@ -275,6 +275,7 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float = 300) -> No
 
 def main(work: Path, driver: str) -> None:
     """Inside the private network and mounts: print the figures as JSON."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     team = Team(Buildah(work, driver))
     subprocess.run(["mount", "--bind", str(team.hosts), "/etc/hosts"], check=True)

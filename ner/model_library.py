@@ -164,6 +164,7 @@ class ModelLibrary:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a child that was forked meanwhile has the lock open, too
             os.close(lock)
 
     def _fetch(self, path: str, files: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,6 +237,33 @@ def test_two_processes_fetch_a_model_once(hosts: Hosts, start: Callable[[str], s
     said = [process.communicate("", 60) for process in [start(A), start(A)]]
     assert [out for out, _ in said] == ["in use\n", "in use\n"]
     assert sum("was fetched from" in err for _, err in said) == 1
+
+
+def test_a_child_that_is_forked_during_a_fetch_does_not_keep_other_processes_from_fetching(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts.shared()
+    server, (waits, ends), children = hosts.host("server"), os.pipe(), []
+    fetch_file = server._fetch_file
+
+    def forking(*args: Any) -> None:
+        children.append(os.fork())
+        if children[-1] == 0:
+            os.close(ends)
+            os.read(waits, 1)
+            os._exit(0)
+        fetch_file(*args)
+
+    monkeypatch.setattr(server, "_fetch_file", forking)
+    try:
+        server.bundle(A, hosts.files[A])
+        with (server.folder / "desk" / ".fetch.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(ends)
+        for child in children:
+            os.waitpid(child, 0)
+        os.close(waits)
 
 
 def test_what_a_dead_process_left_is_no_model_and_goes_with_the_next_fetch(hosts: Hosts) -> None:

@@ -1,9 +1,9 @@
 """The store of a restored project: the dump in empty tables, with a note of the restore, in one transaction.
 
 Two things are not as they were in the dump. A run that was at work then is marked as interrupted, since no process
-works on it here; so is the model that it trained. And the numbers of models go on at the next hundred: models may have
-been trained after the backup, and their versions may stand on predictions in Label Studio and in folders. A version
-that meant two models would take the predictions of the one for those of the other.
+works on it here; so is the model that it trained. And the numbers of models go on behind a hundred, with at least 50
+numbers left out: models may have been trained after the backup, and their versions may stand on predictions in Label
+Studio and in folders. A version that meant two models would take the predictions of the one for those of the other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from store.session import Store, Transaction
 
 RESTORE_RUN = "restore"
 RUNS = Run.__tablename__
-_NUMBERS_APART = 100
+_NUMBERS_APART, _LEAST_FREE = 100, 50
 _TOLD_EVERY = 1_000
 _SHOWN = 5
 
@@ -131,9 +131,9 @@ def _add_run(tx: Transaction, project_id: int, manifest: BackupManifest) -> int:
 
 
 def _keep_numbers_free(tx: Transaction, project_id: int, slug: str, run_id: int, manifest: BackupManifest) -> None:
-    """A row without a model that has the last number of this hundred: `start_model` goes on behind it."""
+    """A row without a model, its number a hundred that leaves at least 50 out: `start_model` goes on behind it."""
     largest = tx.session.scalar(select(func.max(Model.number)).where(Model.project_id == project_id)) or 0
-    number = (largest // _NUMBERS_APART + 1) * _NUMBERS_APART
+    number = ((largest + _LEAST_FREE) // _NUMBERS_APART + 1) * _NUMBERS_APART
     version = f"{slug}-{number:04d}"
     why = f"no model: numbers up to {number} may be of models that were trained after the backup of {manifest.taken_at}"
     row: dict[str, Any] = {

@@ -94,7 +94,7 @@ def restore(
     that an upgrade made holds the store alone: it goes into the project's folder, with an empty database.
 
     The API key and passwords have to be given again; the answer names them. What annotators did since the backup comes
-    with the next `loop pull`. Numbers of models go on at the next hundred, so that no version means two models.
+    with the next `loop pull`. Numbers of models leave 50 or more out, so that no version means two models.
     """
     from loop.backup.restore import Target, restore
 

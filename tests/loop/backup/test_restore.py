@@ -141,6 +141,19 @@ def test_no_version_that_may_have_been_trained_after_the_backup_is_given_again(d
     assert at(desk, tmp_path / "new").candidate() == "desk-0101"
 
 
+def test_a_backup_just_below_a_hundred_keeps_as_many_numbers_free(desk: Desk, tmp_path: Path):
+    store = store_of(desk.home)
+    with store.transaction() as tx:
+        tx.session.execute(update(Model).where(Model.number == 2).values(number=99))  # as after 97 more trainings
+        tx.commit()
+    store.close()
+    desk.loop("backup", str(tmp_path / "out"))
+    assert desk.candidate() == "desk-0100"
+    assert desk.candidate() == "desk-0101"
+    desk.loop("restore", str(tmp_path / "out"), str(tmp_path / "new"))
+    assert at(desk, tmp_path / "new").candidate() == "desk-0201"
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [

@@ -7,6 +7,7 @@ the lock on the schema. The models and the project's files are not in this backu
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,20 +89,31 @@ class _Upgrade:
         """Refuse while somebody works on the store, make the backup, and let no migration lose a row."""
         _refuse_live_runs(store)
         self.found = revision
-        if self._backups is not None:
-            self.folder = self._keep(self._backups, store, revision)
-        before = count_rows(tx.session)
-        yield
-        _check_kept(before, count_rows(tx.session))
+        with self._kept(store, revision):
+            before = count_rows(tx.session)
+            yield
+            _check_kept(before, count_rows(tx.session))
 
-    def _keep(self, backups: Path, store: Store, revision: str) -> Path:
+    @contextmanager
+    def _kept(self, store: Store, revision: str) -> Iterator[None]:
+        """Make the backup. It goes where the upgrade fails: a service that is started again and again fills no disk."""
+        if self._backups is None:
+            yield
+            return
         from loop.backup.backup import keep_store  # most commands need nothing of it
 
-        folder = backups / f"{utc_now():%Y%m%dT%H%M%SZ}-schema-{revision}"
-        keep_store(self._settings, store, folder)
-        head = migrating.head_revision()
-        logger.warning("the store is upgraded from schema %s to %s; its backup: %s", revision, head, folder)
-        return folder
+        folder = self._backups / f"{utc_now():%Y%m%dT%H%M%SZ}-schema-{revision}"
+        was_there = folder.exists()
+        try:
+            keep_store(self._settings, store, folder)
+            head = migrating.head_revision()
+            logger.warning("the store is upgraded from schema %s to %s; its backup: %s", revision, head, folder)
+            yield
+        except BaseException:
+            if not was_there:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.folder = folder
 
 
 def _refuse_live_runs(store: Store) -> None:

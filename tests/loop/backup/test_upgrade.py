@@ -177,6 +177,7 @@ def test_a_migration_that_would_lose_a_row_changes_nothing(old: Desk, monkeypatc
     said = old.loop("upgrade")
     assert said.code == 11 and "weak_votes: 1 rows, then 0" in said.err
     assert rows_of(old.home) == before
+    assert not kept(old.home)  # a service that is started again and again would fill the disk
 
 
 def test_a_store_that_a_newer_version_made_is_neither_upgraded_nor_backed_up(old: Desk, tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -34,7 +34,7 @@ def project_files(settings: Settings) -> Iterator[Path | LeftOut]:
     if encoder.is_absolute() and encoder.is_dir():
         wanted += [encoder]
     if functions is not None:
-        wanted += [functions, *_named_beside(functions)]
+        wanted += [functions, *_named_beside(functions, _of_the_project(settings))]
     wanted += [settings.reports]
     for path in dict.fromkeys(wanted):
         if not path.resolve().is_relative_to(home):
@@ -82,13 +82,27 @@ def _is_passing(file: Path, home: Path) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in parts)
 
 
-def _named_beside(functions: Path) -> Iterator[Path]:
-    """Files and folders beside the labelling functions whose name is a string in their source."""
+def _of_the_project(settings: Settings) -> list[Path]:
+    """What a word in the labelling functions does not mean, although it may be a name of it; secrets among them."""
+    key, store = settings.label_studio.api_key_file, make_url(settings.store_url)
+    file = store.database if store.get_backend_name() == "sqlite" else None
+    names: list[str | Path] = [CONFIG_NAME, settings.model_dir, *filter(None, (key, file))]
+    return [Path(settings.home, name).resolve() for name in names]
+
+
+def _named_beside(functions: Path, without: Sequence[Path]) -> Iterator[Path]:
+    """Files and folders beside the labelling functions whose name is a string in their source.
+
+    Nothing that is among `without`, or that holds it.
+    """
     try:
         source = ast.parse(functions.read_bytes())
     except (OSError, SyntaxError, ValueError):  # the copy of the file tells
         return
     words = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     for word in sorted(words):
-        if re.fullmatch(r"\w[\w./ -]*", word) and "\n" not in word and (functions.parent / word).exists():
-            yield functions.parent / word
+        path = functions.parent / word
+        if not re.fullmatch(r"\w[\w./ -]*", word) or "\n" in word or not path.exists():
+            continue
+        if not any(one.is_relative_to(path.resolve()) for one in without):
+            yield path

@@ -160,6 +160,8 @@ def test_no_secret_is_in_a_backup_and_the_command_says_what_is_to_be_given_again
     )
     toml = desk.home / "loop.toml"
     toml.write_text("# url = 'postgresql+psycopg://loop:0ld/pass@db/loop?password=an0ther'\n" + toml.read_text())
+    functions = desk.home / "functions.py"  # words of texts may be names of what a project has
+    functions.write_text(functions.read_text() + 'WORDS = ["api-key", "models", "loop.db"]\n')
     desk.monkeypatch.setenv("BASIC_AUTH_PASS", "backend-pass")
     said = desk.loop("backup", str(tmp_path / "out"), "--json")
     needed = " ".join(said.json["manifest"]["needed"])
@@ -171,6 +173,8 @@ def test_no_secret_is_in_a_backup_and_the_command_says_what_is_to_be_given_again
     )
     for secret in (b"k3y-of-the-server", b"m1flow-pass", b"backend-pass", b"0ld/pass", b"an0ther"):
         assert secret not in written
+    project = tmp_path / "out" / said.json["manifest"]["state"] / "project"
+    assert not {"api-key", "models", "loop.db"} & {path.name for path in project.iterdir()}
     home = restored(desk, tmp_path / "out", *_no_key(desk))
     assert "http://someone@mlflow:5000" in (home / "loop.toml").read_text()
 

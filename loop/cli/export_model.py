@@ -75,7 +75,8 @@ def export_model(
     Each folder is asked about the project's own texts, and the spans are compared with those of `loop predict`. The
     table says how many spans differ, and where the differences come from. A folder that differs by more than its target
     may is not written, and the command ends with exit code 9. The bound is 2 percent where the file is the same, 6
-    percent where FP32 weights stand for INT8, and 10 percent where another program decodes.
+    percent where FP32 weights stand for INT8, 10 percent for INT8 in batches, and 25 percent where transformers
+    decodes.
 
     OUT appears whole or not at all. The model card (README.md) tells of data, scores with intervals, limits, licence
     and lineage. It never shows a text.

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -20,8 +21,11 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 
-from loop.cli.export_model import TargetName
+from loop.cli.export_model import TargetName, export_model
+from loop.targets import proof
 from loop.targets.known import TARGETS
+from loop.targets.transformers_folder import BOUND
+from loop.targets.triton import IN_COMPANY
 from ner.bundle import load_bundle
 from tests.loop.targets import triton_config
 from tests.loop.targets.exported import FIRST_HELD_OUT, LAST, LONG, Trained, loop, train
@@ -53,6 +57,14 @@ def predicted(trained: Trained) -> list[list[dict[str, object]]]:
 
 def test_the_command_names_every_target():
     assert [one.value for one in TargetName] == list(TARGETS)
+
+
+def test_the_help_and_the_readme_tell_the_bounds_that_hold():
+    bounds = [f"{round(100 * bound)}" for bound in (proof.EXACT, proof.OTHER_PRECISION, IN_COMPANY, BOUND)]
+    assert re.findall(r"(\d+)\s+percent", export_model.__doc__ or "") == bounds
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    told = readme[readme.index("folder is written only if") :]
+    assert re.findall(r"(\d+) %", told[: told.index("exit code")]) == bounds
 
 
 @pytest.mark.parametrize("target", TARGETS)

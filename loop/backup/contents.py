@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def _named_beside(functions: Path, without: Sequence[Path]) -> Iterator[Path]:
     words = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     for word in sorted(words):
         path = functions.parent / word
-        if not re.fullmatch(r"\w[\w./ -]*", word) or "\n" in word or not path.exists():
-            continue
+        if not re.fullmatch(r"\w[\w./ -]*", word) or "\n" in word or not os.access(path, os.F_OK):
+            continue  # `Path.exists` raises for a sentence that is too long for a name
         if not any(one.is_relative_to(path.resolve()) for one in without):
             yield path

@@ -161,7 +161,7 @@ def test_no_secret_is_in_a_backup_and_the_command_says_what_is_to_be_given_again
     toml = desk.home / "loop.toml"
     toml.write_text("# url = 'postgresql+psycopg://loop:0ld/pass@db/loop?password=an0ther'\n" + toml.read_text())
     functions = desk.home / "functions.py"  # words of texts may be names of what a project has
-    functions.write_text(functions.read_text() + 'WORDS = ["api-key", "models", "loop.db"]\n')
+    functions.write_text(functions.read_text() + f'WORDS = ["api-key", "models", "loop.db", "{"word " * 60}"]\n')
     desk.monkeypatch.setenv("BASIC_AUTH_PASS", "backend-pass")
     said = desk.loop("backup", str(tmp_path / "out"), "--json")
     needed = " ".join(said.json["manifest"]["needed"])

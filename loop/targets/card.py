@@ -21,7 +21,7 @@ from loop.wording import score
 from store.schema import HOLDOUT
 
 CARD = "README.md"
-_SPLITS = {HOLDOUT: "the holdout: documents that no model was trained on", DEVELOPMENT: "the development split"}
+_SPLITS = {HOLDOUT: "the holdout: documents that this model was not trained on", DEVELOPMENT: "the development split"}
 _SHOWN_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntime", "openvino")
 
 

@@ -70,8 +70,8 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The address, its password hidden."""
-        return self._engine.url.render_as_string(hide_password=True)
+        """The address, its password hidden, wherever in the address it stands."""
+        return self._engine.url.difference_update_query(["password"]).render_as_string(hide_password=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

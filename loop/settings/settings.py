@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -171,6 +172,7 @@ def sqlite_url(path: Path) -> str:
 
 def without_password(url: str) -> str:
     """`url` with `***` in place of a password, to be shown."""
+    url = re.sub(r"(?i)([?&]password=)[^&]*", r"\1***", url)
     parts = urlsplit(url)
     if parts.password is None:
         return url

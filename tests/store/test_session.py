@@ -18,7 +18,7 @@ from store import session as session_module
 from store.errors import RefusedError, StoreAwayError, StoreBusyError, StoreError, StoreOpenError
 from store.projects import all_projects, create_project
 from store.schema import Document, Hint, Project, Run
-from store.session import Store, Transaction, open_store
+from store.session import Store, Transaction, connect, open_store
 from tests.store import given
 from tests.store.cluster import Cluster
 
@@ -298,3 +298,12 @@ def test_rows_can_be_used_after_their_session_closed(store: Store, project: Proj
 def test_tables_start_empty(store: Store) -> None:
     with store.read() as session:
         assert [session.query(table).count() for table in (Project, Document, Run)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql+psycopg://loop:secret@db/x", "postgresql+psycopg://db/x?password=secret"]
+)
+def test_a_store_shows_its_address_without_the_password(address: str) -> None:
+    shown = connect(address).url
+    assert "db/x" in shown
+    assert "secret" not in shown

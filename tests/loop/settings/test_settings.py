@@ -345,4 +345,5 @@ def test_a_missing_key_file_leaves_offline_commands_alone(tmp_path: Path):
 
 def test_a_password_in_a_url_is_not_shown():
     assert without_password("postgresql://u:pw@host/d") == "postgresql://u:***@host/d"
+    assert without_password("postgresql://h/d?user=u&password=pw&a=b") == "postgresql://h/d?user=u&password=***&a=b"
     assert without_password("sqlite:////x/loop.db") == "sqlite:////x/loop.db"

@@ -29,6 +29,7 @@ from granian.server import Server
 from ml_backend.settings import ServerSettings
 from ml_backend.starting import check_in_process
 from ner.errors import ConfigError, RuleError
+from ner.holding import hold
 
 if TYPE_CHECKING:
     from ml_backend.arrival import Arrival
@@ -51,6 +52,12 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; 3 for what a person must mend, such as a wrong password or a taken port."""
     for number in (signal.SIGTERM, signal.SIGINT):  # granian's own handlers come later
         signal.signal(number, _leave)
+    code = _serve()
+    hold(os.environ, code)
+    return code
+
+
+def _serve() -> int:
     # A forked worker would start with its parent's handlers, which would take a signal and forget it.
     multiprocessing.set_start_method("spawn")
     try:

@@ -21,7 +21,8 @@ from loop.cli.data import (
     request,
 )
 from loop.cli.invocation import Invocation, command
-from ner.errors import ConfigError
+from ner.errors import ConfigError, RuleError
+from ner.holding import hold
 from ner.secret_files import with_variables
 
 if TYPE_CHECKING:
@@ -203,6 +204,14 @@ def run(
     Each step is logged with its time and counts. A step that fails is tried again later, also while Label Studio or the
     store's server is down. With --json each cycle is one line of JSON. Ctrl-C and SIGTERM end the loop cleanly.
     """
+    try:
+        return _run(invocation, once)
+    except RuleError as error:
+        hold(os.environ, error.exit_code, str(error))
+        raise
+
+
+def _run(invocation: Invocation, once: bool) -> int:
     from loop.service.starting import check_folders, when_store_answers
     from ner.shared_folder import check_at_start
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from loop.settings.settings import SECRETS, variables
+from ner.holding import VARIABLE as HOLD
 from tests.deployment.compose_file import (
     COMPOSE,
     DOCKERFILE,
@@ -259,7 +260,7 @@ def test_label_studios_command_is_an_entry_point_of_its_package() -> None:
 
 
 def test_every_variable_of_the_loop_is_a_setting() -> None:
-    known = {*variables(), *(f"{name}_FILE" for name in SECRETS), "LOOP_HOME"}
+    known = {*variables(), *(f"{name}_FILE" for name in SECRETS), "LOOP_HOME", HOLD}
     assert SERVICES["loop"]["environment"].keys() <= known
     assert SERVICES["init"]["environment"].keys() <= known | OF_INIT
 
@@ -268,7 +269,7 @@ def test_every_variable_of_the_backend_is_read_by_the_backend() -> None:
     from ml_backend import settings
 
     read = set(re.findall(r'"([A-Z_]+)"', Path(settings.__file__).read_text("utf-8")))
-    assert SERVICES["backend"]["environment"].keys() <= read | {f"{name}_FILE" for name in settings.SECRETS}
+    assert SERVICES["backend"]["environment"].keys() <= read | {HOLD, *(f"{name}_FILE" for name in settings.SECRETS)}
 
 
 def test_every_variable_of_label_studio_is_read_by_label_studio() -> None:

@@ -42,6 +42,18 @@ def test_a_wrong_address_ends_the_backend_before_it_listens(served: Home):
     assert said.strip() == "the folder of the store is there: got /nowhere. Correct the store's address."
 
 
+def test_a_container_waits_for_a_person_in_place_of_being_started_again_and_again(served: Home):
+    environ = served.environ(LOOP_STORE_URL="sqlite:////nowhere/loop.db", HOLD_WHEN_MISCONFIGURED="1")
+    words = [sys.executable, "-m", "ml_backend"]
+    with subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True) as backend:
+        assert backend.stderr is not None
+        assert "the folder of the store is there: got /nowhere" in backend.stderr.readline()
+        assert "This service waits now" in backend.stderr.readline()
+        assert backend.poll() is None
+        backend.terminate()
+        assert backend.wait(30) == 0
+
+
 def test_a_store_of_a_newer_program_ends_the_backend_before_it_listens(served: Home):
     code, said = end(at_revision(served, "9999").environ())
     assert code == 3

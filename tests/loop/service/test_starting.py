@@ -52,6 +52,16 @@ def test_a_missing_address_is_told_before_torch_is_imported(desk: Desk):
     assert "torch" not in ended.stderr
 
 
+def test_a_service_of_a_container_waits_for_a_person(desk: Desk):
+    words = [sys.executable, "-m", "loop.cli", "-C", str(desk.home), "run"]
+    environ = {**os.environ, "LABEL_STUDIO_URL": "", "HOLD_WHEN_MISCONFIGURED": "1"}
+    with subprocess.Popen(words, env=environ, stderr=subprocess.PIPE, text=True) as service:
+        assert service.stderr is not None
+        assert any("This service waits now" in line for line in service.stderr)
+        assert service.poll() is None
+        service.terminate()
+
+
 def test_a_key_file_that_is_not_there_is_named(desk: Desk):
     desk.configure(**{"label_studio.api_key_file": "api-key"})
     ended = run(desk, LABEL_STUDIO_API_KEY="")

@@ -19,10 +19,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-
-import numpy
-import onnxruntime
 
 WHEEL = "nvidia-pytriton==0.7.0"
 CACHE = Path(os.environ.get("TRITON_FOLDER") or Path(tempfile.gettempdir()) / f"ner-loop-triton-0.7.0-{os.getuid()}")
@@ -75,7 +73,7 @@ def write_model(repository: Path, name: str, graph: Path, tags: int, *, version:
     folder = repository / name / str(version)
     folder.mkdir(parents=True)
     shutil.copy(graph, folder / "model.onnx")
-    packages = sorted({str(Path(str(module.__file__)).parents[1]) for module in (numpy, onnxruntime)})
+    packages = sorted({str(Path(str(find_spec(name).origin)).parents[1]) for name in ("numpy", "onnxruntime")})
     (folder / "model.py").write_text(_MODEL.replace("PACKAGES", repr(packages)), "utf-8")
     (folder.parent / "config.pbtxt").write_text(_CONFIG.format(name=name, tags=tags, instances=instances), "utf-8")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BASE = "localhost/debian-minbase"
 PREFIX = "localhost/ner-annotation-loop"
-_MIRROR = "http://deb.debian.org/debian"
 # What the slim images of Debian leave out, too.
 _NOT_IN_A_SLIM_IMAGE = (
     "usr/share/doc",
@@ -52,7 +51,7 @@ class Buildah:
         if not (folder / "usr" / "bin" / "dpkg").exists():
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run(
-                ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(folder), _MIRROR],
+                ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(folder)],
                 check=True,
             )
         for name in _NOT_IN_A_SLIM_IMAGE:

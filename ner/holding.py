@@ -18,10 +18,13 @@ VARIABLE = "HOLD_WHEN_MISCONFIGURED"
 def hold(environ: Mapping[str, str], exit_code: int, told: str = "") -> None:
     """Wait for a signal where the variable is set and a service is about to end with the exit code of a ConfigError.
 
-    `told` is printed before. SIGTERM and SIGINT end the wait as they end the process.
+    `told` is printed before. SIGTERM and SIGINT end the process with that exit code: the first process of a container
+    does not heed a signal that it has no handler for.
     """
     if not environ.get(VARIABLE) or exit_code != ConfigError.exit_code:
         return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(exit_code))
     waits = "This service waits now. Mend the above, then restart it."
     print(*filter(None, (told, waits)), sep="\n", file=sys.stderr, flush=True)  # noqa: T201 - the edge prints
     while True:

@@ -51,7 +51,7 @@ def test_a_container_waits_for_a_person_in_place_of_being_started_again_and_agai
         assert "This service waits now" in backend.stderr.readline()
         assert backend.poll() is None
         backend.terminate()
-        assert backend.wait(30) == 0
+        assert backend.wait(30) == 3
 
 
 def test_a_store_of_a_newer_program_ends_the_backend_before_it_listens(served: Home):

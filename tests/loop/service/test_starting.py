@@ -60,6 +60,7 @@ def test_a_service_of_a_container_waits_for_a_person(desk: Desk):
         assert any("This service waits now" in line for line in service.stderr)
         assert service.poll() is None
         service.terminate()
+        assert service.wait(30) == 3
 
 
 def test_a_key_file_that_is_not_there_is_named(desk: Desk):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ner.spans import Span
-from weak_labeling.functions import DocumentId, Vote
+from weak_labeling.source import DocumentId, Vote
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 

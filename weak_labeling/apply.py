@@ -9,7 +9,8 @@ from typing import Generic
 
 from ner.errors import InputError
 from ner.spans import Span, check_span, flat_spans
-from weak_labeling.functions import DocumentId, LabelingFunction, Vote
+from weak_labeling.functions import LabelingFunction
+from weak_labeling.source import DocumentId, Vote
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,14 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol
 
 from ner.errors import InputError
 from ner.spans import Span
-
-DocumentId = TypeVar("DocumentId", bound=Hashable)
 
 
 class SpanFinder(Protocol):
@@ -37,6 +35,7 @@ class LabelingFunction:
 
     name: str
     find: SpanFinder
+    kind: ClassVar[str] = "function"
 
     def __call__(self, text: str) -> Iterable[Span] | None:
         """The finder's own answer, unchecked; `weak_labeling.apply` checks it."""
@@ -49,14 +48,6 @@ class LabelingFunction:
         Raises InputError where the source cannot be read. Helpers imported from other modules count by name only.
         """
         return hashlib.sha256(_fingerprint(self.find, None, set()).encode()).hexdigest()
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class Vote:
-    """The span that the labelling function named `source` voted for."""
-
-    span: Span
-    source: str
 
 
 def labeling_function(*, name: str) -> Callable[[SpanFinder], LabelingFunction]:

@@ -29,7 +29,7 @@ from ner.labels import OUTSIDE
 from ner.spans import Span, check_span
 from store.annotations import NewAnnotation
 from store.documents import check_key
-from weak_labeling.functions import Vote
+from weak_labeling.source import Vote
 
 OTHER_KIND = "annotation of a project without spans"
 

@@ -18,7 +18,7 @@ from loop.files.unknown import not_utf8
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig, NotLearned
 from store.annotations import FILE, NewAnnotation
-from weak_labeling.functions import Vote
+from weak_labeling.source import Vote
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_LINE_BYTES = 32 * 1024 * 1024

@@ -17,9 +17,10 @@ from store.gold import LEARNED_FROM, GoldDocument, held_out, labelled
 from store.schema import Project
 from store.session import Store
 from store.votes import StoredVote, replace_votes, votes
+from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.apply import apply_functions
-from weak_labeling.functions import Vote, load_functions
-from weak_labeling.majority import majority_vote
+from weak_labeling.functions import load_functions
+from weak_labeling.source import Vote
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from loop.files.reading import Request
 from loop.settings.template import config_of_labels
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import LabelSet
+from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.analysis import FunctionReport, analyse
 from weak_labeling.apply import apply_functions
 from weak_labeling.functions import load_functions
-from weak_labeling.majority import majority_vote
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "it_support"
 

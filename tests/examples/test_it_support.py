@@ -14,10 +14,10 @@ from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span, drop_overlaps
 from scripts.build_example import EXAMPLE, EXAMPLES, file_contents, read_messages, unmark
+from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.apply import apply_functions
 from weak_labeling.functions import load_functions
 from weak_labeling.gazetteers import load_terms
-from weak_labeling.majority import majority_vote
 
 LABELS = ("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR")
 Record = tuple[str, str, tuple[Span, ...]]

@@ -6,7 +6,7 @@ import pytest
 
 from ner.spans import Span
 from weak_labeling.analysis import analyse
-from weak_labeling.functions import Vote
+from weak_labeling.source import Vote
 
 # Ten tokens: Windows 11 on my ThinkPad | no entity here , sorry
 TEXTS = {1: "Windows 11 on my ThinkPad", 2: "no entity here, sorry"}

@@ -8,7 +8,8 @@ import pytest
 
 from ner.spans import Span
 from weak_labeling.apply import apply_functions
-from weak_labeling.functions import LabelingFunction, Vote, labeling_function
+from weak_labeling.functions import LabelingFunction, labeling_function
+from weak_labeling.source import Vote
 
 LABELS = ("OS", "VERSION")
 

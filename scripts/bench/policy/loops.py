@@ -24,9 +24,10 @@ import numpy as np
 from ner.spans import Span, drop_overlaps, flat_spans
 from scripts.bench.stackoverflow import LABEL_MAP, LABELS, SHARED
 from scripts.build_example import EXAMPLE
+from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.apply import apply_functions
-from weak_labeling.functions import Vote, load_functions
-from weak_labeling.majority import majority_vote
+from weak_labeling.functions import load_functions
+from weak_labeling.source import Vote
 
 HELD_OUT = 0.2
 TRUTH = 1_200

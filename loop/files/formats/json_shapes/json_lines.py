@@ -14,7 +14,7 @@ from loop.files.formats.json_shapes.span_items import regions_of
 from loop.files.records import Record, as_whole, check_name, labelling
 from ner.errors import InputError
 from ner.spans import Span
-from weak_labeling.functions import Vote
+from weak_labeling.source import Vote
 
 
 def read_spans(value: Any, key: str = "spans") -> tuple[Span, ...]:

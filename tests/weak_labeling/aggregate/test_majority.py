@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.spans import Span
-from weak_labeling.functions import Vote
-from weak_labeling.majority import majority_vote
+from weak_labeling.aggregate.majority import majority_vote
+from weak_labeling.source import Vote
 
 TEXT = "Windows 11 on a ThinkPad"
 

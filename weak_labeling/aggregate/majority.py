@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ner.spans import Span, clean_spans
-from weak_labeling.functions import Vote
+from weak_labeling.source import Vote
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Write tasks.jsonl and gold.jsonl of each example from the marked-up messages in its source/ folder.
 
-A source file holds messages, each under a line `=== kind`. An entity is marked where it stands: `[[Outlook|SOFTWARE]]`.
+A source file holds messages, each under a line `=== kind`; kinds.txt lists the kinds, one a line. An entity is marked
+where it stands: `[[Outlook|SOFTWARE]]`.
 The offsets of the gold file are derived from the marks and never written by hand. `--check` writes nothing, and exits
 with 1 if the shipped files differ from what the sources say.
 """
@@ -20,10 +21,9 @@ from ner.spans import Span, check_span
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 EXAMPLE = EXAMPLES / "it_support"
-KINDS = ("ticket", "chat", "mail", "forum", "voicemail", "log", "note")
 
 _HEADER = re.compile(r"^=== (\w+)$", re.MULTILINE)
-_MARK = re.compile(r"\[\[(.+?)\|([A-Z]+)\]\]", re.DOTALL)
+_MARK = re.compile(r"\[\[(.+?)\|([A-Z_]+)\]\]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,15 @@ class Message:
 def read_messages(example: Path = EXAMPLE) -> tuple[Message, ...]:
     """Every message of source/*.txt, in order of file name. Raises InputError for a wrong mark or header."""
     labels = LabelConfig.parse((example / "labels.xml").read_text("utf-8")).labels
+    kinds = (example / "kinds.txt").read_text("utf-8").split()
     messages: list[Message] = []
     for path in sorted((example / "source").glob("*.txt")):
         before, *parts = _HEADER.split(path.read_text(encoding="utf-8"))
         if before.strip():
             raise InputError("a source file begins with a line `=== kind`", value=before, next_step=f"See {path}.")
         for kind, body in zip(parts[::2], parts[1::2], strict=True):
-            if kind not in KINDS:
-                raise InputError(f"a kind is one of {', '.join(KINDS)}", value=kind, next_step=f"See {path}.")
+            if kind not in kinds:
+                raise InputError(f"a kind is one of {', '.join(kinds)}", value=kind, next_step=f"See {path}.")
             text, spans = unmark(body.strip("\n"), labels)
             prefix = example.name.partition("_")[0]
             messages.append(Message(f"{prefix}-{len(messages) + 1:04d}", kind, text, spans))

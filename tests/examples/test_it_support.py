@@ -157,6 +157,7 @@ def test_marks_become_offsets_in_code_points() -> None:
         "🙈 Łupin 2.0!",
         (Span(2, 7, "SOFTWARE"), Span(8, 11, "VERSION")),
     )
+    assert unmark("[[9701234|IMO_NUMBER]]", ("IMO_NUMBER",)) == ("9701234", (Span(0, 7, "IMO_NUMBER"),))
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,7 @@ def test_a_wrong_mark_is_refused(marked: str) -> None:
 def test_a_wrong_header_is_refused(source: str, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "01.txt").write_text(source, encoding="utf-8")
-    (tmp_path / "labels.xml").write_bytes((EXAMPLE / "labels.xml").read_bytes())
+    for name in ("labels.xml", "kinds.txt"):
+        (tmp_path / name).write_bytes((EXAMPLE / name).read_bytes())
     with pytest.raises(InputError):
         read_messages(tmp_path)

@@ -28,9 +28,10 @@ _MARK = re.compile(r"\[\[(.+?)\|([A-Z_]+)\]\]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Message:
-    """One message with its entities; offsets are half-open code points into `text`."""
+    """One message with its entities; offsets are half-open code points into `text`. source: "01" for 01.txt."""
 
     id: str
+    source: str
     kind: str
     text: str
     spans: tuple[Span, ...]
@@ -59,8 +60,14 @@ def read_messages(example: Path = EXAMPLE) -> tuple[Message, ...]:
                 raise InputError(f"a kind is one of {', '.join(kinds)}", value=kind, next_step=f"See {path}.")
             text, spans = unmark(body.strip("\n"), labels)
             prefix = example.name.partition("_")[0]
-            messages.append(Message(f"{prefix}-{len(messages) + 1:04d}", kind, text, spans))
+            messages.append(Message(f"{prefix}-{len(messages) + 1:04d}", path.stem, kind, text, spans))
     return tuple(messages)
+
+
+def seen_sources(example: Path) -> frozenset[str]:
+    """The source files that were read before the labelling functions were written: the lines of seen.txt, if any."""
+    seen = example / "seen.txt"
+    return frozenset(seen.read_text("utf-8").split()) if seen.is_file() else frozenset()
 
 
 def unmark(marked: str, labels: tuple[str, ...]) -> tuple[str, tuple[Span, ...]]:

@@ -11,6 +11,8 @@ from ner.labels import LabelSet
 from ner.spans import Span
 from weak_labeling.source import Vote
 
+Gold = Mapping[Hashable, Sequence[Span]]
+
 
 @dataclass(frozen=True, slots=True)
 class VotedText:
@@ -23,10 +25,11 @@ class VotedText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftTags:
-    """How likely each tag of each word is.
+    r"""How likely each tag of each word is.
 
-    offsets: (n, 2), half-open code points of the words. probabilities: (n, num_tags), each row sums to 1, in the order
-    of `LabelSet.tags`. spoken: (n,), whether any source voted on the word.
+    A word is a run of `\w` or one other character that is not white space, cut where a vote begins or ends, so that
+    every vote is made of whole words. offsets: (n, 2), half-open code points of the words. probabilities: (n,
+    num_tags), each row sums to 1, in the order of `LabelSet.tags`. spoken: (n,), whether any source voted on the word.
     """
 
     offsets: IntArray
@@ -46,16 +49,23 @@ class Aggregator(Protocol):
     """A method that has learned what it needs."""
 
     def __call__(self, texts: Sequence[VotedText], /) -> Iterator[Aggregated]:
-        """One answer for each text, in order."""
+        """One answer for each text, in order. The answer to a text does not depend on the other texts of the call."""
 
 
 class Method(Protocol):
-    """One way to aggregate. needs_gold: whether it can learn only from gold."""
+    """One way to aggregate. needs_gold: whether it learns from gold."""
 
-    name: str
-    needs_gold: bool
+    @property
+    def name(self) -> str:
+        """Such as "majority"."""
 
-    def fit(
-        self, texts: Sequence[VotedText], gold: Mapping[Hashable, Sequence[Span]], labels: LabelSet, /
-    ) -> Aggregator:
-        """Learn from the votes on all texts, and from the gold of some of them (by key). Deterministic."""
+    @property
+    def needs_gold(self) -> bool:
+        """A method that does not need gold does not look at it."""
+
+    def fit(self, texts: Sequence[VotedText], gold: Gold, labels: LabelSet, /) -> Aggregator:
+        """Learn from the votes on all texts, and from the gold of some of them (by key). Deterministic.
+
+        A text with an entry in `gold` is labelled, also when the entry is empty. Raises InputError for a vote or a gold
+        span whose label is not in `labels`.
+        """

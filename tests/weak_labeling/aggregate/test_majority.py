@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ner.labels import LabelSet
 from ner.spans import Span
-from weak_labeling.aggregate.majority import majority_vote
+from weak_labeling.aggregate.contract import VotedText
+from weak_labeling.aggregate.majority import WeightedVote, Weights, majority_vote
 from weak_labeling.source import Vote
 
 TEXT = "Windows 11 on a ThinkPad"
@@ -113,3 +116,47 @@ def test_the_order_of_the_votes_does_not_matter(cast: list[Vote], random: object
     shuffled = list(cast)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert majority_vote(shuffled, SPACED) == majority_vote(cast, SPACED)
+
+
+def softly(
+    *spans: tuple[str, str, str], text: str = TEXT, weights: Weights | None = None
+) -> tuple[list[tuple[str, float | None]], dict[str, dict[str, float]]]:
+    """The spans with their scores, and word -> tag -> probability where it is not 0."""
+    labels = LabelSet(("HARDWARE", "OS", "SOFTWARE", "VERSION"))
+    [answer] = WeightedVote(labels, weights or {})([VotedText(1, text, tuple(votes(*spans, text=text)))])
+    soft = answer.soft
+    tags = {
+        text[start:end]: {labels.tags[tag]: float(row[tag]) for tag in np.flatnonzero(row)}
+        for (start, end), row in zip(soft.offsets.tolist(), soft.probabilities, strict=True)
+    }
+    return [(text[s.start : s.end], s.score) for s in answer.spans], tags
+
+
+def test_tags_have_the_shares_of_the_votes() -> None:
+    cast = (("a", "Windows 11", "OS"), ("b", "Windows", "OS"), ("c", "Windows", "SOFTWARE"))
+    spans, tags = softly(*cast)
+    assert tags == {
+        "Windows": {"B-OS": 2 / 3, "B-SOFTWARE": 1 / 3},
+        "11": {"I-OS": 1.0},
+        "on": {"O": 1.0},
+        "a": {"O": 1.0},
+        "ThinkPad": {"O": 1.0},
+    }
+    assert spans == [("Windows 11", (3 / 5 + 2 / 3) / 2)]
+
+
+def test_weights_outvote_numbers() -> None:
+    cast = (("a", "Windows", "OS"), ("b", "Windows", "SOFTWARE"), ("c", "Windows", "SOFTWARE"))
+    assert softly(*cast, weights={("a", "OS"): 3.0})[0] == [("Windows", 4 / 7)]
+    assert softly(*cast, weights={("a", "OS"): 3.0})[1]["Windows"] == {"B-OS": 3 / 5, "B-SOFTWARE": 2 / 5}
+
+
+def test_a_source_without_weight_makes_no_span() -> None:
+    spans, tags = softly(("a", "ThinkPad", "HARDWARE"), weights={("a", "HARDWARE"): 0.0})
+    assert (spans, tags["ThinkPad"]) == ([], {"O": 1.0})
+
+
+def test_a_vote_for_a_part_of_a_word_is_given_exactly() -> None:
+    spans, tags = softly(("a", "Think", "HARDWARE"))
+    assert [surface for surface, _ in spans] == ["Think"]
+    assert (tags["Think"], tags["Pad"]) == ({"B-HARDWARE": 1.0}, {"O": 1.0})

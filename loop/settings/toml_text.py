@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tomlkit
@@ -14,6 +14,8 @@ from loop.settings.model import SettingsSection
 from loop.settings.settings import Settings, about
 from ner.errors import ConfigError
 
+# What a key of loop.toml may be set to.
+SettingValue = str | int | float | Sequence[Any] | Mapping[str, Any]
 _WIDTH, _KEY_WIDTH = 120, 36
 _HEAD = (
     "A project of the annotation loop. Relative paths are relative to this file. Everything but the name has a "
@@ -28,7 +30,7 @@ def new_loop_toml(name: str) -> str:
     return with_values("\n".join([_comment(_HEAD), *sections]), {"project.name": name})
 
 
-def with_values(text: str, values: Mapping[str, str | int | float]) -> str:
+def with_values(text: str, values: Mapping[str, SettingValue]) -> str:
     """`text` with `section.key` set to each value; its comments and the rest of it stay.
 
     A key that is commented out becomes the setting in its place. A key without a line is added at the end of its
@@ -40,7 +42,7 @@ def with_values(text: str, values: Mapping[str, str | int | float]) -> str:
     return text
 
 
-def _with_value(text: str, section: str, key: str, value: str | int | float) -> str:
+def _with_value(text: str, section: str, key: str, value: SettingValue) -> str:
     try:
         document = tomlkit.parse(text)
     except ParseError as error:

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from loop import console
 from loop.up.children import Children
 from loop.up.options import Options, check_ports, held, read_options
-from loop.up.project import CREDENTIALS, EXAMPLE, Credentials, credentials_in, name_of
+from loop.up.project import CREDENTIALS, Credentials, credentials_in, example_of, name_of
 from loop.up.startup import Startup
 from ner.errors import RuleError
 
@@ -35,6 +35,7 @@ def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
     options = read_options(words)
     try:
         with held(options.data):
+            example_of(options)
             check_ports(options)
             return _run(options, credentials_in(options.data), environ)
     except RuleError as error:
@@ -84,7 +85,7 @@ def ready_panel(options: Options, user: Credentials) -> Panel:
         f"password       {escape(user.password)}",
         f"               kept in {escape(os.path.relpath(options.data / CREDENTIALS))}, which only you can read",
         "",
-        f"First          open the project [bold]{name_of(EXAMPLE)}[/], press [bold]Label All Tasks[/],",
+        f"First          open the project [bold]{name_of(example_of(options))}[/], press [bold]Label All Tasks[/],",
         "               mend the pre-labels, Submit: the least certain comes first",
         f"Logs           {os.path.relpath(options.logs)}/",
         "End            Ctrl-C; run it again and it picks up where it was",
@@ -95,11 +96,9 @@ def ready_panel(options: Options, user: Credentials) -> Panel:
 def commands(options: Options) -> list[str]:
     """What to type in another shell, each on a line of its own, however long."""
     loop = f"{os.path.relpath(Path(sys.executable).parent / 'loop')} -C {os.path.relpath(options.project)}"
-    return [
-        "Watch it learn, in another shell:",
-        f"  {loop} simulate-annotator {os.path.relpath(EXAMPLE / 'gold.jsonl')} --count 120 --pace 0.5",
-        f"  {loop} status",
-    ]
+    gold = example_of(options) / "gold.jsonl"
+    annotator = [f"  {loop} simulate-annotator {os.path.relpath(gold)} --count 120 --pace 0.5"] if gold.exists() else []
+    return ["Watch it learn, in another shell:", *annotator, f"  {loop} status"]
 
 
 def _say(line: str) -> None:

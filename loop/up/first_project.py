@@ -14,7 +14,8 @@ from pathlib import Path
 
 from loop import console
 from loop.service.starting import when_store_answers
-from loop.up.project import EXAMPLES, make_from_example
+from loop.settings.toml_text import SettingValue
+from loop.up.project import example_named, make_from_example
 from ner.errors import ConfigError, RuleError
 
 BACKEND_URL = "http://backend.loop.internal:9090"
@@ -23,8 +24,9 @@ BACKEND_URL = "http://backend.loop.internal:9090"
 def main(environ: Mapping[str, str]) -> int:
     """Make and connect. Gives the exit code of what failed, or 0."""
     try:
-        example, home = example_named(environ.get("EXAMPLE", "")), _home(environ)
-        values: dict[str, str | int | float] = {"backend.url": BACKEND_URL}
+        example = example_named(environ.get("EXAMPLE", ""), "EXAMPLE", "Correct it in .env.")
+        home = _home(environ)
+        values: dict[str, SettingValue] = {"backend.url": BACKEND_URL}
         when_store_answers(lambda: make_from_example(example, home, values, environ=environ, salt=example.name))
     except RuleError as error:
         console.stderr().print(f"init: {error}", markup=False, highlight=False, soft_wrap=True)
@@ -34,14 +36,6 @@ def main(environ: Mapping[str, str]) -> int:
         if ended.returncode:
             return ended.returncode
     return 0
-
-
-def example_named(name: str) -> Path:
-    """The folder of an example. Raises ConfigError for a name that is none."""
-    names = sorted(path.parent.name for path in EXAMPLES.glob("*/name.txt"))
-    if name not in names:
-        raise ConfigError("EXAMPLE is one of " + ", ".join(names), value=name, next_step="Correct it in .env.")
-    return EXAMPLES / name
 
 
 def _home(environ: Mapping[str, str]) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ner.errors import ConfigError, RuleError
 
 HOST = "127.0.0.1"
+DEFAULT_EXAMPLE = "it_support"
 
 
 class InUseError(RuleError):
@@ -23,11 +24,12 @@ class InUseError(RuleError):
 
 @dataclass(frozen=True)
 class Options:
-    """Ports on this machine, and the folder that everything is kept in."""
+    """Ports on this machine, the folder that everything is kept in, and the example that was asked for, if any."""
 
     port: int
     backend_port: int
     data: Path
+    example: str | None = None
 
     @property
     def url(self) -> str:
@@ -54,15 +56,21 @@ def read_options(words: Sequence[str]) -> Options:
     """Parse the command line; argparse ends the program with 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="scripts/up",
-        description="Start Label Studio, the ML backend and the loop on the bundled example, with everything set up. "
+        description="Start Label Studio, the ML backend and the loop on a bundled example, with everything set up. "
         "Run it again and it picks up where it was. Ctrl-C ends all of it.",
     )
     parser.add_argument("--port", type=_port, default=8080, help="of Label Studio (default: 8080)")
     parser.add_argument("--backend-port", type=_port, default=9090, help="of the ML backend (default: 9090)")
-    folder = "everything is kept there: Label Studio's files, the store, the models, the logs (default: ./data)"
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help=folder)
+    example = f"a folder of examples/ (default: the one that is in the data folder, or {DEFAULT_EXAMPLE})"
+    parser.add_argument("--example", metavar="NAME", help=example)
+    folder = (
+        "everything is kept there: Label Studio's files, the store, the models, the logs. It holds one example "
+        f"(default: ./data for {DEFAULT_EXAMPLE}, ./data-NAME for another example)"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help=folder)
     read = parser.parse_args(list(words))
-    return Options(read.port, read.backend_port, read.data.expanduser().resolve())
+    data = read.data or Path("data" if read.example in (None, DEFAULT_EXAMPLE) else f"data-{read.example}")
+    return Options(read.port, read.backend_port, data.expanduser().resolve(), read.example)
 
 
 def _port(word: str) -> int:

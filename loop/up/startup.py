@@ -12,7 +12,7 @@ import requests
 from loop.settings.settings import sqlite_url
 from loop.up.children import Children
 from loop.up.options import HOST, Options
-from loop.up.project import CREDENTIALS, EXAMPLE, Credentials, has_model, make_project
+from loop.up.project import CREDENTIALS, Credentials, example_of, has_model, make_project
 from ner.errors import ConfigError
 from ner.secret_files import with_variables
 
@@ -93,7 +93,7 @@ class Startup:
         """Make project, tasks, backend and webhook in Label Studio, as far as they are not there yet."""
         if is_new:
             self.tell("importing the example ...")
-        self.loop("import", str(EXAMPLE / "tasks.jsonl"))
+        self.loop("import", str(example_of(self.options) / "tasks.jsonl"))
         self.loop("connect", "--push", "--moved")
         self.tell("project, tasks and backend are connected")
 

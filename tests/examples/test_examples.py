@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from loop.settings.settings import Settings
+from loop.up.project import make_from_example, name_of
 from ner.label_studio.label_config import LabelConfig
 from ner.spans import Span, drop_overlaps
 from scripts.build_example import EXAMPLES, file_contents, read_messages, seen_sources
@@ -130,6 +132,17 @@ def test_the_readme_states_the_counts_of_the_files(example: Path) -> None:
 @every_example
 def test_the_functions_run_on_every_text_without_a_failure(example: Path) -> None:
     assert applied_to(example).failures == ()
+
+
+@every_example
+def test_an_example_makes_a_project_with_its_sources_and_with_targets_for_types_that_it_has(
+    example: Path, tmp_path: Path
+) -> None:
+    assert make_from_example(example, tmp_path, {}, environ={}, salt="s")
+    settings = Settings.load(tmp_path, {})
+    assert settings.project_name == name_of(example)
+    assert set(settings.gates.types) <= set(labels_of(example))
+    assert settings.weak_functions is None or load_functions(settings.weak_functions)
 
 
 @pytest.mark.parametrize(("name", "part"), FLOORS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,10 +26,18 @@ from loop.settings.toml_text import with_values
 from loop.up.__main__ import main
 from loop.up.children import ChildError, Children
 from loop.up.options import InUseError, Options, check_ports, held, read_options
-from loop.up.project import EXAMPLE, credentials_in, has_model, make_project
+from loop.up.project import (
+    EXAMPLE,
+    EXAMPLES,
+    credentials_in,
+    example_of,
+    has_model,
+    make_from_example,
+    make_project,
+)
 from loop.up.startup import Startup, backend_environment, label_studio_environment, loop_environment
 from loop.weak.applying import label_weakly
-from ner.errors import ConfigError, RuleError
+from ner.errors import ConfigError, InputError, RuleError
 from ner.label_studio.label_config import LabelConfig
 from store.projects import project_by_name
 from store.session import open_store
@@ -344,6 +354,68 @@ def test_a_second_ctrl_c_kills_a_child_that_will_not_end(tmp_path: Path, monkeyp
 
 
 # The ready project
+
+
+def test_an_example_has_a_data_folder_of_its_own_unless_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_options(["--example", "it_support"]).data == tmp_path / "data"
+    assert read_options(["--example", "kitchen"]).data == tmp_path / "data-kitchen"
+    assert read_options(["--example", "kitchen", "--data", "d"]).data == tmp_path / "d"
+
+
+def test_a_data_folder_remembers_its_example_and_is_never_used_for_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    kitchen = replace(options(tmp_path), example="kitchen")
+    assert make_project(kitchen)
+    assert Settings.load(kitchen.project, {}).project_name == "Kitchen notes"
+    assert example_of(options(tmp_path)).name == "kitchen"
+    before = (kitchen.project / "loop.toml").read_text()
+    assert main(["--example", "it_support", "--data", str(tmp_path)], {}) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "a data folder holds one example" in said and "--data data-it_support" in said
+    assert (kitchen.project / "loop.toml").read_text() == before
+    assert not make_project(kitchen)
+
+
+def test_a_data_folder_of_before_there_was_a_choice_holds_the_default_example(tmp_path: Path):
+    first = options(tmp_path)
+    make_project(first)
+    (tmp_path / "example").unlink()
+    assert example_of(first) == EXAMPLE
+    with pytest.raises(ConfigError, match="one example"):
+        example_of(replace(first, example="kitchen"))
+
+
+def test_an_example_that_is_none_is_refused_with_the_names_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["--example", "../kitchen", "--data", str(tmp_path)], {}) == 3
+    assert "--example is one of it_support, kitchen" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_example_brings_its_settings_and_sources_and_later_edits_of_them_stay(tmp_path: Path):
+    example, home = tmp_path / "example", tmp_path / "home"
+    shutil.copytree(EXAMPLES / "kitchen", example)
+    (example / "labeling_functions.py").unlink()
+    (example / "weak.toml").write_text("# sources\n")
+    (example / "settings.toml").write_text("[gates]\nf1 = 0.8\ntypes = { TOOL = { recall = 0.7 } }\n")
+    assert make_from_example(example, home, {"backend.port": 9}, environ={}, salt="s")
+    settings = Settings.load(home, {})
+    assert (settings.gates.f1, settings.gates.types, settings.backend.port) == (0.8, {"TOOL": {"recall": 0.7}}, 9)
+    assert settings.weak_functions is None
+    assert (home / "weak.toml").read_text() == "# sources\n"
+    config = home / "loop.toml"
+    config.write_text(with_values(config.read_text(), {"gates.f1": 0.5}))
+    assert not make_from_example(example, home, {"backend.port": 8}, environ={}, salt="s")
+    settings = Settings.load(home, {})
+    assert (settings.gates.f1, settings.backend.port) == (0.5, 8)
+
+
+def test_settings_of_an_example_that_are_no_toml_are_named(tmp_path: Path):
+    example = tmp_path / "example"
+    shutil.copytree(EXAMPLES / "kitchen", example)
+    (example / "settings.toml").write_text("[gates\n")
+    with pytest.raises(InputError, match=r"settings\.toml"):
+        make_from_example(example, tmp_path / "home", {}, environ={}, salt="s")
 
 
 def test_the_ready_project_is_made_once_and_follows_the_ports_without_losing_edits(tmp_path: Path):

@@ -21,7 +21,7 @@ from ner.errors import InputError
 from store.annotations import has_live_annotation
 from store.columns import utc_now
 from store.projects import lock_project
-from store.schema import POOL, Document, Project, Split
+from store.schema import POOL, Document, Project, SourceRecord, Split
 from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.splits import TRAINED_ON, Keys, PlacedDocument, place
 
@@ -129,6 +129,9 @@ def revive_documents(tx: Transaction, project_id: int, document_ids: Iterable[in
     for chunk in chunks(ids):
         back = update(Document).where(Document.id.in_(chunk))
         tx.session.execute(back.values(deleted_at=None, ls_task_id=None, ls_updated_at=None, is_labeled=False))
+    if ids:  # no source of weak labels was asked about them while they were deleted
+        asked = update(SourceRecord).where(SourceRecord.project_id == project_id, SourceRecord.applied_to >= min(ids))
+        tx.session.execute(asked.values(applied_to=min(ids) - 1))
     return len(ids)
 
 

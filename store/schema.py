@@ -164,6 +164,47 @@ class WeakVote(Base):
     created_at: Mapped[datetime]
 
 
+class SourceRecord(Base):
+    """A source of weak labels: how far it was asked, at what cost, and whether its votes count.
+
+    Without `muted_at` its votes count. `muted_by` is who decided that last, the loop or a person; None: nobody did.
+    """
+
+    __tablename__ = "weak_sources"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    digest: Mapped[str]
+    # The highest id of a document that was asked about under this digest: ids rise and texts never change.
+    applied_to: Mapped[int]
+    # Of all runs under this digest: documents asked about, seconds, and {"count": texts, "first": reason} of failures.
+    documents: Mapped[int]
+    seconds: Mapped[float]
+    faults: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]
+    applied_at: Mapped[datetime | None]
+    muted_at: Mapped[datetime | None]
+    muted_by: Mapped[str | None]
+    # The figures that a muting stands on; empty where a person decided.
+    evidence: Mapped[dict[str, Any]]
+
+
+class WeakAnswer(Base):
+    """What a prompted model answered, so that it is paid once. `key`: SHA-256 (hex) of model, prompt and text."""
+
+    __tablename__ = "weak_answers"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    answer: Mapped[str]
+    tokens_in: Mapped[int | None]
+    tokens_out: Mapped[int | None]
+    cost: Mapped[float | None]
+    seconds: Mapped[float]
+    created_at: Mapped[datetime]
+
+
 class Run(Base):
     """One command at work on a project, and the process that does it."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from ner.spans import Span
@@ -36,16 +36,38 @@ def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collecti
             raise RefusedError("a vote is stored under its own source", value=f"{vote.source!r} under {source!r}")
     lock_project(tx, project_id)
     documents = select(Document.id).where(Document.project_id == project_id)
-    tx.session.execute(
-        delete(WeakVote)
-        .where(WeakVote.source.in_(list(votes)), WeakVote.document_id.in_(documents))
-        .execution_options(synchronize_session=False)
-    )
+    _delete(tx, WeakVote.source.in_(list(votes)), WeakVote.document_id.in_(documents))
+    return _insert(tx, (vote for given in votes.values() for vote in given))
+
+
+def replace_votes_between(
+    tx: Transaction, project_id: int, source: str, after: int, up_to: int, votes: Collection[StoredVote]
+) -> int:
+    """Let the votes of one source on the documents with an id above `after`, up to `up_to`, be exactly these.
+
+    Gives how many were stored. Raises RefusedError for a vote outside of that.
+    """
+    for vote in votes:
+        if vote.source != source or not after < vote.document_id <= up_to:
+            raise RefusedError(
+                "a vote is stored under its own source and among the documents that were asked about",
+                value=f"{vote.source!r} on document {vote.document_id}, under {source!r} on {after + 1} to {up_to}",
+            )
+    lock_project(tx, project_id)
+    documents = select(Document.id).where(Document.project_id == project_id, Document.id > after, Document.id <= up_to)
+    _delete(tx, WeakVote.source == source, WeakVote.document_id.in_(documents))
+    return _insert(tx, votes)
+
+
+def _delete(tx: Transaction, *conditions: ColumnElement[bool]) -> None:
+    tx.session.execute(delete(WeakVote).where(*conditions).execution_options(synchronize_session=False))
+
+
+def _insert(tx: Transaction, votes: Iterable[StoredVote]) -> int:
     now = utc_now()
     rows = {
-        (vote.document_id, source, vote.span.start, vote.span.end, vote.span.label): vote.function_digest
-        for source, given in votes.items()
-        for vote in given
+        (vote.document_id, vote.source, vote.span.start, vote.span.end, vote.span.label): vote.function_digest
+        for vote in votes
     }
     names = ("document_id", "source", "start", "end", "label", "function_digest", "created_at")
     insert_rows(

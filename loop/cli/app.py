@@ -26,6 +26,7 @@ from loop.cli import (
     rollback,
     server,
     training,
+    weak,
 )
 from loop.cli.invocation import AsJson, Directory, Invocation, Verbose
 from ner.errors import RuleError
@@ -64,6 +65,7 @@ def shared_options(
 _GROUPS = (
     project,
     data,
+    weak,
     training,
     promotion,
     rollback,

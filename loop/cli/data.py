@@ -1,4 +1,4 @@
-"""`loop import`, `loop export-data` and `loop label`: data in, data out, and weak votes."""
+"""`loop import` and `loop export-data`: data in, data out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 from loop import console
 from loop.cli.invocation import Invocation, command
 from loop.wording import number_of
-from ner.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +110,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     command(app, "import", "loop import train.jsonl --split train")(import_files)
     command(app, "export-data", "loop export-data gold.jsonl --split train --split holdout")(export_data)
-    command(app, "label", "loop label")(label)
 
 
 def import_files(
@@ -254,27 +252,3 @@ def export_notes(done: Exported) -> Iterator[str]:
         yield f"{number_of(done.untagged_spans, 'span')} of these got no tag: a longer span touches the same token."
     if done.respaced:
         yield f"{number_of(done.respaced, 'text')} got other white space: plain CoNLL keeps tokens alone."
-
-
-def label(invocation: Invocation) -> int | None:
-    """Let the labelling functions vote on every text that may be trained on.
-
-    The setting weak.functions of loop.toml names the Python file of the functions. `loop retrain` learns from the
-    majority of the votes as long as nobody has labelled anything.
-    """
-    from loop.weak.applying import label_weakly
-
-    path = invocation.settings.weak_functions
-    if path is None:
-        raise ConfigError(
-            "labelling functions stand in a file",
-            value="weak.functions is not set",
-            next_step='Write [weak] functions = "functions.py" into loop.toml.',
-        )
-    done = label_weakly(invocation.store, invocation.project, path)
-    names = [*done.votes, *(name for name in done.failures if name not in done.votes)]
-    rows = [(name, done.votes.get(name, 0), done.failures.get(name, 0)) for name in names]
-    said = f"{done.voted:,} of {done.documents:,} texts have a vote."
-    reasons = [f"{name} failed: {reason}" for name, reason in done.first_failures.items()]
-    invocation.answer(done, console.table("", ("function", "votes", "failed on"), rows), said, *reasons)
-    return 0

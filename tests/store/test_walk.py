@@ -40,6 +40,8 @@ from store.session import Store
 from store.splits import current_epoch, split_sizes
 from store.tasks import count_live_tasks, upsert_tasks
 from store.votes import StoredVote, replace_votes, votes
+from store.weak_answers import NewAnswer, keep_answers
+from store.weak_sources import add_votes, enter_source, muted_sources, set_muted
 from tests.store import given
 
 
@@ -83,6 +85,10 @@ def test_everything_from_a_link_to_a_rollback(store: Store, project: Project) ->
         unlabelled = open_documents(session, key, [POOL], tasks_only=True)
     with store.transaction() as tx:
         replace_votes(tx, key, {"words": [StoredVote(unlabelled[0].document_id, "words", Span(0, 4, "OS"), "f" * 8)]})
+        asked = enter_source(tx, key, "pattern", "pattern", "f" * 64)
+        add_votes(tx, asked, [], up_to=unlabelled[-1].document_id, documents=len(unlabelled), seconds=0.5)
+        set_muted(tx, key, "pattern", True, "loop", {"without": 0.5})
+        assert keep_answers(tx, key, [NewAnswer("0" * 64, "[]", 0.25, 12, 3, 0.001)]) == 1
         tx.commit()
     # Two trainings, each of them judged by a look at the holdout and promoted.
     versions = []
@@ -129,4 +135,5 @@ def test_everything_from_a_link_to_a_rollback(store: Store, project: Project) ->
         assert len(published_on(session, {item.document_id for item in documents})) == 40
         held = {item.document_id for item in stored_documents(session, key, [HOLDOUT])}
         assert begun_from_prelabels(session, key) == [] and not_blind(session, key) <= held
+        assert muted_sources(session, key) == {"pattern"}
         assert votes(session, key) and split_sizes(session, key)[TRAIN] == (rotated.retired if rotated else 0)

@@ -16,7 +16,7 @@ _ABOUT = (
 
 def register(app: typer.Typer) -> None:
     """Add the group `weak` to `app`."""
-    weak = typer.Typer(name="weak", help=_ABOUT, no_args_is_help=True)
+    weak = typer.Typer(name="weak", help=_ABOUT, epilog="Example: loop weak apply", no_args_is_help=True)
     command(weak, "apply", "loop weak apply")(apply)
     weak.callback()(_nothing)
     app.add_typer(weak)

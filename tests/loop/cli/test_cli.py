@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,8 +57,10 @@ def test_help_tells_the_exit_codes_and_every_command_has_an_example(desk: Desk):
     about = " ".join(desk.loop("--help").out.split())
     assert "8 candidate not promoted" in about
     assert "A project is a folder with a loop.toml" in about
-    for name in sorted(cli.typer.main.get_command(cli.app).commands):  # type: ignore[attr-defined]
-        said = desk.loop(name, "--help")
+    commands: dict[str, Any] = dict(cli.typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    commands |= {f"{group} {name}": None for group, it in commands.items() for name in getattr(it, "commands", ())}
+    for name in sorted(commands):
+        said = desk.loop(*name.split(), "--help")
         assert said.code == 0
         assert f"Example: loop {name}" in " ".join(said.out.split()), name
         assert max(map(len, said.out.splitlines())) <= 80

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from loop.files.audit import Audit, Auditor, believed
 from loop.files.reading import Reading, Request, open_readings
-from loop.files.record_ids import settle_ids
+from loop.files.record_ids import by_text, settle_ids
 from loop.files.records import Problem, Record
 from loop.files.seen import Seen
 from ner.errors import InputError
@@ -62,8 +62,8 @@ class Imported:
     added, by split. kept_elsewhere: known documents that stay in another split than the one asked for. not_held_out:
     documents asked into the holdout on which a model was trained. set_aside: records (with --skip-bad) and regions, by
     reason. revived: known documents whose task was deleted in Label Studio; they are live again, without a task, since
-    the file brings labels for them. problems: the first records that break a rule, each with its place and what is
-    wrong. dry_run: nothing was stored.
+    the file brings labels for them. bad: records and votes that break a rule. problems: the first of these, each with
+    its place and what is wrong. sources: votes by source. dry_run: nothing was stored.
     """
 
     file: str
@@ -77,11 +77,13 @@ class Imported:
     replaced: int = 0
     unchanged: int = 0
     votes: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
     splits: Mapping[str, int] = field(default_factory=dict)
     kept_elsewhere: int = 0
     not_held_out: int = 0
     revived: int = 0
     set_aside: Mapping[str, int] = field(default_factory=dict)
+    bad: int = 0
     problems: tuple[str, ...] = ()
     dry_run: bool = False
 
@@ -114,6 +116,42 @@ def import_file(
         if dry_run:
             return [_check(store, work).result(dry_run=True) for work in works]
         return [_store(store, work, skip_bad, progress) for work in works]
+
+
+def import_votes(
+    store: Store,
+    project: Project,
+    path: Path,
+    split: str,
+    request: Request,
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Imported]:
+    """Store the votes of a file, or of each file of an archive, on the texts that they are about.
+
+    A record is about the document of its id and text, else about every document with its text. A text that is not in
+    the store becomes a document of `split`. On the documents of the file, the votes of the file's sources take the
+    place of what these sources said before. A vote or a record that breaks a rule is left out and counted in `bad`. The
+    entities that people marked in the file are read only where the request says so (`Request.gold`). Raises InputError
+    for a file without `weak`.
+    """
+    with open_readings(path, replace(request, each_vote=True)) as readings:
+        for reading in readings:
+            _check_votes(reading)
+        works = (_Import(project, reading, split, every_text=True) for reading in readings)
+        if dry_run:
+            return [_check(store, work).result(dry_run=True) for work in works]
+        return [_store(store, work, True, progress) for work in works]
+
+
+def _check_votes(reading: Reading) -> None:
+    if not any(isinstance(record, Problem) or record.votes is not None for record in reading.records()):
+        raise InputError(
+            "a record of votes has `weak`: [{start, end, label, source}]",
+            value=f"{reading.name}, in which no record has it",
+            next_step="Import texts without votes by `loop import`.",
+        )
 
 
 def _imports(project: Project, readings: Sequence[Reading], split: str, *, audited: bool = True) -> Iterator[_Import]:
@@ -161,7 +199,7 @@ class _Import:
 
     audited: whether its records are counted for the table that is shown. agreed: of each text of an archive, the file
     that labelled it first, and its entities there, or null where the text is in doubt there; None for a file of its
-    own.
+    own. every_text: whether a record is about every document with its text, where none of them has its id.
     """
 
     project: Project
@@ -169,6 +207,7 @@ class _Import:
     split: str
     audited: bool = True
     agreed: Seen | None = None
+    every_text: bool = False
     records: int = 0
     problem_count: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -176,6 +215,7 @@ class _Import:
     splits: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     votes: dict[str, list[StoredVote]] = field(default_factory=dict)
+    voted_on: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.auditor = Auditor(self.reading.rule)
@@ -189,17 +229,23 @@ class _Import:
 
     def settled(self, session: Session, batch: list[Record | Problem]) -> list[Record | Problem]:
         """The batch under ids that name no other text in the store; what breaks a rule is counted."""
-        settled = settle_ids(session, self.project.id, batch)
+        known = by_text(session, self.project.id, batch) if self.every_text else batch
+        settled = settle_ids(session, self.project.id, known)
         for item in settled:
-            if isinstance(item, Record):
-                if self.audited:
-                    self.auditor.add(item)
+            if isinstance(item, Problem):
+                self._note(item)
                 continue
-            self.problem_count += 1
-            self.reasons[item.error.rule] += 1
-            if len(self.problems) < SHOWN_PROBLEMS:
-                self.problems.append(item)
+            if self.audited:
+                self.auditor.add(item)
+            for error in item.bad_votes:
+                self._note(Problem(item.where, error, ""))
         return settled
+
+    def _note(self, problem: Problem) -> None:
+        self.problem_count += 1
+        self.reasons[problem.error.rule] += 1
+        if len(self.problems) < SHOWN_PROBLEMS:
+            self.problems.append(problem)
 
     def store(self, tx: Transaction, batch: list[Record | Problem], skip_bad: bool) -> None:
         """The good records of a batch as documents, annotations and votes; the bad ones set aside or refused."""
@@ -228,6 +274,7 @@ class _Import:
 
     def finish(self, tx: Transaction) -> None:
         """Store the votes."""
+        self._leave_taken_names_out(tx)
         if self.votes:
             replace_votes(tx, self.project.id, self._merged_votes(tx))
 
@@ -241,8 +288,10 @@ class _Import:
             audit=audit,
             records=self.records,
             votes=sum(map(len, self.votes.values())),
+            sources={source: len(votes) for source, votes in sorted(self.votes.items())},
             splits=dict(self.splits),
             set_aside=dict(self.reasons + Counter(audit.set_aside)),
+            bad=self.problem_count,
             problems=tuple(f"{one.where}: {one.error}" for one in self.problems),
             dry_run=dry_run,
             **self.counts,
@@ -281,7 +330,9 @@ class _Import:
 
     def _gather_votes(self, stored: Iterable[tuple[int, Record]]) -> None:
         for document, record in stored:
-            for vote in record.votes:
+            if record.votes is not None:
+                self.voted_on.add(document)
+            for vote in record.votes or ():
                 self.votes.setdefault(vote.source, []).append(
                     StoredVote(document, vote.source, vote.span, IMPORTED_VOTE)
                 )
@@ -290,10 +341,20 @@ class _Import:
         """All votes of the file's sources: on its documents the new votes, on any other document the stored votes."""
         merged = {}
         for source, new in self.votes.items():
-            voted = {vote.document_id for vote in new}
-            kept = [vote for vote in votes(tx.session, self.project.id, source) if vote.document_id not in voted]
-            merged[source] = kept + new
+            stored = votes(tx.session, self.project.id, source)
+            merged[source] = [vote for vote in stored if vote.document_id not in self.voted_on] + new
         return merged
+
+    def _leave_taken_names_out(self, tx: Transaction) -> None:
+        """Drop the votes under the name of a source that this project asks itself, which would drop them later."""
+        for source in self.votes.keys() & _computed(votes(tx.session, self.project.id)):
+            error = InputError(
+                "votes made elsewhere come from a source with a name of its own",
+                value=f"{source}, a source that this project asks itself",
+                next_step="Rename the source in the file.",
+            )
+            for _ in self.votes.pop(source):
+                self._note(Problem("its votes", error, ""))
 
     def _set_aside(self, tx: Transaction, stored: Iterable[tuple[int, Record]], problems: Iterable[Problem]) -> None:
         name = self.reading.name
@@ -305,6 +366,11 @@ class _Import:
         items += [NewSetAside(f"{name}, {item.where}", item.error.rule, item.payload) for item in problems]
         if items:
             save_set_aside(tx, self.project.id, items)
+
+
+def _computed(cast: Iterable[StoredVote]) -> set[str]:
+    """The sources of those votes that this project computed itself."""
+    return {vote.source for vote in cast if vote.function_digest != IMPORTED_VOTE}
 
 
 def _document(record: Record) -> NewDocument:

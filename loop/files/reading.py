@@ -36,13 +36,19 @@ OTHER_KIND = "annotation of a project without spans"
 
 @dataclass(frozen=True)
 class Request:
-    """How files are to be read. `label_map`: of loop.toml. `texts_only`: what they say of entities is not wanted."""
+    """How files are to be read. `label_map`: of loop.toml. `texts_only`: what they say of entities is not wanted.
+
+    gold: whether what people said of a text is wanted. each_vote: whether a vote that breaks a rule is left out by
+    itself; otherwise its whole record breaks the rule.
+    """
 
     config: LabelConfig
     label_map: Mapping[str, str] | None = None
     file_format: str = AUTO
     hints: FileHints = field(default_factory=FileHints)
     texts_only: bool = False
+    gold: bool = True
+    each_vote: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class Reading:
     said: tuple[str, ...]
     opened: Opened
     holds_spans: bool = True
+    gold: bool = True
+    each_vote: bool = False
 
     def records(self) -> Iterator[Record | Problem]:
         """Each record with its annotations read, or the problem in its place; from the start, each time anew."""
@@ -69,11 +77,16 @@ class Reading:
                 yield record
                 continue
             try:
-                yield check_record(self._about_spans(record), self.rule, self.unit)
+                checked = check_record(self._about_spans(record), self.rule, self.unit)
+                if checked.bad_votes and not self.each_vote:
+                    raise checked.bad_votes[0]
+                yield checked
             except InputError as error:
                 yield Problem(record.where, error, record.text)
 
     def _about_spans(self, record: Record) -> Record:
+        if not self.gold:
+            return replace(record, annotations=(), aside=())
         if self.holds_spans or not record.annotations:
             return record
         others = NotLearned(OTHER_KIND, [list(one.result) for one in record.annotations])
@@ -108,6 +121,8 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
         said=(*file.said, *opened.said, *notes_on(seen.formats), *controls, *offsets, *others),
         opened=opened,
         holds_spans=seen.holds_spans(),
+        gold=request.gold,
+        each_vote=request.each_vote,
     )
 
 
@@ -264,7 +279,7 @@ def check_record(record: Record, rule: LabelRule, unit: OffsetUnit = CODE_POINTS
         if key is not None:
             check_key(key, what)
     annotations = tuple(_read_annotation(one, record.text, rule, unit) for one in record.annotations)
-    return replace(record, annotations=annotations, votes=tuple(_votes(record, rule)))
+    return replace(_with_votes(record, rule), annotations=annotations)
 
 
 def _read_annotation(annotation: NewAnnotation, text: str, rule: LabelRule, unit: OffsetUnit) -> NewAnnotation:
@@ -290,17 +305,31 @@ def _with_words(region: Mapping[str, Any], text: str) -> Mapping[str, Any]:
     return {**region, "value": {**value, "text": text[start:end]}}
 
 
-def _votes(record: Record, rule: LabelRule) -> list[Vote]:
-    kept = []
+def _with_votes(record: Record, rule: LabelRule) -> Record:
+    """The record with its votes in the project's labels; votes that break a rule are among its bad votes."""
+    if record.votes is None:
+        return record
+    kept: list[Vote] = []
+    bad = list(record.bad_votes)
     for vote in record.votes:
-        check_span(vote.span, len(record.text))
-        label = rule.apply(vote.span.label)
-        if label is None:
-            raise InputError(
-                f"a label is one of the project's ({', '.join(rule.config.labels)})",
-                value=vote.span.label,
-                next_step=f'Map it in loop.toml: [label_map] "{vote.span.label}" = "...".',
-            )
-        if label != OUTSIDE:
-            kept.append(Vote(Span(vote.span.start, vote.span.end, label), vote.source))
-    return kept
+        try:
+            label = _label_of(vote, record.text, rule)
+        except InputError as error:
+            bad.append(error)
+        else:
+            if label != OUTSIDE:
+                kept.append(Vote(Span(vote.span.start, vote.span.end, label), vote.source))
+    return replace(record, votes=tuple(kept), bad_votes=tuple(bad))
+
+
+def _label_of(vote: Vote, text: str, rule: LabelRule) -> str:
+    """The project's label of a vote, or "O". Raises InputError."""
+    check_span(vote.span, len(text))
+    label = rule.apply(vote.span.label)
+    if label is None:
+        raise InputError(
+            f"a label is one of the project's ({', '.join(rule.config.labels)})",
+            value=vote.span.label,
+            next_step=f'Map it in loop.toml: [label_map] "{vote.span.label}" = "...".',
+        )
+    return label

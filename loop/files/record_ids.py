@@ -55,6 +55,25 @@ def each_id_once(records: Iterator[Record | Problem]) -> Iterator[Record | Probl
         yield record if where == record.where else _repeated(record, where)
 
 
+def by_text(session: Session, project_id: int, batch: Sequence[Record | Problem]) -> list[Record | Problem]:
+    """The batch, with each record under the names of the documents that have its text: once for each of them.
+
+    A record that has the id of one of these documents is about this one alone. Any other record stays as it is.
+    """
+    records = [item for item in batch if isinstance(item, Record)]
+    names = names_by_text(session, project_id, (content_hash(item.text) for item in records))
+    spread: list[Record | Problem] = []
+    for item in batch:
+        known = names.get(content_hash(item.text), []) if isinstance(item, Record) else []
+        if isinstance(item, Problem) or not known or item.external_id in known:
+            spread.append(item)
+            continue
+        first, *others = known
+        spread.append(replace(item, external_id=first, fallback_id=None))
+        spread += (replace(item, external_id=name, fallback_id=None, bad_votes=()) for name in others)
+    return spread
+
+
 def settle_ids(session: Session, project_id: int, batch: Sequence[Record | Problem]) -> list[Record | Problem]:
     """The batch, with each record under an id that names no other text in the store.
 

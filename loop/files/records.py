@@ -44,6 +44,7 @@ class Record:
     names another text, `fallback_id` is taken, where there is one. annotations: as they stand in the file, with
     `spans` None, until `loop.files.reading` has read them; a text without one is unlabelled. aside: what else the file
     says about the text and cannot be learned from. format: the name of the format or shape that read the record.
+    votes: None where the file says nothing of votes. bad_votes: what is wrong with each vote that breaks a rule.
     """
 
     where: str
@@ -52,7 +53,8 @@ class Record:
     annotations: tuple[NewAnnotation, ...] = ()
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
-    votes: tuple[Vote, ...] = ()
+    votes: tuple[Vote, ...] | None = None
+    bad_votes: tuple[InputError, ...] = ()
     aside: tuple[NotLearned, ...] = ()
     fallback_id: str | None = None
     format: str = ""

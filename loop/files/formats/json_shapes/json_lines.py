@@ -19,9 +19,7 @@ from weak_labeling.source import Vote
 
 def read_spans(value: Any, key: str = "spans") -> tuple[Span, ...]:
     """A list of `{start, end, label}` as spans, in the order given; the text is not known here."""
-    if not isinstance(value, list):
-        raise InputError(f"`{key}` is a list", value=value, next_step=f"Leave `{key}` out when there is none.")
-    return tuple(_span(item, key) for item in value)
+    return tuple(_span(item, key) for item in _listed(value, key))
 
 
 def _record(value: dict[str, Any], place: Place) -> Record:
@@ -30,7 +28,10 @@ def _record(value: dict[str, Any], place: Place) -> Record:
         return record_of(value, place, (), read=("spans", "weak"))
     said = () if spans is None else (labelling(regions_of(spans, "spans", place.source.config)),)
     read = record_of(value, place, said, read=("spans", "weak"))
-    return replace(read, votes=_votes(value.get("weak") or []))
+    if value.get("weak") is None:
+        return read
+    votes, bad = _votes(value["weak"])
+    return replace(read, votes=votes, bad_votes=bad)
 
 
 SHAPE = JsonShape(
@@ -41,9 +42,22 @@ SHAPE = JsonShape(
 )
 
 
-def _votes(value: Any) -> tuple[Vote, ...]:
-    spans = read_spans(value, "weak")
-    return tuple(Vote(span, check_name(item.get("source"), "source")) for span, item in zip(spans, value, strict=True))
+def _votes(value: Any) -> tuple[tuple[Vote, ...], tuple[InputError, ...]]:
+    """The votes in a list of `{start, end, label, source}`, and what is wrong with the others."""
+    votes: list[Vote] = []
+    bad: list[InputError] = []
+    for item in _listed(value, "weak"):
+        try:
+            votes.append(Vote(_span(item, "weak"), check_name(item.get("source"), "source")))
+        except InputError as error:
+            bad.append(error)
+    return tuple(votes), tuple(bad)
+
+
+def _listed(value: Any, key: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"`{key}` is a list", value=value, next_step=f"Leave `{key}` out when there is none.")
+    return value
 
 
 def _span(item: Any, key: str) -> Span:

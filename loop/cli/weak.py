@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from loop import console
+from loop.cli import weak_import
 from loop.cli.invocation import Invocation, command
 from ner.errors import ConfigError
 
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the group `weak` to `app`."""
     weak = typer.Typer(name="weak", help=_ABOUT, epilog="Example: loop weak apply", no_args_is_help=True)
     command(weak, "apply", "loop weak apply")(apply)
+    weak_import.register(weak)
     weak.callback()(_nothing)
     app.add_typer(weak)
     command(app, "label", "loop label")(label)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import and_, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from store.annotations import LABEL_STUDIO, has_live_annotation, is_latest
 from store.columns import utc_now
@@ -27,7 +27,6 @@ from store.schema import (
     Document,
     HoldoutEpoch,
     HoldoutLook,
-    Model,
     Prediction,
     Split,
 )
@@ -182,7 +181,8 @@ def not_blind(session: Session, project_id: int) -> set[int]:
         .where(Prediction.document_id == Document.id, Prediction.holdout)
         .scalar_subquery()
     )
-    published = exists().where(Prediction.model == Model.version, Model.project_id == project_id)
+    other = aliased(Document)
+    published = exists().where(Prediction.document_id == other.id, other.project_id == project_id)
     uncleared = and_(published, or_(cleared.is_(None), version.source_created_at < cleared))
     drawn = and_(Split.reason.startswith(_DRAWN), or_(version.source_created_at < Split.assigned_at, uncleared))
     edited = and_(Split.reason == REPLACED, Split.epoch > 1, uncleared)

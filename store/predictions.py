@@ -1,4 +1,6 @@
-"""What was published: a model's predictions for documents, and the order in which the documents are to be labelled.
+"""What was published: a version's predictions for documents, and the order in which the documents are to be labelled.
+
+A version is that of a model or, while no model serves, that of the agreed votes of the sources of weak labels.
 
 When a model is withdrawn, this module also tells which versions served, and which annotations began from a pre-label.
 
@@ -11,6 +13,7 @@ held-out text shows no pre-label, and its annotations do not count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +31,8 @@ from store.schema import HOLDOUT, AnnotationVersion, Document, Prediction, Promo
 from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 
 _Submitted = Row[*tuple[Any, ...]]
+# Versions of models end in four digits or more.
+_OF_VOTES = re.compile(r"votes-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,23 @@ class NewPrediction:
     holdout: bool = False
 
 
-def save_predictions(tx: Transaction, version: str, items: Iterable[NewPrediction]) -> int:
-    """Note what is about to be sent, in place of the model's earlier predictions for these documents; gives the number.
+def votes_version(digest: str) -> str:
+    """The version of the agreed votes; `digest` (hex) is of the project and of all that decides the votes."""
+    return f"votes-{digest[:8]}"
 
-    A prediction counts as one that annotators may have seen, and not as an empty one, until it is confirmed.
+
+def is_of_votes(version: str | None) -> bool:
+    """Whether the version is that of agreed votes, and no model's."""
+    return version is not None and _OF_VOTES.fullmatch(version) is not None
+
+
+def save_predictions(tx: Transaction, version: str, items: Iterable[NewPrediction]) -> int:
+    """Note what is about to be sent, in place of the version's earlier predictions for these documents.
+
+    Gives the number. A prediction counts as one that annotators may have seen, and not as an empty one, until it is
+    confirmed. Raises NotFoundError for a version that is neither a model's nor of agreed votes.
     """
-    name = model(tx.session, version).version
+    name = _known(tx.session, version)
     rows = {
         item.document_id: {
             "document_id": item.document_id,
@@ -66,7 +82,7 @@ def save_predictions(tx: Transaction, version: str, items: Iterable[NewPredictio
 
 
 def confirm_predictions(tx: Transaction, version: str, document_ids: Iterable[int]) -> int:
-    """Note that Label Studio has the model's predictions for these documents, and shows them.
+    """Note that Label Studio has the version's predictions for these documents, and shows them.
 
     Gives how many were not confirmed before.
     """
@@ -79,14 +95,14 @@ def confirm_predictions(tx: Transaction, version: str, document_ids: Iterable[in
 
 
 def predictions(session: Session, version: str) -> dict[int, Prediction]:
-    """A model's predictions by document id."""
+    """A version's predictions by document id."""
     query = select(Prediction).where(Prediction.model == version).order_by(Prediction.document_id)
     return {row.document_id: row for row in session.scalars(query)}
 
 
 def save_ranks(tx: Transaction, version: str, ordered: Sequence[tuple[int, float]]) -> int:
-    """Store a model's queue, (document id, confidence) with the first to label first, in place of its earlier one."""
-    name = model(tx.session, version).version
+    """Store a version's queue, (document id, confidence) with the first to label first, in place of its earlier one."""
+    name = _known(tx.session, version)
     mine = delete(QueueRank).where(QueueRank.model == name)
     tx.session.execute(mine.execution_options(synchronize_session=False))
     rows = [
@@ -98,8 +114,12 @@ def save_ranks(tx: Transaction, version: str, ordered: Sequence[tuple[int, float
 
 
 def ranks(session: Session, version: str) -> list[QueueRank]:
-    """A model's queue, the first to label first."""
+    """A version's queue, the first to label first."""
     return list(session.scalars(select(QueueRank).where(QueueRank.model == version).order_by(QueueRank.rank)))
+
+
+def _known(session: Session, version: str) -> str:
+    return version if is_of_votes(version) else model(session, version).version
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +215,7 @@ def served_at(moved: Sequence[Promotion], moment: datetime) -> str | None:
 
 
 def version_shown(made_at: datetime, shown: Sequence[Published], moved: Sequence[Promotion]) -> str | None:
-    """The version whose pre-label an annotation was begun from, told by times; None where no version served by then.
+    """The version whose pre-label an annotation was begun from, told by times; None where there was none by then.
 
     It is the version in service at that time if it was published by then, else the version published last by then:
     between a promotion and its publishing, annotators still see the version before. `shown`: oldest first.

@@ -339,15 +339,16 @@ class HoldoutLook(Base):
 
 
 class Prediction(Base):
-    """What a model says of a document in Label Studio; a `holdout` prediction is published empty.
+    """What a model, or the agreed votes, say of a document in Label Studio; a `holdout` one is published empty.
 
     The row is stored before the prediction is sent. Until it is confirmed, Label Studio may have the prediction or not.
+    model: the version of a model, or that of the votes (`store.predictions.votes_version`), which no model has.
     """
 
     __tablename__ = "predictions"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    model: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
     score: Mapped[float]
     spans: Mapped[tuple[Span, ...]]
     holdout: Mapped[bool]
@@ -358,12 +359,12 @@ class Prediction(Base):
 
 
 class QueueRank(Base):
-    """A document's place in the labelling queue (0 first) by a model's confidence (0..1, low first)."""
+    """A document's place in the labelling queue (0 first) by confidence (0..1, low first); model: as of Prediction."""
 
     __tablename__ = "queue_ranks"
 
     document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"), primary_key=True, autoincrement=False)
-    model: Mapped[str] = mapped_column(ForeignKey("models.version"), primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
     confidence: Mapped[float]
     rank: Mapped[int]
 

@@ -192,16 +192,18 @@ def test_what_was_retired_is_new_to_a_training(store: Store, project: Project) -
         assert count_fresh_gold(session, project.id, trained_at) == 2
 
 
+@pytest.mark.parametrize("shown", ["a model's", "votes-01234567"])
 def test_what_was_labelled_with_a_pre_label_in_sight_is_no_gold_of_a_holdout_that_was_drawn_since(
-    store: Store, project: Project
+    store: Store, project: Project, shown: str
 ) -> None:
     given.documents(store, project.id, ["judged"], HOLDOUT)
     pool = given.documents(store, project.id, [f"pool {n}" for n in range(40)], POOL)
-    version = given.candidate(store, project.id)
+    judged = given.candidate(store, project.id)
+    version = shown if shown != "a model's" else judged
     with store.transaction() as tx:
         save_predictions(tx, version, [NewPrediction(document, 0.5, ()) for document in pool])
         tx.commit()
-    look(store, project, version)
+    look(store, project, judged)
     before = utc_now()
     assert rotated(store, project) is not None
     with store.read() as session:

@@ -6,7 +6,15 @@ from sqlalchemy import select, update
 from ner.spans import Span
 from store.columns import utc_now
 from store.errors import NotFoundError, StoreError
-from store.predictions import NewPrediction, predictions, ranks, save_predictions, save_ranks
+from store.predictions import (
+    NewPrediction,
+    is_of_votes,
+    predictions,
+    ranks,
+    save_predictions,
+    save_ranks,
+    votes_version,
+)
 from store.projects import link
 from store.runs import HINTS_KEPT, add_hint, handle_hints, pending_hints
 from store.schema import Hint, Project
@@ -66,6 +74,25 @@ def test_an_unknown_model_has_no_predictions_to_save(store: Store, project: Proj
     for save in (save_predictions, save_ranks):
         with pytest.raises(NotFoundError, match="nobody"), store.transaction() as tx:
             save(tx, "nobody-0001", [])
+
+
+def test_agreed_votes_predict_and_order_a_queue_under_a_version_that_no_model_has(
+    store: Store, project: Project
+) -> None:
+    (one,) = given.documents(store, project.id, ["Gnome"])
+    version = votes_version("0123456789abcdef")
+    assert (version, is_of_votes(version), is_of_votes("votes-0001"), is_of_votes(None)) == (
+        "votes-01234567",
+        True,
+        False,
+        False,
+    )
+    with store.transaction() as tx:
+        save_predictions(tx, version, [NewPrediction(one, 0.25, (SPAN,))])
+        save_ranks(tx, version, [(one, 0.25)])
+        tx.commit()
+    with store.read() as session:
+        assert (predictions(session, version)[one].spans, len(ranks(session, version))) == ((SPAN,), 1)
 
 
 def test_a_prediction_of_an_unknown_document_is_refused(store: Store, project: Project) -> None:

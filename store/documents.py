@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from ner.documents import check_text, content_hash
@@ -155,6 +155,42 @@ def each_document(session: Session, project_id: int, splits: Collection[str]) ->
     query = _stored(project_id, splits).order_by(Document.id).execution_options(yield_per=ROWS_AT_ONCE)
     for row in session.execute(query):
         yield StoredDocument(*row)
+
+
+def texts_between(
+    session: Session, project_id: int, after: int, up_to: int | None = None, *, number: int
+) -> list[tuple[int, str]]:
+    """(id, text) of up to `number` live documents with an id above `after` (and up to `up_to`), in order of id."""
+    query = (
+        select(Document.id, Document.text).where(*_live_after(project_id, after)).order_by(Document.id).limit(number)
+    )
+    if up_to is not None:
+        query = query.where(Document.id <= up_to)
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def count_after(session: Session, project_id: int, after: int) -> int:
+    """How many live documents have an id above `after`."""
+    return session.scalar(select(func.count()).select_from(Document).where(*_live_after(project_id, after))) or 0
+
+
+def groups_after(session: Session, project_id: int, after: int, *, number: int) -> list[tuple[int, str]]:
+    """(id, group key) of up to `number` live documents with an id above `after`, in order of id."""
+    query = select(Document.id, Document.group_key).where(*_live_after(project_id, after)).order_by(Document.id)
+    return [(row[0], row[1]) for row in session.execute(query.limit(number))]
+
+
+def texts_of_groups(session: Session, project_id: int, groups: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
+    """(id, text) of the live documents of each of these groups, in order of id."""
+    query = select(Document.group_key, Document.id, Document.text).where(*_live_after(project_id, 0))
+    found: dict[str, list[tuple[int, str]]] = {}
+    for group, key, text in sorted(select_in(session, query, Document.group_key, set(groups)), key=lambda row: row[1]):
+        found.setdefault(group, []).append((key, text))
+    return found
+
+
+def _live_after(project_id: int, after: int) -> tuple[ColumnElement[bool], ...]:
+    return Document.project_id == project_id, Document.deleted_at.is_(None), Document.id > after
 
 
 def sample_documents(

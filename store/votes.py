@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from ner.spans import Span
@@ -13,7 +13,7 @@ from store.columns import utc_now
 from store.errors import RefusedError
 from store.projects import lock_project
 from store.schema import Document, WeakVote
-from store.session import Transaction, insert_rows
+from store.session import Transaction, chunks, insert_rows, select_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +41,31 @@ def replace_votes(tx: Transaction, project_id: int, votes: Mapping[str, Collecti
 
 
 def replace_votes_between(
-    tx: Transaction, project_id: int, source: str, after: int, up_to: int, votes: Collection[StoredVote]
+    tx: Transaction, project_id: int, sources: Collection[str], after: int, up_to: int, votes: Collection[StoredVote]
 ) -> int:
-    """Let the votes of one source on the documents with an id above `after`, up to `up_to`, be exactly these.
+    """Let the votes of these sources on the documents with an id above `after`, up to `up_to`, be exactly these.
 
     Gives how many were stored. Raises RefusedError for a vote outside of that.
     """
     for vote in votes:
-        if vote.source != source or not after < vote.document_id <= up_to:
+        if vote.source not in sources or not after < vote.document_id <= up_to:
             raise RefusedError(
                 "a vote is stored under its own source and among the documents that were asked about",
-                value=f"{vote.source!r} on document {vote.document_id}, under {source!r} on {after + 1} to {up_to}",
+                value=f"{vote.source!r} on document {vote.document_id}, of {after + 1} to {up_to}",
             )
     lock_project(tx, project_id)
-    documents = select(Document.id).where(Document.project_id == project_id, Document.id > after, Document.id <= up_to)
-    _delete(tx, WeakVote.source == source, WeakVote.document_id.in_(documents))
+    between = (Document.project_id == project_id, Document.id > after, Document.id <= up_to)
+    _delete(tx, WeakVote.source.in_(list(sources)), WeakVote.document_id.in_(select(Document.id).where(*between)))
+    return _insert(tx, votes)
+
+
+def replace_votes_on(
+    tx: Transaction, project_id: int, source: str, document_ids: Collection[int], votes: Collection[StoredVote]
+) -> int:
+    """Let the votes of one source on these documents be exactly these; gives how many were stored."""
+    lock_project(tx, project_id)
+    for chunk in chunks(document_ids):
+        _delete(tx, WeakVote.source == source, WeakVote.document_id.in_(chunk))
     return _insert(tx, votes)
 
 
@@ -91,3 +101,34 @@ def votes(session: Session, project_id: int, source: str | None = None) -> list[
         StoredVote(document, name, Span(start, end, label), digest)
         for document, name, start, end, label, digest in session.execute(query)
     ]
+
+
+def votes_on(session: Session, document_ids: Iterable[int]) -> list[StoredVote]:
+    """All votes on these documents, by document, position and source."""
+    vote = WeakVote
+    query = select(vote.document_id, vote.source, vote.start, vote.end, vote.label, vote.function_digest)
+    rows = select_in(session, query, vote.document_id, set(document_ids))
+    return [
+        StoredVote(document, name, Span(start, end, label), digest)
+        for document, name, start, end, label, digest in sorted(rows, key=lambda row: (row[0], row[2], row[3], row[1]))
+    ]
+
+
+def digests_of_votes(session: Session, project_id: int) -> dict[str, dict[str, int]]:
+    """The number of votes on live documents, by source and by the digest of the code that voted."""
+    query = (
+        select(WeakVote.source, WeakVote.function_digest, func.count())
+        .join(Document, Document.id == WeakVote.document_id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None))
+        .group_by(WeakVote.source, WeakVote.function_digest)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for source, digest, number in session.execute(query):
+        found.setdefault(source, {})[digest] = number
+    return found
+
+
+def count_voted(session: Session, project_id: int) -> int:
+    """How many live documents have a vote."""
+    query = select(func.count(WeakVote.document_id.distinct())).join(Document, Document.id == WeakVote.document_id)
+    return session.scalar(query.where(Document.project_id == project_id, Document.deleted_at.is_(None))) or 0

@@ -6,7 +6,8 @@ was decided about it is forgotten, unless a person muted it. Its old votes stay 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -16,10 +17,22 @@ from store.columns import storable, utc_now
 from store.errors import NotFoundError
 from store.projects import lock_project
 from store.schema import SourceRecord
-from store.session import Transaction
-from store.votes import StoredVote, replace_votes, replace_votes_between
+from store.session import Transaction, select_in
+from store.votes import StoredVote, replace_votes, replace_votes_between, replace_votes_on
 
 BY_THE_LOOP = "loop"
+SET_ASIDE = "set_aside"  # among the faults of a source: why it was not asked any further
+
+
+@dataclass(frozen=True)
+class SourceVotes:
+    """What a source says of some documents. faults: the reasons of the texts on which it failed."""
+
+    name: str
+    digest: str
+    votes: Sequence[StoredVote]
+    seconds: float = 0.0
+    faults: Sequence[str] = ()
 
 
 def weak_sources(session: Session, project_id: int) -> list[SourceRecord]:
@@ -50,38 +63,62 @@ def enter_source(tx: Transaction, project_id: int, name: str, kind: str, digest:
     return known
 
 
-def add_votes(
-    tx: Transaction,
-    source: SourceRecord,
-    votes: Collection[StoredVote],
-    *,
-    up_to: int,
-    documents: int,
-    seconds: float,
-    faults: Iterable[str] = (),
-) -> None:
-    """Store what the source says of the documents after `applied_to` up to the id `up_to`, and that it was asked.
+def add_votes(tx: Transaction, project_id: int, documents: Sequence[int], said: Sequence[SourceVotes]) -> None:
+    """Store what sources say of these documents, in place of what each said of them before, and that they were asked.
 
-    The votes take the place of those that it had on these documents. faults: the reasons of those texts on which it
-    failed. The record is read again in this transaction. Raises NotFoundError where it is gone or has another digest.
+    documents: ids in order, all live documents between the first and the last. Raises NotFoundError, before anything is
+    written, for a source that another process has begun anew under another digest.
     """
-    lock_project(tx, source.project_id)
-    query = select(SourceRecord).where(SourceRecord.project_id == source.project_id, SourceRecord.name == source.name)
-    known = tx.session.scalar(query.execution_options(populate_existing=True))
-    if known is None or known.digest != source.digest:
+    known = _unchanged(tx, project_id, said)
+    cast = [vote for one in said for vote in one.votes]
+    replace_votes_between(tx, project_id, list(known), documents[0] - 1, documents[-1], cast)
+    for one in said:
+        _note(known[one.name], one, documents[-1], len(documents))
+
+
+def add_group_votes(
+    tx: Transaction, project_id: int, about: Collection[int], said: SourceVotes, *, up_to: int, documents: int
+) -> None:
+    """Store what a source says of the documents `about`, in place of what it said of them before.
+
+    It has then been asked about everything up to the id `up_to`: `documents` more. Raises NotFoundError as `add_votes`.
+    """
+    known = _unchanged(tx, project_id, [said])
+    replace_votes_on(tx, project_id, said.name, about, said.votes)
+    _note(known[said.name], said, up_to, documents)
+
+
+def _unchanged(tx: Transaction, project_id: int, said: Sequence[SourceVotes]) -> dict[str, SourceRecord]:
+    lock_project(tx, project_id)
+    query = select(SourceRecord).where(SourceRecord.project_id == project_id)
+    names = [one.name for one in said]
+    found = select_in(tx.session, query.execution_options(populate_existing=True), SourceRecord.name, names)
+    known = {row[0].name: row[0] for row in found}
+    changed = [one.name for one in said if one.name not in known or known[one.name].digest != one.digest]
+    if changed:
         raise NotFoundError(
             "a source is asked under the digest it is known by",
-            value=source.name,
-            next_step="Another run took in a changed source meanwhile. Run the command again.",
+            value=", ".join(changed),
+            next_step="Another process took in a changed source meanwhile. Run the command again.",
         )
-    replace_votes_between(tx, source.project_id, source.name, known.applied_to, up_to, votes)
-    reasons = [*faults]
-    if reasons:
-        count, first = known.faults.get("count", 0), known.faults.get("first", storable(reasons[0]))
-        known.faults = {"count": count + len(reasons), "first": first}
+    return known
+
+
+def _note(known: SourceRecord, said: SourceVotes, up_to: int, documents: int) -> None:
+    faults = {key: value for key, value in known.faults.items() if key != SET_ASIDE}
+    if said.faults:
+        faults = {"first": storable(said.faults[0]), **faults, "count": faults.get("count", 0) + len(said.faults)}
+    known.faults = faults
     known.applied_to, known.applied_at = max(up_to, known.applied_to), utc_now()
     known.documents += documents
-    known.seconds += seconds
+    known.seconds += said.seconds
+
+
+def set_aside_source(tx: Transaction, project_id: int, name: str, reason: str) -> None:
+    """Note that a source was not asked any further, and why; the note stands until the source answers again."""
+    known = tx.session.get(SourceRecord, (project_id, name), populate_existing=True)
+    if known is not None:
+        known.faults, known.applied_at = {**known.faults, SET_ASIDE: storable(reason)}, utc_now()
 
 
 def forget_sources(tx: Transaction, project_id: int, names: Collection[str]) -> None:

@@ -1,16 +1,21 @@
-"""Apply labelling functions to documents; a function that breaks a rule is reported by name, and the run goes on."""
+"""Apply labelling functions to documents; a function that breaks a rule is reported by name, and the run goes on.
+
+`weak_labeling.workers` does the same in processes of their own, where a function may hang or end its process.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Generic
 
 from ner.errors import InputError
 from ner.spans import Span, check_span, flat_spans
 from weak_labeling.functions import LabelingFunction
-from weak_labeling.source import DocumentId, Vote
+from weak_labeling.source import DocumentId, Fault, TextSource, Vote
+
+_REASON_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -51,28 +56,45 @@ def apply_functions(
     for document_id, text in documents:
         cast: list[Vote] = []
         for function in functions:
-            try:
-                spans = tuple(_checked(function, text, labels))
-            except Exception as error:  # noqa: BLE001 - anything may happen in a user's function; none may end the run
-                failures.append(Failure(function.name, document_id, _reason(error)))
+            answer = answer_of(function, text, labels)
+            if isinstance(answer, Fault):
+                failures.append(Failure(function.name, document_id, answer.reason))
             else:
-                cast += (Vote(span, function.name) for span in flat_spans(text, set(spans)))
+                cast += (Vote(span, function.name) for span in answer)
         votes[document_id] = tuple(sorted(cast, key=_place))
     return AppliedFunctions(votes, tuple(failures))
 
 
-def _checked(function: LabelingFunction, text: str, labels: Collection[str]) -> Iterator[Span]:
-    for span in function(text) or ():
-        if not isinstance(span, Span) or type(span.start) is not int or type(span.end) is not int:
-            raise InputError("a labelling function yields Spans with whole numbers", value=span)
-        check_span(span, len(text))
-        if span.label not in labels:
-            raise InputError(f"a vote's label is one of {', '.join(labels)}", value=span.label)
-        yield span.without_score()
+def answer_of(source: TextSource, text: str, labels: Collection[str]) -> tuple[Span, ...] | Fault:
+    """What one source says of one text by the rules of `apply_functions`; a Fault when it breaks one."""
+    try:
+        return checked_spans(source(text) or (), text, labels)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - anything may happen in a user's function; none ends a run
+        return Fault(reason_of(error))
 
 
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, InputError) else f"raised {type(error).__name__}: {error}"
+def checked_spans(spans: Iterable[Span], text: str, labels: Collection[str]) -> tuple[Span, ...]:
+    """The spans in text order, flat, without scores. Raises InputError for what is no vote on this text."""
+    return flat_spans(text, {_checked(span, text, labels) for span in spans})
+
+
+def reason_of(error: BaseException) -> str:
+    """What a source did, in words for people."""
+    if isinstance(error, InputError):
+        return str(error)
+    try:
+        return f"raised {type(error).__name__}: {error}"[:_REASON_CHARS]
+    except Exception:  # noqa: BLE001 - the error is the user's own, too
+        return f"raised {type(error).__name__}"
+
+
+def _checked(span: Span, text: str, labels: Collection[str]) -> Span:
+    if not isinstance(span, Span) or type(span.start) is not int or type(span.end) is not int:
+        raise InputError("a source of weak labels yields Spans with whole numbers", value=span)
+    check_span(span, len(text))
+    if span.label not in labels:
+        raise InputError(f"a vote's label is one of {', '.join(labels)}", value=span.label)
+    return span.without_score()
 
 
 def _place(vote: Vote) -> tuple[int, int, str, str]:

@@ -49,7 +49,7 @@ def retrain(
     """
     from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train
-    from loop.weak.applying import weak_documents
+    from loop.weak.aggregating import weak_documents
 
     project = invocation.project
     with TrainingView(quiet=invocation.as_json) as view:

@@ -7,7 +7,6 @@ import typer
 from loop import console
 from loop.cli import weak_import
 from loop.cli.invocation import Invocation, command
-from ner.errors import ConfigError
 
 _ABOUT = (
     "Weak labels: sources that vote on texts before anybody has labelled them, and what their votes are worth.\n\n"
@@ -30,26 +29,22 @@ def _nothing() -> None:
 
 
 def apply(invocation: Invocation) -> int | None:
-    """Let the sources of weak labels vote on the texts.
+    """Ask the sources of weak labels about every text that they were not asked about yet, and store their votes.
 
-    The setting weak.functions of loop.toml names the Python file of the labelling functions. `loop retrain` learns from
-    the majority of the votes as long as nobody has labelled anything.
+    A source that changed is asked about all texts again; the votes of a source that is gone from the files are deleted.
+    Votes that were imported stay. A source that fails or takes too long on a text is left out on that text. What one
+    run did not finish, the next run goes on with.
+
+    The setting weak.functions of loop.toml names the Python file of the labelling functions.
     """
+    from loop.cli.views.weak import applied_view
     from loop.weak.applying import label_weakly
+    from loop.weak.sources import require_sources
 
-    path = invocation.settings.weak_functions
-    if path is None:
-        raise ConfigError(
-            "labelling functions stand in a file",
-            value="weak.functions is not set",
-            next_step='Write [weak] functions = "functions.py" into loop.toml.',
-        )
-    done = label_weakly(invocation.store, invocation.project, path)
-    names = [*done.votes, *(name for name in done.failures if name not in done.votes)]
-    rows = [(name, done.votes.get(name, 0), done.failures.get(name, 0)) for name in names]
-    said = f"{done.voted:,} of {done.documents:,} texts have a vote."
-    reasons = [f"{name} failed: {reason}" for name, reason in done.first_failures.items()]
-    invocation.answer(done, console.table("", ("function", "votes", "failed on"), rows), said, *reasons)
+    require_sources(invocation.settings)
+    ticker = console.Ticker("texts asked about", quiet=invocation.as_json)
+    done = label_weakly(invocation.store, invocation.settings, invocation.project, progress=ticker)
+    invocation.answer(done, *applied_view(done))
     return 0
 
 

@@ -24,7 +24,7 @@ from loop.judging.measured import (
 from loop.settings.model import BY_WEAK_VOTE
 from loop.settings.settings import Settings
 from loop.training.progress import Stages
-from loop.weak.applying import vote_on
+from loop.weak.aggregating import vote_on
 from ner.errors import BundleError, RuleError
 from ner.labels import LabelSet
 from ner.spans import Span
@@ -176,7 +176,7 @@ def _opponent(
     if incumbent is None:
         if settings.promotion.first_model != BY_WEAK_VOTE or not documents:
             return None, None, ()
-        voted = vote_on(store, project, settings.weak_functions, [item for item, _ in documents])
+        voted = vote_on(store, settings, project, [item for item, _ in documents])
         return (WEAK_VOTE, voted, ()) if any(voted) else (None, None, ("no labelling function votes on the holdout",))
     try:
         folder = settings.library.bundle(incumbent.path, incumbent.files)

@@ -22,7 +22,9 @@ from loop.sync.pull import pull
 from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress
 from loop.training.recovery import UNFINISHED
 from loop.training.retrain import retrain
-from loop.weak.applying import label_weakly, weak_documents
+from loop.weak.aggregating import weak_documents
+from loop.weak.applying import is_up_to_date, label_weakly
+from loop.weak.sources import declared_sources, has_sources
 from ner.errors import BundleError
 from ner.tagger import Tagger
 from store.gold import count_fresh_gold, count_unpublished, has_gold
@@ -84,16 +86,19 @@ def pull_step(cycle: Cycle) -> StepCounts:
 
 
 def label_step(cycle: Cycle) -> StepCounts:
-    """Let the labelling functions vote, when a first model is to be trained from them."""
-    functions = cycle.settings.weak_functions
-    if functions is None:
-        raise Skip("no labelling functions")
-    if _last_attempt(cycle) is not None:
-        raise Skip("there was a first model")
-    if _has_gold(cycle):
-        raise Skip("there is gold, which is trained on alone")
-    done = label_weakly(cycle.store, cycle.project(), functions)
-    return {"documents": done.documents, "voted": done.voted, "failures": sum(done.failures.values())}
+    """Ask the sources of weak labels about new texts, and changed sources about all texts."""
+    if not has_sources(cycle.settings):
+        raise Skip("no sources of weak labels")
+    project = cycle.project()
+    declared = declared_sources(cycle.settings, project)
+    declared.require_any()
+    if is_up_to_date(cycle.store, project, declared):
+        raise Skip("every source was asked about every text")
+    done = label_weakly(cycle.store, cycle.settings, project, declared, retry=False)
+    for complaint in done.complaints():
+        logger.warning("label: %s", complaint)
+    failures = sum(one.faults for one in done.sources)
+    return {"documents": done.documents, "voted": done.voted, "asked": done.asked, "failures": failures}
 
 
 def retrain_step(cycle: Cycle) -> StepCounts:

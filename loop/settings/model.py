@@ -267,6 +267,9 @@ class WeakSettings(SettingsSection):
     """Labels before anybody has labelled."""
 
     functions: FilePath = setting("", "A Python file of labelling functions; empty for none.", example="functions.py")
+    seconds_per_text: float = setting(
+        2.0, "What a source may take on one text before it is left out on that text.", gt=0, le=3600
+    )
 
 
 class BackendSettings(SettingsSection):

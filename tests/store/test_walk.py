@@ -41,7 +41,7 @@ from store.splits import current_epoch, split_sizes
 from store.tasks import count_live_tasks, upsert_tasks
 from store.votes import StoredVote, replace_votes, votes
 from store.weak_answers import NewAnswer, keep_answers
-from store.weak_sources import add_votes, enter_source, muted_sources, set_muted
+from store.weak_sources import SourceVotes, add_votes, enter_source, muted_sources, set_muted
 from tests.store import given
 
 
@@ -85,8 +85,8 @@ def test_everything_from_a_link_to_a_rollback(store: Store, project: Project) ->
         unlabelled = open_documents(session, key, [POOL], tasks_only=True)
     with store.transaction() as tx:
         replace_votes(tx, key, {"words": [StoredVote(unlabelled[0].document_id, "words", Span(0, 4, "OS"), "f" * 8)]})
-        asked = enter_source(tx, key, "pattern", "pattern", "f" * 64)
-        add_votes(tx, asked, [], up_to=unlabelled[-1].document_id, documents=len(unlabelled), seconds=0.5)
+        enter_source(tx, key, "pattern", "pattern", "f" * 64)
+        add_votes(tx, key, [item.document_id for item in unlabelled], [SourceVotes("pattern", "f" * 64, [])])
         set_muted(tx, key, "pattern", True, "loop", {"without": 0.5})
         assert keep_answers(tx, key, [NewAnswer("0" * 64, "[]", 0.25, 12, 3, 0.001)]) == 1
         tx.commit()

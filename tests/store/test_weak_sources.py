@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from sqlalchemy import update
 
@@ -13,10 +15,13 @@ from store.votes import StoredVote, votes
 from store.weak_answers import NewAnswer, keep_answers, known_answers
 from store.weak_sources import (
     BY_THE_LOOP,
+    SET_ASIDE,
+    SourceVotes,
     add_votes,
     enter_source,
     forget_sources,
     muted_sources,
+    set_aside_source,
     set_muted,
     weak_sources,
 )
@@ -27,16 +32,22 @@ def vote(document: int, end: int = 5, digest: str = "one") -> StoredVote:
     return StoredVote(document, "words", Span(0, end, "OS"), digest)
 
 
+def said(*votes: StoredVote, digest: str = "one", seconds: float = 0.0, faults: Sequence[str] = ()) -> SourceVotes:
+    return SourceVotes("words", digest, votes, seconds, faults)
+
+
 @given.on_both
 def test_a_source_is_asked_about_texts_once_and_anew_when_it_changes(store: Store, project: Project) -> None:
     first, second = given.documents(store, project.id, ["Gnome on Fedora", "Debian"])
     with store.transaction() as tx:
-        known = enter_source(tx, project.id, "words", "pattern", "one")
-        add_votes(tx, known, [vote(first)], up_to=first, documents=1, seconds=0.5, faults=["too slow\0"])
+        enter_source(tx, project.id, "words", "pattern", "one")
+        add_votes(tx, project.id, [first], [said(vote(first), seconds=0.5, faults=["too slow\0"])])
         tx.commit()
     with store.transaction() as tx:
-        again = enter_source(tx, project.id, "words", "pattern", "one")
-        add_votes(tx, again, [vote(second)], up_to=second, documents=1, seconds=0.25, faults=["raised"])
+        enter_source(tx, project.id, "words", "pattern", "one")
+        set_aside_source(tx, project.id, "words", "it took too long")
+        assert weak_sources(tx.session, project.id)[0].faults[SET_ASIDE] == "it took too long"
+        add_votes(tx, project.id, [second], [said(vote(second), seconds=0.25, faults=["raised"])])
         tx.commit()
     with store.read() as session:
         (row,) = weak_sources(session, project.id)
@@ -46,24 +57,19 @@ def test_a_source_is_asked_about_texts_once_and_anew_when_it_changes(store: Stor
     with store.transaction() as tx:
         changed = enter_source(tx, project.id, "words", "pattern", "two")
         assert (changed.applied_to, changed.documents, changed.faults) == (0, 0, {})
-        add_votes(tx, changed, [vote(first, 4, "two")], up_to=first, documents=1, seconds=0)
+        add_votes(tx, project.id, [first], [said(vote(first, 4, "two"), digest="two")])
         assert votes(tx.session, project.id) == [vote(first, 4, "two"), vote(second)]  # until it is asked about that
-        with pytest.raises(NotFoundError, match="Another run"):
-            add_votes(tx, _detached(known), [], up_to=second, documents=1, seconds=0)
+        with pytest.raises(NotFoundError, match="Another process"):
+            add_votes(tx, project.id, [second], [said()])
         forget_sources(tx, project.id, ["words"])
         assert votes(tx.session, project.id) == [] == weak_sources(tx.session, project.id)
-
-
-def _detached(row):  # type: ignore[no-untyped-def]
-    """The record as it was read before."""
-    return type(row)(project_id=row.project_id, name=row.name, digest="one")
 
 
 def test_a_vote_outside_of_what_was_asked_is_refused(store: Store, project: Project) -> None:
     first, second = given.documents(store, project.id, ["Gnome", "Debian"])
     with store.transaction() as tx, pytest.raises(RefusedError, match="asked about"):
-        known = enter_source(tx, project.id, "words", "pattern", "one")
-        add_votes(tx, known, [vote(second)], up_to=first, documents=1, seconds=0)
+        enter_source(tx, project.id, "words", "pattern", "one")
+        add_votes(tx, project.id, [first], [said(vote(second))])
 
 
 def test_a_muting_ends_with_the_digest_it_was_decided_on_unless_a_person_muted(store: Store, project: Project) -> None:
@@ -104,8 +110,8 @@ def test_a_document_that_comes_back_is_asked_about_again(store: Store, project: 
     ids = given.documents(store, project.id, ["Gnome", "Debian", "Fedora"])
     with store.transaction() as tx:
         for name, up_to in (("ahead", ids[2]), ("behind", ids[0])):
-            known = enter_source(tx, project.id, name, "pattern", "one")
-            add_votes(tx, known, [], up_to=up_to, documents=1, seconds=0)
+            enter_source(tx, project.id, name, "pattern", "one")
+            add_votes(tx, project.id, [up_to], [SourceVotes(name, "one", [])])
         tx.session.execute(update(Document).where(Document.id == ids[1]).values(deleted_at=utc_now()))
         assert revive_documents(tx, project.id, ids) == 1
         tx.commit()

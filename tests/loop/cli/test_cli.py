@@ -378,21 +378,6 @@ def test_an_option_of_another_format_is_refused(desk: Desk, file_format: str, op
     assert options[0] in said.err
 
 
-def test_label_lets_the_functions_of_the_project_vote(desk: Desk):
-    assert desk.loop("label").code == 3
-    (desk.home / "functions.py").write_text(
-        "from ner.spans import Span\nfrom weak_labeling.functions import labeling_function\n\n"
-        "@labeling_function(name='names')\ndef names(text):\n"
-        "    start = text.find('Excel')\n    return [Span(start, start + 5, 'SOFTWARE')] if start >= 0 else None\n\n"
-        "@labeling_function(name='broken')\ndef broken(text):\n    return [1 / 0]\n"
-    )
-    desk.configure(weak__functions="functions.py")
-    desk.loop("import", str(desk.write("in.jsonl", {"text": "Excel"}, {"text": "other"})), "--split", "train")
-    said = desk.loop("label", "--json").json
-    assert (said["votes"], said["failures"], said["voted"]) == ({"names": 1}, {"broken": 2}, 1)
-    assert "ZeroDivisionError" in said["first_failures"]["broken"]
-
-
 # predict
 
 

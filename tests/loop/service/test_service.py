@@ -302,7 +302,7 @@ def test_the_steps_are_those_of_the_loop_in_order() -> None:
 def test_without_functions_gold_candidate_and_model_every_later_step_has_no_reason(cycle: Cycle) -> None:
     pull(cycle.store, cycle.client, cycle.project())
     for step, reason in (
-        (label_step, "no labelling functions"),
+        (label_step, "no sources of weak labels"),
         (retrain_step, f"0 of {RETRAIN_AFTER} new gold"),
         (promote_step, "no candidate"),
         (publish_step, "no model in service"),

@@ -1,0 +1,125 @@
+"""The votes on a project's texts become labels, with the help of the gold there is.
+
+Votes of muted sources, and votes for labels that the project no longer has, do not count. No gold of the holdout is
+ever looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from loop.settings.settings import Settings
+from loop.training.dataset import WeakDocument
+from loop.weak.applying import label_weakly
+from loop.weak.sources import has_sources
+from ner.labels import LabelSet
+from ner.spans import Span
+from store.documents import StoredDocument, stored_documents
+from store.gold import LEARNED_FROM, GoldDocument, held_out, labelled, training_gold
+from store.schema import Project
+from store.session import Store
+from store.votes import votes
+from store.weak_sources import muted_sources
+from weak_labeling.aggregate.choosing import Aggregation, aggregate
+from weak_labeling.aggregate.contract import Aggregated, Gold, VotedText
+from weak_labeling.source import Vote
+
+
+@dataclass(frozen=True)
+class VotedProject:
+    """The texts of a project that may be learned from, with all votes on them, and the gold that may be learned from.
+
+    muted: names of sources whose votes are among `texts`, and do not count. doubtful: ids of labelled documents on
+    which somebody is still to decide.
+    """
+
+    labels: LabelSet
+    documents: tuple[StoredDocument, ...]
+    texts: tuple[VotedText, ...]
+    gold: Gold
+    muted: frozenset[str]
+    doubtful: frozenset[int]
+
+    def counted(self, without: Collection[str] = ()) -> tuple[VotedText, ...]:
+        """The texts with the votes that count, those of `without` left out, too."""
+        out = self.muted | set(without)
+        return tuple(_without(text, out) for text in self.texts)
+
+    def aggregation(self) -> Aggregation:
+        """The votes that count, aggregated by the method that the gold speaks for."""
+        return aggregate(self.counted(), self.gold, self.labels)
+
+
+def voted_project(store: Store, project: Project) -> VotedProject:
+    """Read it. Documents that share their text or their group with the holdout are left out."""
+    with store.read() as session:
+        held = held_out(session, project.id)
+        documents = tuple(one for one in stored_documents(session, project.id, LEARNED_FROM) if one not in held)
+        doubtful = frozenset(one.document_id for one in labelled(session, project.id, LEARNED_FROM).doubtful)
+        gold: Gold = {one.document_id: one.spans for one in training_gold(session, project.id).documents}
+        cast, muted = _stored_votes(session, project), muted_sources(session, project.id)
+    texts = tuple(_voted(one, cast) for one in documents)
+    return VotedProject(LabelSet(tuple(project.labels)), documents, texts, gold, muted, doubtful)
+
+
+def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
+    """The documents that may be trained on and have a vote that counts, with the spans that the votes say together.
+
+    A document on which every source abstains says nothing, not even that it holds no entity. Left out are documents
+    that share their text or their group with the holdout, and labelled documents in doubt: somebody is still to decide
+    on them.
+    """
+    voted = voted_project(store, project)
+    return [
+        WeakDocument(document.document_id, document.text, document.group_key, _unscored(said))
+        for document, text, said in _answers(voted)
+        if text.votes and document.document_id not in voted.doubtful
+    ]
+
+
+def vote_on(
+    store: Store, settings: Settings, project: Project, documents: Sequence[GoldDocument]
+) -> tuple[tuple[Span, ...], ...]:
+    """The spans that the votes say together of each of these documents, in order; () where nothing votes.
+
+    The documents may be held out. The sources are first asked about what they were not asked about yet.
+    """
+    if has_sources(settings):
+        label_weakly(store, settings, project)
+    voted = voted_project(store, project)
+    fitted = voted.aggregation().fitted
+    with store.read() as session:
+        cast = _stored_votes(session, project)
+    texts = [_without(_voted(one, cast), voted.muted) for one in documents]
+    return tuple(_unscored(said) for said in fitted(texts))
+
+
+def _answers(voted: VotedProject) -> Iterator[tuple[StoredDocument, VotedText, Aggregated]]:
+    done = voted.aggregation()
+    return zip(voted.documents, done.texts, done.answers(), strict=True)
+
+
+def _stored_votes(session: Session, project: Project) -> dict[int, list[Vote]]:
+    """The votes in the store by document id, without those for labels that the project no longer has."""
+    cast: dict[int, list[Vote]] = {}
+    for vote in votes(session, project.id):
+        if vote.span.label in project.labels:
+            cast.setdefault(vote.document_id, []).append(Vote(vote.span, vote.source))
+    return cast
+
+
+def _voted(document: StoredDocument | GoldDocument, cast: dict[int, list[Vote]]) -> VotedText:
+    return VotedText(document.document_id, document.text, tuple(cast.get(document.document_id, ())))
+
+
+def _without(text: VotedText, out: Collection[str]) -> VotedText:
+    if not any(vote.source in out for vote in text.votes):
+        return text
+    return VotedText(text.key, text.text, tuple(vote for vote in text.votes if vote.source not in out))
+
+
+def _unscored(said: Aggregated) -> tuple[Span, ...]:
+    return tuple(span.without_score() for span in said.spans)

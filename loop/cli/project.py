@@ -85,7 +85,7 @@ def status(invocation: Invocation) -> int | None:
     found = project_status(
         invocation.store,
         invocation.project.id,
-        settings.status.minimum_labels,
+        settings.status,
         settings.promotion,
         annotations=settings.service.retrain_after,
     )

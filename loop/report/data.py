@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from loop.report import facts
+from loop.settings.model import RECOMMENDED_MINIMA, StatusSettings
 from store.counts import ProjectCounts, project_counts
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
@@ -17,23 +18,21 @@ from store.registry import GOLD, WEAK, lineage, trained_on
 from store.schema import HOLDOUT, SPLITS, AnnotationVersion, WeakVote
 from store.session import select_in
 
-# Several times the minimum, at which learning curves of entity types have usually flattened; a rule of thumb.
-RECOMMENDED_MINIMA = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def project_data(
-    session: Session, project_id: int, version: str, types: Sequence[str], minimum: int
+    session: Session, project_id: int, version: str, types: Sequence[str], wanted: StatusSettings
 ) -> facts.ProjectData:
-    """The counts; `minimum` labels of a type are enough to learn from, and four times as many are recommended."""
+    """The counts; `wanted`: how many labels of each type are enough to learn from, and how many are recommended."""
     believed = gold(session, project_id)
     counts = project_counts(session, project_id)
     trained = _trained(session, version, types)
     return facts.ProjectData(
         splits=_splits(session, project_id, believed),
-        types=_types(session, project_id, believed, types, trained.types, minimum),
-        minimum=minimum,
-        recommended=RECOMMENDED_MINIMA * minimum,
+        types=_types(session, project_id, believed, types, trained.types, wanted),
+        minimum=wanted.minimum_labels,
+        recommended=RECOMMENDED_MINIMA * wanted.minimum_labels,
         trained=trained,
         annotators=_annotators(believed, counts),
         disagreements=counts.disagreements,
@@ -69,7 +68,7 @@ def _types(
     believed: Sequence[GoldDocument],
     types: Sequence[str],
     trained: Mapping[str, int],
-    minimum: int,
+    wanted: StatusSettings,
 ) -> tuple[facts.TypeCounts, ...]:
     """labels: gold spans outside the holdout, without the texts that are left out because of the holdout."""
     kept_out = held_out(session, project_id)
@@ -83,8 +82,10 @@ def _types(
             labels=learned[name],
             trained=trained.get(name, 0),
             holdout=held[name],
-            short_of_minimum=max(0, minimum - learned[name]),
-            short_of_recommended=max(0, RECOMMENDED_MINIMA * minimum - learned[name]),
+            short_of_minimum=max(0, wanted.minimum(name) - learned[name]),
+            short_of_recommended=max(0, wanted.recommended(name) - learned[name]),
+            minimum=wanted.minimum(name) if name in wanted.types else None,
+            recommended=wanted.recommended(name) if name in wanted.types else None,
         )
         for name in types
     )

@@ -112,7 +112,10 @@ class SplitCounts:
 
 @dataclass(frozen=True, slots=True)
 class TypeCounts:
-    """Entities of a type: to learn from, those that the candidate saw, and those in the holdout."""
+    """Entities of a type: to learn from, those that the candidate saw, and those in the holdout.
+
+    minimum, recommended: labels to learn from, where the settings name the type; None: as for the whole project.
+    """
 
     name: str
     labels: int
@@ -120,6 +123,8 @@ class TypeCounts:
     holdout: int
     short_of_minimum: int
     short_of_recommended: int
+    minimum: int | None = None
+    recommended: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from loop.report.next_steps import findings, next_steps
 from loop.report.report_json import FORMAT
 from loop.report.scoring import agreement, errors, quantisation, results
 from loop.report.verdict import verdict
-from loop.settings.model import PromotionSettings, TrainSettings
+from loop.settings.model import PromotionSettings, StatusSettings, TrainSettings
 from store.errors import NotFoundError
 from store.holdout import looks_of
 from store.predictions import reviewed_prelabels
@@ -36,10 +36,12 @@ _NO_CHANCE = 1e-9
 _ACTIONS = {PROMOTED: PROMOTE, FORCED: PROMOTE, HELD: HOLD}
 
 
-def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minimum: int) -> facts.AttemptReport:
+def report_of(
+    attempt: Attempt, store: Store, settings: PromotionSettings, wanted: StatusSettings
+) -> facts.AttemptReport:
     """The report of one attempt, from one snapshot of the store. The decision may be recorded already, or not yet.
 
-    minimum: labels of a type that are enough to learn from.
+    wanted: how many labels of each type are enough to learn from.
     """
     tested = attempt.ruling is None or attempt.ruling.policy == PROVEN
     scored = results(attempt, settings.delta if tested else 0.0)
@@ -60,7 +62,7 @@ def report_of(attempt: Attempt, store: Store, settings: PromotionSettings, minim
             gates=attempt.gates,
             contract=attempt.contract,
             metadata=_metadata(session, attempt),
-            data=project_data(session, project.id, attempt.version, attempt.types, minimum),
+            data=project_data(session, project.id, attempt.version, attempt.types, wanted),
             results=scored,
             errors=errors(attempt, quoting=settings.texts),
             efficiency=attempt.efficiency,

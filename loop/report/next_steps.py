@@ -95,6 +95,11 @@ def recommended(data: ProjectData) -> str:
     return f"{whole(data.recommended)} recommended (four times the minimum, a rule of thumb)"
 
 
+def has_common_minimum(types: Sequence[TypeCounts]) -> bool:
+    """Whether a type goes by the minimum of the project, and not by its own."""
+    return any(one.minimum is None for one in types)
+
+
 def _no_target(report: AttemptReport) -> Iterator[Entry]:
     if no_target(report):
         text = (
@@ -194,10 +199,8 @@ def _labels(report: AttemptReport) -> Iterator[Entry]:
     if not short:
         return
     told = [f"{one.name} ({_shortage(one, results.type(one.name))})" for one in short[:_WEAKEST]]
-    text = (
-        f"Label more to learn from: {'; '.join(told)}{_more(short)}. The minimum is {whole(data.minimum)}; "
-        f"{recommended(data)}."
-    )
+    rule = f" The minimum is {whole(data.minimum)}; {recommended(data)}." if has_common_minimum(short) else ""
+    text = f"Label more to learn from: {'; '.join(told)}{_more(short)}.{rule}"
     missing = {one.name: one.short_of_minimum or one.short_of_recommended for one in short}
     yield Entry("labels", text, {"missing": missing})
 
@@ -207,6 +210,9 @@ def _shortage(counts: TypeCounts, row: ResultRow | None) -> str:
     if not missing:
         missing, aim = counts.short_of_recommended, "what is recommended"
     good = f", F1 {score(row.candidate.f1)}" if row and row.support else ""
+    if counts.minimum is not None and counts.recommended is not None:
+        own = f"{whole(counts.minimum)} at least, {whole(counts.recommended)} recommended"
+        return f"{number_of(counts.labels, 'label')} of {own}{good}"
     return f"{number_of(counts.labels, 'label')}, {whole(missing)} short of {aim}{good}"
 
 

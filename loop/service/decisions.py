@@ -74,9 +74,7 @@ def attempt_promotion(
 
 def _follow_up(store: Store, settings: Settings, attempt: Attempt) -> tuple[Mapping[str, str] | None, tuple[str, ...]]:
     """Write the report, and log the attempt to MLflow where asked for: (the report's files by kind, notices)."""
-    written, problem = _kept(
-        lambda: report_of(attempt, store, settings.promotion, settings.status.minimum_labels), settings.reports
-    )
+    written, problem = _kept(lambda: report_of(attempt, store, settings.promotion, settings.status), settings.reports)
     notices = [problem]
     if settings.mlflow.tracking_uri and written is not None:
         with store.read() as session:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from loop.promotion.power import HoldoutPower, holdout_power
 from loop.quality.prelabels import Prelabels, count_prelabels
-from loop.settings.model import PromotionSettings
+from loop.settings.model import PromotionSettings, StatusSettings
 from store.counts import ProjectCounts, project_counts
 from store.predictions import reviewed_prelabels
 from store.projects import project_by_id
@@ -60,6 +60,7 @@ class LabelStatus:
     holdout_spans: int
     minimum: int
     enough: bool
+    recommended: int
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,12 @@ class ProjectStatus:
 def project_status(
     store: Store,
     project_id: int,
-    minimum: int,
+    wanted: StatusSettings,
     promotion: PromotionSettings | None = None,
     *,
     annotations: int = 50,
 ) -> ProjectStatus:
-    """The status of a project, from one snapshot; `minimum` labels of a type are enough.
+    """The status of a project, from one snapshot; `wanted`: how many labels of each type are enough.
 
     annotations: the number of the next ones whose worth to the holdout is told.
     """
@@ -129,7 +130,7 @@ def project_status(
             project=project.name,
             label_studio=where,
             model=_model(session, promoted(session, project_id), decisions),
-            labels=_labels(project.labels, counts, minimum),
+            labels=_labels(project.labels, counts, wanted),
             counts=counts,
             models=dict(sorted(Counter(model.state for model in trained).items())),
             latest=tuple(_summary(session, model) for model in reversed(trained[-_LATEST:])),
@@ -160,10 +161,13 @@ def _summary(session: Session, model: Model) -> ModelSummary:
     return ModelSummary(model.version, model.state, f1, model.created_at, model.error)
 
 
-def _labels(types: list[str], counts: ProjectCounts, minimum: int) -> tuple[LabelStatus, ...]:
+def _labels(types: list[str], counts: ProjectCounts, wanted: StatusSettings) -> tuple[LabelStatus, ...]:
     """Every type of the config, also those that nobody has labelled yet."""
     spans = {name: (counts.labels.get(name, 0), counts.holdout_labels.get(name, 0)) for name in types}
-    return tuple(LabelStatus(name, *found, minimum, found[0] >= minimum) for name, found in spans.items())
+    return tuple(
+        LabelStatus(name, *found, wanted.minimum(name), found[0] >= wanted.minimum(name), wanted.recommended(name))
+        for name, found in spans.items()
+    )
 
 
 def _decision(decisions: list[Promotion]) -> DecisionStatus | None:

@@ -18,6 +18,9 @@ BY_WEAK_VOTE = "weak vote"
 ShareName = Literal["f1", "precision", "recall"]
 SHARES: tuple[ShareName, ...] = get_args(ShareName)
 Share = Annotated[float, Field(ge=0, le=1)]
+LabelCount = Annotated[int, Field(ge=0)]
+# Several times the minimum, at which learning curves of entity types have usually flattened; a rule of thumb.
+RECOMMENDED_MINIMA = 4
 _DAY = 86_400.0
 LOCAL = "local"
 _LENGTH_FOLLOWS_DATA = "the length of a training follows its data now, and train.passes changes it"
@@ -305,9 +308,20 @@ class BackendSettings(SettingsSection):
 
 
 class StatusSettings(SettingsSection):
-    """What `loop status` warns of."""
+    """How many labels `loop status` and reports ask for. Four times the minimum are recommended, a rule of thumb."""
 
-    minimum_labels: int = setting(50, "Labels of an entity type below which it warns.")
+    minimum_labels: int = setting(50, "Labels of an entity type below which they warn.")
+    types: Mapping[str, Mapping[Literal["minimum", "recommended"], LabelCount]] = setting(
+        {}, "Of single entity types.", example={"PORT": {"minimum": 30, "recommended": 100}}
+    )
+
+    def minimum(self, entity_type: str) -> int:
+        """Labels of the type that are enough to learn from."""
+        return self.types.get(entity_type, {}).get("minimum", self.minimum_labels)
+
+    def recommended(self, entity_type: str) -> int:
+        """Labels of the type at which its learning curve has usually flattened."""
+        return self.types.get(entity_type, {}).get("recommended", RECOMMENDED_MINIMA * self.minimum(entity_type))
 
 
 class LogSettings(SettingsSection):

@@ -137,9 +137,10 @@ def _limits(known: CardFacts, target: ExportTarget) -> Iterator[str]:
         "nothing of other texts. Nested and overlapping entities are not found."
     )
     yield f"The model reads windows of {known.max_length} tokens. The project reads longer texts by overlapping ones."
-    few = [f"`{one.name}` ({one.trained})" for one in known.data.types if one.trained < known.data.minimum]
+    minima = [(one, known.data.minimum if one.minimum is None else one.minimum) for one in known.data.types]
+    few = [f"`{one.name}` ({one.trained} of {minimum})" for one, minimum in minima if one.trained < minimum]
     if few:
-        yield f"Types with fewer than {known.data.minimum} entities in training: {', '.join(few)}."
+        yield f"Types with fewer entities in training than the project's minimum: {', '.join(few)}."
     yield from target.limits
     yield from map(escaped, known.limits)
 

@@ -69,7 +69,7 @@ def gather_facts(
         max_length=max_length,
         served_precision=precision,
         origin=known,
-        data=project_data(session, project.id, version, types, settings.status.minimum_labels),
+        data=project_data(session, project.id, version, types, settings.status),
         scored_on=scored_on,
         scores=tuple(_row(one) for one in rows),
         limits=_limits(settings, version),

@@ -14,7 +14,7 @@ import pytest
 
 from loop.cli.app import run
 from loop.settings.settings import Settings
-from loop.settings.toml_text import with_values
+from loop.settings.toml_text import SettingValue, with_values
 from ner.bundle import MANIFEST, read_manifest
 from ner.disk import sha256
 from store.projects import project_by_name
@@ -69,7 +69,7 @@ class Desk:
         path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
         return path
 
-    def configure(self, **values: str | int | float) -> None:
+    def configure(self, **values: SettingValue) -> None:
         """Set `section__key` in loop.toml."""
         path = self.home / "loop.toml"
         named = {name.replace("__", "."): value for name, value in values.items()}

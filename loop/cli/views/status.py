@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import RenderableType
@@ -31,9 +31,7 @@ def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[Rendera
     yield _facts(status, now)
     yield ""
     yield _types(status)
-    if any(not label.enough for label in status.labels):
-        minimum = status.labels[0].minimum
-        yield styled(f"[yellow]![/] under {minimum} labels to learn from: label more of these first.")
+    yield from _shortages(status.labels)
     yield from _troubles(status, now)
     if status.latest:
         yield ""
@@ -119,6 +117,18 @@ def _type_row(label: LabelStatus, score: TypeScore | None) -> tuple[object, ...]
     flag = bar(share, 8) + (" " if label.enough else "!")
     figures = (score.f1, score.precision, score.recall, score.support) if score else (None,) * 4
     return (label.label, *figures, label.spans, flag, label.holdout_spans)
+
+
+def _shortages(labels: Sequence[LabelStatus]) -> Iterator[RenderableType]:
+    """The types short of labels: by the mark in the table, or by name where the minima differ."""
+    short = [label for label in labels if not label.enough]
+    if short and len({label.minimum for label in labels}) == 1:
+        yield styled(f"[yellow]![/] under {short[0].minimum} labels to learn from: label more of these first.")
+    elif short:
+        told = (
+            f"{one.label} has {one.spans} of {one.minimum} at least, {one.recommended} recommended" for one in short
+        )
+        yield styled(f"[yellow]![/] labels to learn from: {escape('; '.join(told))}.")
 
 
 def _models(status: ProjectStatus, now: datetime) -> Table:

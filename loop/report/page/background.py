@@ -10,7 +10,7 @@ from loop.files.doubts import doubts_sentence
 from loop.judging.measured import Efficiency
 from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
 from loop.report import facts
-from loop.report.next_steps import recommended, unseen_changes, unseen_text
+from loop.report.next_steps import has_common_minimum, recommended, unseen_changes, unseen_text
 from loop.report.page import blocks
 from loop.wording import (
     NOTHING,
@@ -83,8 +83,9 @@ def _data(report: facts.AttemptReport) -> Iterator[blocks.Block]:
 
 def _type_counts(found: facts.ProjectData) -> blocks.Table:
     shown, note = blocks.some(found.types, "types")
+    common = f"; the minimum is {whole(found.minimum)} to learn from, {recommended(found)}"
     return blocks.Table(
-        f"Entities per type; the minimum is {whole(found.minimum)} to learn from, {recommended(found)}",
+        f"Entities per type{common if has_common_minimum(found.types) else ''}",
         ("type", "to learn from", "this model saw", "in the holdout", "status", "missing"),
         tuple(_type_row(one) for one in shown),
         words=frozenset({4}),
@@ -96,7 +97,8 @@ def _type_row(one: facts.TypeCounts) -> tuple[blocks.Cell, ...]:
     status, missing = "enough", ""
     if one.short_of_recommended:
         status = "short of minimum" if one.short_of_minimum else "below recommended"
-        missing = whole(one.short_of_minimum or one.short_of_recommended)
+        aim = one.minimum if one.short_of_minimum else one.recommended
+        missing = whole(one.short_of_minimum or one.short_of_recommended) + ("" if aim is None else f" of {whole(aim)}")
     return one.name, whole(one.labels), whole(one.trained), whole(one.holdout), blocks.GateStatus(status), missing
 
 

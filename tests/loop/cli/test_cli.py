@@ -490,6 +490,13 @@ def test_status_shows_the_model_its_scores_and_labels_against_the_minimum(desk: 
     assert told["last_promotion"]["version"] == version
 
 
+def test_status_names_the_types_that_are_short_where_their_minima_differ(desk: Desk):
+    desk.configure(status__types={"OS": {"minimum": 30, "recommended": 100}})
+    shown, told = desk.loop("status").out, desk.loop("status", "--json").json
+    assert "OS has 0 of 30 at least, 100 recommended." in " ".join(shown.split())
+    assert [(row["minimum"], row["recommended"]) for row in told["labels"]] == [(50, 200), (30, 100)]
+
+
 def test_status_shows_what_annotators_did_with_the_pre_labels(desk: Desk):
     settings = Settings.load(desk.home, {})
     store = open_store(settings.store_url)

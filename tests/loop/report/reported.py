@@ -28,7 +28,7 @@ from loop.promotion.gates import type_gates
 from loop.promotion.rollback import Affected, RolledBack
 from loop.report import gather
 from loop.report.facts import AttemptReport
-from loop.settings.model import PromotionSettings
+from loop.settings.model import PromotionSettings, StatusSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
@@ -84,9 +84,11 @@ def held_out(
     return tuple(documents)
 
 
-def report_of(given: Attempt, store: Store, settings: PromotionSettings | None = None) -> AttemptReport:
+def report_of(
+    given: Attempt, store: Store, settings: PromotionSettings | None = None, wanted: StatusSettings | None = None
+) -> AttemptReport:
     """The report, where 50 labels of a type are enough."""
-    return gather.report_of(given, store, settings or PromotionSettings(), 50)
+    return gather.report_of(given, store, settings or PromotionSettings(), wanted or StatusSettings())
 
 
 def scored(given: Attempt) -> Attempt:

@@ -19,7 +19,7 @@ from loop.report.page.attempt import page
 from loop.report.page.markdown import render_markdown
 from loop.report.report_json import FORMAT, from_json, plain, to_json
 from loop.report.rollback import report_of_rollback
-from loop.settings.model import PromotionSettings
+from loop.settings.model import PromotionSettings, StatusSettings
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import stored_documents
 from store.gold import gold
@@ -264,6 +264,20 @@ def test_one_step_names_all_types_that_need_labels_farthest_from_the_minimum_fir
     assert next(iter(labels["figures"]["missing"].items())) == ("VERSION", 16)
     assert "VERSION (34 labels, 16 short of the minimum, F1 0." in labels["text"]
     assert "200 recommended" in labels["text"]
+
+
+def test_a_type_with_its_own_minimum_is_told_with_it_and_the_common_minimum_only_where_it_counts(store: Store):
+    own = {"minimum": 30, "recommended": 100}
+    some = report_of(attempt(), store, wanted=StatusSettings(types={"VERSION": own}))
+    (counts,) = (one for one in some.data.types if one.name == "VERSION")
+    assert (counts.short_of_minimum, counts.short_of_recommended) == (0, 100 - counts.labels)
+    told = texts(json.loads(to_json(some)), "next_steps")
+    assert f"VERSION ({counts.labels} labels of 30 at least, 100 recommended, F1 0." in told
+    assert "The minimum is 50" in told
+    every = StatusSettings(types={one.name: own for one in some.data.types})
+    made = report_of(attempt(), store, wanted=every)
+    assert "The minimum is" not in texts(json.loads(to_json(made)), "next_steps")
+    assert f"{100 - counts.labels} of 100" in render_markdown(page(made))
 
 
 def test_the_confusions_that_cost_most_are_findings_with_their_price_and_no_steps(store: Store):

@@ -14,6 +14,7 @@ from loop.console import stdout
 from loop.files.importing import import_file
 from loop.files.reading import Request
 from loop.service.status import ProjectStatus, project_status
+from loop.settings.model import StatusSettings
 from loop.settings.template import config_of_labels
 from ner.label_studio.label_config import LabelConfig
 from store.projects import create_project, set_label_config
@@ -42,7 +43,7 @@ def project(store: Store) -> Project:
 
 
 def status(store: Store, project: Project) -> ProjectStatus:
-    return project_status(store, project.id, 50)
+    return project_status(store, project.id, StatusSettings())
 
 
 def shown(found: ProjectStatus, capsys: pytest.CaptureFixture[str], later: timedelta = timedelta(0)) -> str:
@@ -97,7 +98,7 @@ def test_ages_are_told_in_the_largest_unit_that_fits(
 
 def test_a_type_has_enough_labels_from_the_minimum_on(store: Store, project: Project):
     assert [label.enough for label in status(store, project).labels] == [False, False]
-    assert all(label.enough for label in project_status(store, project.id, 0).labels)
+    assert all(label.enough for label in project_status(store, project.id, StatusSettings(minimum_labels=0)).labels)
 
 
 def trained(store: Store, project: Project, ends: str) -> str:

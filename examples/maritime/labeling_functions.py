@@ -20,8 +20,8 @@ LISTS = Path(__file__).parent / "gazetteers"
 # A kind of ship, before its name or after a nationality.
 SHIPS = (
     "barge|bulk carrier|bulker|carrier|coaster|container ship|dredger|factory ship|ferry|freighter|fish carrier|"
-    "gillnetter|jigger|krill trawler|longliner|product tanker|purse seiner|reefer|seiner|ship|squid jigger|supply vessel|"
-    "tanker|trawler|tug|vessel|yacht"
+    "gillnetter|jigger|krill trawler|longliner|product tanker|purse seiner|reefer|seiner|ship|squid jigger|"
+    "supply vessel|tanker|trawler|tug|vessel|yacht"
 )
 # A name: capitalised words, numbers and Roman numerals; "of", "da" and the like only inside.
 NAME = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]*|\d{1,3}\b|(?:of|the|da|de|del|do) (?=[A-Z]))){0,3}"
@@ -63,7 +63,9 @@ def vessels_named_again(text: str) -> Iterator[Span]:
     """A name that stands behind MV, FV and the like, wherever the same text has it without."""
     names = {match.group(1) for match in re.finditer(rf"(?<![\w/]){PREFIX}\.? ({NAME})", text)}
     for name in names:
-        for match in re.finditer(rf"(?<!\w)(?<!MV )(?<!FV )(?<!MT )(?<!/V ){re.escape(name)}(?!\w)", text, re.IGNORECASE):
+        for match in re.finditer(
+            rf"(?<!\w)(?<!MV )(?<!FV )(?<!MT )(?<!/V ){re.escape(name)}(?!\w)", text, re.IGNORECASE
+        ):
             yield Span(*match.span(), "VESSEL")
 
 

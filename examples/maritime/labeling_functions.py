@@ -1,7 +1,7 @@
 """Labelling functions for maritime texts: what needs a calculation or a look around. The lists and plain patterns stand
 in weak.toml.
 
-They were written from general knowledge, before the texts, and never tuned on the gold file.
+They were written from general knowledge before the texts, and improved once on the files that seen.txt names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from ner.spans import Span
 from weak_labeling.functions import labeling_function
 from weak_labeling.gazetteers import load_terms
-from weak_labeling.heuristics import regex
+from weak_labeling.heuristics import near_keyword, regex
 
 LISTS = Path(__file__).parent / "gazetteers"
 
@@ -23,11 +23,14 @@ SHIPS = (
     "gillnetter|jigger|krill trawler|longliner|product tanker|purse seiner|reefer|seiner|ship|squid jigger|"
     "supply vessel|tanker|trawler|tug|vessel|yacht"
 )
-# A name: capitalised words, numbers and Roman numerals; "of", "da" and the like only inside.
-NAME = r"[A-Z][\w'’-]+(?: (?:[A-Z][\w'’-]*|\d{1,3}\b|(?:of|the|da|de|del|do) (?=[A-Z]))){0,3}"
-PREFIX = r"(?:M/?V|M/?T|M/?S|F/?V|F/?T|S/?V|MFV|LNG/?C)"
 FLAGS = "|".join(re.escape(term) for term in sorted(load_terms(LISTS / "flags.txt"), key=len, reverse=True))
-LEVELS = r"(?:very |extremely )?(?:low|medium|moderate|standard|elevated|high|severe|critical)|[Tt]ier \d|[Ll]evel \d"
+# A name: capitalised words, numbers and Roman numerals; "of", "da" and the like only inside.
+NAME = (
+    rf"(?!(?:{FLAGS}|Flag|Her|IMO|Ship|The|Vessel)\b)[A-Z][\w'’-]+"
+    r"(?: (?:No\. \d+|(?!IMO\b)[A-Z][\w'’-]*|(?:of|the|da|de|del|di|do) [A-Z][\w'’-]+|\d{1,4}\b)){0,3}"
+)
+PREFIX = r"(?:M/?V|M/?T|M/?S|F/?V|F/?T|S/?V|MFV|LNG/?C)"
+LEVELS = r"(?:very |extremely )?(?:low|medium|moderate|standard|elevated|high|severe|critical)|tier \d|level \d"
 
 
 def is_imo_number(digits: str) -> bool:
@@ -54,7 +57,15 @@ vessels_with_a_prefix = labeling_function(name="vessels_with_a_prefix")(
 )
 
 vessels_after_a_kind = labeling_function(name="vessels_after_a_kind")(
-    regex(rf"\b(?i:{SHIPS}) [\"“']?({NAME})", "VESSEL", group=1)
+    regex(rf"\b(?i:{SHIPS}|name|ship|vessel)s?:? [\"“']?({NAME})", "VESSEL", group=1)
+)
+
+vessels_before_imo = labeling_function(name="vessels_before_imo")(
+    regex(rf"((?:{PREFIX}\.? )?{NAME})(?=[\"”]?,? \(?(?:IMO|flag) )", "VESSEL", group=1)
+)
+
+vessels_before_a_flag = labeling_function(name="vessels_before_a_flag")(
+    regex(rf"((?:{PREFIX}\.? )?{NAME})(?=[\"”]?,? \((?:{FLAGS})\b)", "VESSEL", group=1)
 )
 
 
@@ -97,6 +108,12 @@ flags_after_flag = labeling_function(name="flags_after_flag")(
     regex(rf"\b(?i:flag)(?: (?i:state|is|was|of|of the))?[: ] ?\(?((?:{FLAGS})|[A-Z]{{2,3}}\b)", "FLAG", group=1)
 )
 
+flags_beside_imo = labeling_function(name="flags_beside_imo")(
+    regex(rf"\bIMO(?: number)?:? \d{{7}}[,;)]? \(?({FLAGS})\b", "FLAG", group=1)
+)
+
+flags_in_brackets = labeling_function(name="flags_in_brackets")(regex(rf"\(({FLAGS})[),;]", "FLAG", group=1))
+
 nationalities_before_a_kind = labeling_function(name="nationalities_before_a_kind")(
     regex(rf"\b({FLAGS}) (?:\w+ )?(?i:{SHIPS})s?\b", "FLAG", group=1)
 )
@@ -105,12 +122,38 @@ risk_levels_before_risk = labeling_function(name="risk_levels_before_risk")(
     regex(rf"\b({LEVELS})[- ]risks?\b", "RISK_LEVEL", group=1, flags=re.IGNORECASE)
 )
 
-risk_levels_after_risk = labeling_function(name="risk_levels_after_risk")(
+risk_levels_near_a_rating = labeling_function(name="risk_levels_near_a_rating")(
+    near_keyword(
+        regex(
+            rf"\b(?:{LEVELS}|amber|red|green)\b(?! (?:seas?|water|winds?|season|speed|quality))",
+            "RISK_LEVEL",
+            flags=re.IGNORECASE,
+        ),
+        (
+            *(
+                "assessment",
+                "classified",
+                "classify",
+                "level",
+                "opinion",
+                "profile",
+                "raise",
+                "raised",
+                "rate",
+                "rated",
+            ),
+            *("rating", "risk", "risks", "screening", "threat", "treat"),
+        ),
+        before=8,
+        after=3,
+    )
+)
+
+risk_levels_alone = labeling_function(name="risk_levels_alone")(
     regex(
-        rf"\brisk(?: (?:level|rating|profile|class|category|score|assessment|band))?(?: is| was|:| =| to| set to)?:? "
-        rf"({LEVELS}|amber|red|green)\b",
+        rf"^(?:(?:result|level|rating|summary|risk|overall)\b[ \w]{{0,30}}: )?({LEVELS}|amber|red|green)(?=[.;,:]|$)",
         "RISK_LEVEL",
         group=1,
-        flags=re.IGNORECASE,
+        flags=re.IGNORECASE | re.MULTILINE,
     )
 )

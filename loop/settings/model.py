@@ -270,6 +270,7 @@ class WeakSettings(SettingsSection):
     """Labels before anybody has labelled."""
 
     functions: FilePath = setting("", "A Python file of labelling functions; empty for none.", example="functions.py")
+    file: FilePath = setting("weak.toml", "The file that declares sources; it is read where there is one.")
     seconds_per_text: float = setting(
         2.0, "What a source may take on one text before it is left out on that text.", gt=0, le=3600
     )

@@ -1,0 +1,1 @@
+"""The kinds of sources that `weak.toml` declares, one module each."""

@@ -1,0 +1,142 @@
+"""weak.toml as it is written: its tables, and the line of each `[[source]]` and key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from ner.errors import InputError
+
+_KNOWN = {"source", "definitions"}
+_SOURCE = re.compile(r"^\s*\[\[\s*source\s*\]\]\s*(?:#.*)?$")
+_TABLE = re.compile(rf"{_SOURCE.pattern}|^\s*\[\s*definitions\s*\]\s*(?:#.*)?$")
+_KEY = re.compile(r"""^\s*["']?([A-Za-z_][\w-]*)["']?\s*=""")
+_ERROR_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+class SourceError(InputError):
+    """A source was left out. `file` and `line` (from 1; 0 if none is at fault) say where; `name` is the source's name,
+    "" where it has none. The message names file and line first.
+    """
+
+    def __init__(self, error: InputError, file: Path, line: int = 0, name: str = "") -> None:
+        self.file, self.line, self.name = file, line, name
+        super().__init__(error.rule, value=error.value, next_step=error.next_step)
+
+    def _message(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else str(self.file)
+        return f"{place}: {super()._message()}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One `[[source]]`: `line` of its header (from 1), and of each key."""
+
+    table: Mapping[str, object]
+    line: int
+    key_lines: Mapping[str, int]
+
+    def line_of(self, key: str) -> int:
+        """The line of the key, or the header's where the source lacks it."""
+        return self.key_lines.get(key, self.line)
+
+
+@dataclass(frozen=True)
+class WeakFile:
+    """What could be read of a weak.toml."""
+
+    blocks: tuple[Block, ...] = ()
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[SourceError, ...] = ()
+
+
+def read_weak_file(path: Path) -> WeakFile:
+    """The tables of the file. A `[[source]]` that is no TOML is left out with a problem; the others are read."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        rule = "the file of sources can be read as UTF-8"
+        wrong = InputError(rule, value=str(error), next_step="Check the path, or save the file as UTF-8.")
+        return WeakFile(problems=(SourceError(wrong, path),))
+    try:
+        return _read(path, lines, 0, len(lines))
+    except tomllib.TOMLDecodeError:
+        return _read_by_part(path, lines)
+
+
+def _read_by_part(path: Path, lines: list[str]) -> WeakFile:
+    read = WeakFile()
+    starts = [number for number, line in enumerate(lines) if number == 0 or _TABLE.match(line)]
+    for start, end in pairwise((*starts, len(lines))):
+        try:
+            part = _read(path, lines, start, end)
+        except tomllib.TOMLDecodeError as error:
+            part = WeakFile(problems=(_no_toml(error, path, start),))
+        read = WeakFile(
+            read.blocks + part.blocks, {**read.definitions, **part.definitions}, read.problems + part.problems
+        )
+    return read
+
+
+def _read(path: Path, lines: list[str], start: int, end: int) -> WeakFile:
+    """Raises TOMLDecodeError, whose line counts from `start`."""
+    tables = tomllib.loads("\n".join(lines[start:end]))
+    problems = [SourceError(_unknown(key), path, _line(lines, start, end, key)) for key in tables.keys() - _KNOWN]
+    sources, definitions = tables.get("source", []), tables.get("definitions", {})
+    if not isinstance(sources, list) or not all(isinstance(table, dict) for table in sources):
+        problems.append(SourceError(_no_list(), path, start + 1))
+        sources = []
+    if not isinstance(definitions, dict) or not all(isinstance(said, str) for said in definitions.values()):
+        problems.append(SourceError(_no_definitions(), path, _line(lines, start, end, "definitions")))
+        definitions = {}
+    headers = [number for number in range(start, end) if _SOURCE.match(lines[number])]
+    spans = pairwise((*headers, end)) if len(headers) == len(sources) else ((start, start) for _ in sources)
+    blocks = (
+        Block(table, first + 1, _key_lines(lines, first, last))
+        for table, (first, last) in zip(sources, spans, strict=True)
+    )
+    return WeakFile(tuple(blocks), definitions, tuple(problems))
+
+
+def _key_lines(lines: list[str], start: int, end: int) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for number in range(start, end):
+        if match := _KEY.match(lines[number]):
+            found.setdefault(match[1], number + 1)
+    return found
+
+
+def _line(lines: list[str], start: int, end: int, word: str) -> int:
+    """The line of a table or key of this name."""
+    beginning = re.compile(rf"""^\s*[\["']*\s*{re.escape(word)}\b""")
+    return next((number + 1 for number in range(start, end) if beginning.match(lines[number])), start + 1)
+
+
+def _no_toml(error: tomllib.TOMLDecodeError, path: Path, start: int) -> SourceError:
+    place = _ERROR_LINE.search(str(error))
+    wrong = InputError(
+        "the file of sources is TOML",
+        value=_ERROR_LINE.sub("", str(error)),
+        next_step="Mend the line. Patterns stand between single quotes, so that a backslash is a backslash.",
+    )
+    return SourceError(wrong, path, start + (int(place[1]) if place else 1))
+
+
+def _unknown(key: str) -> InputError:
+    return InputError(
+        "weak.toml has [[source]] and [definitions], and nothing else",
+        value=key,
+        next_step="Write each source under a header [[source]] of its own.",
+    )
+
+
+def _no_list() -> InputError:
+    return InputError("a source has a header [[source]]", next_step="Write two square brackets on each side.")
+
+
+def _no_definitions() -> InputError:
+    return InputError("[definitions] says in words what a label means", next_step='Write `STANDARD = "..."`, say.')

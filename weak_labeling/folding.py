@@ -38,6 +38,8 @@ _UNSEEN = dict.fromkeys(
     )
 )
 _TYPOGRAPHY: dict[int, str | None] = {**_DASHES, **_QUOTES, **_UNSEEN}
+# From this length on, the marks of a text are not counted anew for each place.
+_LONG = 2000
 _JOINER = "\u200d"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 # Scripts without spaces between words, whose every character is a token: Thai to Myanmar, Khmer, kana, Han.
@@ -87,8 +89,8 @@ class MarkedText:
 
     @cached_property
     def _starts(self) -> list[int] | None:
-        """Where the form of each character of the squeezed text begins; None where each gave just one, and marks."""
-        if self.squeezed.isascii():
+        """Where the form of each character of the squeezed text begins; None where counting the marks is faster."""
+        if self.squeezed.isascii() and len(self.squeezed) < _LONG:
             return None
         return list(accumulate((len(_FORMS[ord(character)]) for character in self.squeezed[:-1]), initial=1))
 

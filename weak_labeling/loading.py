@@ -55,7 +55,7 @@ def load_sources(
         read = read_weak_file(weak_file)
         problems += read.problems
         meanings |= read.definitions
-        problems += _unknown_labels(read.definitions, labels, weak_file)
+        problems += _unknown_labels(read.definition_lines, labels, weak_file)
         place = Place(home, tuple(labels), meanings)
         for block in read.blocks:
             try:
@@ -128,10 +128,10 @@ def _frozen(value: object) -> object:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _unknown_labels(definitions: Mapping[str, str], labels: Sequence[str], path: Path) -> Iterator[SourceError]:
-    for label in definitions.keys() - set(labels):
+def _unknown_labels(lines: Mapping[str, int], labels: Sequence[str], path: Path) -> Iterator[SourceError]:
+    for label in lines.keys() - set(labels):
         rule = f"[definitions] is about labels of the label config: {', '.join(labels)}"
-        yield SourceError(InputError(rule, value=label, next_step="Correct the label."), path)
+        yield SourceError(InputError(rule, value=label, next_step="Correct the label."), path, lines[label])
 
 
 def _name(block: Block) -> str:

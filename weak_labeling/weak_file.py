@@ -47,10 +47,11 @@ class Block:
 
 @dataclass(frozen=True)
 class WeakFile:
-    """What could be read of a weak.toml."""
+    """What could be read of a weak.toml. definition_lines: the line of each definition, by label."""
 
     blocks: tuple[Block, ...] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
+    definition_lines: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[SourceError, ...] = ()
 
 
@@ -77,7 +78,10 @@ def _read_by_part(path: Path, lines: list[str]) -> WeakFile:
         except tomllib.TOMLDecodeError as error:
             part = WeakFile(problems=(_no_toml(error, path, start),))
         read = WeakFile(
-            read.blocks + part.blocks, {**read.definitions, **part.definitions}, read.problems + part.problems
+            read.blocks + part.blocks,
+            {**read.definitions, **part.definitions},
+            {**read.definition_lines, **part.definition_lines},
+            read.problems + part.problems,
         )
     return read
 
@@ -99,7 +103,8 @@ def _read(path: Path, lines: list[str], start: int, end: int) -> WeakFile:
         Block(table, first + 1, _key_lines(lines, first, last))
         for table, (first, last) in zip(sources, spans, strict=True)
     )
-    return WeakFile(tuple(blocks), definitions, tuple(problems))
+    said = {label: _line(lines, start, end, label) for label in definitions}
+    return WeakFile(tuple(blocks), definitions, said, tuple(problems))
 
 
 def _key_lines(lines: list[str], start: int, end: int) -> dict[str, int]:

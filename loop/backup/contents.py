@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,15 +28,15 @@ def project_files(settings: Settings) -> Iterator[Path | LeftOut]:
     """The files of the project's folder that a restored project needs, without loop.toml; and what is left out.
 
     They are the label config, the file of labelling functions, what stands beside it and is named in it (gazetteers),
-    the encoder where it is a folder, and the reports.
+    weak.toml and likewise what it names, the encoder where it is a folder, and the reports.
     """
     home = settings.home
-    functions, encoder = settings.weak_functions, Path(settings.train.encoder)
+    encoder = Path(settings.train.encoder)
     wanted = [settings.labels_file]
     if encoder.is_absolute() and encoder.is_dir():
         wanted += [encoder]
-    if functions is not None:
-        wanted += [functions, *_named_beside(functions, _of_the_project(settings))]
+    for sources in filter(None, (settings.weak_functions, settings.weak_file)):
+        wanted += [sources, *_named_beside(sources, _of_the_project(settings))]
     wanted += [settings.reports]
     for path in dict.fromkeys(wanted):
         if not path.resolve().is_relative_to(home):
@@ -84,26 +85,42 @@ def _is_passing(file: Path, home: Path) -> bool:
 
 
 def _of_the_project(settings: Settings) -> list[Path]:
-    """What a word in the labelling functions does not mean, although it may be a name of it; secrets among them."""
+    """What a word in a file of sources does not mean, although it may be a name of it; secrets among them."""
     key, store = settings.label_studio.api_key_file, make_url(settings.store_url)
     file = store.database if store.get_backend_name() == "sqlite" else None
     names: list[str | Path] = [CONFIG_NAME, settings.model_dir, *filter(None, (key, file))]
     return [Path(settings.home, name).resolve() for name in names]
 
 
-def _named_beside(functions: Path, without: Sequence[Path]) -> Iterator[Path]:
-    """Files and folders beside the labelling functions whose name is a string in their source.
+def _named_beside(sources: Path, without: Sequence[Path]) -> Iterator[Path]:
+    """Files and folders beside a file of sources whose name is a string in it.
 
     Nothing that is among `without`, or that holds it.
     """
     try:
-        source = ast.parse(functions.read_bytes())
+        words = _strings_of_toml(sources) if sources.suffix == ".toml" else _strings_of_python(sources)
     except (OSError, SyntaxError, ValueError):  # the copy of the file tells
         return
-    words = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     for word in sorted(words):
-        path = functions.parent / word
+        path = sources.parent / word
         if not re.fullmatch(r"\w[\w./ -]*", word) or "\n" in word or not os.access(path, os.F_OK):
             continue  # `Path.exists` raises for a sentence that is too long for a name
         if not any(one.is_relative_to(path.resolve()) for one in without):
             yield path
+
+
+def _strings_of_python(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_bytes()))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def _strings_of_toml(path: Path) -> set[str]:
+    found: set[str] = set()
+    waiting: list[object] = [tomllib.loads(path.read_text("utf-8-sig"))]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            found.add(value)
+        elif isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return found

@@ -133,6 +133,13 @@ class Settings(BaseSettings):
         """The file of labelling functions, or None."""
         return self.home / self.weak.functions if self.weak.functions else None
 
+    @property
+    def weak_file(self) -> Path | None:
+        """The file that declares sources; None where the default file is not there."""
+        path = self.home / self.weak.file
+        given = self.weak.file != model.WeakSettings.model_fields["file"].default
+        return path if given or path.exists() else None
+
 
 def keys() -> Iterator[tuple[str, str, FieldInfo]]:
     """(section, key, field) of every setting, in the order of loop.toml; `[label_map]` has no keys of its own."""

@@ -1,0 +1,139 @@
+"""Loading all sources: what is wrong with one names file and line, and the others are loaded."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from weak_labeling.loading import LoadedSources, load_sources
+from weak_labeling.sources.entry import SourceEntry
+from weak_labeling.sources.known import KINDS
+
+LABELS = ("STANDARD", "VESSEL")
+FUNCTIONS = """from ner.spans import Span
+from weak_labeling.functions import labeling_function
+
+
+@labeling_function(name="first")
+def first(text):
+    yield Span(0, 1, "VESSEL")
+"""
+GOOD = """
+[[source]]
+name = "last"
+kind = "pattern"
+label = "STANDARD"
+pattern = '\\d+'
+"""
+
+
+def load(home: Path, weak: str = GOOD, functions: str | None = None) -> LoadedSources:
+    (home / "weak.toml").write_text(weak, encoding="utf-8")
+    if functions is not None:
+        (home / "functions.py").write_text(functions, encoding="utf-8")
+    path = home / "functions.py" if functions is not None else None
+    hints = {"VESSEL": "a ship"}
+    return load_sources(home, functions=path, weak_file=home / "weak.toml", labels=LABELS, definitions=hints)
+
+
+def test_functions_and_declared_sources_are_loaded_in_order_and_reach_another_process(tmp_path: Path) -> None:
+    weak = f'{GOOD}\n[[source]]\nname = "beside"\nkind = "neighbours"\n\n[definitions]\nSTANDARD = "a rule"\n'
+    loaded = load(tmp_path, weak, FUNCTIONS)
+    assert not loaded.problems
+    assert [(source.name, source.kind) for source in loaded.sources] == [
+        ("first", "function"),
+        ("last", "pattern"),
+        ("beside", "neighbours"),
+    ]
+    assert loaded.definitions == {"VESSEL": "a ship", "STANDARD": "a rule"}
+    again = [pickle.loads(pickle.dumps(source)).digest for source in loaded.sources[1:]]
+    assert again == [source.digest for source in loaded.sources[1:]]
+
+
+def test_a_project_without_files_has_no_sources(tmp_path: Path) -> None:
+    assert load_sources(tmp_path, functions=None, weak_file=None, labels=LABELS) == LoadedSources()
+
+
+def test_the_digest_of_a_source_is_the_same_wherever_it_stands_in_the_file(tmp_path: Path) -> None:
+    alone = load(tmp_path).sources[0].digest
+    other = GOOD.replace("last", "other").replace("d+", "w+")
+    assert [source.digest for source in load(tmp_path, other + GOOD).sources][1] == alone
+
+
+# what stands before the good source, the line that is told, and words of the rule and of the mend
+WRONG = {
+    "a bad pattern": ("[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npattern = '(a'", 5, "Mend it"),
+    "backtracking": (
+        "[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npattern = '(a+)+b'",
+        5,
+        "or bound them",
+    ),
+    "a label outside": (
+        "[[source]]\nname = 'x'\nlabel = 'SHIP'\nkind = 'pattern'\npattern = 'a'",
+        3,
+        "the label config",
+    ),
+    "a label of neighbours": ("[[source]]\nname = 'x'\nkind = 'neighbours'\nlabels = ['SHIP']", 4, "the label config"),
+    "a missing file": ("[[source]]\nname = 'x'\nkind = 'gazetteer'\nlabel = 'VESSEL'\nfile = 'no.txt'", 5, "no.txt"),
+    "an unknown key": (
+        "[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npatern = 'a'\npattern = 'a'",
+        5,
+        "Did you mean `pattern`",
+    ),
+    "a missing key": ("\n[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'", 2, "Add `pattern"),
+    "an unknown kind": ("[[source]]\nname = 'x'\nkind = 'patern'", 3, "Did you mean `pattern`"),
+    "no kind": ("[[source]]\nname = 'x'", 1, "one of pattern"),
+    "a wrong type": ("[[source]]\nname = 'x'\nkind = 'neighbours'\nvotes = 'two'", 4, "valid integer"),
+    "a blank name": ("[[source]]\nname = ' '\nkind = 'neighbours'", 2, "not blank"),
+    "no TOML": ('[[source]]\nname = "x"\nkind = "pattern"\npattern = "\\d"', 4, "single quotes"),
+    "an unknown table": ("[sources]\nname = 'x'", 1, "[[source]]"),
+    "definitions of another label": ("[definitions]\nSHIP = 'x'", 2, "Correct the label"),
+    "definitions that are no text": ("[definitions]\nVESSEL = 1", 1, "in words"),
+}
+
+
+@pytest.mark.parametrize(("before", "line", "told"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_told_with_file_and_line_and_the_other_sources_are_loaded(
+    before: str, line: int, told: str, tmp_path: Path
+) -> None:
+    loaded = load(tmp_path, before + GOOD, FUNCTIONS)
+    assert [source.name for source in loaded.sources] == ["first", "last"]
+    (problem,) = loaded.problems
+    assert (problem.file, problem.line) == (tmp_path / "weak.toml", line)
+    assert str(problem).startswith(f"{tmp_path / 'weak.toml'}, line {line}: ")
+    assert told in str(problem)
+
+
+def test_of_two_sources_with_one_name_the_first_counts(tmp_path: Path) -> None:
+    loaded = load(tmp_path, GOOD + GOOD + GOOD.replace("last", "first"), FUNCTIONS)
+    assert [(source.name, source.kind) for source in loaded.sources] == [("first", "function"), ("last", "pattern")]
+    assert [(problem.name, problem.line) for problem in loaded.problems] == [("last", 9), ("first", 15)]
+
+
+def test_functions_that_do_not_run_leave_the_declared_sources_and_the_other_way_round(tmp_path: Path) -> None:
+    loaded = load(tmp_path, GOOD, "1 / 0\n")
+    assert [source.name for source in loaded.sources] == ["last"]
+    assert "functions.py, line 1" in str(loaded.problems[0])
+    missing = load_sources(tmp_path, functions=None, weak_file=tmp_path / "gone.toml", labels=LABELS)
+    assert not missing.sources and "gone.toml" in str(missing.problems[0])
+    (tmp_path / "weak.toml").write_bytes(b"\xff\xfe")
+    assert "UTF-8" in str(
+        load_sources(tmp_path, functions=None, weak_file=tmp_path / "weak.toml", labels=()).problems[0]
+    )
+
+
+def test_a_line_in_a_string_that_looks_like_a_table_is_none(tmp_path: Path) -> None:
+    verbose = (
+        "[[source]]\nname='x'\nkind='pattern'\nlabel='VESSEL'\nflags=['verbose']\npattern='''\n[abc]\n[def]\n'''\n"
+    )
+    assert [source.name for source in load(tmp_path, verbose + GOOD).sources] == ["x", "last"]
+    broken = load(tmp_path, verbose + '[[source]]\npattern = "\\d"\n' + GOOD)
+    assert [source.name for source in broken.sources] == ["x", "last"]
+    assert [problem.line for problem in broken.problems] == [11]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_an_entry_whose_docstring_explains_its_keys(kind: str) -> None:
+    assert issubclass(KINDS[kind], SourceEntry) and KINDS[kind].__doc__

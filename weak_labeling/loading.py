@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ner.errors import InputError
 from weak_labeling.functions import load_functions
 from weak_labeling.source import WeakSource
-from weak_labeling.sources.entry import EntryError, Place, SourceEntry
+from weak_labeling.sources.entry import EntryError, Place, SourceEntry, SourceTools
 from weak_labeling.sources.known import KINDS
 from weak_labeling.weak_file import Block, SourceError, read_weak_file
 
@@ -36,12 +36,13 @@ def load_sources(
     weak_file: Path | None,
     labels: Sequence[str],
     definitions: Mapping[str, str] | None = None,
+    tools: SourceTools | None = None,
 ) -> LoadedSources:
     """The sources of both files; None for a file that the project lacks.
 
     home: the folder that files named in weak.toml are relative to. labels: those of the label config. definitions: what
-    the label config says of labels; weak.toml has the last word. Each source has a name of its own: of two with one
-    name, the first counts. Nothing is raised for what a file says.
+    the label config says of labels; weak.toml has the last word. tools: what sources that are models need. Each
+    source has a name of its own: of two with one name, the first counts. Nothing is raised for what a file says.
     """
     problems: list[SourceError] = []
     loaded: dict[str, WeakSource] = {}
@@ -56,7 +57,7 @@ def load_sources(
         problems += read.problems
         meanings |= read.definitions
         problems += _unknown_labels(read.definition_lines, labels, weak_file)
-        place = Place(home, tuple(labels), meanings)
+        place = Place(home, tuple(labels), meanings, tools or SourceTools())
         for block in read.blocks:
             try:
                 source = _source(block, place, loaded)

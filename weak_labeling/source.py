@@ -25,9 +25,13 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A source could not say what it thinks of a text; `reason` is a sentence for people."""
+    """A source could not say what it thinks of a text; `reason` is a sentence for people.
+
+    later: the reason may pass, so that the text may be asked about another time: a server is away, say.
+    """
 
     reason: str
+    later: bool = False
 
 
 class WeakSource(Protocol):

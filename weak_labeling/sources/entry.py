@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from ner.arrays import FloatArray, IntArray
+from ner.documents import LabelledText
 from ner.errors import InputError
 from weak_labeling.source import WeakSource
+from weak_labeling.sources.answers import AnswerCache, AnswersInMemory
 
 
 class EntryError(InputError):
@@ -24,15 +27,41 @@ class EntryError(InputError):
         self.key = key
 
 
+class TokenClassifier(Protocol):
+    """A model that has a probability for each of its tags at each token."""
+
+    def probabilities(self, text: str, /) -> tuple[FloatArray, IntArray]:
+        """((n, t), (n, 2) half-open code points) of the tokens that carry text. Raises InputError for a text."""
+
+
+OpenClassifier = Callable[[Path, int | None], TokenClassifier]
+
+
+@dataclass(frozen=True)
+class SourceTools:
+    """What sources use that are models.
+
+    environ: the environment, in which an API key may stand. answers: where answers of prompted models are kept.
+    examples: texts with gold that may be shown to a model; none is of the holdout. open_classifier: opens a folder of
+    transformers for windows of so many tokens (None: as many as the model reads); None without the library.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    answers: AnswerCache = field(default_factory=AnswersInMemory)
+    examples: tuple[LabelledText, ...] = ()
+    open_classifier: OpenClassifier | None = None
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a source is built: `home`, the folder that its files are relative to, the project's labels, and what each
-    label means, where anybody has written it down.
+    """Where a source is built: `home`, the folder that its files are relative to, the project's labels, what each label
+    means, where anybody has written it down, and what models need.
     """
 
     home: Path
     labels: tuple[str, ...]
     definitions: Mapping[str, str] = field(default_factory=dict)
+    tools: SourceTools = field(default_factory=lambda: SourceTools())
 
     def file(self, name: str) -> Path:
         """The file of this name: below `home` unless it is absolute or begins with `~`."""

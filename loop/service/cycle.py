@@ -1,4 +1,4 @@
-"""The steps of one cycle: pull, label weakly, retrain, share, evaluate and promote, publish.
+"""The steps of one cycle: pull, label weakly, publish votes, retrain, share, evaluate and promote, publish.
 
 Each step takes the Cycle. It does its part and returns counts; where there is no reason to, it raises Skip with why.
 """
@@ -23,6 +23,7 @@ from loop.training.progress import Epoch, ParityError, TrainingError, TrainingPr
 from loop.training.recovery import UNFINISHED
 from loop.training.retrain import retrain
 from loop.weak.aggregating import weak_documents
+from loop.weak.agreed import agreed_version, agreed_votes
 from loop.weak.applying import is_up_to_date, label_weakly
 from loop.weak.sources import declared_sources, has_sources
 from ner.errors import BundleError
@@ -99,6 +100,23 @@ def label_step(cycle: Cycle) -> StepCounts:
         logger.warning("label: %s", complaint)
     failures = sum(one.faults for one in done.sources)
     return {"documents": done.documents, "voted": done.voted, "asked": done.asked, "failures": failures}
+
+
+def publish_votes_step(cycle: Cycle) -> StepCounts:
+    """Send what the votes agree on, as long as no model is in service. A training takes minutes, and comes after."""
+    project = cycle.project()
+    if project.promoted_version is not None:
+        raise Skip("a model is in service")
+    with cycle.store.read() as session:
+        version = agreed_version(session, project)
+    if version is None:
+        raise Skip("no source of weak labels votes")
+    if _is_published(cycle, version):
+        raise Skip("every open task has its prediction")
+    votes = agreed_votes(cycle.store, project)
+    if votes is None:
+        raise Skip("the votes are gone")
+    return asdict(publish(cycle.store, cycle.client, project, votes))
 
 
 def retrain_step(cycle: Cycle) -> StepCounts:
@@ -179,6 +197,7 @@ def publish_step(cycle: Cycle) -> StepCounts:
 STEPS: tuple[tuple[str, Callable[[Cycle], StepCounts]], ...] = (
     ("pull", pull_step),
     ("label", label_step),
+    ("publish votes", publish_votes_step),
     ("retrain", retrain_step),
     ("share", share_step),
     ("evaluate and promote", promote_step),

@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session
 from loop.promotion.power import HoldoutPower, holdout_power
 from loop.quality.prelabels import Prelabels, count_prelabels
 from loop.settings.model import PromotionSettings, StatusSettings
+from loop.sync.publish import KIND as PUBLISH
 from store.counts import ProjectCounts, project_counts
-from store.predictions import reviewed_prelabels
+from store.predictions import is_of_votes, reviewed_prelabels
 from store.projects import project_by_id
 from store.registry import MOVES, PROMOTE, SUPERSEDE, TypeScore, models, promoted, promotions, scores
 from store.runs import INTERRUPTED, RUNNING, is_alive, last_run
-from store.schema import HOLDOUT, Model, Promotion, Run
+from store.schema import HOLDOUT, Model, Project, Promotion, Run
 from store.session import Store
 
 _LATEST = 5
@@ -89,11 +90,15 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first."""
+    """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first.
+
+    votes: the version of the agreed votes, where these pre-label since no model is in service.
+    """
 
     project: str
     label_studio: str | None
     model: ModelStatus | None
+    votes: str | None
     labels: tuple[LabelStatus, ...]
     counts: ProjectCounts
     models: Mapping[str, int]
@@ -130,6 +135,7 @@ def project_status(
             project=project.name,
             label_studio=where,
             model=_model(session, promoted(session, project_id), decisions),
+            votes=_votes(session, project),
             labels=_labels(project.labels, counts, wanted),
             counts=counts,
             models=dict(sorted(Counter(model.state for model in trained).items())),
@@ -153,6 +159,12 @@ def _model(session: Session, model: Model | None, decisions: list[Promotion]) ->
     return ModelStatus(
         model.version, model.parent, model.encoder, model.created_at, scored, f1, forced=bool(put and put[-1])
     )
+
+
+def _votes(session: Session, project: Project) -> str | None:
+    last = None if project.promoted_version is not None else last_run(session, project.id, PUBLISH)
+    version = last.counts.get("version") if last is not None else None
+    return version if is_of_votes(version) else None
 
 
 def _summary(session: Session, model: Model) -> ModelSummary:

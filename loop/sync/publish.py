@@ -1,4 +1,6 @@
-"""Give the open tasks the predictions of the model in service, and let Label Studio show and order them by it.
+"""Give the open tasks the predictions of what serves, and let Label Studio show and order them by these.
+
+A model serves or, before there is one, the agreed votes of the sources of weak labels, under a version of their own.
 
 The store notes each prediction before it is sent, and confirms it once Label Studio has it and shows it. A publish
 that was cut off in between leaves predictions of which the store does not know whether they arrived: the next publish
@@ -14,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from loop.label_studio.client import UNCERTAINTY, Json, LabelStudioClient, LabelStudioError
 from loop.sync.pull import linked_project_id, note_deletions
@@ -22,7 +24,8 @@ from loop.sync.queue import QueueItem, least_confident_first, plan
 from ner.errors import ConfigError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import clip_score, read_result, to_result
-from ner.tagger import Tagger
+from ner.labels import LabelSet
+from ner.tagger import Tagging
 from store.documents import StoredDocument, open_documents
 from store.predictions import NewPrediction, confirm_predictions, predictions, save_predictions, save_ranks
 from store.projects import project_by_id
@@ -33,6 +36,21 @@ from store.tasks import edited_documents
 
 KIND = "publish"
 _BAD_REQUEST = 400
+
+
+class Predictor(Protocol):
+    """What pre-labels texts: the tagger of the model in service, or the agreed votes."""
+
+    @property
+    def version(self) -> str:
+        """The name under which its predictions stand."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """The entity types that it knows."""
+
+    def tag_many(self, texts: Iterable[str], progress: Callable[[int], object] | None = None) -> Sequence[Tagging]:
+        """A tagging for each text, in order; `progress` is called with the number done."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +84,20 @@ def publish(
     store: Store,
     client: LabelStudioClient,
     project: Project,
-    tagger: Tagger,
+    predictor: Predictor,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> PublishCounts:
-    """Send what open tasks lack of `tagger`'s version, in one call, then make it the version that is shown.
+    """Send what open tasks lack of the predictor's version, in one call, then make it the version that is shown.
 
     Safe to repeat, also after a kill: the server is asked what it has. `progress` is called with (tagged, to tag).
     Raises LabelStudioError when the server fails or stores fewer predictions than it was sent, ConfigError when the
-    project is not linked to this server or lacks a label of the model, RunHeldError while another publish is at work.
+    project is not linked to this server or lacks a label of the predictor, RunHeldError while another publish is at
+    work.
     """
     with tracked(store, project.id, KIND, exclusive=True) as run:
         waited = client.http.seconds
-        counts = _Publish(store, client, project, tagger, progress or (lambda _done, _total: None)).all()
+        counts = _Publish(store, client, project, predictor, progress or (lambda _done, _total: None)).all()
         counts = replace(counts, server_seconds=round(client.http.seconds - waited, 3))
         run.counts.update(asdict(counts))
     return counts
@@ -104,15 +123,15 @@ class _Publish:
     store: Store
     client: LabelStudioClient
     project: Project
-    tagger: Tagger
+    predictor: Predictor
     progress: Callable[[int, int], None]
 
     def __post_init__(self) -> None:
-        self.version = self.tagger.version
+        self.version = self.predictor.version
         self.ls_project_id = linked_project_id(self.project, self.client)
         self.settings = self.client.project(self.ls_project_id)
         self.config = LabelConfig.parse(str(self.settings["label_config"]))
-        _check_labels(self.tagger, self.config)
+        _check_labels(self.predictor, self.config)
 
     def all(self) -> PublishCounts:
         """Find what is lacking or wrong, note what is to be sent, send it, activate the version, confirm."""
@@ -200,7 +219,7 @@ class _Publish:
         published = [row.score for row in others if row is not None and not row.holdout]
         pool = [tasks[task] for task in tasks if task in wanted and tasks[task].split != HOLDOUT]
         held = [tasks[task] for task in tasks if task in wanted and tasks[task].split == HOLDOUT]
-        taggings = self.tagger.tag_many(
+        taggings = self.predictor.tag_many(
             (document.text for document in pool), lambda done: self.progress(done, len(pool))
         )
         return plan(list(zip(pool, taggings, strict=True)), held, published, salt)
@@ -282,11 +301,11 @@ def _to_set(settings: Mapping[str, Any], version: str | None) -> dict[str, Any]:
     return {key: value for key, value in wanted.items() if settings.get(key) != value}
 
 
-def _check_labels(tagger: Tagger, config: LabelConfig) -> None:
-    unknown = sorted(set(tagger.labels.types) - set(config.labels))
+def _check_labels(predictor: Predictor, config: LabelConfig) -> None:
+    unknown = sorted(set(predictor.labels.types) - set(config.labels))
     if unknown:
         raise ConfigError(
-            "the project's label config has every label of the model",
-            value=f"{tagger.version} also knows {', '.join(unknown)}",
+            "the project's label config has every label of what pre-labels",
+            value=f"{predictor.version} also knows {', '.join(unknown)}",
             next_step="Put them back into the config, or pull and retrain: `loop pull`, `loop retrain --from-scratch`.",
         )

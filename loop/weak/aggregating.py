@@ -89,12 +89,17 @@ def vote_on(
     """
     if has_sources(settings):
         label_weakly(store, settings, project)
+    return tuple(_unscored(said) for said in said_together(store, project, documents))
+
+
+def said_together(
+    store: Store, project: Project, documents: Sequence[StoredDocument | GoldDocument]
+) -> Iterator[Aggregated]:
+    """What the stored votes say together of each of these documents, in order; the documents may be held out."""
     voted = voted_project(store, project)
-    fitted = voted.aggregation().fitted
     with store.read() as session:
         cast = _stored_votes(session, project)
-    texts = [_without(_voted(one, cast), voted.muted) for one in documents]
-    return tuple(_unscored(said) for said in fitted(texts))
+    return voted.aggregation().fitted([_without(_voted(one, cast), voted.muted) for one in documents])
 
 
 def _answers(voted: VotedProject) -> Iterator[tuple[StoredDocument, VotedText, Aggregated]]:

@@ -14,7 +14,7 @@ from loop.files.doubts import doubts_lines
 from loop.promotion.power import HoldoutPower
 from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.history import DECISIONS
-from loop.service.status import DecisionStatus, LabelStatus, ModelStatus, ProjectStatus
+from loop.service.status import DecisionStatus, LabelStatus, ProjectStatus
 from loop.wording import points
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 
@@ -46,7 +46,7 @@ def _facts(status: ProjectStatus, now: datetime) -> Table:
     facts.add_column(overflow="fold")
     splits = _listed(counts.documents)
     documents = f"{sum(counts.documents.values()):,} ({splits})" if splits else "none yet: `loop import` or `loop pull`"
-    facts.add_row("model in service", _model(status.model, now))
+    facts.add_row("model in service", _model(status, now))
     facts.add_row("models", _listed(_named(status.models)) or "none trained yet")
     facts.add_row("documents", documents)
     facts.add_row("labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout")
@@ -181,9 +181,11 @@ def _troubles(status: ProjectStatus, now: datetime) -> Iterator[RenderableType]:
         yield styled(f"[yellow]![/] interrupted: {run.kind}, begun {_age(run.started_at, now)}; run it again.")
 
 
-def _model(model: ModelStatus | None, now: datetime) -> str:
+def _model(status: ProjectStatus, now: datetime) -> str:
+    model = status.model
     if model is None:
-        return "none yet"
+        votes = f"; the agreed votes of the sources of weak labels pre-label ({status.votes})" if status.votes else ""
+        return f"none yet{votes}"
     micro = next((score for score in model.scores if score.entity_type == "micro"), None)
     if micro is None:
         scored = "not evaluated yet"

@@ -296,7 +296,8 @@ def test_every_step_is_logged_with_its_time_and_counts(cycle: Cycle, caplog: pyt
 
 
 def test_the_steps_are_those_of_the_loop_in_order() -> None:
-    assert [name for name, _ in STEPS] == ["pull", "label", "retrain", "share", "evaluate and promote", "publish"]
+    names = ["pull", "label", "publish votes", "retrain", "share", "evaluate and promote", "publish"]
+    assert [name for name, _ in STEPS] == names
 
 
 def test_without_functions_gold_candidate_and_model_every_later_step_has_no_reason(cycle: Cycle) -> None:

@@ -125,16 +125,17 @@ def pull(
 def publish(invocation: Invocation) -> int | None:
     """Send the predictions of the model in service for the open tasks, and order the queue by them.
 
-    Tasks that have these predictions already are left alone. Tasks of the holdout get an empty prediction: pre-labels
-    would bias the annotations that judge the models.
+    While no model is in service, the agreed votes of the sources of weak labels predict, under a version of their own
+    (votes-...). Tasks that have these predictions already are left alone. Tasks of the holdout get an empty prediction:
+    pre-labels would bias the annotations that judge the models.
     """
     from loop.sync.publish import publish as publish_predictions
+    from loop.weak.agreed import votes_that_serve
 
-    tagger = invocation.tagger()
+    store, project = invocation.store, invocation.project
+    predictor = votes_that_serve(store, invocation.settings, project) or invocation.tagger()
     ticker = console.Ticker("texts tagged", quiet=invocation.as_json)
-    done = publish_predictions(
-        invocation.store, invocation.client, invocation.project, tagger, progress=lambda tagged, _: ticker(tagged)
-    )
+    done = publish_predictions(store, invocation.client, project, predictor, progress=lambda tagged, _: ticker(tagged))
     said = (
         f"{done.version}: {done.created:,} predictions stored for {done.open:,} open tasks "
         f"({done.carried:,} had theirs, {done.holdout:,} of the holdout are empty)."

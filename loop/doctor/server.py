@@ -18,6 +18,7 @@ from loop.label_studio.client import UNCERTAINTY, Json, LabelStudioClient, Label
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
 from ner.label_studio.label_config import LabelConfig
+from store.predictions import is_of_votes
 from store.schema import Project
 
 _TESTED_RELEASE = "1.23"
@@ -111,8 +112,11 @@ def _model_version(client: LabelStudioClient, there: Json, project: Project) -> 
     versions = client.model_versions(there["id"])
     titles = {str(row.get("title")) for row in client.backends(there["id"])}
     current, ours = there.get("model_version"), project.promoted_version
+    if ours is None and is_of_votes(current) and current in versions:
+        return ok(f"{current!r}, the agreed votes, on {versions[current]:,} predictions")
     if ours is None and (not current or current in titles):  # connecting a backend sets its title
-        return warn("no model is in service yet: the queue is random", "Promote one, then `loop publish`.")
+        mend = "`loop publish` sends the agreed votes of the sources of weak labels; or promote a model first."
+        return warn("no model is in service yet: the queue is random", mend)
     if not current:
         return warn("unset: no pre-labels are shown and the queue is random", _PUBLISH)
     if current in titles:

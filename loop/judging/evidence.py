@@ -24,7 +24,7 @@ from loop.judging.measured import (
 from loop.settings.model import BY_WEAK_VOTE
 from loop.settings.settings import Settings
 from loop.training.progress import Stages
-from loop.weak.aggregating import vote_on
+from loop.weak.aggregating import vote_on, votes_stand
 from ner.errors import BundleError, RuleError
 from ner.labels import LabelSet
 from ner.spans import Span
@@ -176,8 +176,12 @@ def _opponent(
     if incumbent is None:
         if settings.promotion.first_model != BY_WEAK_VOTE or not documents:
             return None, None, ()
+        if not votes_stand(store, settings, project):
+            return None, None, ()
         voted = vote_on(store, settings, project, [item for item, _ in documents])
-        return (WEAK_VOTE, voted, ()) if any(voted) else (None, None, ("no labelling function votes on the holdout",))
+        return (
+            (WEAK_VOTE, voted, ()) if any(voted) else (None, None, ("no source of weak labels votes on the holdout",))
+        )
     try:
         folder = settings.library.bundle(incumbent.path, incumbent.files)
         served = ask_served(folder, None, texts, threads=threads)

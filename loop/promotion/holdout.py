@@ -21,7 +21,7 @@ from loop.evaluation.significance import (
 from loop.judging.measured import WEAK_VOTE, HeldOutText
 from loop.promotion.attempt import Look, Rotation
 from loop.promotion.policies import PROVEN, PolicyLimits
-from loop.settings.model import PromotionSettings
+from loop.settings.model import BY_WEAK_VOTE, PromotionSettings
 from ner.spans import Span, flat_spans
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint, gold
@@ -163,7 +163,7 @@ def too_few(
         )
     entities = sum(len(known_spans(item, types)) for item in documents)
     if not entities:
-        return f"holdout {look.epoch} has no gold entity yet, and a model is in service"
+        return f"holdout {look.epoch} has no gold entity yet to compare the candidate on"
     groups = len({item.group_key for item in documents})
     needed = max(settings.least_documents, math.ceil(-math.log2(look.alpha)) if tested else 0)
     if groups < needed:
@@ -236,6 +236,8 @@ def _still_held(session: Session, project: Project, figures: Mapping[str, Any], 
 def _still_deferred(
     session: Session, project: Project, figures: Mapping[str, Any], settings: PromotionSettings
 ) -> bool:
+    if figures.get("against") == WEAK_VOTE and settings.first_model != BY_WEAK_VOTE:
+        return False
     if figures.get("waits_for") == waiting_for(session, project, settings):
         return True
     look = next_look(session, project, settings)

@@ -18,7 +18,7 @@ from loop.evaluation.scores import Scores, score
 from loop.judging.contract import WrongFileError, check_contract
 from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.gold_check import check_gold
-from loop.judging.measured import ContractCheck
+from loop.judging.measured import WEAK_VOTE, ContractCheck
 from loop.promotion.attempt import DEFERRED, FORCED, HELD, PROMOTED, REFUSED, REJECTED, Attempt, Look, Ruling
 from loop.promotion.candidates import choose, retire_superseded
 from loop.promotion.gates import absolute_gates, gates_of, reason_of
@@ -38,8 +38,10 @@ from loop.promotion.record import figures_of, record, risks_of, rotated
 from loop.promotion.rivals import Rivals, rivals
 from loop.promotion.ruling import ScoredSystems, rule
 from loop.quality.corruption import warnings_of
+from loop.settings.model import BY_WEAK_VOTE
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
+from loop.weak.aggregating import votes_stand
 from ner.labels import LabelSet
 from store import registry
 from store.columns import utc_now
@@ -51,6 +53,11 @@ from store.runs import TrackedRun, tracked
 from store.schema import Model, Project
 from store.session import Store
 from store.splits import current_epoch
+
+_VOTES_SERVE = (
+    "The agreed votes pre-label until a model beats them there. Go on labelling: held-out texts come among the others. "
+    'With `[promotion] first_model = "gates"` a first model serves without this comparison'
+)
 
 
 class RefusedCandidateError(WrongFileError):
@@ -117,6 +124,7 @@ class _Promotion:
     stages: Stages
     began: float = field(default_factory=time.monotonic)
     rivals: Rivals = field(default_factory=Rivals)
+    votes_serve: bool = False  # the agreed votes, which a first model then has to beat
 
     @property
     def store(self) -> Store:
@@ -143,6 +151,8 @@ class _Promotion:
         with self.store.read() as session:
             documents = held_out_gold(session, self.project)
             look = next_look(session, self.project, self.settings.promotion)
+        if incumbent is None and self.settings.promotion.first_model == BY_WEAK_VOTE:
+            self.votes_serve = votes_stand(self.store, self.settings, self.project)
         if self.because is None and (obstacle := self._obstacle(incumbent, documents, look)):
             return self._defer(attempt, obstacle, documents, look)
         try:
@@ -188,11 +198,15 @@ class _Promotion:
             tx.commit()
 
     def _obstacle(self, incumbent: Model | None, documents: Sequence[GoldDocument], look: Look) -> str | None:
-        """Why the holdout cannot judge now. A first model is compared with nothing, and needs no more than a look."""
-        tested = self.settings.promotion.policy == PROVEN
-        if incumbent is None and (look.alpha > 0 or not documents or not tested):
+        """Why the holdout cannot judge now.
+
+        A first model that is compared with nothing, not with the votes either, needs no more than a look.
+        """
+        tested, alone = self.settings.promotion.policy == PROVEN, incumbent is None and not self.votes_serve
+        if alone and (look.alpha > 0 or not documents or not tested):
             return None
-        return too_few(documents, self.types, look, self.settings.promotion)
+        obstacle = too_few(documents, self.types, look, self.settings.promotion)
+        return f"{obstacle}. {_VOTES_SERVE}" if obstacle and self.votes_serve else obstacle
 
     def _refused(self, attempt: Attempt, error: WrongFileError) -> RefusedCandidateError:
         """Note the refusal in the store; the error that is returned carries the attempt, for its report."""
@@ -203,11 +217,13 @@ class _Promotion:
         return RefusedCandidateError(error, done)
 
     def _defer(self, attempt: Attempt, obstacle: str, documents: Sequence[GoldDocument], look: Look) -> PromotionResult:
-        told = f"{rotated(attempt.rotation)}Not judged yet: {obstacle}."
+        told = f"{rotated(attempt.rotation)}Not judged yet: {obstacle.removesuffix('.')}."
         done = replace(attempt, reason=told, look=look if look.alpha else None, judged_seconds=self._seconds())
         with self.store.read() as session:
             waits_for = waiting_for(session, self.project, self.settings.promotion)
-        figures = {"holdout": fingerprint(documents), "documents": len(documents), "waits_for": waits_for}
+        against = WEAK_VOTE if self.votes_serve else attempt.incumbent
+        figures: dict[str, Any] = {"holdout": fingerprint(documents), "documents": len(documents)}
+        figures |= {"waits_for": waits_for, "against": against}
         with self.run.transaction() as tx:
             registry.defer(tx, self.project.id, done.version, reason=told, who=self.who, figures=figures)
             tx.commit()
@@ -325,7 +341,7 @@ class _Promotion:
             anchor=self.rivals.anchor,
             comparison=comparison,
             by_hand=self.rivals.by_hand,
-            first=self.rivals.first,
+            first=self.rivals.first or against == WEAK_VOTE,
         )
         ruling, gates = rule(compared, look, judged.gates, settings)
         if self.because is not None:

@@ -103,7 +103,8 @@ def has_common_minimum(types: Sequence[TypeCounts]) -> bool:
 def _no_target(report: AttemptReport) -> Iterator[Entry]:
     if no_target(report):
         text = (
-            'Set `[gates] f1` or `[promotion] first_model = "weak vote"` in loop.toml: then something judges quality.'
+            "Set `[gates] f1` in loop.toml: then something judges quality. So do sources of weak labels, where "
+            '`[promotion] first_model` is "weak vote".'
         )
         yield Entry("no target", text)
 

@@ -215,8 +215,10 @@ class PromotionSettings(SettingsSection):
     wanted: float = setting(0.02, "The difference in micro-F1 that you would like to see.", gt=0, lt=1)
     resamples: int = setting(10_000, "Resamples of the test and of the intervals, at least.", ge=1000, le=10**6)
     seed: int = setting(13, "Of the test, the intervals and the perturbations.", ge=0, le=_LARGEST_SEED)
-    first_model: Literal["gates", "weak vote"] = setting(
-        "gates", 'With "weak vote", a first model has to beat the labelling functions, too.'
+    first_model: Literal["weak vote", "gates"] = setting(
+        "weak vote",
+        'What a first model has to pass. "weak vote": it beats the agreed votes on the holdout, where sources of weak '
+        'labels vote, and the targets. "gates": the targets alone.',
     )
     reference: bool = setting(True, "Run candidates in FP32, too: it takes a minute and tells what INT8 loses.")
     robustness: int = setting(300, "Held-out texts that are perturbed, at most; 0 for none.", ge=0)

@@ -21,7 +21,7 @@ from store.documents import StoredDocument, stored_documents
 from store.gold import LEARNED_FROM, GoldDocument, held_out, labelled, training_gold
 from store.schema import Project
 from store.session import Store
-from store.votes import votes
+from store.votes import count_voted, votes
 from store.weak_sources import muted_sources
 from weak_labeling.aggregate.choosing import Aggregation, aggregate
 from weak_labeling.aggregate.contract import Aggregated, Gold, VotedText
@@ -90,6 +90,14 @@ def vote_on(
     if has_sources(settings):
         label_weakly(store, settings, project)
     return tuple(_unscored(said) for said in said_together(store, project, documents))
+
+
+def votes_stand(store: Store, settings: Settings, project: Project) -> bool:
+    """Whether there are sources of weak labels, or votes of imported ones, to compare a model with."""
+    if has_sources(settings):
+        return True
+    with store.read() as session:
+        return count_voted(session, project.id) > 0
 
 
 def said_together(

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from loop.files.importing import IMPORTED_VOTE
+from loop.settings.settings import Settings
 from loop.sync.queue import spread
 from loop.weak.aggregating import said_together
+from loop.weak.applying import label_weakly
+from loop.weak.sources import has_sources
 from ner.labels import LabelSet
 from ner.tagger import Tagging
 from store.documents import stored_documents
@@ -78,6 +81,18 @@ def agreed_votes(store: Store, project: Project) -> AgreedVotes | None:
         for document, one in said
     }
     return AgreedVotes(version, LabelSet(tuple(project.labels)), taggings)
+
+
+def votes_that_serve(store: Store, settings: Settings, project: Project) -> AgreedVotes | None:
+    """The agreed votes, where no model is in service; the sources are first asked about what is new.
+
+    None where a model is in service, and where no vote counts. Raises InputError where no source can be read at all.
+    """
+    if project.promoted_version is not None:
+        return None
+    if has_sources(settings):
+        label_weakly(store, settings, project)
+    return agreed_votes(store, project)
 
 
 def _least_sure(said: Aggregated) -> float:

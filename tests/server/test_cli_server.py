@@ -13,10 +13,12 @@ import pytest
 from loop.doctor.server import check_backend_rows
 from loop.label_studio.client import LabelStudioClient
 from loop.sync.connect import BackendAccount
+from store.predictions import is_of_votes
 from store.projects import link, project_by_name
 from store.session import open_store
 from tests.fakes import StubBackend
 from tests.loop.desk import Desk, make_desk
+from tests.loop.weak.test_applying import functions
 from tests.server import real_label_studio
 from tests.server.real_label_studio import RealLabelStudio
 
@@ -73,6 +75,14 @@ def test_a_project_is_connected_labelled_pulled_and_published_by_commands_alone(
     again = desk.loop("connect", "--push", "--json").json
     assert (again["project"]["created"], again["pushed"], again["backend"]["added"]) == (False, 0, False)
     assert states(desk)["model_version"] == "warn"
+
+    rows = [("software", "Excel", "SOFTWARE"), ("systems", "Windows", "OS")]
+    functions(desk.home / "functions.py", *rows)
+    desk.configure(weak__functions="functions.py")
+    voted = desk.loop("publish", "--json").json
+    assert (is_of_votes(voted["version"]), voted["created"]) == (True, len(TEXTS))
+    assert states(desk)["model_version"] == "ok"
+    assert desk.loop("status", "--json").json["votes"] == voted["version"]
 
     version = desk.promoted_model()
     published = desk.loop("publish", "--json").json

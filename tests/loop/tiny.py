@@ -18,7 +18,7 @@ from transformers import (
     RobertaForTokenClassification,
 )
 
-from loop.settings.model import GateSettings, PromotionSettings, TrainSettings
+from loop.settings.model import GateSettings, PromotionSettings, TrainSettings, WeakSettings
 from loop.training.encoder import quiet
 from ner.model_library import ModelLibrary
 from ner.spans import Span
@@ -164,6 +164,7 @@ class Placement:
     promotion: PromotionSettings = PROMOTION
     gates: GateSettings = field(default_factory=GateSettings)
     weak_functions: Path | None = None
+    weak: WeakSettings = field(default_factory=WeakSettings)
 
     @property
     def library(self) -> ModelLibrary:

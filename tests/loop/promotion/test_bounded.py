@@ -29,7 +29,7 @@ from loop.promotion.rivals import EARLIER, rivals
 from loop.promotion.ruling import ScoredSystems, rule
 from loop.report.history import decisions
 from loop.service.status import project_status
-from loop.settings.model import PromotionSettings
+from loop.settings.model import PromotionSettings, StatusSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store import registry
@@ -407,7 +407,7 @@ def test_a_first_model_that_is_held_against_the_weak_vote_waits_for_gold_too(
         "systems = labeling_function(name='systems')(regex('windows|ubuntu', 'OS'))\n"
         "software = labeling_function(name='software')(regex('excel', 'SOFTWARE'))\n"
     )
-    rule = placed.promotion.changed(first_model="weak vote")
+    rule = placed.promotion.changed(first_model="weak vote", first_loss=0.005)
     held = judge(store, small, replace(placed, weak_functions=functions, promotion=rule), THREE)
     assert (held.against, held.outcome) == ("weak vote", "held")
     with store.read() as session:
@@ -537,7 +537,7 @@ def test_where_the_looks_are_spent_status_and_history_promise_and_show_no_claim(
     assert (last.word, last.p_value, last.look, last.epoch) == ("not shown worse", None, None, 1)
     assert (power.needed, power.alpha) == (0, 0)
     shown = io.StringIO()
-    for part in view(project_status(store, desk.id, 1, spending.promotion)):
+    for part in view(project_status(store, desk.id, StatusSettings(minimum_labels=1), spending.promotion)):
         Console(file=shown, width=400).print(part)
     assert "no look is left for a claim of proof" in shown.getvalue()
     assert "make a claim" not in shown.getvalue()

@@ -360,6 +360,34 @@ def test_a_first_model_may_have_to_beat_the_weak_vote(store: Store, desk: Projec
     assert (attempt.against, attempt.outcome) == ("weak vote", "promoted")
 
 
+def test_where_votes_serve_a_first_model_waits_for_gold_to_be_compared_on_unless_the_targets_are_to_decide(
+    store: Store, placed: Placement
+) -> None:
+    empty = tiny.project(store)
+    tiny.texts(store, empty, ["ubuntu on a laptop"])
+    functions = placed.model_dir.parent / "functions.py"
+    functions.write_text(
+        "from weak_labeling.functions import labeling_function\n"
+        "from weak_labeling.heuristics import regex\n"
+        "systems = labeling_function(name='systems')(regex('ubuntu', 'OS'))\n"
+    )
+    placed = replace(placed, weak_functions=functions)
+    version = candidate(store, empty, placed, ALL)
+    attempt = promote_candidate(store, placed, empty, who="lead").attempt
+    assert (attempt.outcome, states(store, empty)) == ("deferred", ["candidate"])
+    assert "no gold entity yet" in attempt.reason and "Go on labelling" in attempt.reason
+    by_targets = placed.promotion.changed(first_model="gates")
+    with store.read() as session:
+        assert still_waiting(session, empty, version, placed.promotion)
+        assert not still_waiting(session, empty, version, by_targets)
+    tiny.put(store, empty, list(GOLD), "holdout")
+    with store.read() as session:
+        assert not still_waiting(session, empty, version, placed.promotion)
+    attempt = promote_candidate(store, placed, empty, who="lead").attempt
+    assert (attempt.against, attempt.outcome) == ("weak vote", "promoted")
+    assert attempt.ruling is not None and attempt.ruling.first and attempt.ruling.average_loss == 0.025
+
+
 def test_a_holdout_without_gold_promotes_the_first_and_the_next_one_waits(store: Store, placed: Placement) -> None:
     empty = tiny.project(store)
     candidate(store, empty, placed, TWO)

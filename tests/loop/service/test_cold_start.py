@@ -10,6 +10,7 @@ import pytest
 from loop.label_studio.client import LabelStudioClient
 from loop.service.cycle import Cycle, Skip, label_step, publish_step, publish_votes_step, pull_step
 from loop.service.status import project_status
+from loop.settings.model import StatusSettings
 from loop.settings.settings import Settings
 from loop.weak.agreed import agreed_version
 from store.documents import NewDocument, add_documents, stored_documents
@@ -164,10 +165,10 @@ def test_two_projects_with_the_same_sources_have_versions_of_their_own(store: St
 
 def test_status_says_what_pre_labels_and_that_no_model_does(store: Store, tmp_path: Path) -> None:
     cycle = started(store, tmp_path, [AGREED])
-    assert project_status(store, cycle.project_id, 50).votes is None
+    assert project_status(store, cycle.project_id, StatusSettings()).votes is None
     label_step(cycle)
     version = publish_votes_step(cycle)["version"]
-    status = project_status(store, cycle.project_id, 50)
+    status = project_status(store, cycle.project_id, StatusSettings())
     assert (status.model, status.votes) == (None, version)
 
 
@@ -180,4 +181,4 @@ def test_a_model_in_service_ends_the_service_of_the_votes(store: Store, tmp_path
     given.promoted(store, cycle.project_id)
     with pytest.raises(Skip, match="a model is in service"):
         publish_votes_step(cycle)
-    assert project_status(store, cycle.project_id, 50).votes is None
+    assert project_status(store, cycle.project_id, StatusSettings()).votes is None

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ner.errors import InputError
 from weak_labeling.functions import load_functions
 from weak_labeling.source import WeakSource
-from weak_labeling.sources.entry import EntryError, Place, SourceEntry, SourceTools
+from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, SourceTools
 from weak_labeling.sources.known import KINDS
 from weak_labeling.weak_file import Block, SourceError, read_weak_file
 
@@ -57,7 +57,7 @@ def load_sources(
         problems += read.problems
         meanings |= read.definitions
         problems += _unknown_labels(read.definition_lines, labels, weak_file)
-        place = Place(home, tuple(labels), meanings, tools or SourceTools())
+        place = SourceContext(home, tuple(labels), meanings, tools or SourceTools())
         for block in read.blocks:
             try:
                 source = _source(block, place, loaded)
@@ -69,7 +69,7 @@ def load_sources(
     return LoadedSources(tuple(loaded.values()), tuple(problems), meanings)
 
 
-def _source(block: Block, place: Place, loaded: Mapping[str, WeakSource]) -> WeakSource:
+def _source(block: Block, place: SourceContext, loaded: Mapping[str, WeakSource]) -> WeakSource:
     """Raises InputError for what is wrong with it."""
     entry = _entry(block)
     if entry.name in loaded:

@@ -13,7 +13,7 @@ from ner.errors import BundleError, InputError
 from ner.spans import Span
 from ner.tagger import Tagger
 from weak_labeling.source import Fault
-from weak_labeling.sources.entry import EntryError, Place, digest_of
+from weak_labeling.sources.entry import EntryError, SourceContext, digest_of
 from weak_labeling.sources.model_labels import ModelEntry, spread_labels
 
 
@@ -55,7 +55,7 @@ class BundleSource:
 class BundleEntry(ModelEntry):
     """The keys of a bundle."""
 
-    def build(self, place: Place, /) -> BundleSource:
+    def build(self, place: SourceContext, /) -> BundleSource:
         """The source, by the manifest alone."""
         folder = self.existing_folder(place, MANIFEST)
         try:

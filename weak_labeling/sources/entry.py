@@ -53,7 +53,7 @@ class SourceTools:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceContext:
     """Where a source is built: `home`, the folder that its files are relative to, the project's labels, what each label
     means, where anybody has written it down, and what models need.
     """
@@ -102,7 +102,7 @@ class SourceEntry(BaseModel, ABC):
             yield "label", label
 
     @abstractmethod
-    def build(self, place: Place, /) -> WeakSource:
+    def build(self, place: SourceContext, /) -> WeakSource:
         """The source. Raises EntryError (or another InputError) for what only the place can tell to be wrong."""
 
 

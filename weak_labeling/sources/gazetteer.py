@@ -11,8 +11,8 @@ from ner.spans import Span
 from weak_labeling.folding import marked_term
 from weak_labeling.gazetteers import LetterCase, Strictness, TermFinder, TermRules, load_terms
 from weak_labeling.sources.context import Context, ContextEntry
-from weak_labeling.sources.entry import EntryError, Place, Text, digest_of
-from weak_labeling.sources.term_table import DELIMITERS, Columns, read_table
+from weak_labeling.sources.entry import EntryError, SourceContext, Text, digest_of
+from weak_labeling.sources.term_table import DELIMITERS, TermColumns, read_table
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class GazetteerEntry(ContextEntry):
     plural: bool = False
     punctuation: Strictness = "exact"
 
-    def build(self, place: Place, /) -> GazetteerSource:
+    def build(self, place: SourceContext, /) -> GazetteerSource:
         """Raises EntryError or InputError for terms that cannot be read or are none."""
         if (self.terms is None) == (self.file is None):
             raise EntryError(
@@ -69,10 +69,10 @@ class GazetteerEntry(ContextEntry):
         rules = TermRules(self.case, self.accents, self.plural, self.punctuation)
         return GazetteerSource(self.name, TermFinder(self._labels(place), rules), self.context())
 
-    def _labels(self, place: Place) -> dict[str, str]:
+    def _labels(self, place: SourceContext) -> dict[str, str]:
         path = place.file(self.file) if self.file else None
         if path and path.suffix.lower() in DELIMITERS:
-            columns = Columns(self.column, self.label_column, self.delimiter or DELIMITERS[path.suffix.lower()])
+            columns = TermColumns(self.column, self.label_column, self.delimiter or DELIMITERS[path.suffix.lower()])
             return read_table(path, columns, self.label or "", place)
         for key in ("column", "label_column", "delimiter"):
             if getattr(self, key) is not None:

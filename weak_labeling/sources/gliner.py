@@ -18,7 +18,7 @@ from pydantic import Field
 from ner.labels import OUTSIDE
 from ner.spans import Span
 from ner.windows import Window, windows
-from weak_labeling.sources.entry import EntryError, Place, digest_of
+from weak_labeling.sources.entry import EntryError, SourceContext, digest_of
 from weak_labeling.sources.model_labels import ModelEntry, folder_digest, spread_labels
 
 INSTALL = "pip install --no-deps gliner==0.2.29 sentencepiece"
@@ -80,7 +80,7 @@ class GlinerEntry(ModelEntry):
 
     min_score: float = Field(0.5, ge=0, le=1)
 
-    def build(self, place: Place, /) -> GlinerSource:
+    def build(self, place: SourceContext, /) -> GlinerSource:
         """The source. Without `labels`, the model is asked for the project's labels as words."""
         if find_spec("gliner") is None:
             raise EntryError("a source of kind 'gliner' needs the package gliner", key="kind", next_step=f"{INSTALL}")

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ner.disk import sha256
 from ner.labels import OUTSIDE
-from weak_labeling.sources.entry import EntryError, Place, SourceEntry, Text
+from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, Text
 
 
 class ModelEntry(SourceEntry):
@@ -28,7 +28,7 @@ class ModelEntry(SourceEntry):
         """The labels of the project that the map names."""
         yield from (("labels", label) for label in (self.labels or {}).values() if label != OUTSIDE)
 
-    def existing_folder(self, place: Place, *files: str) -> Path:
+    def existing_folder(self, place: SourceContext, *files: str) -> Path:
         """The folder, which holds these files. Raises EntryError."""
         folder = place.file(self.folder)
         missing = next((name for name in files if not (folder / name).is_file()), None)
@@ -41,7 +41,7 @@ class ModelEntry(SourceEntry):
             )
         return folder
 
-    def voting_labels(self, own: Collection[str], place: Place) -> dict[str, str]:
+    def voting_labels(self, own: Collection[str], place: SourceContext) -> dict[str, str]:
         """The model's labels that vote, each with the project's label. Raises EntryError where there is none."""
         given = {label: label for label in own if label in place.labels} if self.labels is None else self.labels
         voting = {label: target for label, target in given.items() if target != OUTSIDE}
@@ -53,7 +53,7 @@ class ModelEntry(SourceEntry):
             raise self._wrong_map("a label of the model stands for one of the project's", project, own, place)
         return voting
 
-    def _wrong_map(self, rule: str, value: str, own: Collection[str], place: Place) -> EntryError:
+    def _wrong_map(self, rule: str, value: str, own: Collection[str], place: SourceContext) -> EntryError:
         mapped = f'labels = {{ "{next(iter(own), "X")}" = "{place.labels[0]}" }}'
         return EntryError(
             rule,

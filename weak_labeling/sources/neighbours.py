@@ -14,7 +14,7 @@ from ner.spans import Span, trim_whitespace
 from weak_labeling.folding import marked_term
 from weak_labeling.gazetteers import LetterCase, TermFinder, TermRules
 from weak_labeling.source import Vote
-from weak_labeling.sources.entry import Place, SourceEntry, Text, digest_of
+from weak_labeling.sources.entry import SourceContext, SourceEntry, Text, digest_of
 
 _VERSION = 1
 
@@ -96,6 +96,6 @@ class NeighboursEntry(SourceEntry):
         """(key, label) of every label that the entry names."""
         return (("labels", label) for label in self.labels)
 
-    def build(self, _: Place, /) -> NeighboursSource:
+    def build(self, _: SourceContext, /) -> NeighboursSource:
         """Nothing is left that could be wrong."""
         return NeighboursSource(self.name, self.votes, tuple(sorted(set(self.labels))), self.case, self.shortest)

@@ -12,7 +12,7 @@ import regex
 from ner.errors import InputError
 from ner.spans import Span
 from weak_labeling.sources.context import Context, ContextEntry
-from weak_labeling.sources.entry import EntryError, Place, Text, digest_of
+from weak_labeling.sources.entry import EntryError, SourceContext, Text, digest_of
 from weak_labeling.sources.expressions import SECONDS_A_TEXT, compiled, flags_of, harmless
 
 _VERSION = 1
@@ -67,7 +67,7 @@ class PatternEntry(ContextEntry):
     group: int | str = 0
     flags: tuple[FlagName, ...] = ()
 
-    def build(self, _: Place, /) -> PatternSource:
+    def build(self, _: SourceContext, /) -> PatternSource:
         """Raises EntryError for an expression that does not compile or backtracks, or has no such group."""
         flags = flags_of(self.flags)
         expression = compiled(self.pattern, flags, "pattern")

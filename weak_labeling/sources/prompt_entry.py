@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from ner.errors import ConfigError
 from ner.secret_files import with_secret_files
 from weak_labeling.sources.chat import ChatSettings
-from weak_labeling.sources.entry import EntryError, Place, SourceEntry, Text
+from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, Text
 from weak_labeling.sources.prompt import PromptSource
 from weak_labeling.sources.prompt_reading import SCHEMA
 from weak_labeling.sources.spending import SpendingLimits
@@ -41,7 +41,7 @@ class PromptEntry(SourceEntry):
         """As of every entry."""
         yield from (("labels", label) for label in self.labels)
 
-    def build(self, place: Place) -> PromptSource:
+    def build(self, place: SourceContext) -> PromptSource:
         """The source, which has not asked anything yet."""
         wanted = self.labels or place.labels
         shown = place.tools.examples[: self.examples]
@@ -56,7 +56,7 @@ class PromptEntry(SourceEntry):
             self.most_chars,
         )
 
-    def _chat(self, place: Place) -> ChatSettings:
+    def _chat(self, place: SourceContext) -> ChatSettings:
         if taken := sorted(_OWN_KEYS & (self.body or {}).keys()):
             raise EntryError(
                 "`body` holds settings of the model alone", key="body", value=taken[0], next_step="Leave this key out."
@@ -122,7 +122,7 @@ def _address(url: str) -> str:
     return url.strip().rstrip("/").removesuffix("/chat/completions")
 
 
-def _key(variable: str, place: Place) -> str:
+def _key(variable: str, place: SourceContext) -> str:
     """The secret in this variable of the environment, or in the file that VARIABLE_FILE names; it is in no message."""
     if not _VARIABLE.fullmatch(variable):
         raise EntryError(

@@ -8,7 +8,7 @@ from typing import ClassVar
 import regex
 
 from weak_labeling.sources.context import ContextEntry
-from weak_labeling.sources.entry import EntryError, Place, Text
+from weak_labeling.sources.entry import EntryError, SourceContext, Text
 from weak_labeling.sources.pattern import PatternSource
 
 _CLASSES = {"X": r"\p{Lu}", "x": r"\p{Ll}", "d": r"\p{Nd}"}
@@ -31,7 +31,7 @@ class ShapeEntry(ContextEntry):
     label: Text
     shapes: tuple[Text, ...]
 
-    def build(self, _: Place, /) -> ShapeSource:
+    def build(self, _: SourceContext, /) -> ShapeSource:
         """Raises EntryError for a list without a shape, or a shape that says nothing."""
         if not self.shapes:
             raise EntryError("a source has a shape", key="shapes", next_step='Write `shapes = ["dddd-dd-dd"]`, say.')

@@ -11,13 +11,13 @@ from pathlib import Path
 from ner.errors import InputError
 from weak_labeling.folding import marked_term
 from weak_labeling.gazetteers import read_utf8
-from weak_labeling.sources.entry import EntryError, Place
+from weak_labeling.sources.entry import EntryError, SourceContext
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclass(frozen=True)
-class Columns:
+class TermColumns:
     """Names in the header; without `term` the first column counts. delimiter: one character."""
 
     term: str | None
@@ -25,7 +25,7 @@ class Columns:
     delimiter: str
 
 
-def read_table(path: Path, columns: Columns, label: str, place: Place) -> dict[str, str]:
+def read_table(path: Path, columns: TermColumns, label: str, place: SourceContext) -> dict[str, str]:
     """The label of each term, `label` where there is no column of labels.
 
     Raises InputError with the line for a row without a term, a label outside the label config, and a term with two
@@ -47,7 +47,7 @@ def read_table(path: Path, columns: Columns, label: str, place: Place) -> dict[s
     return labels
 
 
-def _rows(path: Path, columns: Columns) -> Iterator[tuple[int, str, str | None]]:
+def _rows(path: Path, columns: TermColumns) -> Iterator[tuple[int, str, str | None]]:
     """(line, term, label or None) of each row that is not blank."""
     reader = csv.reader(io.StringIO(read_utf8(path), newline=""), delimiter=columns.delimiter, strict=True)
     try:

@@ -17,7 +17,7 @@ from pydantic import Field
 from ner.errors import InputError
 from ner.spans import Span
 from weak_labeling.source import Fault
-from weak_labeling.sources.entry import EntryError, OpenClassifier, Place, TokenClassifier, digest_of
+from weak_labeling.sources.entry import EntryError, OpenClassifier, SourceContext, TokenClassifier, digest_of
 from weak_labeling.sources.model_labels import ModelEntry, folder_digest, spread_labels
 from weak_labeling.sources.token_classes import TokenClasses, labels_of_tags
 
@@ -72,7 +72,7 @@ class TransformersEntry(ModelEntry):
 
     max_length: int | None = Field(None, ge=8)
 
-    def build(self, place: Place, /) -> TransformersSource:
+    def build(self, place: SourceContext, /) -> TransformersSource:
         """The source, by the folder's config.json alone."""
         folder = self.existing_folder(place, _CONFIG)
         tags = _tags(folder / _CONFIG)

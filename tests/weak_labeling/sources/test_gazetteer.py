@@ -9,13 +9,13 @@ import pytest
 
 from ner.errors import InputError
 from ner.spans import Span
-from weak_labeling.sources.entry import EntryError, Place
+from weak_labeling.sources.entry import EntryError, SourceContext
 from weak_labeling.sources.gazetteer import GazetteerEntry, GazetteerSource
 
 
 def source(home: Path, **keys: object) -> GazetteerSource:
     entry = GazetteerEntry.model_validate({"name": "it", "kind": "gazetteer", **keys})
-    return entry.build(Place(home, ("VESSEL", "PORT")))
+    return entry.build(SourceContext(home, ("VESSEL", "PORT")))
 
 
 def test_terms_stand_in_weak_toml_or_in_a_text_file(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from ner.errors import InputError
 from ner.spans import Span
 from weak_labeling.sources.context import Context
-from weak_labeling.sources.entry import EntryError, Place
+from weak_labeling.sources.entry import EntryError, SourceContext
 from weak_labeling.sources.pattern import PatternEntry, PatternSource
 
-PLACE = Place(Path(), ())
+PLACE = SourceContext(Path(), ())
 
 
 def source(pattern: str, **keys: object) -> PatternSource:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from weak_labeling.sources.entry import EntryError, Place
+from weak_labeling.sources.entry import EntryError, SourceContext
 from weak_labeling.sources.shape import ShapeEntry
 
 
 def found(text: str, *shapes: str, **keys: object) -> list[str]:
     entry = ShapeEntry.model_validate({"name": "it", "kind": "shape", "label": "A", "shapes": shapes, **keys})
-    return [text[span.start : span.end] for span in entry.build(Place(Path(), ()))(text)]
+    return [text[span.start : span.end] for span in entry.build(SourceContext(Path(), ()))(text)]
 
 
 @pytest.mark.parametrize(

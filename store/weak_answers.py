@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.columns import utc_now
@@ -41,3 +41,13 @@ def keep_answers(tx: Transaction, project_id: int, answers: Sequence[NewAnswer])
     rows = [{"project_id": project_id, "created_at": now, **asdict(given[key])} for key in sorted(new)]
     insert_rows(tx.session, WeakAnswer, rows)
     return len(rows)
+
+
+def spent_on(session: Session, project_id: int, beginning: str) -> tuple[int, float]:
+    """(number, cost) of the answers whose keys begin in this way."""
+    key = WeakAnswer.key
+    query = select(func.count(), func.coalesce(func.sum(WeakAnswer.cost), 0.0))
+    number, cost = session.execute(
+        query.where(WeakAnswer.project_id == project_id, key.startswith(beginning, autoescape=True))
+    ).one()
+    return number, float(cost or 0.0)

@@ -1,0 +1,42 @@
+"""Answers of prompted models in the store, and what sources that are models get from the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from loop.weak.answers import StoredAnswers, source_tools
+from loop.weak.token_classifier import LocalClassifier
+from ner.spans import Span
+from store.session import Store
+from tests.loop import tiny
+from weak_labeling.sources.answers import PromptAnswer, Spent, answer_key, question_key
+
+
+def test_an_answer_is_kept_for_its_project_and_its_cost_counts_for_its_question(store: Store):
+    first, other = (StoredAnswers(store, tiny.project(store, name).id) for name in ("One", "Two"))
+    question, another = question_key("a"), question_key("b")
+    keys = [answer_key(question, "x"), answer_key(question, "y"), answer_key(another, "x")]
+    said = PromptAnswer('{"entities": []}', "length", 1.5, 100, 10, 0.25)
+    first.keep(dict.fromkeys(keys, said))
+    first.keep({keys[0]: PromptAnswer("later")})
+    assert first.known([*keys, "?"]) == dict.fromkeys(keys, PromptAnswer('{"entities": []}', "length"))
+    assert (first.spent(question), first.spent(another)) == (Spent(2, 0.5), Spent(1, 0.25))
+    assert (other.known(keys), other.spent(question)) == ({}, Spent())
+
+
+def test_examples_are_gold_that_models_learn_from_and_never_of_the_holdout(store: Store):
+    project = tiny.project(store)
+    tiny.put(store, project, [("Excel hangs", (Span(0, 5, "SOFTWARE"),))])
+    tiny.put(store, project, [("Word hangs", (Span(0, 4, "SOFTWARE"),))], "holdout")
+    assert [one.text for one in source_tools(store, project).examples] == ["Excel hangs"]
+
+
+def test_a_folder_of_transformers_has_probabilities_for_every_token_of_a_long_text(tmp_path: Path):
+    model = LocalClassifier(tiny.encoder(tmp_path), None)
+    probs, offsets = model.probabilities("my Outlook crashes on start " * 12)
+    assert probs.shape == (len(offsets), 2)
+    assert np.allclose(probs.sum(axis=1), 1)
+    assert offsets[0].tolist() == [0, 2]
+    assert offsets[-1, 1] == len("my Outlook crashes on start " * 12) - 1

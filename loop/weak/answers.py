@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner.documents import LabelledText
-from store.gold import LEARNED_FROM, labelled
+from store.gold import training_gold
 from store.schema import Project
 from store.session import Store
 from store.weak_answers import NewAnswer, keep_answers, known_answers, spent_on
@@ -55,7 +55,7 @@ def source_tools(store: Store, project: Project) -> SourceTools:
     The examples are the oldest gold texts that models learn from; none of them is of the holdout.
     """
     with store.read() as session:
-        gold = labelled(session, project.id, LEARNED_FROM).gold
+        gold = training_gold(session, project.id).documents
     shown = sorted(gold, key=lambda one: one.document_id)[:_MOST_EXAMPLES]
     examples = tuple(LabelledText(one.external_id, one.text, one.spans) for one in shown)
     return SourceTools(os.environ, StoredAnswers(store, project.id), examples, _open_classifier)

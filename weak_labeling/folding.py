@@ -167,17 +167,16 @@ def _form(character: str) -> str:
     folded = "".join(
         part
         for part in unicodedata.normalize("NFD", unicodedata.normalize("NFD", character).casefold())
-        if unicodedata.combining(part) in _LETTERS
+        if unicodedata.category(part)[0] != "M"
     ).translate(_TYPOGRAPHY)
     if not folded or character == _JOINER:
         return ""
     if unicodedata.category(folded[0]) == "Cs" or folded in (OPENS, CLOSES):
         return _SIGN.format("\ufffd")
-    return folded if _in_word(folded[0]) else _SIGN.format(folded[0]) + folded[1:]
+    return folded if _in_word(folded[0]) else _SIGN.format(folded)
 
 
 def _in_word(character: str) -> bool:
-    """Whether a token may go on before and behind it; a mark belongs to what stands before."""
-    category = unicodedata.category(character)[0]
+    """Whether a token may go on before and behind it."""
     unspaced = any(ord(character) in script for script in _UNSPACED)
-    return category == "M" or (not unspaced and (category in "LN" or character == "_"))
+    return not unspaced and (character == "_" or unicodedata.category(character)[0] in "LN")

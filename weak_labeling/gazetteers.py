@@ -102,6 +102,10 @@ class TermFinder:
         content = "\n".join((str(_VERSION), repr(self.rules), *terms))
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
+    def prepare(self) -> None:
+        """Build the automaton now, so that processes that are forked later share it."""
+        _ = self._automaton
+
     def __call__(self, text: str, /) -> Iterator[Span]:
         """Spans that do not overlap, in text order."""
         form = marked(text)
@@ -118,7 +122,7 @@ class TermFinder:
 
     @cached_property
     def _automaton(self) -> AhoCorasick:
-        """Of the marked forms of all variants; built when the first text comes, in each process."""
+        """Of the marked forms of all variants. It does not go to another process with the finder."""
         forms = {marked_term(key) for key in (*self._exact, *self._folded)}
         return AhoCorasick(sorted(forms), matchkind=MatchKind.Standard, store_patterns=False)
 

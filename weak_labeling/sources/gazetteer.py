@@ -67,7 +67,9 @@ class GazetteerEntry(ContextEntry):
                 next_step="Keep one of them.",
             )
         rules = TermRules(self.case, self.accents, self.plural, self.punctuation)
-        return GazetteerSource(self.name, TermFinder(self._labels(place), rules), self.context())
+        finder = TermFinder(self._labels(place), rules)
+        finder.prepare()
+        return GazetteerSource(self.name, finder, self.context())
 
     def _labels(self, place: SourceContext) -> dict[str, str]:
         path = place.file(self.file) if self.file else None

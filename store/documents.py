@@ -20,12 +20,14 @@ from ner.documents import check_text, content_hash
 from ner.errors import InputError
 from store.annotations import has_live_annotation
 from store.columns import utc_now
+from store.errors import NotFoundError
 from store.projects import lock_project
 from store.schema import POOL, Document, Project, SourceRecord, Split
 from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.splits import TRAINED_ON, Keys, PlacedDocument, place
 
 _KEY_CHARS = 500
+_ID_DIGITS = 10  # of the largest id, of 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,21 @@ def each_document(session: Session, project_id: int, splits: Collection[str]) ->
     query = _stored(project_id, splits).order_by(Document.id).execution_options(yield_per=ROWS_AT_ONCE)
     for row in session.execute(query):
         yield StoredDocument(*row)
+
+
+def find_document(session: Session, project_id: int, name: str) -> StoredDocument:
+    """The live document with this external id, else with this id. Raises NotFoundError where there is none."""
+    query = _stored(project_id, None)
+    row = session.execute(query.where(Document.external_id == name)).first()
+    if row is None and name.isdecimal() and len(name) < _ID_DIGITS:
+        row = session.execute(query.where(Document.id == int(name))).first()
+    if row is None:
+        raise NotFoundError(
+            "a document of this project has the id that was asked for",
+            value=name,
+            next_step="Give the id that it was imported with, or its number in the store.",
+        )
+    return StoredDocument(*row)
 
 
 def texts_between(

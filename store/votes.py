@@ -132,3 +132,14 @@ def count_voted(session: Session, project_id: int) -> int:
     """How many live documents have a vote."""
     query = select(func.count(WeakVote.document_id.distinct())).join(Document, Document.id == WeakVote.document_id)
     return session.scalar(query.where(Document.project_id == project_id, Document.deleted_at.is_(None))) or 0
+
+
+def count_votes(session: Session, project_id: int) -> dict[tuple[str, str], int]:
+    """The number of votes on live documents, by source and label."""
+    query = (
+        select(WeakVote.source, WeakVote.label, func.count())
+        .join(Document, Document.id == WeakVote.document_id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None))
+        .group_by(WeakVote.source, WeakVote.label)
+    )
+    return {(source, label): number for source, label, number in session.execute(query)}

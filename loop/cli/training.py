@@ -43,19 +43,27 @@ def retrain(
 
     The file that serves is INT8 where INT8 finds what FP32 finds, and keeps as much FP32 as it takes elsewhere.
 
-    Without any gold, the majority of the labelling functions' votes is learned from (`loop label`). From a thousand
+    Without any gold, the majority of the labelling functions' votes is learned from (`loop weak apply`). Sources of weak labels that do harm by the gold there is are muted first. From a thousand
     labelled documents on, a tenth is held back as a development split; the file is scored on this split. The holdout
     is not touched. Ctrl-C and kill -9 leave store and models consistent.
     """
     from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train
     from loop.weak.aggregating import weak_documents
+    from loop.weak.muting import mute_harmful
 
     project = invocation.project
     with TrainingView(quiet=invocation.as_json) as view:
+        muted = mute_harmful(invocation.store, project)
         weak = weak_documents(invocation.store, project)
         done = train(
-            invocation.store, invocation.settings, project, from_scratch=from_scratch, progress=view, weak=weak
+            invocation.store,
+            invocation.settings,
+            project,
+            from_scratch=from_scratch,
+            progress=view,
+            weak=weak,
+            notices=muted,
         )
     source = "gold" if done.kind == "gold" else "weak labels"
     said = console.styled(

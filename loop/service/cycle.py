@@ -25,6 +25,7 @@ from loop.training.retrain import retrain
 from loop.weak.aggregating import weak_documents
 from loop.weak.agreed import agreed_version, agreed_votes
 from loop.weak.applying import is_up_to_date, label_weakly
+from loop.weak.muting import mute_harmful
 from loop.weak.sources import declared_sources, has_sources
 from ner.errors import BundleError
 from ner.tagger import Tagger
@@ -129,7 +130,8 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     relabelled = gold and last is not None and _labels_changed(cycle, last)
     if fresh < enough and not weak and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
-    done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak)
+    muted = mute_harmful(cycle.store, cycle.project()) if gold else ()
+    done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak, notices=muted)
     names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "dev_f1")
     return {name: getattr(done, name) for name in names}
 

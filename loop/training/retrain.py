@@ -234,11 +234,13 @@ def retrain(
     from_scratch: bool = False,
     progress: TrainingProgress | None = None,
     weak: Iterable[WeakDocument] = (),
+    notices: Iterable[object] = (),
 ) -> RetrainResult:
     """Train an adapter on the project's gold, export it, prove the file, and enter it as a candidate.
 
     The training goes on from the model in service, or starts from the base encoder where `from_scratch` is set or an
     obstacle stands against going on, which a notice names. Without gold, `weak` is trained on, from the base encoder.
+    notices: what people should know of how the data came about.
     Store and folders stay consistent whatever ends the training.
     Raises RunHeldError while another training or a promotion is at work, or when another process took this training
     for dead; TrainingError and ParityError, with the model "failed"; ConfigError for the encoder, and where no model
@@ -247,7 +249,7 @@ def retrain(
     check_room(settings.model_dir)
     with tracked(store, project.id, RETRAIN, exclusive=True) as run:
         retraining = _Retraining(run, settings, project, progress or TrainingProgress())
-        retraining.tell(map(str, recover_project(run, settings.library, project)))
+        retraining.tell(map(str, [*recover_project(run, settings.library, project), *notices]))
         result = retraining.run(from_scratch, weak)
         run.counts |= {"version": result.version, "documents": result.train_documents, "dev_f1": result.dev_f1}
     return result

@@ -6,7 +6,7 @@ ever looked at.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -15,6 +15,8 @@ from loop.settings.settings import Settings
 from loop.training.dataset import WeakDocument
 from loop.weak.applying import label_weakly
 from loop.weak.sources import has_sources
+from loop.weak.worth import UNLABELLED, VoteSample, without_votes
+from ner.documents import content_hash
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.documents import StoredDocument, stored_documents
@@ -46,11 +48,26 @@ class VotedProject:
     def counted(self, without: Collection[str] = ()) -> tuple[VotedText, ...]:
         """The texts with the votes that count, those of `without` left out, too."""
         out = self.muted | set(without)
-        return tuple(_without(text, out) for text in self.texts)
+        return tuple(without_votes(text, out) for text in self.texts)
 
     def aggregation(self) -> Aggregation:
         """The votes that count, aggregated by the method that the gold speaks for."""
         return aggregate(self.counted(), self.gold, self.labels)
+
+    def sample(self, without: Collection[str] = ()) -> VoteSample:
+        """The labelled texts and some others with a vote that counts, to measure sources on."""
+        groups: dict[Hashable, str] = {one.document_id: one.group_key for one in self.documents}
+        texts = self.counted(without)
+        labelled = tuple(text for text in texts if text.key in self.gold)
+        others = (text for text in texts if text.key not in self.gold and text.votes)
+        by_chance = sorted(others, key=lambda text: content_hash(text.text))
+        return VoteSample(
+            self.labels,
+            labelled,
+            tuple(groups[text.key] for text in labelled),
+            {text.key: self.gold[text.key] for text in labelled},
+            tuple(by_chance[:UNLABELLED]),
+        )
 
 
 def voted_project(store: Store, project: Project) -> VotedProject:
@@ -107,7 +124,13 @@ def said_together(
     voted = voted_project(store, project)
     with store.read() as session:
         cast = _stored_votes(session, project)
-    return voted.aggregation().fitted([_without(_voted(one, cast), voted.muted) for one in documents])
+    return voted.aggregation().fitted([without_votes(_voted(one, cast), voted.muted) for one in documents])
+
+
+def outcome_of(voted: VotedProject, text: VotedText) -> tuple[Aggregation, tuple[Span, ...]]:
+    """The aggregation of the project, and what the votes that count say together of one more text, with scores."""
+    done = voted.aggregation()
+    return done, next(iter(done.fitted([without_votes(text, voted.muted)]))).spans
 
 
 def _answers(voted: VotedProject) -> Iterator[tuple[StoredDocument, VotedText, Aggregated]]:
@@ -126,12 +149,6 @@ def _stored_votes(session: Session, project: Project) -> dict[int, list[Vote]]:
 
 def _voted(document: StoredDocument | GoldDocument, cast: dict[int, list[Vote]]) -> VotedText:
     return VotedText(document.document_id, document.text, tuple(cast.get(document.document_id, ())))
-
-
-def _without(text: VotedText, out: Collection[str]) -> VotedText:
-    if not any(vote.source in out for vote in text.votes):
-        return text
-    return VotedText(text.key, text.text, tuple(vote for vote in text.votes if vote.source not in out))
 
 
 def _unscored(said: Aggregated) -> tuple[Span, ...]:

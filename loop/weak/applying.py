@@ -27,7 +27,7 @@ from ner.spans import Span
 from store.columns import utc_now
 from store.documents import count_after, groups_after, texts_between, texts_of_groups
 from store.schema import Project, SourceRecord
-from store.session import Store
+from store.session import Store, Transaction
 from store.votes import StoredVote, count_voted, digests_of_votes, votes_on
 from store.weak_sources import (
     SET_ASIDE,
@@ -158,18 +158,28 @@ def _enter(store: Store, project: Project, sources: Sequence[WeakSource], *, for
     """
     names = {one.name for one in sources}
     with store.transaction() as tx:
-        cast = digests_of_votes(tx.session, project.id)
-        imported = {name for name, digests in cast.items() if digests.keys() == {IMPORTED_VOTE} and name not in names}
-        known = {one.name for one in weak_sources(tx.session, project.id)} | cast.keys()
+        imported = enter_imported(tx, project, names)
+        known = {one.name for one in weak_sources(tx.session, project.id)}
+        known |= digests_of_votes(tx.session, project.id).keys()
         gone = sorted(known - names - imported) if forget else []
         forget_sources(tx, project.id, gone)
-        for name in sorted(imported):
-            enter_source(tx, project.id, name, IMPORTED, IMPORTED_VOTE)
         for one in sources:
             if not is_neighbour_source(one):
                 enter_source(tx, project.id, one.name, one.kind, one.digest)
         tx.commit()
     return tuple(gone)
+
+
+def enter_imported(tx: Transaction, project: Project, declared: Collection[str] = ()) -> set[str]:
+    """Take in the sources whose votes were all imported, so that they can be muted; gives their names.
+
+    declared: names that the project's files have, which are no imported sources.
+    """
+    cast = digests_of_votes(tx.session, project.id)
+    imported = {name for name, digests in cast.items() if digests.keys() == {IMPORTED_VOTE} and name not in declared}
+    for name in sorted(imported):
+        enter_source(tx, project.id, name, IMPORTED, IMPORTED_VOTE)
+    return imported
 
 
 @dataclass
@@ -335,6 +345,28 @@ class _Run:
             beside = [cast[key] for key, _ in texts]
             answers += _answers(lambda: source.find_beside(given, beside), given, self.project.labels)  # noqa: B023
         return said_of(source, documents, answers, (utc_now() - begin).total_seconds(), digest)
+
+
+def ask_about(
+    settings: Settings, project: Project, text: str
+) -> tuple[tuple[Vote, ...], dict[str, str], tuple[str, ...]]:
+    """What every source says of one text that need not be stored: (votes, fault by source, problems).
+
+    Sources that go by the other texts of a group are not asked: there are no others.
+    """
+    declared = declared_sources(settings, project)
+    declared.require_any()
+    answers: dict[str, Answer] = {}
+    plain = [one for one in declared.sources if is_text_source(one)]
+    with Workers(plain, project.labels, number=1, limit=settings.weak.seconds_per_text) as workers:
+        for asked in workers.ask([Batch(((0, text),), tuple(range(len(plain))))] if plain else []):
+            answers |= {plain[place].name: given.answers[0] for place, given in asked.answers.items()}
+    for one in declared.sources:
+        if is_batch_source(one):
+            answers[one.name] = answers_of(one, [text], project.labels)[0]
+    votes = [Vote(span, name) for name, said in answers.items() if not isinstance(said, Fault) for span in said]
+    faults = {name: said.reason for name, said in answers.items() if isinstance(said, Fault)}
+    return tuple(sorted(votes)), faults, tuple(map(str, declared.problems))
 
 
 def is_text_source(source: WeakSource) -> TypeGuard[TextSource]:

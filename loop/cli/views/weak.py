@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from loop import console
+from loop.wording import number_of
 
 if TYPE_CHECKING:
     from loop.weak.applying import WeaklyLabelled
+    from loop.weak.explaining import Explained
+    from loop.weak.ledger import Ledger, Precision, SourceEntry, TypeEntry
+
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+_LEGEND = (
+    "covers: words that the source votes on. shared: of these, words on which another source votes, too. disputed: on "
+    "which another source names another type. right: the share of the votes on labelled texts that is gold exactly, "
+    "with its 95 % interval; judged: how many votes those are. worth: points of F1 that all votes together lose without the source."
+)
 
 
 def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
@@ -21,3 +34,154 @@ def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
     if done.gone:
         yield f"Gone from the files, and their votes deleted: {', '.join(done.gone)}."
     yield from done.complaints()
+
+
+def ledger_view(found: Ledger) -> Iterator[Table | Text | str]:
+    """One line for each source, and what people should know of some."""
+    made = _columns("source", "worth")
+    for one in found.sources:
+        style = "dim" if one.muted_at else None
+        name = escape(one.name) + (" (muted)" if one.muted_at else "")
+        made.add_row(name, f"{one.votes:,}", *_shares(one), *_right(one.precision), _worth(one), style=style)
+    yield made
+    yield ""
+    yield from _basis(found)
+    for one in found.sources:
+        yield from _remarks(one)
+    yield ""
+    yield Text(_LEGEND, style="dim")
+    yield Text("`loop weak report --source NAME` shows each type of a source.", style="dim")
+
+
+def source_view(found: Ledger, name: str) -> Iterator[Table | Text | str]:
+    """Everything about one source, type by type."""
+    one = found.source(name)
+    yield console.styled(f"[bold]{escape(one.name)}[/]  {escape(one.kind)}")
+    made = _columns("type", "estimated")
+    for entry in one.types:
+        estimated = "-" if entry.estimated is None else f"{entry.estimated:.0%}"
+        made.add_row(escape(entry.label), f"{entry.votes:,}", *_shares(entry), *_right(entry.precision), estimated)
+    yield made
+    yield ""
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for row in _facts(one):
+        facts.add_row(*row)
+    yield facts
+    yield ""
+    yield from _basis(found)
+    yield Text(f"{_LEGEND} estimated: the share that is right as the other sources have it, without gold.", style="dim")
+
+
+def explained_view(found: Explained, labels: Sequence[str]) -> Iterator[Table | Text | str]:
+    """The text with the outcome marked in it, and who voted what."""
+    colours = {label: _COLOURS[place % len(_COLOURS)] for place, label in enumerate(labels)}
+    if found.external_id is not None:
+        held = ", held out" if found.held_out else ""
+        yield console.styled(f"[bold]{escape(found.external_id)}[/]  document {found.document}{held}")
+    yield _marked(found, colours)
+    yield ""
+    votes = Table(box=None, pad_edge=False)
+    for name in ("votes", "type", "from-to", "by"):
+        votes.add_column(name, overflow="fold")
+    for one in found.votes:
+        names = ", ".join(f"{name} (muted)" if name in one.muted else name for name in one.sources)
+        label = Text(one.label, style=colours.get(one.label, ""))
+        votes.add_row(Text(repr(one.text)[1:-1]), label, f"{one.start}-{one.end}", Text(names))
+    yield votes if found.votes else "No source votes on this text."
+    yield ""
+    yield f"In brackets: what the votes say together, with a score from 0 to 1. By {found.method}. {found.reason}"
+    if found.gold is not None:
+        gold = ", ".join(f"{found.text[span.start : span.end]!r} {span.label}" for span in found.gold)
+        yield f"Gold: {gold or 'no entity'}."
+    for name, reason in found.faults.items():
+        yield f"{name} failed: {reason}"
+    yield from found.problems
+
+
+def _marked(found: Explained, colours: dict[str, str]) -> Text:
+    """The text with each span of the outcome as [span LABEL], in the colour of its type."""
+    made, at = Text(), 0
+    for span in found.outcome:
+        made.append(found.text[at : span.start])
+        said = f"[{found.text[span.start : span.end]} {span.label} {span.score:.2f}]"
+        made.append(said, style=f"bold {colours.get(span.label, '')}")
+        at = span.end
+    return made.append(found.text[at:])
+
+
+def _columns(first: str, last: str) -> Table:
+    """A table whose first column alone may be folded."""
+    made = console.table("", (first,), ())
+    for name in ("votes", "covers", "shared", "disputed", "right", "judged", last):
+        made.add_column(name, justify="right", no_wrap=True)
+    return made
+
+
+def _shares(entry: SourceEntry | TypeEntry) -> tuple[str, str, str]:
+    overlap, conflict = ("-" if share is None else f"{share:.0%}" for share in (entry.overlap, entry.conflict))
+    return f"{entry.coverage:.1%}", overlap, conflict
+
+
+def _right(precision: Precision | None) -> tuple[str, str]:
+    if precision is None:
+        return "-", "0"
+    interval = f"{100 * precision.low:.0f}-{100 * precision.high:.0f}"
+    return f"{precision.share:.0%} ({interval})", f"{precision.votes:,}"
+
+
+def _worth(one: SourceEntry) -> str:
+    return "-" if one.worth is None else f"{100 * one.worth.gain:+.1f}"
+
+
+def _basis(found: Ledger) -> Iterator[str]:
+    yield f"Votes become labels by {found.method}. {found.reason}"
+    if found.f1 is not None:
+        yield f"F1 of the votes that count: {found.f1:.3f}, on {number_of(found.gold_documents, 'labelled document')}."
+    else:
+        yield "Nothing is labelled yet, so nothing says how right the votes are."
+
+
+def _remarks(one: SourceEntry) -> Iterator[str]:
+    if one.muted_at:
+        yield f"{one.name} is muted since {_day(one.muted_at)} by {_by(one)}.{_because(one)}"
+    if one.set_aside:
+        yield f"{one.name} was set aside: {one.set_aside}"
+    if one.faults:
+        yield f"{one.name} failed on {number_of(one.faults, 'text')}, first: {one.first_fault}"
+
+
+def _because(one: SourceEntry) -> str:
+    if not one.evidence:
+        return ""
+    e = one.evidence
+    return (
+        f" Without it the majority vote on {e['documents']:,} labelled documents had F1 {e['without_f1']:.3f} instead "
+        f"of {e['with_f1']:.3f}; {e['right']:,} of its {e['votes']:,} votes there were right."
+    )
+
+
+def _facts(one: SourceEntry) -> Iterator[tuple[str, str]]:
+    if one.worth is not None:
+        w = one.worth
+        interval = f"95 % interval {100 * w.low:+.1f} to {100 * w.high:+.1f}"
+        yield "worth", f"F1 {w.with_f1:.3f} with it, {w.without_f1:.3f} without it ({interval} points)"
+    yield "asked about", number_of(one.documents, "text")
+    per_thousand = 1000 * one.seconds / one.documents if one.documents else 0.0
+    yield "took", f"{one.seconds:.1f} s, {per_thousand:.2f} s for a thousand texts"
+    yield "failed on", number_of(one.faults, "text") + (f", first: {one.first_fault}" if one.faults else "")
+    if one.set_aside:
+        yield "set aside", one.set_aside
+    yield "last change", _day(one.changed_at)
+    yield "last asked", _day(one.applied_at) if one.applied_at else "never"
+    if one.muted_at:
+        yield "muted", f"since {_day(one.muted_at)} by {_by(one)}.{_because(one)}"
+
+
+def _by(one: SourceEntry) -> str:
+    return "the loop" if one.muted_by == "loop" else str(one.muted_by)
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,51 @@
+"""Sources of weak labels that do harm are muted: their votes stay in the store and do not count.
+
+A person's decision about a source, to mute it or not, stands until the source itself changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from loop.weak.aggregating import voted_project
+from loop.weak.applying import enter_imported
+from loop.weak.worth import Harm, harmful
+from store.schema import Project
+from store.session import Store
+from store.weak_sources import BY_THE_LOOP, set_muted, weak_sources
+
+
+@dataclass(frozen=True)
+class Muted:
+    """A source that was muted, and why."""
+
+    harm: Harm
+
+    def __str__(self) -> str:
+        return f"{self.harm.source} is muted: {self.harm}. `loop weak unmute {self.harm.source}` lets it count again."
+
+
+def decide(store: Store, project: Project, name: str, muted: bool, who: str) -> None:
+    """A person lets a source count no more, or again. Raises NotFoundError for a name that no source has."""
+    with store.transaction() as tx:
+        enter_imported(tx, project)
+        set_muted(tx, project.id, name, muted, who)
+        tx.commit()
+
+
+def mute_harmful(store: Store, project: Project) -> tuple[Muted, ...]:
+    """Mute the sources that do harm by the gold there is (of pool and train); gives what was muted, the worst first."""
+    with store.transaction() as tx:
+        enter_imported(tx, project)
+        known = weak_sources(tx.session, project.id)
+        tx.commit()
+    open_to = {one.name for one in known if one.muted_at is None and one.muted_by in (None, BY_THE_LOOP)}
+    if not open_to:
+        return ()
+    found = harmful(voted_project(store, project).sample(), open_to)
+    if found:
+        with store.transaction() as tx:
+            for harm in found:
+                set_muted(tx, project.id, harm.source, True, BY_THE_LOOP, asdict(harm))
+            tx.commit()
+    return tuple(map(Muted, found))

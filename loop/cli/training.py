@@ -43,9 +43,10 @@ def retrain(
 
     The file that serves is INT8 where INT8 finds what FP32 finds, and keeps as much FP32 as it takes elsewhere.
 
-    Without any gold, the majority of the labelling functions' votes is learned from (`loop weak apply`). Sources of weak labels that do harm by the gold there is are muted first. From a thousand
-    labelled documents on, a tenth is held back as a development split; the file is scored on this split. The holdout
-    is not touched. Ctrl-C and kill -9 leave store and models consistent.
+    Without any gold, the majority of the labelling functions' votes is learned from (`loop weak apply`). Sources that
+    do harm by the gold there is are muted first. From a thousand labelled documents on, a tenth is held back as a
+    development split; the file is scored on this split. The holdout is not touched. Ctrl-C and kill -9 leave store and
+    models consistent.
     """
     from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train
@@ -54,7 +55,7 @@ def retrain(
 
     project = invocation.project
     with TrainingView(quiet=invocation.as_json) as view:
-        muted = mute_harmful(invocation.store, project)
+        muted = mute_harmful(invocation.store, invocation.settings, project)
         weak = weak_documents(invocation.store, project)
         done = train(
             invocation.store,

@@ -93,7 +93,6 @@ def label_step(cycle: Cycle) -> StepCounts:
         raise Skip("no sources of weak labels")
     project = cycle.project()
     declared = declared_sources(cycle.settings, project)
-    declared.require_any()
     if is_up_to_date(cycle.store, project, declared):
         raise Skip("every source was asked about every text")
     done = label_weakly(cycle.store, cycle.settings, project, declared, retry=False)
@@ -130,7 +129,7 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     relabelled = gold and last is not None and _labels_changed(cycle, last)
     if fresh < enough and not weak and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
-    muted = mute_harmful(cycle.store, cycle.project()) if gold else ()
+    muted = mute_harmful(cycle.store, cycle.settings, cycle.project()) if gold else ()
     done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak, notices=muted)
     names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "dev_f1")
     return {name: getattr(done, name) for name in names}

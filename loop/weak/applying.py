@@ -16,12 +16,13 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TypeGuard
 
 from loop.files.importing import IMPORTED_VOTE
 from loop.settings.settings import Settings
-from loop.weak.sources import DeclaredSources, declared_sources
+from loop.weak.sources import declared_sources
 from ner.errors import InputError
 from ner.spans import Span
 from store.columns import utc_now
@@ -40,6 +41,7 @@ from store.weak_sources import (
     weak_sources,
 )
 from weak_labeling.apply import checked_spans, reason_of
+from weak_labeling.loading import LoadedSources
 from weak_labeling.source import BatchSource, Fault, NeighbourSource, TextSource, Vote, WeakSource
 from weak_labeling.workers import TEXTS_AT_ONCE, AskedBatch, Batch, Workers, batches
 
@@ -113,7 +115,7 @@ def label_weakly(
     store: Store,
     settings: Settings,
     project: Project,
-    declared: DeclaredSources | None = None,
+    declared: LoadedSources | None = None,
     *,
     retry: bool = True,
     progress: Progress | None = None,
@@ -125,7 +127,6 @@ def label_weakly(
     the number of texts that are done. Raises InputError where no source can be read at all.
     """
     declared = declared or declared_sources(settings, project)
-    declared.require_any()
     gone = _enter(store, project, declared.sources, forget=not declared.problems)
     run = _Run(store, settings, project, declared.sources, retry, progress or (lambda _: None))
     run.ask_text_sources()
@@ -136,7 +137,7 @@ def label_weakly(
     return WeaklyLabelled(documents, voted, tuple(run.asked.values()), gone, tuple(map(str, declared.problems)))
 
 
-def is_up_to_date(store: Store, project: Project, declared: DeclaredSources) -> bool:
+def is_up_to_date(store: Store, project: Project, declared: LoadedSources) -> bool:
     """Whether no source has to be asked about anything, and none is gone."""
     with store.read() as session:
         known = {one.name: one for one in weak_sources(session, project.id)}
@@ -319,7 +320,7 @@ class _Run:
                 return
             # A group is asked about with the first of its new texts.
             due = [texts for texts in groups.values() if min(key for key, _ in texts if key > first) > start]
-            said = self._said_beside(source, digest, [texts for texts in due if len(texts) > 1], names)
+            said = self._said_beside(source, digest, due, names)
             with self.store.transaction() as tx:
                 about = [key for texts in due for key, _ in texts]
                 add_group_votes(tx, self.project.id, about, said, up_to=page[-1][0], documents=len(page))
@@ -343,19 +344,18 @@ class _Run:
             documents += [key for key, _ in texts]
             given = [text for _, text in texts]
             beside = [cast[key] for key, _ in texts]
-            answers += _answers(lambda: source.find_beside(given, beside), given, self.project.labels)  # noqa: B023
+            answers += _answers(partial(source.find_beside, given, beside), given, self.project.labels)
         return said_of(source, documents, answers, (utc_now() - begin).total_seconds(), digest)
 
 
 def ask_about(
-    settings: Settings, project: Project, text: str
+    settings: Settings, project: Project, text: str, muted: Collection[str] = ()
 ) -> tuple[tuple[Vote, ...], dict[str, str], tuple[str, ...]]:
     """What every source says of one text that need not be stored: (votes, fault by source, problems).
 
-    Sources that go by the other texts of a group are not asked: there are no others.
+    The text is a group of its own, for sources that go by the others' votes. muted: whom these do not heed.
     """
     declared = declared_sources(settings, project)
-    declared.require_any()
     answers: dict[str, Answer] = {}
     plain = [one for one in declared.sources if is_text_source(one)]
     with Workers(plain, project.labels, number=1, limit=settings.weak.seconds_per_text) as workers:
@@ -364,9 +364,12 @@ def ask_about(
     for one in declared.sources:
         if is_batch_source(one):
             answers[one.name] = answers_of(one, [text], project.labels)[0]
-    votes = [Vote(span, name) for name, said in answers.items() if not isinstance(said, Fault) for span in said]
+    beside = [[vote for vote in _votes_of(answers) if vote.source not in muted]]
+    for one in declared.sources:
+        if is_neighbour_source(one):
+            answers[one.name] = _answers(partial(one.find_beside, [text], beside), [text], project.labels)[0]
     faults = {name: said.reason for name, said in answers.items() if isinstance(said, Fault)}
-    return tuple(sorted(votes)), faults, tuple(map(str, declared.problems))
+    return tuple(sorted(_votes_of(answers))), faults, tuple(map(str, declared.problems))
 
 
 def is_text_source(source: WeakSource) -> TypeGuard[TextSource]:
@@ -386,7 +389,7 @@ def is_neighbour_source(source: WeakSource) -> TypeGuard[NeighbourSource]:
 
 def answers_of(source: BatchSource, texts: Sequence[str], labels: Collection[str]) -> list[Answer]:
     """What it says of each text; a Fault for each text where it breaks a rule as a whole."""
-    return _answers(lambda: source.find_all(texts), texts, labels)
+    return _answers(partial(source.find_all, texts), texts, labels)
 
 
 def said_of(
@@ -425,6 +428,10 @@ def _checked(answer: Iterable[Span] | Fault, text: str, labels: Collection[str])
         return checked_spans(answer, text, labels)
     except Exception as error:  # noqa: BLE001 - as above
         return Fault(reason_of(error))
+
+
+def _votes_of(answers: Mapping[str, Answer]) -> list[Vote]:
+    return [Vote(span, name) for name, said in answers.items() if not isinstance(said, Fault) for span in said]
 
 
 def _waits(known: SourceRecord) -> bool:

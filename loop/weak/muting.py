@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from loop.settings.settings import Settings
 from loop.weak.aggregating import voted_project
-from loop.weak.applying import enter_imported
+from loop.weak.applying import enter_imported, label_weakly
 from loop.weak.worth import Harm, harmful
 from store.schema import Project
 from store.session import Store
 from store.weak_sources import BY_THE_LOOP, set_muted, weak_sources
+from weak_labeling.sources.neighbours import NeighboursSource
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,11 @@ def decide(store: Store, project: Project, name: str, muted: bool, who: str) -> 
         tx.commit()
 
 
-def mute_harmful(store: Store, project: Project) -> tuple[Muted, ...]:
-    """Mute the sources that do harm by the gold there is (of pool and train); gives what was muted, the worst first."""
+def mute_harmful(store: Store, settings: Settings, project: Project) -> tuple[Muted, ...]:
+    """Mute the sources that do harm by the gold there is (of pool and train); gives what was muted, the worst first.
+
+    Sources that go by the votes of others are then asked again.
+    """
     with store.transaction() as tx:
         enter_imported(tx, project)
         known = weak_sources(tx.session, project.id)
@@ -48,4 +53,6 @@ def mute_harmful(store: Store, project: Project) -> tuple[Muted, ...]:
             for harm in found:
                 set_muted(tx, project.id, harm.source, True, BY_THE_LOOP, asdict(harm))
             tx.commit()
+        if any(one.kind == NeighboursSource.kind for one in known):
+            label_weakly(store, settings, project, retry=False)
     return tuple(map(Muted, found))

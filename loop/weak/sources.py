@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loop.settings.settings import Settings
-from ner.errors import ConfigError, InputError
+from ner.errors import ConfigError
 from store.schema import Project
-from weak_labeling.functions import load_functions
-from weak_labeling.source import WeakSource
-
-
-@dataclass(frozen=True)
-class DeclaredSources:
-    """The sources of a project's files, and what keeps others from being read."""
-
-    sources: tuple[WeakSource, ...]
-    problems: tuple[InputError, ...]
-
-    def require_any(self) -> None:
-        """Raise the first problem where no source could be read."""
-        if self.problems and not self.sources:
-            raise self.problems[0]
+from weak_labeling.loading import LoadedSources, load_sources
 
 
 def has_sources(settings: Settings) -> bool:
-    """Whether the project's files declare sources at all."""
-    return settings.weak_functions is not None
+    """Whether the project has a file that declares sources."""
+    return settings.weak_functions is not None or settings.weak_file is not None
 
 
-def declared_sources(settings: Settings, _project: Project) -> DeclaredSources:
-    """Load them. A source that breaks a rule is among the problems; the others go on."""
-    if settings.weak_functions is None:
-        return DeclaredSources((), ())
-    try:
-        return DeclaredSources(load_functions(settings.weak_functions), ())
-    except InputError as problem:
-        return DeclaredSources((), (problem,))
+def declared_sources(settings: Settings, project: Project) -> LoadedSources:
+    """Load them. A source that breaks a rule is among the problems; the others go on.
+
+    Raises the first problem where no source could be read at all.
+    """
+    loaded = load_sources(
+        settings.home, functions=settings.weak_functions, weak_file=settings.weak_file, labels=project.labels
+    )
+    if loaded.problems and not loaded.sources:
+        raise loaded.problems[0]
+    return loaded
 
 
 def require_sources(settings: Settings) -> None:
-    """Raise ConfigError where the project's files declare no source."""
+    """Raise ConfigError where the project has no file that declares sources."""
     if not has_sources(settings):
         raise ConfigError(
-            "sources of weak labels stand in a file",
-            value="weak.functions is not set",
-            next_step='Write [weak] functions = "functions.py" into loop.toml.',
+            "sources of weak labels stand in files",
+            value=f"no {settings.weak.file}, and weak.functions is not set",
+            next_step='Write a weak.toml, or [weak] functions = "functions.py" into loop.toml.',
         )

@@ -22,7 +22,8 @@ _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 _LEGEND = (
     "covers: words that the source votes on. shared: of these, words on which another source votes, too. disputed: on "
     "which another source names another type. right: the share of the votes on labelled texts that is gold exactly, "
-    "with its 95 % interval; judged: how many votes those are. worth: points of F1 that all votes together lose without the source."
+    "with its 95 % interval; judged: how many votes those are. worth: points of F1 that all votes together lose "
+    "without the source."
 )
 
 

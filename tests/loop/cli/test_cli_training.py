@@ -38,9 +38,21 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     return desk
 
 
+def poisoned(texts: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The records with the votes of a source that is right and of one that marks the beginning of every text."""
+    common = {"start": 0, "end": 1, "label": "OS", "source": "common words"}
+    return [{**one, "weak": [*({**span, "source": "names"} for span in one["spans"]), common]} for one in texts]  # type: ignore[attr-defined]
+
+
 def test_the_loop_goes_round_offline(desk: Desk):
+    desk.loop("weak", "import", str(desk.write("votes.jsonl", *poisoned(records(0, 100)))))
     trained = desk.loop("retrain", "--json")
     assert trained.code == 0, trained.out
+    (muted,) = (notice for notice in trained.json["notices"] if "muted" in notice)
+    assert muted.startswith("common words is muted: without common words the majority vote on 100 labelled documents")
+    ledger = {one["name"]: one for one in desk.loop("weak", "report", "--json").json["sources"]}
+    assert (ledger["common words"]["muted_by"], ledger["names"]["muted_at"]) == ("loop", None)
+    assert ledger["common words"]["evidence"]["right"] == 0 and ledger["names"]["precision"]["share"] == 1.0
     assert (trained.json["kind"], trained.json["parent"]) == ("gold", None)
     version = trained.json["version"]
     assert desk.loop("status", "--json").json["models"] == {"candidate": 1}
@@ -66,7 +78,10 @@ def test_the_loop_goes_round_offline(desk: Desk):
     assert desk.loop("promote").code == 4
 
     desk.configure(promotion__policy="proven", promotion__reference=False, promotion__robustness=0)
-    again = desk.loop("retrain", "--from-scratch", "--json").json["version"]
+    assert desk.loop("weak", "unmute", "common words").code == 0
+    retrained = desk.loop("retrain", "--from-scratch", "--json").json
+    again = retrained["version"]
+    assert not any("muted" in notice for notice in retrained["notices"])  # a person decided
     rejected = desk.loop("promote", "--json")
     assert (rejected.code, rejected.json["version"], rejected.json["promoted"]) == (8, again, False)
     assert "it is not higher" in rejected.json["reason"]

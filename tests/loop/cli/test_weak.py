@@ -71,3 +71,73 @@ def test_what_was_asked_is_a_table_of_eighty_columns_and_label_is_the_same_comma
     assert "1 of 2 texts have a vote." in said.out and "raises failed on 2 texts, first: raised Zero" in said.out
     assert max(map(len, said.out.splitlines())) <= 80
     assert desk.loop("weak", "apply", "--json").json["sources"][0]["documents"] == 0
+
+
+def label_all(desk: Desk, number: int = 30) -> None:
+    """Labelled texts of which every one has an Excel."""
+    span = {"start": 0, "end": 5, "label": "SOFTWARE"}
+    texts = [{"id": f"e{n}", "text": f"Excel {n} on a PC", "spans": [span]} for n in range(number)]
+    desk.loop("import", str(desk.write("gold.jsonl", *texts)), "--split", "train")
+
+
+def test_the_ledger_shows_each_source_and_its_worth_in_eighty_columns(desk: Desk):
+    add_function(desk, "prepositions_and_other_words", "yield Span(6, 7, 'OS')")
+    label_all(desk)
+    desk.loop("weak", "apply")
+    said = desk.loop("weak", "report")
+    table = said.out.split("\n\n")[0]
+    assert said.code == 0 and max(map(len, table.splitlines())) <= 80
+    assert "100% (89-100)" in said.out and "F1 of the votes that count: 0.667, on 30 labelled" in said.out
+    found = desk.loop("weak", "report", "--json").json
+    names, poison = found["sources"]
+    assert (names["votes"], names["precision"]["right"], names["precision"]["votes"]) == (31, 30, 30)
+    assert (names["worth"]["without_f1"], poison["worth"]["without_f1"]) == (0.0, 1.0)
+    assert [entry["label"] for entry in poison["types"]] == ["OS"] and poison["types"][0]["precision"]["right"] == 0
+    detail = desk.loop("weak", "report", "--source", "names").out
+    assert "SOFTWARE" in detail and "32 texts" in detail and max(map(len, detail.split("\n\n")[0].splitlines())) <= 80
+    assert desk.loop("weak", "report", "--source", "nope").code == 4
+
+
+def test_a_person_mutes_and_unmutes_by_name(desk: Desk):
+    desk.loop("weak", "apply")
+    assert desk.loop("weak", "mute", "nope").code == 3
+    assert desk.loop("weak", "mute", "names", "--json").json == {"source": "names", "muted": True}
+    assert "names (muted)" in desk.loop("weak", "report").out
+    assert desk.loop("weak", "explain", "1", "--json").json["outcome"] == []
+    assert "names (muted)" in desk.loop("weak", "explain", "1").out
+    assert "The votes of names count." in desk.loop("weak", "unmute", "names").out
+    assert [span["text"] for span in desk.loop("weak", "explain", "1", "--json").json["outcome"]] == ["Excel"]
+
+
+def test_try_shows_who_votes_what_and_stores_nothing(desk: Desk):
+    add_function(desk, "raises", "return [1 / 0]")
+    said = desk.loop("weak", "try", "my Excel [hangs]")
+    assert "[Excel SOFTWARE 0.67]" in said.out and "[hangs]" in said.out and "3-8" in said.out
+    assert "raises failed: raised ZeroDivisionError" in said.out
+    found = desk.loop("weak", "try", "my Excel", "--json").json
+    assert [(vote["text"], vote["label"], vote["sources"]) for vote in found["votes"]] == [
+        ("Excel", "SOFTWARE", ["names"])
+    ]
+    assert desk.loop("weak", "report", "--json").json["sources"] == []
+
+
+def test_explain_takes_either_id_and_keeps_the_gold_of_the_holdout_to_itself(desk: Desk):
+    span = {"start": 0, "end": 5, "label": "SOFTWARE"}
+    desk.loop("import", str(desk.write("h.jsonl", {"id": "9", "text": "Excel", "spans": [span]})), "--split", "holdout")
+    label_all(desk, 1)
+    desk.loop("weak", "apply")
+    held = desk.loop("weak", "explain", "9", "--json").json
+    assert (held["external_id"], held["held_out"], held["gold"]) == ("9", True, None)
+    assert [span["text"] for span in held["outcome"]] == ["Excel"]
+    assert "Gold: 'Excel' SOFTWARE." in desk.loop("weak", "explain", "e0").out
+    assert desk.loop("weak", "explain", "99").code == 3
+
+
+def test_a_broken_entry_of_weak_toml_is_told_by_line_and_the_other_sources_vote(desk: Desk):
+    (desk.home / "weak.toml").write_text(
+        '[[source]]\nname = "good"\nkind = "pattern"\nlabel = "OS"\npattern = "o"\n\n'
+        '[[source]]\nname = "bad"\nkind = "pattern"\nlabel = "OS"\npattern = "("\n'
+    )
+    said = desk.loop("weak", "apply", "--json").json
+    assert {one["name"]: one["votes"] for one in said["sources"]} == {"names": 1, "good": 1}
+    assert len(said["problems"]) == 1 and "weak.toml, line 11" in said["problems"][0]

@@ -33,7 +33,7 @@ _Key = tuple[str, str]  # source, label
 
 
 @dataclass(frozen=True)
-class Precision:
+class GoldPrecision:
     """Of the votes on labelled texts, those that are gold exactly; the share and its 95 % interval (Wilson), 0..1."""
 
     right: int
@@ -56,12 +56,12 @@ class TypeEntry:
     coverage: float
     overlap: float | None
     conflict: float | None
-    precision: Precision | None
+    precision: GoldPrecision | None
     estimated: float | None
 
 
 @dataclass(frozen=True)
-class SourceEntry:
+class LedgerEntry:
     """A source: all its types together, what it cost, whether its votes count, and why they do not.
 
     documents: it was asked about. seconds: that this took. faults: documents on which it failed. evidence: the figures
@@ -74,7 +74,7 @@ class SourceEntry:
     coverage: float
     overlap: float | None
     conflict: float | None
-    precision: Precision | None
+    precision: GoldPrecision | None
     worth: Worth | None
     documents: int
     seconds: float
@@ -90,19 +90,19 @@ class SourceEntry:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class WeakLedger:
     """Every source by name. method: how votes become labels, and reason: why so. f1: of the votes that count, on the
     gold; None without gold. gold_documents: labelled documents; sampled: texts that the shares are counted on.
     """
 
-    sources: tuple[SourceEntry, ...]
+    sources: tuple[LedgerEntry, ...]
     method: str
     reason: str
     f1: float | None
     gold_documents: int
     sampled: int
 
-    def source(self, name: str) -> SourceEntry:
+    def source(self, name: str) -> LedgerEntry:
         """The entry of this name. Raises InputError where there is none."""
         for one in self.sources:
             if one.name == name:
@@ -113,7 +113,7 @@ class Ledger:
         )
 
 
-def ledger(store: Store, project: Project) -> Ledger:
+def ledger(store: Store, project: Project) -> WeakLedger:
     """Read votes and gold, and measure every source that is known."""
     with store.transaction() as tx:
         enter_imported(tx, project)
@@ -129,7 +129,7 @@ def ledger(store: Store, project: Project) -> Ledger:
     )
     f1 = measured.sample.counts(done.method).micro_f1() if measured.sample.labelled else None
     entries = tuple(_entry(record, stored, measured, worth.get(record.name)) for record in records)
-    return Ledger(entries, done.method, done.reason, f1, measured.sample.documents, len(measured.texts))
+    return WeakLedger(entries, done.method, done.reason, f1, measured.sample.documents, len(measured.texts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +179,10 @@ def _type_name(vote: Vote) -> str:
     return f"{vote.source}\0{vote.span.label}"
 
 
-def _entry(record: SourceRecord, stored: Mapping[_Key, int], measured: _Measured, worth: Worth | None) -> SourceEntry:
+def _entry(record: SourceRecord, stored: Mapping[_Key, int], measured: _Measured, worth: Worth | None) -> LedgerEntry:
     labels = sorted(label for source, label in stored if source == record.name)
     keys = [(record.name, label) for label in labels]
-    return SourceEntry(
+    return LedgerEntry(
         record.name,
         record.kind,
         sum(stored[key] for key in keys),
@@ -221,5 +221,5 @@ def _shares(report: FunctionReport | None) -> tuple[float, float | None, float |
     return report.coverage, report.overlap / report.coverage, report.conflict / report.coverage
 
 
-def _precision(right: int, votes: int) -> Precision | None:
-    return Precision(right, votes, right / votes, *wilson(right / votes, votes)) if votes else None
+def _precision(right: int, votes: int) -> GoldPrecision | None:
+    return GoldPrecision(right, votes, right / votes, *wilson(right / votes, votes)) if votes else None

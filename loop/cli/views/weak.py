@@ -16,7 +16,7 @@ from loop.wording import number_of
 if TYPE_CHECKING:
     from loop.weak.applying import WeaklyLabelled
     from loop.weak.explaining import Explained
-    from loop.weak.ledger import Ledger, Precision, SourceEntry, TypeEntry
+    from loop.weak.ledger import GoldPrecision, LedgerEntry, TypeEntry, WeakLedger
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 _LEGEND = (
@@ -37,7 +37,7 @@ def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
     yield from done.complaints()
 
 
-def ledger_view(found: Ledger) -> Iterator[Table | Text | str]:
+def ledger_view(found: WeakLedger) -> Iterator[Table | Text | str]:
     """One line for each source, and what people should know of some."""
     made = _columns("source", "worth")
     for one in found.sources:
@@ -54,7 +54,7 @@ def ledger_view(found: Ledger) -> Iterator[Table | Text | str]:
     yield Text("`loop weak report --source NAME` shows each type of a source.", style="dim")
 
 
-def source_view(found: Ledger, name: str) -> Iterator[Table | Text | str]:
+def source_view(found: WeakLedger, name: str) -> Iterator[Table | Text | str]:
     """Everything about one source, type by type."""
     one = found.source(name)
     yield console.styled(f"[bold]{escape(one.name)}[/]  {escape(one.kind)}")
@@ -120,23 +120,23 @@ def _columns(first: str, last: str) -> Table:
     return made
 
 
-def _shares(entry: SourceEntry | TypeEntry) -> tuple[str, str, str]:
+def _shares(entry: LedgerEntry | TypeEntry) -> tuple[str, str, str]:
     overlap, conflict = ("-" if share is None else f"{share:.0%}" for share in (entry.overlap, entry.conflict))
     return f"{entry.coverage:.1%}", overlap, conflict
 
 
-def _right(precision: Precision | None) -> tuple[str, str]:
+def _right(precision: GoldPrecision | None) -> tuple[str, str]:
     if precision is None:
         return "-", "0"
     interval = f"{100 * precision.low:.0f}-{100 * precision.high:.0f}"
     return f"{precision.share:.0%} ({interval})", f"{precision.votes:,}"
 
 
-def _worth(one: SourceEntry) -> str:
+def _worth(one: LedgerEntry) -> str:
     return "-" if one.worth is None else f"{100 * one.worth.gain:+.1f}"
 
 
-def _basis(found: Ledger) -> Iterator[str]:
+def _basis(found: WeakLedger) -> Iterator[str]:
     yield f"Votes become labels by {found.method}. {found.reason}"
     if found.f1 is not None:
         yield f"F1 of the votes that count: {found.f1:.3f}, on {number_of(found.gold_documents, 'labelled document')}."
@@ -144,7 +144,7 @@ def _basis(found: Ledger) -> Iterator[str]:
         yield "Nothing is labelled yet, so nothing says how right the votes are."
 
 
-def _remarks(one: SourceEntry) -> Iterator[str]:
+def _remarks(one: LedgerEntry) -> Iterator[str]:
     if one.muted_at:
         yield f"{one.name} is muted since {_day(one.muted_at)} by {_by(one)}.{_because(one)}"
     if one.set_aside:
@@ -153,7 +153,7 @@ def _remarks(one: SourceEntry) -> Iterator[str]:
         yield f"{one.name} failed on {number_of(one.faults, 'text')}, first: {one.first_fault}"
 
 
-def _because(one: SourceEntry) -> str:
+def _because(one: LedgerEntry) -> str:
     if not one.evidence:
         return ""
     e = one.evidence
@@ -163,7 +163,7 @@ def _because(one: SourceEntry) -> str:
     )
 
 
-def _facts(one: SourceEntry) -> Iterator[tuple[str, str]]:
+def _facts(one: LedgerEntry) -> Iterator[tuple[str, str]]:
     if one.worth is not None:
         w = one.worth
         interval = f"95 % interval {100 * w.low:+.1f} to {100 * w.high:+.1f}"
@@ -180,7 +180,7 @@ def _facts(one: SourceEntry) -> Iterator[tuple[str, str]]:
         yield "muted", f"since {_day(one.muted_at)} by {_by(one)}.{_because(one)}"
 
 
-def _by(one: SourceEntry) -> str:
+def _by(one: LedgerEntry) -> str:
     return "the loop" if one.muted_by == "loop" else str(one.muted_by)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ner.spans import Span
 
@@ -62,6 +62,14 @@ class BatchSource(WeakSource, Protocol):
 
     def find_all(self, texts: Sequence[str], /) -> Sequence[Sequence[Span] | Fault]:
         """One answer for each text, in order. A text that cannot be answered gets a Fault; the others are answered."""
+
+
+@runtime_checkable
+class TellingSource(Protocol):
+    """A source that tells what asking it was like, such as tokens and cost."""
+
+    def told(self) -> tuple[str, ...]:
+        """Sentences for people."""
 
 
 class NeighbourSource(WeakSource, Protocol):

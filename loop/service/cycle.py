@@ -92,7 +92,7 @@ def label_step(cycle: Cycle) -> StepCounts:
     if not has_sources(cycle.settings):
         raise Skip("no sources of weak labels")
     project = cycle.project()
-    declared = declared_sources(cycle.settings, project)
+    declared = declared_sources(cycle.settings, project, cycle.store)
     if is_up_to_date(cycle.store, project, declared):
         raise Skip("every source was asked about every text")
     done = label_weakly(cycle.store, cycle.settings, project, declared, retry=False)

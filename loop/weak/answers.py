@@ -54,10 +54,13 @@ def source_tools(store: Store, project: Project) -> SourceTools:
 
     The examples are the oldest gold texts that models learn from; none of them is of the holdout.
     """
-    with store.read() as session:
-        gold = training_gold(session, project.id).documents
-    shown = sorted(gold, key=lambda one: one.document_id)[:_MOST_EXAMPLES]
-    examples = tuple(LabelledText(one.external_id, one.text, one.spans) for one in shown)
+
+    def examples() -> tuple[LabelledText, ...]:
+        with store.read() as session:
+            gold = training_gold(session, project.id).documents
+        shown = sorted(gold, key=lambda one: one.document_id)[:_MOST_EXAMPLES]
+        return tuple(LabelledText(one.external_id, one.text, one.spans) for one in shown)
+
     return SourceTools(os.environ, StoredAnswers(store, project.id), examples, _open_classifier)
 
 

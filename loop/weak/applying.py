@@ -42,7 +42,7 @@ from store.weak_sources import (
 )
 from weak_labeling.apply import checked_spans, reason_of
 from weak_labeling.loading import LoadedSources
-from weak_labeling.source import BatchSource, Fault, NeighbourSource, TextSource, Vote, WeakSource
+from weak_labeling.source import BatchSource, Fault, NeighbourSource, TellingSource, TextSource, Vote, WeakSource
 from weak_labeling.workers import TEXTS_AT_ONCE, AskedBatch, Batch, Workers, batches
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class AskedSource:
     """What came of asking one source in one run. documents: it was asked about. votes: those that are new.
 
     faults: documents on which it failed. set_aside: why it was not asked any further; empty: it was.
+    told: what the source itself tells of the run, a sentence each.
     """
 
     name: str
@@ -71,6 +72,7 @@ class AskedSource:
     seconds: float = 0.0
     first_fault: str = ""
     set_aside: str = ""
+    told: tuple[str, ...] = ()
 
     def add(self, said: SourceVotes, documents: int) -> None:
         """One more batch."""
@@ -126,7 +128,7 @@ def label_weakly(
     where they are loaded already. retry: also ask sources that were set aside a short while ago. progress: called with
     the number of texts that are done. Raises InputError where no source can be read at all.
     """
-    declared = declared or declared_sources(settings, project)
+    declared = declared or declared_sources(settings, project, store)
     gone = _enter(store, project, declared.sources, forget=not declared.problems)
     run = _Run(store, settings, project, declared.sources, retry, progress or (lambda _: None))
     run.ask_text_sources()
@@ -280,6 +282,8 @@ class _Run:
                     break
                 self._ask_at_once(source, batch)
                 self.progress(self.asked[name].documents)
+            if isinstance(source, TellingSource):
+                self.asked[name].told = source.told()
 
     def _ask_at_once(self, source: BatchSource, batch: Batch) -> None:
         documents = [document for document, _ in batch.texts]
@@ -287,7 +291,13 @@ class _Run:
         answers = answers_of(source, [text for _, text in batch.texts], self.project.labels)
         seconds = (utc_now() - begin).total_seconds()
         failed = [answer.reason for answer in answers if isinstance(answer, Fault)]
-        if len(failed) == len(answers) >= _DOWN_FROM:
+        later = next((place for place, one in enumerate(answers) if isinstance(one, Fault) and one.later), None)
+        if later is not None:  # the next run goes on from this text
+            if later:
+                said = said_of(source, documents[:later], answers[:later], seconds)
+                self._keep(documents[:later], {source.name: said})
+            self._set_aside(source, failed[-1])
+        elif len(failed) == len(answers) >= _DOWN_FROM:
             self._set_aside(source, f"it failed on {len(failed)} texts in a row: {failed[0]}")
         else:
             self._keep(documents, {source.name: said_of(source, documents, answers, seconds)})
@@ -349,13 +359,13 @@ class _Run:
 
 
 def ask_about(
-    settings: Settings, project: Project, text: str, muted: Collection[str] = ()
+    store: Store, settings: Settings, project: Project, text: str, muted: Collection[str] = ()
 ) -> tuple[tuple[Vote, ...], dict[str, str], tuple[str, ...]]:
     """What every source says of one text that need not be stored: (votes, fault by source, problems).
 
     The text is a group of its own, for sources that go by the others' votes. muted: whom these do not heed.
     """
-    declared = declared_sources(settings, project)
+    declared = declared_sources(settings, project, store)
     answers: dict[str, Answer] = {}
     plain = [one for one in declared.sources if is_text_source(one)]
     with Workers(plain, project.labels, number=1, limit=settings.weak.seconds_per_text) as workers:

@@ -63,7 +63,7 @@ class Explained:
 def try_text(store: Store, settings: Settings, project: Project, text: str) -> Explained:
     """What the sources of the project's files say of a text now. Nothing is stored."""
     voted = voted_project(store, project)
-    votes, faults, problems = ask_about(settings, project, text, voted.muted)
+    votes, faults, problems = ask_about(store, settings, project, text, voted.muted)
     return _explained(voted, VotedText("tried", text, votes), faults=faults, problems=problems)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from loop.settings.settings import Settings
+from loop.weak.answers import source_tools
 from ner.errors import ConfigError
+from ner.label_studio.label_config import label_hints
 from store.schema import Project
+from store.session import Store
 from weak_labeling.loading import LoadedSources, load_sources
 
 
@@ -13,13 +16,18 @@ def has_sources(settings: Settings) -> bool:
     return settings.weak_functions is not None or settings.weak_file is not None
 
 
-def declared_sources(settings: Settings, project: Project) -> LoadedSources:
+def declared_sources(settings: Settings, project: Project, store: Store) -> LoadedSources:
     """Load them. A source that breaks a rule is among the problems; the others go on.
 
     Raises the first problem where no source could be read at all.
     """
     loaded = load_sources(
-        settings.home, functions=settings.weak_functions, weak_file=settings.weak_file, labels=project.labels
+        settings.home,
+        functions=settings.weak_functions,
+        weak_file=settings.weak_file,
+        labels=project.labels,
+        definitions=label_hints(project.label_config),
+        tools=source_tools(store, project),
     )
     if loaded.problems and not loaded.sources:
         raise loaded.problems[0]

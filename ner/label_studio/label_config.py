@@ -136,6 +136,13 @@ class LabelConfig:
         return replace(self, foreign=(*self.foreign, (from_name, to_name)))
 
 
+def label_hints(xml: str) -> dict[str, str]:
+    """What the config says of its labels for people (`hint`), by the name that results have. Raises InputError."""
+    elements = [_Element.of(node) for node in _parse_xml(xml).iter() if isinstance(node.tag, str)]
+    labels = [one.attributes for one in elements if one.tag == "label" and one.attributes.get("hint", "").strip()]
+    return {one.get("alias") or one.get("value", ""): one["hint"].strip() for one in labels}
+
+
 def _fits(written: str, name: object) -> bool:
     """Whether `name` is the name in the config; in a <Repeater>, the page puts a number for each {{variable}}."""
     pattern = r"[0-9]+".join(re.escape(part) for part in re.split(r"\{\{\w+\}\}", written))

@@ -42,13 +42,13 @@ class SourceTools:
     """What sources use that are models.
 
     environ: the environment, in which an API key may stand. answers: where answers of prompted models are kept.
-    examples: texts with gold that may be shown to a model; none is of the holdout. open_classifier: opens a folder of
-    transformers for windows of so many tokens (None: as many as the model reads); None without the library.
+    examples: gives texts with gold that may be shown to a model; none is of the holdout. open_classifier: opens a
+    folder of transformers for windows of so many tokens (None: as many as the model reads); None without the library.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
     answers: AnswerCache = field(default_factory=AnswersInMemory)
-    examples: tuple[LabelledText, ...] = ()
+    examples: Callable[[], tuple[LabelledText, ...]] = tuple
     open_classifier: OpenClassifier | None = None
 
 

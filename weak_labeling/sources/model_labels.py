@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field
@@ -68,8 +69,15 @@ def folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith("."):
-            digest.update(f"{path.name} {sha256(path)}\n".encode())
+            found = path.stat()
+            digest.update(f"{path.name} {_file_digest(path, found.st_size, found.st_mtime_ns)}\n".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, _size: int, _changed: int) -> str:
+    """Of a file that does not change: the service asks every few seconds, and weights are large."""
+    return sha256(path)
 
 
 def spread_labels(mapping: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

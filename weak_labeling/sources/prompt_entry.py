@@ -44,7 +44,7 @@ class PromptEntry(SourceEntry):
     def build(self, place: SourceContext) -> PromptSource:
         """The source, which has not asked anything yet."""
         wanted = self.labels or place.labels
-        shown = place.tools.examples[: self.examples]
+        shown = place.tools.examples()[: self.examples] if self.examples else ()
         return PromptSource(
             self.name,
             self._chat(place),

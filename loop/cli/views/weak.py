@@ -35,6 +35,7 @@ def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
     if done.gone:
         yield f"Gone from the files, and their votes deleted: {', '.join(done.gone)}."
     yield from done.complaints()
+    yield from (f"{one.name}: {sentence}" for one in done.sources for sentence in one.told)
 
 
 def ledger_view(found: WeakLedger) -> Iterator[Table | Text | str]:

@@ -30,7 +30,7 @@ def test_examples_are_gold_that_models_learn_from_and_never_of_the_holdout(store
     project = tiny.project(store)
     tiny.put(store, project, [("Excel hangs", (Span(0, 5, "SOFTWARE"),))])
     tiny.put(store, project, [("Word hangs", (Span(0, 4, "SOFTWARE"),))], "holdout")
-    assert [one.text for one in source_tools(store, project).examples] == ["Excel hangs"]
+    assert [one.text for one in source_tools(store, project).examples()] == ["Excel hangs"]
 
 
 def test_a_folder_of_transformers_has_probabilities_for_every_token_of_a_long_text(tmp_path: Path):

@@ -95,10 +95,10 @@ def test_only_new_texts_and_changed_functions_are_asked_about(store: Store, proj
     rows = [("excel", "Excel", "SOFTWARE"), ("windows", "Windows", "OS")]
     path = functions(tmp_path / "f.py", *rows)
     label(store, project, path)
-    assert is_up_to_date(store, project, declared_sources(settings_of(path), project))
+    assert is_up_to_date(store, project, declared_sources(settings_of(path), project, store))
     assert asked(label(store, project, path)) == {"excel": (0, 0, 0), "windows": (0, 0, 0)}
     add(store, project, "Word on Windows")
-    assert not is_up_to_date(store, project, declared_sources(settings_of(path), project))
+    assert not is_up_to_date(store, project, declared_sources(settings_of(path), project, store))
     functions(path, ("excel", "Word", "SOFTWARE"), rows[1])
     assert asked(label(store, project, path)) == {"excel": (5, 1, 0), "windows": (1, 1, 0)}
     assert cast(store, project) == {
@@ -146,7 +146,7 @@ def test_a_function_that_hangs_is_set_aside_and_the_service_does_not_ask_it_agai
     done = label(store, project, path)
     assert asked(done) == {"windows": (7, 2, 0), "hangs": (0, 0, 0)}
     assert any("hangs was set aside: it took more than 0.2 seconds on 5 texts" in said for said in done.complaints())
-    assert is_up_to_date(store, project, declared_sources(settings_of(path), project))
+    assert is_up_to_date(store, project, declared_sources(settings_of(path), project, store))
     functions(path, ("windows", "Windows", "OS"), ("hangs", "Excel", "SOFTWARE"))
     assert asked(label(store, project, path))["hangs"] == (7, 2, 0)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ner.errors import InputError
-from ner.label_studio.label_config import Control, LabelConfig
+from ner.label_studio.label_config import Control, LabelConfig, label_hints
 
 PLAIN = """
 <View>
@@ -214,3 +214,11 @@ def test_an_enormous_config_is_refused() -> None:
 def test_a_deeply_nested_config_is_read() -> None:
     deep = "<View>" * 20_000 + labels_over('<Text name="t" value="$t"/>') + "</View>" * 20_000
     assert LabelConfig.parse(deep).labels == ("OS",)
+
+
+def test_the_hints_of_labels_are_known_by_the_names_that_results_have():
+    xml = (
+        '<View><Labels name="l" toName="t"><Label value="Ship" alias="VESSEL" hint=" the name of a ship "/>'
+        '<Label value="PORT"/></Labels><Text name="t" value="$text"/></View>'
+    )
+    assert label_hints(xml) == {"VESSEL": "the name of a ship"}

@@ -24,6 +24,8 @@ from weak_labeling.functions import load_functions
 # The F1 that the votes reach at least: on texts that were read before the functions were written (seen.txt names their
 # files), and on the others. The README of each example has the exact figures.
 FLOORS = {
+    ("helpline", "seen"): 0.50,
+    ("helpline", "untouched"): 0.40,
     ("it_support", "untouched"): 0.55,
     ("kitchen", "untouched"): 0.50,
     ("maritime", "seen"): 0.50,

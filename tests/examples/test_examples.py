@@ -20,16 +20,17 @@ from scripts.build_example import EXAMPLES, file_contents, read_messages, seen_s
 from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.apply import AppliedFunctions, apply_functions
 from weak_labeling.functions import load_functions
+from weak_labeling.loading import load_sources
 
 # The F1 that the votes reach at least: on texts that were read before the functions were written (seen.txt names their
 # files), and on the others. The README of each example has the exact figures.
 FLOORS = {
-    ("helpline", "seen"): 0.50,
-    ("helpline", "untouched"): 0.40,
+    ("helpline", "seen"): 0.80,
+    ("helpline", "untouched"): 0.65,
     ("it_support", "untouched"): 0.55,
     ("kitchen", "untouched"): 0.50,
-    ("maritime", "seen"): 0.50,
-    ("maritime", "untouched"): 0.45,
+    ("maritime", "seen"): 0.85,
+    ("maritime", "untouched"): 0.75,
 }
 FOLDERS = tuple(sorted(path.parent for path in EXAMPLES.glob("*/kinds.txt")))
 # A README that tells every type's counts belongs to an example that is large enough to train on.
@@ -50,8 +51,16 @@ def gold_of(example: Path) -> tuple[Record, ...]:
 @cache
 def applied_to(example: Path) -> AppliedFunctions[str]:
     """The votes of an example's functions on its own texts."""
-    functions = load_functions(example / "labeling_functions.py")
-    return apply_functions(functions, ((name, text) for name, text, _ in gold_of(example)), labels_of(example))
+    weak_file = example / "weak.toml"
+    loaded = load_sources(
+        example,
+        functions=example / "labeling_functions.py",
+        weak_file=weak_file if weak_file.exists() else None,
+        labels=labels_of(example),
+    )
+    assert loaded.problems == ()
+    sources = [source for source in loaded.sources if callable(source)]  # the others need texts beside a text
+    return apply_functions(sources, ((name, text) for name, text, _ in gold_of(example)), labels_of(example))
 
 
 def labels_of(example: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,10 +44,11 @@ def retrain(
 
     The file that serves is INT8 where INT8 finds what FP32 finds, and keeps as much FP32 as it takes elsewhere.
 
-    Without any gold, the majority of the labelling functions' votes is learned from (`loop weak apply`). Sources that
-    do harm by the gold there is are muted first. From a thousand labelled documents on, a tenth is held back as a
-    development split; the file is scored on this split. The holdout is not touched. Ctrl-C and kill -9 leave store and
-    models consistent.
+    Without any gold, what the sources of weak labels say together is learned from (`loop weak apply`). With gold,
+    sources that do harm by it are muted first; then weak labels are learned from before the gold where they help: both
+    ways are tried on gold that is held back for the try. From a thousand labelled documents on, a tenth is held back as
+    a development split; the file is scored on this split. The holdout is not touched. Ctrl-C and kill -9 leave store
+    and models consistent.
     """
     from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train
@@ -56,7 +58,7 @@ def retrain(
     project = invocation.project
     with TrainingView(quiet=invocation.as_json) as view:
         muted = mute_harmful(invocation.store, invocation.settings, project)
-        weak = weak_documents(invocation.store, project)
+        weak = partial(weak_documents, invocation.store, project)
         done = train(
             invocation.store,
             invocation.settings,
@@ -77,6 +79,8 @@ def retrain(
         "parent": done.parent,
         "kind": done.kind,
         "train_documents": done.train_documents,
+        "weak_documents": done.weak_documents,
+        "weak_choice": done.choice.as_dict() if done.choice else None,
         "dev_documents": done.dev_documents,
         "epochs": done.epochs,
         "steps": done.steps,

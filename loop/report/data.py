@@ -107,6 +107,7 @@ def _trained(session: Session, version: str, types: Sequence[str]) -> facts.Trai
         types={name: spans[name] for name in types},
         weak_votes=sum(1 for _ in votes),
         lineage=tuple(_ancestor(session, model.version) for model in lineage(session, version)[1:]),
+        weak_choice=(lineage(session, version)[0].figures or {}).get("weak", {}).get("told"),
     )
 
 

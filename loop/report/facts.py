@@ -146,7 +146,9 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True)
 class TrainedTexts:
-    """What the candidate was trained on. types: entities by type. weak_votes: votes on the weakly labelled texts."""
+    """What the candidate was trained on. types: entities by type. weak_votes: votes on the weakly labelled texts.
+    weak_choice: whether weak labels were learned from before the gold, and why; None where there was no choice.
+    """
 
     gold: Roles
     weak: Roles
@@ -154,6 +156,7 @@ class TrainedTexts:
     types: Mapping[str, int]
     weak_votes: int
     lineage: tuple[Ancestor, ...]
+    weak_choice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
@@ -125,13 +126,15 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     fresh = _fresh_gold(cycle, last)
     enough = cycle.settings.service.retrain_after
     gold = _has_gold(cycle)
-    weak = weak_documents(cycle.store, cycle.project()) if last is None and not gold else []
+    project = cycle.project()
+    first = last is None and not gold and bool(weak_documents(cycle.store, project))
     relabelled = gold and last is not None and _labels_changed(cycle, last)
-    if fresh < enough and not weak and not relabelled:
+    if fresh < enough and not first and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
-    muted = mute_harmful(cycle.store, cycle.settings, cycle.project()) if gold else ()
-    done = retrain(cycle.store, cycle.settings, cycle.project(), progress=LoggedTraining(), weak=weak, notices=muted)
-    names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "dev_f1")
+    muted = mute_harmful(cycle.store, cycle.settings, project) if gold else ()
+    weak = partial(weak_documents, cycle.store, project)
+    done = retrain(cycle.store, cycle.settings, project, progress=LoggedTraining(), weak=weak, notices=muted)
+    names = ("version", "parent", "kind", "train_documents", "weak_documents", "dev_documents", "epochs", "dev_f1")
     return {name: getattr(done, name) for name in names}
 
 

@@ -269,12 +269,28 @@ class ServiceSettings(SettingsSection):
 
 
 class WeakSettings(SettingsSection):
-    """Labels before anybody has labelled."""
+    """Labels before anybody has labelled, and beside the first gold.
+    With gold, a training learns from gold and weak labels first, and from gold alone last."""
 
     functions: FilePath = setting("", "A Python file of labelling functions; empty for none.", example="functions.py")
     file: FilePath = setting("weak.toml", "The file that declares sources; it is read where there is one.")
     seconds_per_text: float = setting(
         2.0, "What a source may take on one text before it is left out on that text.", gt=0, le=3600
+    )
+    training: Literal["auto", "always", "never"] = setting(
+        "auto",
+        'Whether a training with gold learns from weak labels first. "auto" tries both ways on gold that is held back, '
+        "and learns from weak labels only where they help.",
+    )
+    texts: int = setting(1500, "Weakly labelled texts that a training learns from, at most.", ge=1)
+    share: float = setting(
+        1.0, "Of the texts that are learned first, those with weak labels, at most; gold is repeated.", gt=0, le=1
+    )
+    oversampling: float = setting(1.5, "How often a gold text stands among them for each weak text.", ge=0)
+    rare_boost: float = setting(0.5, "How much more often, where it holds a rare entity type.", ge=0)
+    silent: Literal["outside", "ignored"] = setting(
+        "outside",
+        'A word on which no source speaks: "outside" every entity, or "ignored". Without gold it is always outside.',
     )
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ner.alignment import spans_to_tags
-from ner.arrays import IntArray
+from ner.arrays import BoolArray, FloatArray, IntArray
 from ner.decoding import joint_kinds
 from ner.labels import LabelSet
 from ner.spans import Span
 from ner.tokens import TextEncoder
 from ner.windows import Window, windows
+from weak_labeling.aggregate.contract import SoftTags
 
 IGNORED = -100
 _SORTED_TOGETHER = 50
@@ -27,20 +27,22 @@ _MULTIPLE = 8
 class EncodedText:
     """A text as the model reads it.
 
-    ids: its n tokens, without special ones. offsets: (n, 2). tags: (n,) gold, IGNORED where a token carries no text.
-    tagged: (n,) bool. parts: the windows that cover it; none for a text without tokens. lost: gold spans that no tag
-    stands for. snapped: gold spans whose boundary lies inside a token.
+    ids: its n tokens, without special ones. offsets: (n, 2). tags: (n,) to learn, IGNORED where a token carries no
+    text. tagged: (n,) bool. parts: the windows that cover it; none for a text without tokens. lost: spans that no tag
+    stands for. snapped: spans whose boundary lies inside a token. soft: (n, num_tags) how likely each tag of each token
+    is, learned in place of `tags` wherever these are not IGNORED; None for gold.
     """
 
     text: str
     spans: tuple[Span, ...]
     ids: list[int]
     offsets: IntArray
-    tagged: npt.NDArray[np.bool_]
+    tagged: BoolArray
     tags: IntArray
     parts: tuple[Window, ...]
     lost: int
     snapped: int
+    soft: FloatArray | None = None
 
     def joints(self) -> tuple[IntArray, IntArray]:
         """(kinds, tags) of the tokens that carry text, what `ner.decoding.learned_costs` counts."""
@@ -49,10 +51,14 @@ class EncodedText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FramedWindow:
-    """One window with its special tokens: ids and tags of the same length m; tags to learn, or IGNORED."""
+    """One window with its special tokens: ids and tags of the same length m; tags to learn, or IGNORED.
+
+    soft: (m, num_tags) in place of the tags that are not IGNORED, or None.
+    """
 
     ids: IntArray
     tags: IntArray
+    soft: FloatArray | None = None
 
 
 def encode(text: str, spans: tuple[Span, ...], encoder: TextEncoder, labels: LabelSet, max_length: int) -> EncodedText:
@@ -72,6 +78,28 @@ def encode(text: str, spans: tuple[Span, ...], encoder: TextEncoder, labels: Lab
     )
 
 
+def soften(text: EncodedText, soft: SoftTags, labels: LabelSet, *, silent_is_outside: bool) -> EncodedText:
+    """The encoded text with the soft tags of its words as what is learned.
+
+    A token takes the tags of the first word that it shares a character with. Where the word has an earlier token, the
+    token is the inside of whatever the word belongs to: I-x has the probability of B-x and I-x, and B-x has none.
+    silent_is_outside: whether a token on which no source spoke is learned as O; else it is left out of the loss.
+    """
+    words = soft.offsets
+    word = np.searchsorted(words[:, 1], text.offsets[:, 0], side="right")
+    learned = text.tagged & (word < len(words))
+    learned[learned] &= words[word[learned], 0] < text.offsets[learned, 1]
+    shares = np.zeros((len(text.ids), len(labels.tags)))
+    shares[learned] = soft.probabilities[word[learned]]
+    places = np.flatnonzero(learned)
+    later = places[1:][word[places[1:]] == word[places[:-1]]]
+    shares[later, 2::2] += shares[later, 1::2]
+    shares[later, 1::2] = 0.0
+    if not silent_is_outside:
+        learned[learned] &= soft.spoken[word[learned]]
+    return replace(text, soft=shares, tags=np.where(learned, text.tags, IGNORED))
+
+
 def frame(text: EncodedText, encoder: TextEncoder) -> list[FramedWindow]:
     """The text's windows; each token is learned in the one window that would also predict it."""
     framed = []
@@ -80,7 +108,10 @@ def frame(text: EncodedText, encoder: TextEncoder) -> list[FramedWindow]:
         tags[part.kept] = text.tags[part.keep_start : part.keep_end]
         before, after = (np.full(len(side), IGNORED) for side in (encoder.prefix, encoder.suffix))
         ids = np.array(encoder.frame(text.ids[part.start : part.end]))
-        framed.append(FramedWindow(ids, np.concatenate([before, tags, after])))
+        soft = None
+        if text.soft is not None:
+            soft = np.pad(text.soft[part.start : part.end], ((len(before), len(after)), (0, 0)))
+        framed.append(FramedWindow(ids, np.concatenate([before, tags, after]), soft))
     return framed
 
 
@@ -110,3 +141,15 @@ def collate(framed: Sequence[FramedWindow], padding_id: int) -> tuple[Any, Any, 
         mask[row, :length] = 1
         tags[row, :length] = torch.from_numpy(window.tags)
     return ids, mask, tags
+
+
+def soft_targets(framed: Sequence[FramedWindow], tags: Any, num_tags: int) -> Any | None:
+    """(batch, width, num_tags) float32: how likely each tag is, with a tag that is certain for windows without soft
+    tags; None where no window has soft tags. tags: as `collate` gives them. Rows of IGNORED tags mean nothing."""
+    if all(window.soft is None for window in framed):
+        return None
+    targets = torch.nn.functional.one_hot(tags.clamp(min=0), num_tags).float()
+    for row, window in enumerate(framed):
+        if window.soft is not None:
+            targets[row, : len(window.soft)] = torch.from_numpy(window.soft).float()
+    return targets

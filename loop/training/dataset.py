@@ -1,10 +1,13 @@
-"""What a model is trained on: gold from the store, or weak labels where there is no gold."""
+"""What a model is trained on: gold from the store, weak labels before the gold, or weak labels alone."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
 
 from loop.training.progress import TrainingError
 from ner.documents import content_hash
@@ -12,6 +15,7 @@ from ner.labels import LabelSet
 from ner.spans import Span, flat_spans
 from store.gold import GoldDocument, TrainingGold
 from store.registry import DEV_ROLE, GOLD, TRAIN_ROLE, WEAK, TrainedOn
+from weak_labeling.aggregate.contract import SoftTags
 
 # The share of the documents that is held back, to score a file before the holdout does. With fewer documents, that
 # share holds some dozens of entities: a score on them says little, and the training misses each of them.
@@ -20,17 +24,36 @@ DEV_SHARE, DEV_FROM = 0.1, 1000
 
 @dataclass(frozen=True, slots=True)
 class WeakDocument:
-    """A document of the store with the spans that labelling functions agree on."""
+    """A document of the store with the spans that the sources of weak labels agree on.
+
+    soft: how likely each tag of each word is; None where only the spans are known.
+    """
 
     document_id: int
     text: str
     group_key: str
     spans: tuple[Span, ...]
+    soft: SoftTags | None = None
+
+
+class WeakLabels(Protocol):
+    """The weak labels of a project, made as they are asked for."""
+
+    def __call__(self, without: frozenset[int], /) -> Sequence[WeakDocument]:
+        """The documents on which a source speaks, labelled or not.
+
+        without: ids of documents whose gold must have no part in these labels, since a model is judged on that gold.
+        """
+
+
+def no_weak_labels(_without: frozenset[int], /) -> Sequence[WeakDocument]:
+    """A project without sources."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingDocument:
-    """A text to learn from; `annotation_version_id` is None exactly when its spans are weak."""
+    """A text to learn from; `annotation_version_id` is None exactly when its spans are weak. soft: of a weak text."""
 
     document_id: int
     content_hash: str
@@ -38,15 +61,17 @@ class TrainingDocument:
     text: str
     spans: tuple[Span, ...]
     annotation_version_id: int | None = None
+    soft: SoftTags | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """Training and development documents, which share no group, and what was noticed on the way.
 
-    dev: empty below DEV_FROM documents. kind: GOLD or WEAK. left_out: documents whose text or group stands in the
-    holdout. in_doubt: labelled documents that are left out, since something that was said about them was not
-    understood.
+    train: what is learned from last. dev: empty below DEV_FROM documents. kind: of train and dev, GOLD or WEAK.
+    left_out: documents whose text or group stands in the holdout. in_doubt: labelled documents that are left out, since
+    something that was said about them was not understood. weak: documents with weak labels that are learned from before
+    the gold.
     """
 
     train: tuple[TrainingDocument, ...]
@@ -54,6 +79,7 @@ class Dataset:
     kind: str
     left_out: int = 0
     in_doubt: int = 0
+    weak: tuple[TrainingDocument, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -62,16 +88,19 @@ class Dataset:
 
     def items(self) -> list[TrainedOn]:
         """What the store keeps of it: which annotation version of each document was seen, and for what."""
-        roles = ((TRAIN_ROLE, self.train), (DEV_ROLE, self.dev))
         return [
-            TrainedOn(document.document_id, document.annotation_version_id, role, self.kind)
-            for role, documents in roles
+            TrainedOn(document.document_id, document.annotation_version_id, role, kind)
+            for role, kind, documents in self.parts()
             for document in documents
         ]
 
+    def parts(self) -> tuple[tuple[str, str, tuple[TrainingDocument, ...]], ...]:
+        """(role, kind, documents) of everything."""
+        return (TRAIN_ROLE, self.kind, self.train), (DEV_ROLE, self.kind, self.dev), (TRAIN_ROLE, WEAK, self.weak)
+
     def missing_types(self, labels: LabelSet) -> tuple[str, ...]:
         """The entity types without a single span to learn from."""
-        seen = {span.label for document in self.train for span in document.spans}
+        seen = {span.label for document in (*self.train, *self.weak) for span in document.spans}
         return tuple(name for name in labels.types if name not in seen)
 
 
@@ -118,13 +147,41 @@ def split(
 
 
 def data_fingerprint(dataset: Dataset) -> str:
-    """SHA-256 (hex) over the sorted lines `role kind content-hash spans`."""
+    """SHA-256 (hex) over the sorted lines `role kind content-hash spans`; soft tags follow their spans."""
     lines = []
-    for role, documents in ((TRAIN_ROLE, dataset.train), (DEV_ROLE, dataset.dev)):
+    for role, kind, documents in dataset.parts():
         for document in documents:
             spans = ",".join(f"{span.start}-{span.end}-{span.label!r}" for span in sorted(document.spans))
-            lines.append(f"{role} {dataset.kind} {document.content_hash} {spans}")
+            lines.append(f"{role} {kind} {document.content_hash} {spans}{_soft_digest(document.soft)}")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def with_weak(dataset: Dataset, weak: Iterable[WeakDocument], limit: int, salt: str) -> Dataset:
+    """Gold, with at most `limit` of the weak documents to be learned from first; which ones, a salted hash says.
+
+    A weak document is left out where its text is in the gold, or where its group is in the development split.
+    """
+    gold = {document.content_hash for document in (*dataset.train, *dataset.dev)}
+    groups = {document.group_key for document in dataset.dev} - {document.group_key for document in dataset.train}
+    made = (_flat(_from_weak(document)) for document in drawn(weak, salt))
+    usable = (one for one in made if one.content_hash not in gold and one.group_key not in groups)
+    first = {one.content_hash: one for one in usable}  # a text counts once
+    return replace(dataset, weak=tuple(first.values())[:limit])
+
+
+def drawn(weak: Iterable[WeakDocument], salt: str) -> list[WeakDocument]:
+    """The weak documents in a random order that depends on their texts and the salt alone."""
+    return sorted(weak, key=lambda document: _draw(salt, document.text))
+
+
+def _soft_digest(soft: SoftTags | None) -> str:
+    """Three decimals: what a sum in another order changes is no other label."""
+    if soft is None:
+        return ""
+    rounded = (np.round(soft.probabilities, 3) + 0.0).astype(np.float32)
+    digest = hashlib.sha256(soft.offsets.astype(np.int64).tobytes() + rounded.tobytes())
+    digest.update(soft.spoken.tobytes())
+    return f" {digest.hexdigest()}"
 
 
 def _from_gold(document: GoldDocument) -> TrainingDocument:
@@ -140,7 +197,9 @@ def _from_gold(document: GoldDocument) -> TrainingDocument:
 
 def _from_weak(document: WeakDocument) -> TrainingDocument:
     digest = content_hash(document.text)
-    return TrainingDocument(document.document_id, digest, document.group_key, document.text, document.spans)
+    return TrainingDocument(
+        document.document_id, digest, document.group_key, document.text, document.spans, soft=document.soft
+    )
 
 
 def _flat(document: TrainingDocument) -> TrainingDocument:

@@ -16,31 +16,29 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from loop.evaluation.scores import Scores
-from loop.settings.model import TrainSettings
+from loop.settings.model import TrainSettings, WeakSettings
 from loop.settings.settings import Settings
 from loop.training import lora
-from loop.training.batches import EncodedText, FramedWindow, encode, frame
-from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, development_salt, gather
+from loop.training.batches import EncodedText, encode
+from loop.training.dataset import Dataset, WeakLabels, development_salt, drawn, gather, no_weak_labels
 from loop.training.dev_split import EvaluationTexts, onnx_reader
+from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, load_base
 from loop.training.export import Parity, export_bundle
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
-from loop.training.progress import TrainingError, TrainingProgress
+from loop.training.progress import TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.room import check_room
-from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
-from ner.arrays import IntArray
+from loop.training.trainer import Outcome, check_learned, reproducible
+from loop.training.weak_choice import WeakChoice, choose
+from loop.training.weak_first import learn
 from ner.bundle import MANIFEST, MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.confidence import DEFAULT_CONFIDENCE
-from ner.decoding import learned_costs
 from ner.errors import BundleError
 from ner.labels import LabelSet
 from ner.model_library import ModelLibrary
 from ner.network import Network
-from ner.tokens import TextEncoder
 from store.columns import utc_now
 from store.documents import StoredDocument, sample_documents
 from store.gold import LEARNED_FROM, TrainingGold, held_out, training_gold
@@ -74,34 +72,35 @@ class StoreData:
 class Prepared:
     """Everything that a training works with.
 
-    texts: the training side, encoded; windows: those of its windows that have something to learn. dev: the development
-    split, empty where there is little gold. compared: texts at hand, labelled or not, to compare files by.
-    data_read_at: when the store was read.
+    data: the training side and the development split (empty where there is little gold), encoded. compared: texts at
+    hand, labelled or not, to compare files by. data_read_at: when the store was read. choice: whether weak labels are
+    learned from before the gold, and why; None where there was no choice.
     """
 
     dataset: Dataset
     labels: LabelSet
     base: BaseModel
     start: WarmStart
-    texts: tuple[EncodedText, ...]
-    windows: tuple[FramedWindow, ...]
-    dev: EvaluationTexts
+    data: EncodedData
     compared: EvaluationTexts
     data_read_at: datetime
+    choice: WeakChoice | None = None
+
+    @property
+    def dev(self) -> EvaluationTexts:
+        """The development split, encoded."""
+        return self.data.dev
 
     def learned(self) -> EvaluationTexts:
         """Some texts of the training side that hold entities: they tell whether a model has learned anything."""
-        with_entities = (text for text in self.texts if text.spans)
+        with_entities = (text for text in self.data.texts if text.spans)
         return replace(self.dev, texts=tuple(islice(with_entities, _LEARNED_TEXTS)))
-
-    def tag_counts(self) -> IntArray:
-        """(num_tags,): how often each tag is to be learned."""
-        tags = np.concatenate([window.tags for window in self.windows])
-        return np.bincount(tags[tags >= 0], minlength=len(self.labels.tags))
 
     def remarks(self) -> Iterator[str]:
         """What people should know before they trust the model."""
         dataset = self.dataset
+        if self.choice:
+            yield str(self.choice)
         if self.start.notice:
             yield self.start.notice
         if missing := dataset.missing_types(self.labels):
@@ -110,9 +109,9 @@ class Prepared:
             yield f"{dataset.left_out} documents left out: their text or group stands in the holdout"
         if dataset.in_doubt:
             yield f"{dataset.in_doubt} labelled documents left out: they are in doubt, and `loop status` says why"
-        if lost := sum(text.lost for text in self.texts):
+        if lost := sum(text.lost for text in self.data.texts):
             yield f"{lost} spans left out: they have no token of their own"
-        if snapped := sum(text.snapped for text in self.texts):
+        if snapped := sum(text.snapped for text in self.data.texts):
             yield f"{snapped} spans begin or end inside a token and are learned as the whole token"
 
 
@@ -122,49 +121,36 @@ def prepare(
     project: Project,
     settings: TrainSettings,
     from_scratch: bool,
-    weak: Iterable[WeakDocument],
+    weak: WeakLabels = no_weak_labels,
+    weak_settings: WeakSettings | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Prepared:
-    """The project's gold (or `weak`, read only where there is no gold), the encoder, and where the training starts.
+    """The project's gold, with weak labels before it where they help, or weak labels alone where there is no gold; the
+    encoder, and where the training starts.
 
-    Raises TrainingError when there is nothing to learn from, ConfigError for the encoder.
+    Whether weak labels help is tried first, which takes longer than the rest of this function. Raises TrainingError
+    when there is nothing to learn from, ConfigError for the encoder.
     """
-    labels = LabelSet(tuple(project.labels))
+    weak_settings, labels = weak_settings or WeakSettings(), LabelSet(tuple(project.labels))
     data = read_store(store, project)
-    weak_documents = () if data.gold.documents else tuple(weak)
-    dataset = gather(data.gold, weak_documents, development_salt(settings.seed))
+    salt, choice = development_salt(settings.seed), None
+    if data.gold.documents:
+        dataset = gather(data.gold, (), salt)
+        dataset, choice = choose(dataset, weak, labels, settings, weak_settings, progress or TrainingProgress())
+    else:
+        dataset = gather(data.gold, drawn(weak(frozenset()), salt)[: weak_settings.texts], salt)
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
-    fresh = from_scratch or dataset.kind == WEAK
+    fresh = from_scratch or dataset.kind == WEAK or bool(dataset.weak)
     start = find_start(None if fresh else data.incumbent, library, base, labels, settings)
-
-    def encoded(documents: Iterable[TrainingDocument]) -> tuple[EncodedText, ...]:
-        return tuple(
-            encode(item.text, item.spans, base.text_encoder, labels, settings.max_length) for item in documents
-        )
-
-    texts = encoded(dataset.train)
-    windows = _learnable_windows(texts, base.text_encoder)
-    costs = learned_costs(text.joints() for text in texts)
-    dev = EvaluationTexts(encoded(dataset.dev), base.text_encoder, labels, costs)
+    encoded = encode_data(dataset, base, labels, settings, weak_settings)
     known = {document.document_id for document in dataset.dev}
     others = (
         encode(item.text, (), base.text_encoder, labels, settings.max_length)
         for item in data.texts
         if item.document_id not in known
     )
-    compared = replace(dev, texts=tuple(_compared(dev.texts, others)))
-    return Prepared(dataset, labels, base, start, texts, windows, dev, compared, data.read_at)
-
-
-def _learnable_windows(texts: Iterable[EncodedText], encoder: TextEncoder) -> tuple[FramedWindow, ...]:
-    framed = (window for text in texts for window in frame(text, encoder))
-    windows = tuple(window for window in framed if (window.tags >= 0).any())
-    if not any((window.tags > 0).any() for window in windows):
-        raise TrainingError(
-            "a training needs at least one entity that has a token",
-            value=f"{len(windows)} windows without one",
-            next_step="Label texts that hold entities.",
-        )
-    return windows
+    compared = replace(encoded.dev, texts=tuple(_compared(encoded.dev.texts, others)))
+    return Prepared(dataset, labels, base, start, encoded, compared, data.read_at, choice)
 
 
 def _compared(dev: Sequence[EncodedText], others: Iterable[EncodedText]) -> Iterator[EncodedText]:
@@ -195,8 +181,9 @@ class RetrainResult:
     scores: of the file as served, on the development split; None where all documents were learned from. The holdout is
     not touched.
 
-    kind: "gold" or "weak". parent: the version it went on from, None for the base. notices: what people should know:
-    interrupted runs found, entity types without examples, spans that could not be learned.
+    kind: "gold" or "weak". train_documents: of this kind. weak_documents: that were learned from before the gold, as
+    `choice` says; None where there was no choice. parent: the version it went on from, None for the base. notices: what
+    people should know: interrupted runs found, entity types without examples, spans that could not be learned.
     """
 
     version: str
@@ -214,6 +201,8 @@ class RetrainResult:
     data_fingerprint: str
     missing_types: tuple[str, ...]
     notices: tuple[str, ...]
+    weak_documents: int = 0
+    choice: WeakChoice | None = None
 
     @property
     def precision(self) -> str:
@@ -233,13 +222,14 @@ def retrain(
     *,
     from_scratch: bool = False,
     progress: TrainingProgress | None = None,
-    weak: Iterable[WeakDocument] = (),
+    weak: WeakLabels = no_weak_labels,
     notices: Iterable[object] = (),
 ) -> RetrainResult:
     """Train an adapter on the project's gold, export it, prove the file, and enter it as a candidate.
 
     The training goes on from the model in service, or starts from the base encoder where `from_scratch` is set or an
     obstacle stands against going on, which a notice names. Without gold, `weak` is trained on, from the base encoder.
+    With gold, `weak` is learned from first where that helps (`weak_choice`); such a training starts from the base, too.
     notices: what people should know of how the data came about.
     Store and folders stay consistent whatever ends the training.
     Raises RunHeldError while another training or a promotion is at work, or when another process took this training
@@ -258,7 +248,7 @@ def retrain(
 class _Retraining:
     def __init__(self, run: TrackedRun, settings: Settings, project: Project, progress: TrainingProgress) -> None:
         self._run, self._store = run, run.store
-        self._settings = settings.train
+        self._settings, self._weak = settings.train, settings.weak
         self._library = settings.library
         self._project = project
         self._labels = LabelSet(tuple(project.labels))
@@ -271,9 +261,11 @@ class _Retraining:
             self._notices.append(notice)
             self._progress.notice(notice)
 
-    def run(self, from_scratch: bool, weak: Iterable[WeakDocument]) -> RetrainResult:
+    def run(self, from_scratch: bool, weak: WeakLabels) -> RetrainResult:
         self._progress.stage("preparing")
-        prepared = prepare(self._store, self._library, self._project, self._settings, from_scratch, weak)
+        prepared = prepare(
+            self._store, self._library, self._project, self._settings, from_scratch, weak, self._weak, self._progress
+        )
         self.tell(prepared.remarks())
         row = self._enter(prepared)
         final = self._library.folder / row.path
@@ -313,18 +305,18 @@ class _Retraining:
         padding_id = base.tokenizer.pad_token_id or 0
         adapted = lora.attach(base, self._settings, len(self._labels.tags))
         if prepared.start.adapter is None:
-            lora.start_at_prior(adapted, prepared.tag_counts())
+            lora.start_at_prior(adapted, prepared.data.tag_counts())
         else:
             lora.load_weights(adapted, prepared.start.adapter)
-        plan = make_plan(len(prepared.windows), self._settings, warm=prepared.start.adapter is not None)
         progress.stage("training")
-        outcome = train(adapted, prepared.windows, plan, self._settings, padding_id, progress)
+        warm, lesson = prepared.start.adapter is not None, prepared.data.lesson
+        outcome = learn(adapted, lesson, self._settings, padding_id, progress, warm=warm)
         self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)
         base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
         merged = lora.merge(adapted)
-        parity = export_bundle(merged, building, prepared.compared, prepared.windows, padding_id)
+        parity = export_bundle(merged, building, prepared.compared, lesson.last, padding_id)
         self.tell(parity.notices())
         progress.stage("checking")
         if not prepared.dev.texts:
@@ -336,6 +328,7 @@ class _Retraining:
         self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores | None
     ) -> Manifest:
         development = {"development": scores.as_dict()} if scores else {}
+        chosen = {"weak": prepared.choice.as_dict()} if prepared.choice else {}
         return Manifest(
             version=row.version,
             encoder=self._settings.encoder,
@@ -348,7 +341,7 @@ class _Retraining:
             parent=row.parent,
             settings=row.settings,
             libraries=row.libraries,
-            scores={**development, "parity": parity.as_dict(), "training": asdict(outcome)},
+            scores={**development, **chosen, "parity": parity.as_dict(), "training": asdict(outcome)},
             break_costs=prepared.dev.break_costs,
             precision=parity.precision,
         )
@@ -400,6 +393,8 @@ class _Retraining:
             data_fingerprint=row.data_fingerprint,
             missing_types=prepared.dataset.missing_types(self._labels),
             notices=tuple(self._notices),
+            weak_documents=len(prepared.dataset.weak),
+            choice=prepared.choice,
         )
 
 

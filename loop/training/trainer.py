@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from loop.settings.model import TrainSettings
-from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches
+from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches, soft_targets
 from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
@@ -48,7 +48,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A training that ended. batch_size: windows of a step. learning_rate: the highest one. loss: the mean of the last
-    epoch, in nats a token. seconds: how long the steps took."""
+    epoch, in nats a token. seconds: how long the steps took. first_steps: those on weak labels before the gold."""
 
     epochs: int
     steps: int
@@ -56,6 +56,7 @@ class Outcome:
     learning_rate: float
     loss: float
     seconds: float
+    first_steps: int = 0
 
 
 def make_plan(num_windows: int, settings: TrainSettings, warm: bool) -> Plan:
@@ -111,6 +112,18 @@ def check_learned(model: Any, texts: EvaluationTexts, padding_id: int) -> Iterat
     if evaluated.f1 < LEAST_LEARNED:
         found = f"F1 {evaluated.f1:.3f} on {len(texts.texts)} texts"
         yield f"the model hardly finds what it was trained on: {found}. {_TRY}"
+
+
+def cross_entropy(logits: Any, tags: Any, soft: Any | None) -> Any:
+    """The mean over the tokens whose tag is not IGNORED, in nats.
+
+    logits: (batch, width, num_tags). tags: (batch, width). soft: (batch, width, num_tags) shares to learn in place of
+    the tags, or None.
+    """
+    if soft is None:
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tags.flatten(), ignore_index=IGNORED)
+    learned = tags != IGNORED
+    return torch.nn.functional.cross_entropy(logits[learned], soft[learned])
 
 
 def computes_bfloat16() -> bool:
@@ -172,7 +185,7 @@ class _Trainer:
         lengths = [len(window.ids) for window in windows]
         losses = []
         for batch in shuffled_batches(lengths, self._plan.batch_size, self._random):
-            loss = self._step(*collate([windows[index] for index in batch.tolist()], padding_id))
+            loss = self._step([windows[index] for index in batch.tolist()], padding_id)
             losses.append(loss)
             steps = self._plan.steps
             left = self.seconds / self.done * (steps - self.done)
@@ -185,12 +198,13 @@ class _Trainer:
             for name, parameter in self._weights.items():
                 parameter.copy_(self._average[name])
 
-    def _step(self, ids: Any, mask: Any, tags: Any) -> float:
+    def _step(self, framed: Sequence[FramedWindow], padding_id: int) -> float:
+        ids, mask, tags = collate(framed, padding_id)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate()
         with self._precision():
             logits = self._model(input_ids=ids, attention_mask=mask).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), tags.flatten(), ignore_index=IGNORED)
+        loss = cross_entropy(logits.float(), tags, soft_targets(framed, tags, logits.shape[-1]))
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError("a training's loss is finite", value=f"{value} at step {self.done + 1}", next_step=_TRY)

@@ -7,7 +7,7 @@ ever looked at.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -82,16 +82,19 @@ def voted_project(store: Store, project: Project) -> VotedProject:
     return VotedProject(LabelSet(tuple(project.labels)), documents, texts, gold, muted, doubtful)
 
 
-def weak_documents(store: Store, project: Project) -> list[WeakDocument]:
-    """The documents that may be trained on and have a vote that counts, with the spans that the votes say together.
+def weak_documents(store: Store, project: Project, without: Collection[int] = ()) -> list[WeakDocument]:
+    """The documents that may be trained on and have a vote that counts, with what the votes say together.
+
+    without: ids of documents whose gold is not looked at, since a model is judged on that gold.
 
     A document on which every source abstains says nothing, not even that it holds no entity. Left out are documents
     that share their text or their group with the holdout, and labelled documents in doubt: somebody is still to decide
     on them.
     """
     voted = voted_project(store, project)
+    voted = replace(voted, gold={key: spans for key, spans in voted.gold.items() if key not in without})
     return [
-        WeakDocument(document.document_id, document.text, document.group_key, _unscored(said))
+        WeakDocument(document.document_id, document.text, document.group_key, _unscored(said), said.soft)
         for document, text, said in _answers(voted)
         if text.votes and document.document_id not in voted.doubtful
     ]

@@ -70,7 +70,7 @@ def measure(home: Path, folder: Path) -> None:
     """Make and read every variant."""
     prepared, training, adapter = gathered(home)
     fp32 = folder / "fp32.onnx"
-    to_onnx(merged(prepared, training, adapter), fp32, prepared.windows[0].ids.tolist())
+    to_onnx(merged(prepared, training, adapter), fp32, prepared.data.lesson.last[0].ids.tolist())
     reference = Measured.of(fp32, prepared.dev)
     print(f"{len(prepared.dev.texts)} texts, {prepared.dev.entities} entities, {len(reference.logits)} windows\n")
     print("| file | F1 | texts that differ from FP32 | KL to FP32, nats a token | ms a window | MB |")
@@ -86,7 +86,7 @@ def measure(home: Path, folder: Path) -> None:
 
 def variants(prepared: Prepared) -> Iterator[Variant]:
     """INT8 without and with the two steps that ours has before and after: simplifying the graph, and smoothing."""
-    calibration = [window.ids.tolist() for window in prepared.windows[:CALIBRATION]]
+    calibration = [window.ids.tolist() for window in prepared.data.lesson.last[:CALIBRATION]]
     tags = len(prepared.labels.tags)
     yield Variant("INT8, graph as exported", plain)
     yield Variant("INT8, graph simplified", partial(quantise, calibration=(), num_tags=tags))
@@ -173,7 +173,7 @@ def gathered(home: Path) -> tuple[Prepared, TrainSettings, Path]:
         model = promoted(session, project.id)
     assert model is not None, "no model is in service there"
     training = settings.train.changed(seed=model.seed)
-    prepared = prepare(store, settings.library, project, training, True, ())
+    prepared = prepare(store, settings.library, project, training, True)
     store.close()
     return prepared, training, settings.model_dir / model.path / lora.ADAPTER
 

@@ -106,7 +106,8 @@ def _ancestors(trained: facts.TrainedTexts) -> str:
     before = "; ".join(f"{one.version} on {one.gold:,} gold and {one.weak:,} weak texts" for one in trained.lineage)
     votes = f"Labelling functions cast {trained.weak_votes:,} votes on the weak texts." if trained.weak_votes else ""
     told = f"It goes on from models that were trained on these texts: {before}." if before else ""
-    return f"{votes} {told}".strip()
+    choice = f"It {trained.weak_choice}." if trained.weak_choice else ""
+    return " ".join(filter(None, (choice, votes, told)))
 
 
 def _troubles(found: facts.ProjectData) -> Iterator[str]:

@@ -7,12 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.training.batches import IGNORED, EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
+from loop.training.batches import (
+    IGNORED,
+    EncodedText,
+    FramedWindow,
+    collate,
+    encode,
+    frame,
+    shuffled_batches,
+    soft_targets,
+    soften,
+)
 from loop.training.encoder import BaseModel, load_base
 from ner.decoding import learned_costs
 from ner.labels import LabelSet
 from ner.spans import Span
 from tests.loop import tiny
+from weak_labeling.aggregate.contract import SoftTags
 
 LABELS = LabelSet(tiny.LABELS)
 B_OS, I_OS = 1, 2
@@ -84,3 +95,50 @@ def test_a_batch_is_padded_to_a_multiple_of_eight_and_masked() -> None:
     assert mask.sum(dim=1).tolist() == [3, 9]
     assert ids[0].tolist() == [1, 2, 3, *[0] * 13]
     assert tags[0].tolist() == [2, 2, 2, *[IGNORED] * 13]
+
+
+WINDOWS = SoftTags(
+    np.array([[0, 2], [3, 10]]), np.array([[1, 0, 0, 0, 0], [0.2, 0.5, 0, 0.3, 0]]), np.array([False, True])
+)
+
+
+def test_the_pieces_of_a_word_share_its_tags_and_only_the_first_may_begin(base: BaseModel) -> None:
+    text = soften(encoded(base, "my Windows", Span(3, 10, "OS")), WINDOWS, LABELS, silent_is_outside=True)
+    assert text.soft is not None
+    starts = text.offsets[:, 0][text.tagged & (text.offsets[:, 1] > 3)]
+    pieces = text.soft[text.tagged & (text.offsets[:, 1] > 3)]
+    assert len(pieces) > 1 or starts.tolist() == [3]  # a byte-level vocabulary may have the word whole
+    assert pieces[0].tolist() == [0.2, 0.5, 0, 0.3, 0]
+    assert all(piece.tolist() == [0.2, 0, 0.5, 0, 0.3] for piece in pieces[1:])
+    assert text.soft[text.tagged].sum(axis=1) == pytest.approx(1)
+
+
+def test_words_on_which_no_source_spoke_are_outside_or_left_out(base: BaseModel) -> None:
+    plain = encoded(base, "my Windows", Span(3, 10, "OS"))
+    outside, ignored = (soften(plain, WINDOWS, LABELS, silent_is_outside=silent) for silent in (True, False))
+    silent = plain.tagged & (plain.offsets[:, 1] <= 2)
+    assert outside.soft is not None
+    assert (outside.soft[silent] == [1, 0, 0, 0, 0]).all()
+    assert (outside.tags[silent] == 0).all()
+    assert (ignored.tags[silent] == IGNORED).all()
+    assert (ignored.tags[plain.tagged & ~silent] >= 0).all()
+
+
+def test_soft_tags_stay_with_their_tokens_in_every_window_and_gold_beside_them_is_certain(base: BaseModel) -> None:
+    text = "my Windows crashes " * 20
+    starts = [
+        (at, at + length) for at in range(0, len(text), 19) for at, length in ((at, 2), (at + 3, 7), (at + 11, 7))
+    ]
+    shares = np.random.default_rng(1).dirichlet(np.ones(5), len(starts))
+    soft = SoftTags(np.array(starts), shares, np.ones(len(starts), dtype=np.bool_))
+    read = soften(encoded(base, text), soft, LABELS, silent_is_outside=True)
+    windows = frame(read, base.text_encoder)
+    assert len(windows) > 2 and read.soft is not None
+    learned = np.concatenate([w.soft[w.tags != IGNORED] for w in windows if w.soft is not None])
+    assert (learned == read.soft[read.tagged]).all()
+    gold = FramedWindow(np.array([1, 2]), np.array([IGNORED, B_OS]))
+    _, _, tags = collate([windows[0], gold], padding_id=0)
+    targets = soft_targets([windows[0], gold], tags, 5)
+    assert targets[1, 1].tolist() == [0, 1, 0, 0, 0]
+    assert targets[0, : len(windows[0].ids)].numpy() == pytest.approx(windows[0].soft, abs=1e-6)
+    assert soft_targets([gold], tags[1:], 5) is None

@@ -3,17 +3,28 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.training.dataset import DEV_FROM, Dataset, TrainingDocument, WeakDocument, data_fingerprint, gather, split
+from loop.training.dataset import (
+    DEV_FROM,
+    Dataset,
+    TrainingDocument,
+    WeakDocument,
+    data_fingerprint,
+    gather,
+    split,
+    with_weak,
+)
 from loop.training.progress import TrainingError
 from ner.documents import content_hash
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.gold import GoldDocument, TrainingGold
 from store.registry import GOLD, WEAK, TrainedOn
+from weak_labeling.aggregate.contract import SoftTags
 
 LABELS = LabelSet(("OS", "SOFTWARE"))
 XP = (Span(0, 2, "OS"),)
@@ -148,3 +159,36 @@ def test_the_fingerprint_hangs_on_texts_spans_roles_and_kind_and_not_on_order_or
         Dataset((*train, document(9)), (), GOLD),
     ]
     assert len({dataset.fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+def weak_document(number: int, group: str = "", soft: SoftTags | None = None) -> WeakDocument:
+    return WeakDocument(number, f"XP {number}", group or f"group {number}", XP, soft)
+
+
+def test_a_weak_text_never_stands_beside_its_gold_nor_beside_a_group_that_judges() -> None:
+    gold = Dataset((document(1, spans=XP),), (document(2, "judging"),), GOLD)
+    weak = [weak_document(1), weak_document(2), weak_document(3, "judging"), weak_document(4), weak_document(5)]
+    both = with_weak(gold, weak, 10, "salt")
+    assert {one.document_id for one in both.weak} == {4, 5}
+    assert (both.train, both.dev) == (gold.train, gold.dev)
+    kinds = {item.document_id: (item.kind, item.role) for item in both.items()}
+    assert kinds == {1: (GOLD, "train"), 2: (GOLD, "dev"), 4: (WEAK, "train"), 5: (WEAK, "train")}
+
+
+def test_at_most_so_many_weak_texts_are_drawn_whatever_their_order_and_more_keep_the_first() -> None:
+    gold, weak = Dataset((document(99),), (), GOLD), [weak_document(n) for n in range(20)]
+    few = {one.document_id for one in with_weak(gold, weak, 5, "salt").weak}
+    assert len(few) == 5
+    assert few == {one.document_id for one in with_weak(gold, weak[::-1], 5, "salt").weak}
+    assert few < {one.document_id for one in with_weak(gold, weak, 8, "salt").weak}
+
+
+def test_a_type_that_weak_labels_alone_have_is_not_missing_and_soft_labels_change_the_fingerprint() -> None:
+    gold = Dataset((document(1),), (), GOLD)
+    surer, less_sure = (
+        with_weak(gold, [weak_document(2, soft=SoftTags(np.array([[0, 2]]), shares, np.array([True])))], 5, "salt")
+        for shares in (np.array([[0.1, 0.9, 0, 0, 0]]), np.array([[0.4, 0.6, 0, 0, 0]]))
+    )
+    assert gold.missing_types(LABELS) == LABELS.types
+    assert surer.missing_types(LABELS) == ("SOFTWARE",)
+    assert len({gold.fingerprint, surer.fingerprint, less_sure.fingerprint}) == 3

@@ -243,7 +243,7 @@ def test_without_gold_weak_labels_are_trained_on_and_recorded_as_weak(store: Sto
     made = tiny.project(store)
     ids = tiny.texts(store, made, [text for text, _ in tiny.corpus(40)])
     weak = [WeakDocument(i, text, str(i), spans) for i, (text, spans) in zip(ids, tiny.corpus(40), strict=True)]
-    result = retrain(store, placed, made, weak=weak)
+    result = retrain(store, placed, made, weak=lambda _: weak)
     assert result.kind == "weak"
     with store.read() as session:
         assert {(item.kind, item.annotation_version_id) for item in trained_on(session, result.version)} == {

@@ -24,7 +24,7 @@ from loop.training.encoded import encode_data
 from loop.training.encoder import load_base
 from loop.training.progress import TrainingProgress
 from loop.training.trainer import reproducible
-from loop.training.weak_first import Limits, learn
+from loop.training.weak_first import StageLimits, learn
 from ner.labels import LabelSet
 from ner.spans import Span
 
@@ -37,7 +37,7 @@ HALVES, THIRD = 200, 1 / 3
 # From PLENTY documents on, weak labels that are so much worse than what gold alone teaches are not tried.
 PLENTY, FAR_BELOW = 300, 0.2
 # The trainings that are compared are short.
-SHORT = Limits(windows=1600, steps=120)
+SHORT = StageLimits(windows=1600, steps=120)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class StageLimits:
     """How long a training may be. windows: of the first stage. steps: of the last stage."""
 
     windows: int = MOST_WINDOWS
@@ -49,14 +49,14 @@ def learn(
     progress: TrainingProgress,
     *,
     warm: bool = False,
-    limits: Limits | None = None,
+    limits: StageLimits | None = None,
 ) -> Outcome:
     """Train what is trainable in `model` on the lesson. warm: it goes on from an adapter.
 
     After a first stage, the last stage goes on from an adapter, too, and so has its learning rate. The outcome is that
     of the last stage, with the steps of the first stage and the seconds of both. Raises as `train`.
     """
-    limits = limits or Limits()
+    limits = limits or StageLimits()
     first = lesson.first[: limits.windows]
     plan = _shortened(make_plan(len(lesson.last), settings, warm or bool(first)), limits.steps)
     if not first:

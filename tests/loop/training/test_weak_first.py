@@ -11,7 +11,7 @@ from loop.settings.model import TrainSettings, WeakSettings
 from loop.training.batches import IGNORED, FramedWindow
 from loop.training.progress import TrainingProgress
 from loop.training.trainer import cross_entropy, make_plan
-from loop.training.weak_first import MOST_WINDOWS, PASSES, Lesson, Limits, holds_rare, learn, mixture
+from loop.training.weak_first import MOST_WINDOWS, PASSES, Lesson, StageLimits, holds_rare, learn, mixture
 from ner.labels import LabelSet
 
 LABELS = LabelSet(("OS", "SOFTWARE"))
@@ -76,7 +76,7 @@ def test_gold_alone_is_learned_last_at_the_rate_of_a_training_that_goes_on() -> 
     seen: list[list[int]] = []
     settings = TrainSettings(passes=1)
     weak = tuple(FramedWindow(np.array([7, 7]), one.tags, one.soft) for one in WEAK)
-    done = learn(Watching(), Lesson(tuple(GOLD), weak), settings, 0, TrainingProgress(), limits=Limits(32, 2))
+    done = learn(Watching(), Lesson(tuple(GOLD), weak), settings, 0, TrainingProgress(), limits=StageLimits(32, 2))
     assert (done.first_steps, done.steps, done.learning_rate) == (2, 2, settings.warm_learning_rate)
     assert [set(batch) for batch in seen] == [{7}, {7}, {1}, {1}]
     assert make_plan(len(GOLD), settings, warm=True).steps > done.steps

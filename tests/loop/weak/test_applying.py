@@ -216,3 +216,21 @@ def test_the_votes_that_judge_are_those_on_the_held_out_texts(store: Store, proj
         held = gold(tx.session, project.id, [HOLDOUT])
         tx.commit()
     assert vote_on(store, settings_of(path), project, held) == ((Span(0, 7, "OS"),),)
+
+
+def test_a_source_of_neighbours_hears_what_the_others_say_of_the_group_and_no_muted_source(
+    store: Store, project: Project, tmp_path: Path
+):
+    (tmp_path / "weak.toml").write_text('[[source]]\nname = "beside"\nkind = "neighbours"\nvotes = 1\n')
+    path = functions(tmp_path / "f.py", ("visio", "Visio is", "SOFTWARE"), ("w", "Windows", "OS"))
+    path.write_text(path.read_text().replace("at + 8", "at + 5"))
+    add(store, project, "Visio is slow", "restart Visio", group="thread")
+    label(store, project, path)
+    assert {(5, "beside", "SOFTWARE"), (6, "beside", "SOFTWARE")} & cast(store, project) == {(6, "beside", "SOFTWARE")}
+    add(store, project, "no Visio today", group="thread")
+    assert asked(label(store, project, path))["beside"] == (1, 2, 0)  # the whole group is asked about again
+    with store.transaction() as tx:
+        set_muted(tx, project.id, "visio", True, "lead")
+        tx.commit()
+    label(store, project, path)
+    assert not any(source == "beside" for _, source, _ in cast(store, project))

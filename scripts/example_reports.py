@@ -60,7 +60,7 @@ def prepare(home: Path) -> None:
     settings = home / "loop.toml"
     told = settings.read_text("utf-8")
     told = told.replace("[train]\n", "[train]\npasses = 4\nthreads = 1\n", 1)
-    told = told.replace("[promotion]\n", "[promotion]\nrobustness = 40\ntimed = 20\n", 1)
+    told = told.replace("[promotion]\n", '[promotion]\nfirst_model = "gates"\nrobustness = 40\ntimed = 20\n', 1)
     told = told.replace("[weak]\n", '[weak]\nfunctions = "labeling_functions.py"\n', 1)
     settings.write_text(told, "utf-8")
     records = [json.loads(line) for line in (EXAMPLE / "gold.jsonl").open(encoding="utf-8")]

@@ -16,8 +16,7 @@ SAID = """\
 [   0 s] Label Studio is starting for the first time, which takes a minute or two ...
 [  56 s] Label Studio answers at http://127.0.0.1:8080
 [  57 s] the ML backend answers at http://127.0.0.1:9090
-[ 190 s] the first model is in service
-[ 201 s] the loop is running
+[  61 s] the loop is running: ready
 """
 
 
@@ -55,11 +54,7 @@ HELD = decision("hold", "three", "two")
 
 
 def test_the_moments_of_a_start_are_read_from_what_up_says():
-    assert moments(SAID) == {"label_studio": 56, "first_model": 190, "ready": 201}
-
-
-def test_a_start_that_finds_a_model_has_no_moment_of_a_first_model():
-    assert "first_model" not in moments(SAID.replace("the first model is in service", "tasks are pre-labelled"))
+    assert moments(SAID) == {"label_studio": 56, "ready": 61}
 
 
 def test_regions_compare_by_place_and_label():

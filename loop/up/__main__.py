@@ -87,6 +87,7 @@ def ready_panel(options: Options, user: Credentials) -> Panel:
         "",
         f"First          open the project [bold]{name_of(example_of(options))}[/], press [bold]Label All Tasks[/],",
         "               mend the pre-labels, Submit: the least certain comes first",
+        "Pre-labels     of the sources of weak labels, until a model beats them",
         f"Logs           {os.path.relpath(options.logs)}/",
         "End            Ctrl-C; run it again and it picks up where it was",
     ]

@@ -1,7 +1,8 @@
 """`python -m loop.up.first_project`: what the service `init` of docker-compose.yml does.
 
-It makes the project of the example that EXAMPLE names, in the folder of LOOP_HOME, imports the example's texts, and
-connects the project to Label Studio. What is done already stays.
+It makes the project of the example that EXAMPLE names, in the folder of LOOP_HOME, imports the example's texts,
+connects the project to Label Studio, and sends pre-labels: the agreed votes, until a model serves. What is done already
+stays.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from loop import console
 from loop.service.starting import when_store_answers
+from loop.settings.settings import Settings
 from loop.settings.toml_text import SettingValue
-from loop.up.project import example_named, make_from_example
+from loop.up.project import NOBODY, example_named, make_from_example, pre_labels_in
 from ner.errors import ConfigError, RuleError
 
 BACKEND_URL = "http://backend.loop.internal:9090"
@@ -31,7 +33,10 @@ def main(environ: Mapping[str, str]) -> int:
     except RuleError as error:
         console.stderr().print(f"init: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
-    for words in (["import", str(example / "tasks.jsonl")], ["connect", "--push", "--moved"]):
+    steps = [["import", str(example / "tasks.jsonl")], ["connect", "--push", "--moved"]]
+    if pre_labels_in(Settings.load(home, environ)) != NOBODY:
+        steps.append(["publish"])
+    for words in steps:
         ended = subprocess.run([sys.executable, "-m", "loop.cli", *words], env=dict(environ), check=False)
         if ended.returncode:
             return ended.returncode

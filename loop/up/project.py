@@ -21,6 +21,7 @@ from loop.settings.template import scaffold
 from loop.settings.toml_text import SettingValue, with_values
 from loop.settings.whole_files import write_whole
 from loop.up.options import DEFAULT_EXAMPLE, Options
+from loop.weak.sources import has_sources
 from ner.errors import ConfigError, InputError
 from store.projects import project_by_name
 
@@ -29,6 +30,7 @@ EXAMPLE = EXAMPLES / DEFAULT_EXAMPLE
 FUNCTIONS = "labeling_functions.py"
 SETTINGS = "settings.toml"
 CREDENTIALS, API_KEY = "credentials", "api-key"
+MODEL, VOTES, NOBODY = "model", "votes", "nobody"
 _MADE_OF = "example"  # the file of the data folder that names its example
 _COPIED = (FUNCTIONS, "weak.toml", "gazetteers")
 _USER = "annotator@loop.local"
@@ -177,12 +179,18 @@ def name_of(example: Path) -> str:
     return (example / "name.txt").read_text("utf-8").strip()
 
 
-def has_model(options: Options) -> bool:
-    """Whether a model is in service."""
-    settings = Settings.load(options.project, {})
+def who_pre_labels(options: Options) -> str:
+    """The MODEL in service; before there is one the VOTES of sources of weak labels, or NOBODY without such sources."""
+    return pre_labels_in(Settings.load(options.project, {}))
+
+
+def pre_labels_in(settings: Settings) -> str:
+    """As `who_pre_labels`, of any project."""
     store = open_upgraded(settings)
     try:
         with store.read() as session:
-            return project_by_name(session, settings.project_name).promoted_version is not None
+            if project_by_name(session, settings.project_name).promoted_version is not None:
+                return MODEL
     finally:
         store.close()
+    return VOTES if has_sources(settings) else NOBODY

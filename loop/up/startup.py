@@ -12,11 +12,19 @@ import requests
 from loop.settings.settings import sqlite_url
 from loop.up.children import Children
 from loop.up.options import HOST, Options
-from loop.up.project import CREDENTIALS, Credentials, example_of, has_model, make_project
+from loop.up.project import (
+    CREDENTIALS,
+    MODEL,
+    NOBODY,
+    VOTES,
+    Credentials,
+    example_of,
+    make_project,
+    who_pre_labels,
+)
 from ner.errors import ConfigError
 from ner.secret_files import with_variables
 
-_NOT_PROMOTED = 8
 _BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
 # Label Studio reads its settings from variables with and without its prefix: it would take our PORT for its own.
 _NOT_FOR_LABEL_STUDIO = ("HOST", "PORT", "LOG_LEVEL", "DEBUG", "WORKERS", "THREADS", "MODEL_DIR", "SECRET_KEY")
@@ -43,17 +51,13 @@ class Startup:
     def reach_ready(self) -> None:
         """Take the steps in order. Raises RuleError (ChildError among them) when one of them fails."""
         self.start_label_studio()
-        is_new = make_project(self.options)
-        self.await_label_studio()
+        self.fill_project()
         self.start_backend()
-        self.connect(is_new)
-        if not has_model(self.options):
-            self.make_first_model()
-        if has_model(self.options):
-            self.loop("publish")
-            self.tell("tasks are pre-labelled and queued, the least certain first")
+        self.await_label_studio()
+        self.connect()
+        self.publish()
         self.children.start("loop", self.command("run"), loop_environment(self._environ, self.options, self.user))
-        self.tell("the loop is running")
+        self.tell("the loop is running: ready")
 
     def watch(self) -> None:
         """Never returns. Raises ChildError when a child ends by itself."""
@@ -70,6 +74,15 @@ class Startup:
         program = str(Path(sys.executable).parent / "label-studio")
         words = [program, "start", "--no-browser", "--internal-host", HOST, "--port", str(self.options.port)]
         self.children.start("label-studio", words, label_studio_environment(self._environ, self.options, self.user))
+
+    def fill_project(self) -> None:
+        """Make the project, import its texts, and let the sources vote, while Label Studio is still starting."""
+        if make_project(self.options):
+            self.tell("importing the example ...")
+        self.loop("import", str(example_of(self.options) / "tasks.jsonl"))
+        if who_pre_labels(self.options) == VOTES:
+            self.loop("weak", "apply")
+            self.tell("the sources of weak labels have voted")
 
     def await_label_studio(self) -> None:
         """Wait until Label Studio answers, and check that it takes our key."""
@@ -89,27 +102,25 @@ class Startup:
         self.children.start("ml-backend", [sys.executable, "-m", "ml_backend"], environ)
         self._await(self.options.backend_url, "the ML backend", _BACKEND_SECONDS)
 
-    def connect(self, is_new: bool) -> None:
+    def connect(self) -> None:
         """Make project, tasks, backend and webhook in Label Studio, as far as they are not there yet."""
-        if is_new:
-            self.tell("importing the example ...")
-        self.loop("import", str(example_of(self.options) / "tasks.jsonl"))
         self.loop("connect", "--push", "--moved")
         self.tell("project, tasks and backend are connected")
 
-    def make_first_model(self) -> None:
-        """Train a model from the votes of the labelling functions."""
-        self.tell("training a first model from the labelling functions, which takes a minute or a few ...")
-        self.loop("label")
-        self.loop("retrain", hear=self._pass_on)
-        refused = self.loop("promote", allowed=(0, _NOT_PROMOTED)) == _NOT_PROMOTED
-        why = "the first model was not promoted; `loop status` says why"
-        self.tell(why if refused else "the first model is in service")
+    def publish(self) -> None:
+        """Let the model in service pre-label or, before there is one, the agreed votes. Training comes later."""
+        who = who_pre_labels(self.options)
+        if who == NOBODY:
+            self.tell("nothing pre-labels yet: the loop trains a first model from what people label")
+            return
+        self.loop("publish")
+        by = "" if who == MODEL else " by the agreed votes; the loop trains a first model, which has to beat them"
+        self.tell(f"tasks are pre-labelled and queued, the least certain first{by}")
 
-    def loop(self, *words: str, hear: Callable[[str], None] = lambda _: None, allowed: tuple[int, ...] = (0,)) -> int:
+    def loop(self, *words: str) -> int:
         """Run one command on the project, its output in the log `setup`; gives its exit code."""
         environ = loop_environment(self._environ, self.options, self.user)
-        return self.children.run("setup", self.command(*words), environ, hear=hear, allowed=allowed)
+        return self.children.run("setup", self.command(*words), environ)
 
     def command(self, *words: str) -> list[str]:
         """`loop -C PROJECT WORDS...`, as a command line."""
@@ -118,11 +129,6 @@ class Startup:
     def tell(self, line: str) -> None:
         """Say a line of progress, with the seconds since the start."""
         self._say(f"[{time.monotonic() - self._begin:4.0f} s] {line}")
-
-    def _pass_on(self, line: str) -> None:
-        """Tell what a command says. What it tells people to do next is left out: that is done here."""
-        if line and not line.startswith("Next:"):
-            self.tell(f"  {line}")
 
     def _await(self, url: str, who: str, seconds: float) -> None:
         self.children.wait_until(lambda: _answers(f"{url}/health"), f"{who} answers", seconds)

@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 import yaml
 
+from loop.settings.toml_text import with_values
 from scripts.images.buildah import ROOT, Buildah
 
 _HOSTS = "127.0.0.1 localhost postgres label-studio backend.loop.internal\n"
@@ -185,6 +186,8 @@ def measure(team: Team) -> Figures:
             wait_until(lambda: answers("http://127.0.0.1:9090/health"), "the ML backend")
             start = time.monotonic() - begin
             team.run("init")
+            config = team.volume("project") / "kitchen" / "loop.toml"
+            config.write_text(with_values(config.read_text("utf-8"), {"promotion.first_model": "gates"}), "utf-8")
             begin = time.monotonic()
             with team.process([*team.words("loop"), "--once"], "loop.log") as cycle:
                 most, loop_user, loop_capabilities = watch(cycle)

@@ -46,6 +46,7 @@ functions = "labeling_functions.py"
 [service]
 retrain_after = 50
 [promotion]
+first_model = "gates"
 reference = false
 robustness = 0
 """
@@ -127,8 +128,11 @@ def test_the_loop_closes(cycle: Cycle, gold: list[LabelledText], label_studio: R
 def _cold_start(cycle: Cycle) -> str:
     """No gold yet: a first model from the functions' votes, its predictions on every task."""
     report = Service(cycle).run_cycle()
-    assert_done(report, "pull", "label", "retrain", "evaluate and promote", "publish")
+    assert_done(report, "pull", "label", "publish votes", "retrain", "evaluate and promote", "publish")
     assert report.step("pull").counts["new"] == TASKS
+    votes = report.step("publish votes").counts
+    assert votes["created"] == TASKS
+    assert cycle.client.model_versions(ls_id(cycle))[votes["version"]] == TASKS
     assert report.step("retrain").counts["kind"] == "weak"
     assert report.step("publish").counts["created"] == TASKS
     version = str(report.step("retrain").counts["version"])

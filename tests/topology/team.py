@@ -215,6 +215,7 @@ def quick_training(home: Path, encoder: str) -> None:
     train = {"encoder": encoder, "max_length": 24, "rank": 4, "alpha": 8, "learning_rate": 1e-2, "batch_size": 8}
     train |= {"warm_learning_rate": 5e-3, "passes": 6, "averaging": 0.9, "encoder_dropout": 0.0, "threads": 1}
     promotion = {"reference": False, "robustness": 0, "timed": 0, "unlabelled": 0, "resamples": 1000}
+    promotion["first_model"] = "gates"
     values: dict[str, Any] = {f"train.{key}": value for key, value in train.items()}
     values |= {f"promotion.{key}": value for key, value in promotion.items()}
     values["service.retrain_after"] = _RETRAIN_AFTER

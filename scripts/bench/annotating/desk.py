@@ -87,7 +87,10 @@ class Desk:
         """What the service still has to do."""
         with self.store.read() as session:
             project = self._project(session)
-            last = _finished(session, project)[-1]
+            finished = _finished(session, project)
+            if not finished:
+                return ["first model"]
+            last = finished[-1]
             fresh = count_fresh_gold(session, project.id, last.created_at)
             busy = session.scalars(select(Run).where(Run.state == RUNNING, Run.kind != "pull"))
             to_do = {

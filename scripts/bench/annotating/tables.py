@@ -121,10 +121,10 @@ def decision_cells(line: Record, one: Record) -> list[str]:
 
 
 def ready_table(measured: Sequence[Record]) -> list[str]:
-    """The seconds until a new `up` serves a first model and is ready."""
-    head = ("seed", "Label Studio answers, s", "first model in service, s", "ready, s")
+    """The seconds until a new `up` is ready."""
+    head = ("seed", "Label Studio answers, s", "ready, s")
     lines = [line for line in measured if "ready" in line]
-    names = ("label_studio", "first_model", "ready")
+    names = ("label_studio", "ready")
     cells = ([str(line["seed"]), *(str(line["ready"].get(name, "")) for name in names)] for line in lines)
     return [*heading(head), *map(row, cells)]
 

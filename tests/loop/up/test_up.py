@@ -31,9 +31,9 @@ from loop.up.project import (
     EXAMPLES,
     credentials_in,
     example_of,
-    has_model,
     make_from_example,
     make_project,
+    who_pre_labels,
 )
 from loop.up.startup import Startup, backend_environment, label_studio_environment, loop_environment
 from loop.weak.applying import label_weakly
@@ -298,12 +298,41 @@ def test_the_credentials_file_is_json(tmp_path: Path):
     assert json.loads((tmp_path / "credentials").read_text())["password"] == made.password
 
 
-def test_what_a_command_would_have_a_person_do_next_is_not_passed_on(tmp_path: Path):
-    said: list[str] = []
-    up = Startup(options(tmp_path), credentials_in(tmp_path), Children(tmp_path / "logs"), {}, said.append)
-    up.command = lambda *words: [sys.executable, "-c", "print('epoch 1'); print(); print('Next: loop promote')"]  # type: ignore[method-assign]
-    up.loop("retrain", hear=up._pass_on)
-    assert [line.split("] ")[1].strip() for line in said] == ["epoch 1"]
+def test_up_is_ready_without_a_training_and_what_needs_no_label_studio_comes_before_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    order: list[str] = []
+    chosen = options(tmp_path)
+    up = Startup(chosen, credentials_in(tmp_path), Children(tmp_path / "logs"), {}, lambda _: None)
+    for step in ("start_label_studio", "start_backend", "await_label_studio"):
+        monkeypatch.setattr(up, step, lambda step=step: order.append(step))
+    monkeypatch.setattr(up, "loop", lambda *words: order.append(" ".join(words[:2])))
+    monkeypatch.setattr(up.children, "start", lambda name, *_: order.append(name))
+    up.reach_ready()
+    assert [word for word in order if not word.startswith("import")] == [
+        "start_label_studio",
+        "weak apply",
+        "start_backend",
+        "await_label_studio",
+        "connect --push",
+        "publish",
+        "loop",
+    ]
+
+
+def test_without_sources_and_without_a_model_nothing_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    chosen, ran, said = options(tmp_path), list[str](), list[str]()
+    make_project(chosen)
+    config = chosen.project / "loop.toml"
+    config.write_text(config.read_text().replace('functions = "labeling_functions.py"', ""))
+    (chosen.project / "weak.toml").unlink(missing_ok=True)
+    assert who_pre_labels(chosen) == "nobody"
+    up = Startup(chosen, credentials_in(tmp_path), Children(tmp_path / "logs"), {}, said.append)
+    monkeypatch.setattr(up, "loop", lambda *words: ran.append(words[0]))
+    up.fill_project()
+    up.publish()
+    assert ran == ["import"]
+    assert "nothing pre-labels yet" in said[-1]
 
 
 # Signals
@@ -389,7 +418,8 @@ def test_a_data_folder_of_before_there_was_a_choice_holds_the_default_example(tm
 
 def test_an_example_that_is_none_is_refused_with_the_names_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["--example", "../kitchen", "--data", str(tmp_path)], {}) == 3
-    assert "--example is one of it_support, kitchen" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--example is one of " in said and "it_support, kitchen" in said
 
 
 def test_an_example_brings_its_settings_and_sources_and_later_edits_of_them_stay(tmp_path: Path):
@@ -430,7 +460,7 @@ def test_the_ready_project_is_made_once_and_follows_the_ports_without_losing_edi
     assert settings.service.retrain_after == 7
     assert config.read_text().endswith("# mine\n")
     assert (first.project / "labeling_functions.py").read_text() == "# mine too\n"
-    assert not has_model(second)
+    assert who_pre_labels(second) == "votes"
 
 
 def test_the_ready_projects_own_functions_vote_on_its_own_tasks(tmp_path: Path):

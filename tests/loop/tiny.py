@@ -164,6 +164,7 @@ class Placement:
     promotion: PromotionSettings = PROMOTION
     gates: GateSettings = field(default_factory=GateSettings)
     weak_functions: Path | None = None
+    weak_file: Path | None = None
     weak: WeakSettings = field(default_factory=WeakSettings)
 
     @property

@@ -20,6 +20,7 @@ import onnx
 import pytest
 
 from loop.promotion.promote import promote_candidate
+from loop.settings.model import WeakSettings
 from loop.training import dataset, lora, precision, trainer
 from loop.training import retrain as retraining
 from loop.training.dataset import WeakDocument
@@ -249,6 +250,25 @@ def test_without_gold_weak_labels_are_trained_on_and_recorded_as_weak(store: Sto
         assert {(item.kind, item.annotation_version_id) for item in trained_on(session, result.version)} == {
             ("weak", None)
         }
+
+
+def test_weak_labels_before_gold_are_recorded_beside_the_gold_and_start_from_the_base(
+    served: tuple[Store, Project], placed: Placement
+) -> None:
+    store, desk = served
+    further = tiny.corpus(60)[40:]
+    ids = tiny.texts(store, desk, [text for text, _ in further])
+    weak = [WeakDocument(i, text, str(i), spans) for i, (text, spans) in zip(ids, further, strict=True)]
+    always = replace(placed, weak=WeakSettings(training="always"), train=placed.train.changed(**SHORT))
+    result = retrain(store, always, desk, weak=lambda _: weak)
+    assert (result.kind, result.train_documents, result.weak_documents, result.parent) == ("gold", 40, 20, None)
+    assert any(notice.startswith("learned first from weak labels on 20 texts") for notice in result.notices)
+    manifest = load_bundle(result.path).manifest
+    assert manifest.scores["weak"]["used"] and manifest.scores["training"]["first_steps"] > 0
+    with store.read() as session:
+        items = trained_on(session, result.version)
+    assert {item.document_id for item in items if item.kind == "weak"} == set(ids)
+    assert all((item.kind == "gold") == (item.annotation_version_id is not None) for item in items)
 
 
 def test_types_without_an_example_and_texts_in_doubt_are_said(store: Store, placed: Placement) -> None:

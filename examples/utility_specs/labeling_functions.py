@@ -17,11 +17,18 @@ WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|eighteen|twenty|thirty|forty|fifty|sixty|"
     "ninety"
 )
-LENGTHS = r"feet|foot|ft\.?|inch(?:es)?|in\.(?=\W)|in(?= (?:of|or|to|by|from|for|above|below|deep|wide|and|x)\b|[.,;:)]|$)|"
+LENGTHS = (
+    r"feet|foot|ft\.?|inch(?:es)?|in\.(?=\W)|in(?= (?:of|or|to|by|from|for|above|below|deep|wide|and|x)\b|[.,;:)]|$)|"
+)
 LENGTHS += r"yards?|miles?|mils?|mm|cm|meters?|metres?|m|km"
 ELECTRIC = r"kVA|MVA|kVAR|kV|kvolts?|volts?|V|kA|mA|amps?|amperes?|A|kW|MW|watts?|W|ohms?|kilohms?|megohms?|Hz|ppm|pF"
-MECHANICAL = r"pounds?|lbs?|lbf|psi|psf|kips?|tons?|ft-lb|foot-pounds?|mph|kg|kN|N|gallons?|gal|cubic yards?|square feet|acres?"
-OTHER = r"percent|%|°[CF]|degrees?(?: [CF]\b)?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|business days|calendar days"
+MECHANICAL = (
+    r"pounds?|lbs?|lbf|psi|psf|kips?|tons?|ft-lb|foot-pounds?|mph|kg|kN|N|gallons?|gal|cubic yards?|square feet|acres?"
+)
+OTHER = (
+    r"percent|%|°[CF]|degrees?(?: [CF]\b)?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|business days|"
+    r"calendar days"
+)
 UNIT = rf"(?:{LENGTHS}|{ELECTRIC}|{MECHANICAL}|{OTHER})"
 QUANTITY = rf"(?:{NUMBER}|(?:{WORDS})\b)[- ]?{UNIT}(?![\w/])"
 JOIN = r"(?:\s(?:to|by|x|and|or)\s|\s?[-–x/]\s?)"
@@ -59,7 +66,9 @@ grades = labeling_function(name="grades")(
 @labeling_function(name="named_streets")
 def named_streets(text: str) -> Iterator[Span]:
     """A street by its name, with its house number if it has one: 1420 Tamarack Lane, Alder Street, Highway 41."""
-    kinds = r"(?:Street|St\.|Avenue|Ave\.?|Road|Rd\.?|Lane|Drive|Boulevard|Blvd\.?|Way|Court|Place|Parkway|Terrace|Trail)"
+    kinds = (
+        r"(?:Street|St\.|Avenue|Ave\.?|Road|Rd\.?|Lane|Drive|Boulevard|Blvd\.?|Way|Court|Place|Parkway|Terrace|Trail)"
+    )
     name = r"(?:\d{1,5} )?(?:(?:North|South|East|West|Old|Mount|Upper|Lower) )?(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th))"
     for match in re.finditer(rf"\b{name}(?: [A-Z][a-z]+)? {kinds}(?!\w)|\b(?:Highway|Route|Interstate) \d+\b", text):
         yield Span(match.start(), match.end(), "LOCATION")

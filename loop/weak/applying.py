@@ -291,12 +291,12 @@ class _Run:
         answers = answers_of(source, [text for _, text in batch.texts], self.project.labels)
         seconds = (utc_now() - begin).total_seconds()
         failed = [answer.reason for answer in answers if isinstance(answer, Fault)]
-        later = next((place for place, one in enumerate(answers) if isinstance(one, Fault) and one.later), None)
-        if later is not None:  # the next run goes on from this text
-            if later:
-                said = said_of(source, documents[:later], answers[:later], seconds)
-                self._keep(documents[:later], {source.name: said})
-            self._set_aside(source, failed[-1])
+        later = next(((place, one) for place, one in enumerate(answers) if isinstance(one, Fault) and one.later), None)
+        if later is not None:
+            end, fault = later  # the next run goes on from this text
+            if end:
+                self._keep(documents[:end], {source.name: said_of(source, documents[:end], answers[:end], seconds)})
+            self._set_aside(source, fault.reason)
         elif len(failed) == len(answers) >= _DOWN_FROM:
             self._set_aside(source, f"it failed on {len(failed)} texts in a row: {failed[0]}")
         else:

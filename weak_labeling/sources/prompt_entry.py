@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ner.errors import ConfigError
 from ner.secret_files import with_secret_files
@@ -26,7 +27,7 @@ class PromptEntry(SourceEntry):
     labels: tuple[Text, ...] = ()
     api_key: Text | None = None
     response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
-    body: dict[str, JsonValue] | None = None
+    body: dict[str, object] | None = None
     price_in: float | None = Field(None, ge=0)
     price_out: float | None = Field(None, ge=0)
     max_texts: int | None = Field(None, ge=0)
@@ -57,15 +58,13 @@ class PromptEntry(SourceEntry):
         )
 
     def _chat(self, place: SourceContext) -> ChatSettings:
-        if taken := sorted(_OWN_KEYS & (self.body or {}).keys()):
-            raise EntryError(
-                "`body` holds settings of the model alone", key="body", value=taken[0], next_step="Leave this key out."
-            )
+        body = _BODY if self.body is None else self.body
+        _check_body(body)
         return ChatSettings(
             _address(self.url),
             self.model,
             None if self.api_key is None else _key(self.api_key, place),
-            _BODY if self.body is None else self.body,
+            body,
             _FORMATS[self.response_format],
             self.seconds,
             self.retries,
@@ -100,6 +99,18 @@ _FORMATS: Mapping[str, tuple[Mapping[str, Any] | None, ...]] = {
     "json_object": (_OBJECT,),
     "none": (None,),
 }
+
+
+def _check_body(body: Mapping[str, object]) -> None:
+    """Raise EntryError for what cannot be sent, or is sent anyway."""
+    try:
+        json.dumps(body)
+    except TypeError as error:
+        raise EntryError("`body` can be sent as JSON", key="body", value=str(error)) from None
+    if taken := sorted(_OWN_KEYS & body.keys()):
+        raise EntryError(
+            "`body` holds settings of the model alone", key="body", value=taken[0], next_step="Leave this key out."
+        )
 
 
 def _address(url: str) -> str:

@@ -22,6 +22,7 @@ from weak_labeling.sources.model_labels import ModelEntry, folder_digest, spread
 from weak_labeling.sources.token_classes import TokenClasses, labels_of_tags
 
 _CONFIG = "config.json"
+_DEFAULT = {"0": "LABEL_0", "1": "LABEL_1"}
 
 
 @dataclass
@@ -84,9 +85,10 @@ class TransformersEntry(ModelEntry):
 
 
 def _tags(path: Path) -> tuple[str, ...]:
-    """The tag of each class, from `id2label`. Raises EntryError."""
+    """The tag of each class, from `id2label`; the library leaves it out where it is its default. Raises EntryError."""
     try:
-        named = {int(number): tag for number, tag in json.loads(path.read_bytes())["id2label"].items()}
+        written = json.loads(path.read_bytes()).get("id2label", _DEFAULT)
+        named = {int(number): tag for number, tag in written.items()}
         tags = tuple(named[number] for number in range(len(named)))
         if tags and all(isinstance(tag, str) for tag in tags):
             return tags

@@ -67,6 +67,18 @@ def test_a_limit_ends_a_run_and_a_later_run_goes_on_and_pays_no_answer_twice(des
         assert "- OS: an operating system" in server.requests[0]["messages"][0]["content"]
 
 
+def test_a_server_that_is_away_is_named_and_asked_again_about_the_same_texts(desk: Desk):
+    desk.loop("import", str(desk.write("in.jsonl", {"id": "t", "text": "Excel on Windows"})), "--split", "train")
+    with chat_server() as server:
+        (desk.home / "weak.toml").write_text(PROMPT.format(url=server.url, most=3))
+        server.behave = lambda handler: handler.say({"error": "the model is loading"}, 503)
+        away = apply(desk)["llm"]
+        assert (away["documents"], "the model is loading" in str(away["set_aside"])) == (0, True)
+        server.behave = lambda handler: handler.say_content(entities(("Windows", "OS")))
+        assert (back := apply(desk)["llm"])["votes"] == 1
+        assert back["set_aside"] == ""
+
+
 def test_a_model_without_its_key_is_told_and_the_others_are_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("LLM_KEY")
     desk.loop("import", str(desk.write("in.jsonl", {"id": "t", "text": "Excel hangs"})), "--split", "train")

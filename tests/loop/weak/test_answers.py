@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from loop.weak.answers import StoredAnswers, source_tools
+from loop.weak.applying import is_batch_source
 from loop.weak.token_classifier import LocalClassifier
 from ner.spans import Span
 from store.session import Store
 from tests.loop import tiny
+from weak_labeling.loading import load_sources
 from weak_labeling.sources.answers import PromptAnswer, Spent, answer_key, question_key
 
 
@@ -31,6 +33,24 @@ def test_examples_are_gold_that_models_learn_from_and_never_of_the_holdout(store
     tiny.put(store, project, [("Excel hangs", (Span(0, 5, "SOFTWARE"),))])
     tiny.put(store, project, [("Word hangs", (Span(0, 4, "SOFTWARE"),))], "holdout")
     assert [one.text for one in source_tools(store, project).examples()] == ["Excel hangs"]
+
+
+def test_a_folder_of_transformers_is_a_source(store: Store, tmp_path: Path):
+    tiny.encoder(tmp_path / "hf")
+    (tmp_path / "weak.toml").write_text(
+        '[[source]]\nname = "hf"\nkind = "transformers"\nfolder = "hf"\nlabels = { LABEL_0 = "OS", LABEL_1 = "OS" }\n'
+    )
+    loaded = load_sources(
+        tmp_path,
+        functions=None,
+        weak_file=tmp_path / "weak.toml",
+        labels=tiny.LABELS,
+        tools=source_tools(store, tiny.project(store)),
+    )
+    (source,) = loaded.sources
+    assert is_batch_source(source)
+    text = "my Outlook crashes"
+    assert source.find_all([text]) == [[Span(0, len(text), "OS")]]  # both of its classes are the label
 
 
 def test_a_folder_of_transformers_has_probabilities_for_every_token_of_a_long_text(tmp_path: Path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -184,3 +186,40 @@ def test_a_classifier_is_opened_when_it_is_first_asked_and_votes_in_the_labels_o
     before = source.digest
     (tmp_path / "hf" / "model.safetensors").write_bytes(b"x")
     assert only(load(tmp_path, entry, open_classifier=model.open)).digest != before
+
+
+@dataclass
+class GlinerStandIn:
+    """Stands in for GLiNER, which is not installed for tests: finds each label's words in a text of few words."""
+
+    config: Any
+    asked: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_pretrained(cls, folder: str, *, local_files_only: bool) -> GlinerStandIn:
+        assert local_files_only
+        return cls(SimpleNamespace(max_len=4))
+
+    def inference(self, texts: list[str], labels: list[str], **options: Any) -> list[list[dict[str, Any]]]:
+        assert (options["flat_ner"], options["threshold"]) == (True, 0.5)
+        assert all(len(text.split()) <= 4 for text in texts)
+        places = [[(text.find(label), label) for label in labels] for text in texts]
+        return [
+            [{"start": at, "end": at + len(label), "label": label} for at, label in row if at >= 0] for row in places
+        ]
+
+
+def test_gliner_is_asked_in_words_and_reads_long_texts_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("weak_labeling.sources.gliner.find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "gliner", SimpleNamespace(GLiNER=GlinerStandIn))
+    (tmp_path / "g").mkdir()
+    (tmp_path / "g" / "gliner_config.json").write_text("{}")
+    source = only(load(tmp_path, 'kind = "gliner"\nfolder = "g"'))
+    text = "a software b c d os e f software"
+    found = source.find_all([text, "", "os"])
+    assert [(text[one.start : one.end], one.label) for one in found[0]] == [
+        ("software", "SOFTWARE"),
+        ("os", "OS"),
+        ("software", "SOFTWARE"),
+    ]
+    assert found[1:] == [[], [Span(0, 2, "OS")]]

@@ -191,6 +191,13 @@ def count_after(session: Session, project_id: int, after: int) -> int:
     return session.scalar(select(func.count()).select_from(Document).where(*_live_after(project_id, after))) or 0
 
 
+def extent(session: Session, project_id: int) -> tuple[int, int]:
+    """(the largest id of a live document, or 0; how many there are)."""
+    query = select(func.max(Document.id), func.count()).select_from(Document).where(*_live_after(project_id, 0))
+    largest, number = session.execute(query).one()
+    return largest or 0, number
+
+
 def groups_after(session: Session, project_id: int, after: int, *, number: int) -> list[tuple[int, str]]:
     """(id, group key) of up to `number` live documents with an id above `after`, in order of id."""
     query = select(Document.id, Document.group_key).where(*_live_after(project_id, after)).order_by(Document.id)

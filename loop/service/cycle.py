@@ -6,7 +6,7 @@ Each step takes the Cycle. It does its part and returns counts; where there is n
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from loop.training.recovery import UNFINISHED
 from loop.training.retrain import retrain
 from loop.weak.aggregating import weak_documents
 from loop.weak.agreed import agreed_version, agreed_votes
-from loop.weak.applying import is_up_to_date, label_weakly
+from loop.weak.applying import is_up_to_date, label_weakly, what_sources_stand_on
 from loop.weak.muting import mute_harmful
 from loop.weak.sources import declared_sources, has_sources
 from ner.errors import BundleError
@@ -55,6 +55,7 @@ class Cycle:
     """What the steps work on, and what is kept from one cycle to the next.
 
     tagger: of the model in service. hints_seen: the id of the latest hint that was there when the last pull began.
+    asked_on: the files and texts that the sources of weak labels were last asked on.
     """
 
     store: Store
@@ -63,6 +64,7 @@ class Cycle:
     project_id: int
     tagger: Tagger | None = None
     hints_seen: int = 0
+    asked_on: Hashable = None
 
     def project(self) -> Project:
         """The project as it is now."""
@@ -93,10 +95,17 @@ def label_step(cycle: Cycle) -> StepCounts:
     if not has_sources(cycle.settings):
         raise Skip("no sources of weak labels")
     project = cycle.project()
+    state = what_sources_stand_on(cycle.store, cycle.settings, project)
+    if state == cycle.asked_on:  # then the sources are not even loaded: a large gazetteer takes a second
+        raise Skip("every source was asked about every text")
     declared = declared_sources(cycle.settings, project, cycle.store)
     if is_up_to_date(cycle.store, project, declared):
+        cycle.asked_on = state
+        for problem in declared.problems:
+            logger.warning("label: %s", problem)
         raise Skip("every source was asked about every text")
     done = label_weakly(cycle.store, cycle.settings, project, declared, retry=False)
+    cycle.asked_on = state
     for complaint in done.complaints():
         logger.warning("label: %s", complaint)
     failures = sum(one.faults for one in done.sources)

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from loop.weak.sources import declared_sources
 from ner.errors import InputError
 from ner.spans import Span
 from store.columns import utc_now
-from store.documents import count_after, groups_after, texts_between, texts_of_groups
+from store.documents import count_after, extent, groups_after, texts_between, texts_of_groups
 from store.schema import Project, SourceRecord
 from store.session import Store, Transaction
 from store.votes import StoredVote, count_voted, digests_of_votes, votes_on
@@ -52,6 +52,7 @@ IMPORTED = "import"  # the kind of a source whose votes were made elsewhere
 _BATCH, _DOWN_FROM = 32, 3
 # The service asks a source that was set aside again after this long; a person's command asks it at once.
 _ASKED_AGAIN_AFTER = timedelta(hours=1)
+_FILES_OF_SOURCES = frozenset({".py", ".toml", ".txt", ".csv", ".tsv", ".json", ".jsonl"})
 Answer = tuple[Span, ...] | Fault
 Progress = Callable[[int], None]
 
@@ -152,6 +153,21 @@ def is_up_to_date(store: Store, project: Project, declared: LoadedSources) -> bo
     names = {one.name for one in declared.sources}
     gone = not declared.problems and any(one.kind != IMPORTED and one.name not in names for one in known.values())
     return not behind and not gone
+
+
+def what_sources_stand_on(store: Store, settings: Settings, project: Project) -> Hashable:
+    """A value that changes when a source may have to be asked again: with the texts, the labels, the project's files of
+    the kinds that sources are made of, and once in the time after which sources that were set aside are asked again.
+    """
+    with store.read() as session:
+        texts = extent(session, project.id)
+    near = (path for pattern in ("*", "*/*") for path in settings.home.glob(pattern))
+    own = (path for path in (settings.weak_functions, settings.weak_file) if path is not None)
+    paths = {*own, *(path for path in near if path.suffix.lower() in _FILES_OF_SOURCES)}
+    found = [(path, path.stat()) for path in sorted(paths) if path.exists()]
+    files = [(path, stat.st_mtime_ns, stat.st_size) for path, stat in found]
+    hour = utc_now().timestamp() // _ASKED_AGAIN_AFTER.total_seconds()
+    return texts, tuple(project.labels), tuple(files), hour
 
 
 def _enter(store: Store, project: Project, sources: Sequence[WeakSource], *, forget: bool) -> tuple[str, ...]:

@@ -353,7 +353,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def train(store: Store, settings: Settings, project: Project, **_: object) -> SimpleNamespace:
         asked.append(project.id)
-        names = ("version", "parent", "kind", "train_documents", "dev_documents", "epochs", "dev_f1")
+        names = ("version", "parent", "kind", "train_documents", "weak_documents", "dev_documents", "epochs", "dev_f1")
         return SimpleNamespace(**dict.fromkeys(names))
 
     monkeypatch.setattr("loop.service.cycle.retrain", train)
@@ -499,3 +499,22 @@ def test_a_file_that_cannot_be_touched_stops_nothing_and_is_told_once(
     assert [record.message for record in caplog.records if "alive_file" in record.message] == [
         f"service.alive_file cannot be touched: [Errno 2] No such file or directory: '{tmp_path / 'none' / 'alive'}'"
     ]
+
+
+def test_sources_are_asked_when_texts_or_files_change_and_not_even_loaded_otherwise(
+    cycle: Cycle, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = cycle.settings.home
+    entry = '[[source]]\nname = "{0}"\nkind = "pattern"\nlabel = "OS"\npattern = "{1}"\n'
+    (home / "weak.toml").write_text(entry.format("windows", "windows"))
+    pull(cycle.store, cycle.client, cycle.project())
+    assert label_step(cycle) == {"documents": 8, "voted": 8, "asked": 8, "failures": 0}
+    with monkeypatch.context() as patched, pytest.raises(Skip, match="asked about every text"):
+        patched.delattr("loop.service.cycle.declared_sources")
+        label_step(cycle)
+    (home / "weak.toml").write_text(entry.format("windows", "windows") + entry.format("bad", "("))
+    with pytest.raises(Skip, match="asked about every text"):
+        label_step(cycle)
+    assert "weak.toml, line 10" in caplog.text
+    (home / "weak.toml").write_text(entry.format("windows", "win"))
+    assert label_step(cycle)["asked"] == 8

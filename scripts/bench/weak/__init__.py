@@ -1,0 +1,1 @@
+"""What aggregations of weak labels are worth."""

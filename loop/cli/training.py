@@ -69,6 +69,7 @@ def retrain(
             notices=muted,
         )
     source = "gold" if done.kind == "gold" else "weak labels"
+    source += f" after {done.weak_documents:,} with weak labels" if done.weak_documents else ""
     said = console.styled(
         f"Candidate [bold]{done.version}[/] from {done.parent or 'the base encoder'}: {done.train_documents:,} texts "
         f"with {source}, {done.epochs} epochs in {done.seconds:.0f} s, served as {done.precision}."

@@ -50,7 +50,11 @@ class TrainingProgress:
     """Hears of a retraining as it goes, and does nothing: a view overrides what it shows."""
 
     def stage(self, name: str) -> None:
-        """The next stage begins: "preparing", "training", "exporting" or "checking"."""
+        """The next stage begins: "preparing", "training", "exporting" or "checking".
+
+        Between these, the stages of a comparison with weak labels, and the two stages of a training that learns from
+        them, say in words what they do.
+        """
 
     def notice(self, message: str) -> None:
         """People should know something."""

@@ -1,8 +1,7 @@
-"""Which method aggregates: what was named, or what the gold there is speaks for; and what each method is worth.
+"""Which method aggregates: the method that was named; "auto" is the majority vote today.
 
-Gold that a method has learned from says nothing about the method. So the gold is cut into folds: each fold is
-answered by a method that learned from the other folds alone (cross-fitting; Stone 1974, Chernozhukov et al. 2018).
-The same answers are given for the labelled texts afterwards, so that these can be scored honestly as well.
+`weak_labeling.aggregate.learned` learns from gold, and is no choice here yet: an answer to a text would have to come
+from a fit without the gold of this text.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ METHODS: tuple[Method, ...] = (MajorityVote(),)
 
 @dataclass(frozen=True)
 class MethodScore:
-    """Strict span scores (0..1) of one method on the gold, micro, each text answered by a fit without it.
+    """Strict span scores (0..1) of one method on the gold, micro.
 
     error: the standard error of f1 over the labelled texts.
     """
@@ -50,9 +49,9 @@ class SourceEstimate:
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One aggregation of many texts: which method, why (a sentence), and what each method is worth on the gold.
+    """One aggregation of many texts: which method, and why (a sentence).
 
-    scores: of all methods that could be scored, best first; empty without gold. sources: in order of name and label.
+    scores, sources: empty today; what each method and each source is worth on the gold.
     """
 
     method: str
@@ -63,7 +62,7 @@ class Aggregation:
     fitted: Aggregator
 
     def answers(self) -> Iterator[Aggregated]:
-        """One answer for each text, in order, made as it is asked for. A labelled text's own gold had no part in it."""
+        """One answer for each text, in order, made as it is asked for."""
         return self.fitted(self.texts)
 
 
@@ -77,5 +76,5 @@ def aggregate(texts: Sequence[VotedText], gold: Gold, labels: LabelSet, method: 
     if method not in (AUTO, *names):
         raise InputError(f"a method of aggregation is one of {', '.join((AUTO, *names))}", value=method)
     chosen = next(known for known in METHODS if known.name == (names[0] if method == AUTO else method))
-    reason = "There is no gold." if method == AUTO else "This method was asked for."
+    reason = "The majority vote needs no gold." if method == AUTO else "This method was asked for."
     return Aggregation(chosen.name, reason, (), (), tuple(texts), chosen.fit(texts, gold, labels))

@@ -54,7 +54,7 @@ def main() -> None:
 def prepare(home: Path) -> None:
     """The project, its holdout, and the files of gold that come one after the other."""
     loop(None, "init", str(home), "--config", str(EXAMPLE / "labels.xml"))
-    for name in ("labeling_functions.py", "gazetteers"):
+    for name in ("labeling_functions.py", "weak.toml", "gazetteers"):
         copy = shutil.copytree if (EXAMPLE / name).is_dir() else shutil.copy
         copy(EXAMPLE / name, home / name)
     settings = home / "loop.toml"

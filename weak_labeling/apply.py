@@ -12,7 +12,6 @@ from typing import Generic
 
 from ner.errors import InputError
 from ner.spans import Span, check_span, flat_spans
-from weak_labeling.functions import LabelingFunction
 from weak_labeling.source import DocumentId, Fault, TextSource, Vote
 
 _REASON_CHARS = 300
@@ -40,7 +39,7 @@ class AppliedFunctions(Generic[DocumentId]):
 
 
 def apply_functions(
-    functions: Iterable[LabelingFunction],
+    functions: Iterable[TextSource],
     documents: Iterable[tuple[DocumentId, str]],
     labels: Collection[str],
 ) -> AppliedFunctions[DocumentId]:

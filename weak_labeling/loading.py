@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from pydantic import ValidationError
 
 from ner.errors import InputError
 from weak_labeling.functions import load_functions
-from weak_labeling.source import WeakSource
+from weak_labeling.source import TextSource, WeakSource
 from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, SourceTools
 from weak_labeling.sources.known import KINDS
 from weak_labeling.weak_file import Block, SourceError, read_weak_file
@@ -67,6 +68,23 @@ def load_sources(
             else:
                 loaded[source.name] = source
     return LoadedSources(tuple(loaded.values()), tuple(problems), meanings)
+
+
+def text_sources(folder: Path, labels: Sequence[str]) -> tuple[TextSource, ...]:
+    """The sources that read a text by themselves, of the files in `folder` that examples have.
+
+    Raises the first problem, if there is one.
+    """
+    functions, weak_file = folder / "labeling_functions.py", folder / "weak.toml"
+    loaded = load_sources(
+        folder,
+        functions=functions if functions.exists() else None,
+        weak_file=weak_file if weak_file.exists() else None,
+        labels=labels,
+    )
+    if loaded.problems:
+        raise loaded.problems[0]
+    return tuple(cast(TextSource, source) for source in loaded.sources if callable(source))
 
 
 def _source(block: Block, place: SourceContext, loaded: Mapping[str, WeakSource]) -> WeakSource:

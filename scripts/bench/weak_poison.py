@@ -29,7 +29,7 @@ from ner.spans import Span
 from weak_labeling.aggregate.choosing import aggregate
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.apply import apply_functions
-from weak_labeling.functions import load_functions
+from weak_labeling.loading import text_sources
 from weak_labeling.source import Vote
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,9 @@ def by_functions(
     records = records_of(path)[:most]
     for number, one in enumerate(records):
         one.setdefault("id", str(number))
-    applied = apply_functions(load_functions(functions), [(one["id"], one["text"]) for one in records], labels)
+    applied = apply_functions(
+        text_sources(functions.parent, labels), [(one["id"], one["text"]) for one in records], labels
+    )
     texts = tuple(VotedText(one["id"], one["text"], applied.votes[one["id"]]) for one in records)
     return TextSet(name, LabelSet(labels), texts, gold_of(records, label_map))
 

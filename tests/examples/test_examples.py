@@ -19,8 +19,7 @@ from ner.spans import Span, drop_overlaps
 from scripts.build_example import EXAMPLES, file_contents, read_messages, seen_sources
 from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.apply import AppliedFunctions, apply_functions
-from weak_labeling.functions import load_functions
-from weak_labeling.loading import load_sources
+from weak_labeling.loading import text_sources
 
 # The F1 that the votes reach at least: on texts that were read before the functions were written (seen.txt names their
 # files), and on the others. The README of each example has the exact figures.
@@ -52,15 +51,7 @@ def gold_of(example: Path) -> tuple[Record, ...]:
 @cache
 def applied_to(example: Path) -> AppliedFunctions[str]:
     """The votes of an example's functions on its own texts."""
-    weak_file = example / "weak.toml"
-    loaded = load_sources(
-        example,
-        functions=example / "labeling_functions.py",
-        weak_file=weak_file if weak_file.exists() else None,
-        labels=labels_of(example),
-    )
-    assert loaded.problems == ()
-    sources = [source for source in loaded.sources if callable(source)]  # the others need texts beside a text
+    sources = text_sources(example, labels_of(example))
     return apply_functions(sources, ((name, text) for name, text, _ in gold_of(example)), labels_of(example))
 
 
@@ -159,7 +150,7 @@ def test_an_example_makes_a_project_with_its_sources_and_with_targets_for_types_
     settings = Settings.load(tmp_path, {})
     assert settings.project_name == name_of(example)
     assert set(settings.gates.types) <= set(labels_of(example))
-    assert settings.weak_functions is None or load_functions(settings.weak_functions)
+    assert text_sources(tmp_path, labels_of(example))
 
 
 @pytest.mark.parametrize(("name", "part"), FLOORS)

@@ -12,8 +12,8 @@ from ner.errors import InputError
 from ner.spans import Span
 from scripts.build_example import EXAMPLE, read_messages, unmark
 from tests.examples.test_examples import Record, f1_of_votes, gold_of, labels_of
-from weak_labeling.functions import load_functions
 from weak_labeling.gazetteers import load_terms
+from weak_labeling.loading import text_sources
 
 LABELS = ("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR")
 Gold = tuple[Record, ...]
@@ -60,8 +60,10 @@ def test_the_labelling_config_offers_the_five_types() -> None:
     assert labels_of(EXAMPLE) == LABELS
 
 
-def test_there_are_between_eight_and_fourteen_functions() -> None:
-    assert 8 <= len(load_functions(EXAMPLE / "labeling_functions.py")) <= 14
+def test_there_are_between_eight_and_fourteen_sources_of_more_than_one_kind() -> None:
+    sources = text_sources(EXAMPLE, LABELS)
+    assert 8 <= len(sources) <= 14
+    assert {source.kind for source in sources} == {"function", "gazetteer", "pattern"}
 
 
 def test_the_majority_vote_leaves_something_to_learn(gold: Gold) -> None:

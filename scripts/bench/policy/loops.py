@@ -26,7 +26,7 @@ from scripts.bench.stackoverflow import LABEL_MAP, LABELS, SHARED
 from scripts.build_example import EXAMPLE
 from weak_labeling.aggregate.majority import majority_vote
 from weak_labeling.apply import apply_functions
-from weak_labeling.functions import load_functions
+from weak_labeling.loading import text_sources
 from weak_labeling.source import Vote
 
 HELD_OUT = 0.2
@@ -208,7 +208,7 @@ def with_votes(
 ) -> list[Labelled]:
     """The texts with the votes of the set's labelling functions, or of a dictionary of names in `texts` and `spare`."""
     if source.functions is not None:
-        functions = load_functions(source.functions)
+        functions = text_sources(source.functions.parent, source.types)
         cast = apply_functions(functions, [(item.id, item.text) for item in texts], source.types).votes
         return [replace(item, votes=cast[item.id]) for item in texts]
     names = dictionary([*texts, *spare], rng)

@@ -43,6 +43,7 @@ CONFIG = f"""
 name = "{NAME}"
 [weak]
 functions = "labeling_functions.py"
+training = "never"
 [service]
 retrain_after = 50
 [promotion]
@@ -50,13 +51,13 @@ first_model = "gates"
 reference = false
 robustness = 0
 """
-# Right when they vote, and blind to most of what there is: one word of each type.
+# Right when they vote, and blind to one word of four. The others are sure to be among the tasks that are annotated.
 FUNCTIONS = r"""
 from weak_labeling.functions import labeling_function
 from weak_labeling.heuristics import regex
 
-windows = labeling_function(name="windows")(regex(r"\bWindows\b", "OS"))
-office = labeling_function(name="office")(regex(r"\bOutlook\b", "SOFTWARE"))
+systems = labeling_function(name="systems")(regex(r"\b(?:Windows|Ubuntu|Debian)\b", "OS"))
+programs = labeling_function(name="programs")(regex(r"\b(?:Outlook|Excel|Firefox)\b", "SOFTWARE"))
 """
 
 

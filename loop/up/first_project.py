@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loop import console
@@ -18,6 +18,7 @@ from loop.service.starting import when_store_answers
 from loop.settings.settings import Settings
 from loop.settings.toml_text import SettingValue
 from loop.up.project import NOBODY, example_named, make_from_example, pre_labels_in
+from loop.weak.sources import has_sources
 from ner.errors import ConfigError, RuleError
 
 BACKEND_URL = "http://backend.loop.internal:9090"
@@ -33,14 +34,18 @@ def main(environ: Mapping[str, str]) -> int:
     except RuleError as error:
         console.stderr().print(f"init: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
+    settings = Settings.load(home, environ)
     steps = [["import", str(example / "tasks.jsonl")], ["connect", "--push", "--moved"]]
-    if pre_labels_in(Settings.load(home, environ)) != NOBODY:
-        steps.append(["publish"])
+    if has_sources(settings):
+        steps.append(["weak", "apply"])
     for words in steps:
-        ended = subprocess.run([sys.executable, "-m", "loop.cli", *words], env=dict(environ), check=False)
-        if ended.returncode:
-            return ended.returncode
-    return 0
+        if code := _loop(words, environ):
+            return code
+    return 0 if pre_labels_in(settings) == NOBODY else _loop(["publish"], environ)
+
+
+def _loop(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    return subprocess.run([sys.executable, "-m", "loop.cli", *words], env=dict(environ), check=False).returncode
 
 
 def _home(environ: Mapping[str, str]) -> Path:

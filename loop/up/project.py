@@ -21,9 +21,9 @@ from loop.settings.template import scaffold
 from loop.settings.toml_text import SettingValue, with_values
 from loop.settings.whole_files import write_whole
 from loop.up.options import DEFAULT_EXAMPLE, Options
-from loop.weak.sources import has_sources
 from ner.errors import ConfigError, InputError
 from store.projects import project_by_name
+from store.votes import count_voted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXAMPLE = EXAMPLES / DEFAULT_EXAMPLE
@@ -180,7 +180,7 @@ def name_of(example: Path) -> str:
 
 
 def who_pre_labels(options: Options) -> str:
-    """The MODEL in service; before there is one the VOTES of sources of weak labels, or NOBODY without such sources."""
+    """The MODEL in service; before there is one the VOTES of sources of weak labels, or NOBODY where nothing votes."""
     return pre_labels_in(Settings.load(options.project, {}))
 
 
@@ -189,8 +189,9 @@ def pre_labels_in(settings: Settings) -> str:
     store = open_upgraded(settings)
     try:
         with store.read() as session:
-            if project_by_name(session, settings.project_name).promoted_version is not None:
+            project = project_by_name(session, settings.project_name)
+            if project.promoted_version is not None:
                 return MODEL
+            return VOTES if count_voted(session, project.id) else NOBODY
     finally:
         store.close()
-    return VOTES if has_sources(settings) else NOBODY

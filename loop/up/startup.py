@@ -9,19 +9,19 @@ from pathlib import Path
 
 import requests
 
-from loop.settings.settings import sqlite_url
+from loop.settings.settings import Settings, sqlite_url
 from loop.up.children import Children
 from loop.up.options import HOST, Options
 from loop.up.project import (
     CREDENTIALS,
     MODEL,
     NOBODY,
-    VOTES,
     Credentials,
     example_of,
     make_project,
     who_pre_labels,
 )
+from loop.weak.sources import has_sources
 from ner.errors import ConfigError
 from ner.secret_files import with_variables
 
@@ -80,7 +80,7 @@ class Startup:
         if make_project(self.options):
             self.tell("importing the example ...")
         self.loop("import", str(example_of(self.options) / "tasks.jsonl"))
-        if who_pre_labels(self.options) == VOTES:
+        if has_sources(Settings.load(self.options.project, {})):
             self.loop("weak", "apply")
             self.tell("the sources of weak labels have voted")
 

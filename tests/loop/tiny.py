@@ -168,6 +168,10 @@ class Placement:
     weak: WeakSettings = field(default_factory=WeakSettings)
 
     @property
+    def home(self) -> Path:
+        return self.model_dir.parent
+
+    @property
     def library(self) -> ModelLibrary:
         return ModelLibrary(self.model_dir)
 

@@ -19,7 +19,11 @@ from tests.store import cluster
 FUNCTIONS = """
 from pathlib import Path
 
+from weak_labeling.functions import labeling_function
+from weak_labeling.gazetteers import Gazetteer, load_terms
+
 LISTS = Path(__file__).parent / "gazetteers"
+systems = labeling_function(name="systems")(Gazetteer(load_terms(LISTS / "os.txt"), "OS"))
 """
 Databases = Callable[[str], str | None]
 

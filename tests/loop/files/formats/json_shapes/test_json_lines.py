@@ -71,7 +71,6 @@ def test_a_line_separator_inside_a_text_does_not_end_the_line():
         (b'{"text": "a", "n": ' + b"9" * 5000 + b"}", "sane length"),
         (b'{"text": "a", "n": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nests"),
         (b'{"text": "\xff"}', "UTF-8"),
-        (b'{"text": "a", "weak": [{"start": 0, "end": 1, "label": "X"}]}', "`source` is a string"),
     ],
 )
 def test_a_bad_line_is_a_problem_that_names_line_and_rule_and_the_lines_around_it_are_read(line: bytes, rule: str):
@@ -79,6 +78,13 @@ def test_a_bad_line_is_a_problem_that_names_line_and_rule_and_the_lines_around_i
     assert (record(before).text, record(after).text) == ("before", "after")
     assert problem(bad).where == "line 2"
     assert rule in str(problem(bad).error)
+
+
+def test_a_bad_vote_is_named_and_the_other_votes_of_the_line_are_read():
+    good = {"start": 0, "end": 1, "label": "X", "source": "list"}
+    (only,) = jsonl(json.dumps({"text": "a", "weak": [{"start": 0, "end": 1, "label": "X"}, good]}))
+    assert [str(error).startswith("`source` is a string") for error in record(only).bad_votes] == [True]
+    assert [vote.source for vote in record(only).votes or ()] == ["list"]
 
 
 def test_a_line_over_32_mib_is_a_problem_and_the_next_line_is_read():

@@ -308,6 +308,7 @@ def test_up_is_ready_without_a_training_and_what_needs_no_label_studio_comes_bef
         monkeypatch.setattr(up, step, lambda step=step: order.append(step))
     monkeypatch.setattr(up, "loop", lambda *words: order.append(" ".join(words[:2])))
     monkeypatch.setattr(up.children, "start", lambda name, *_: order.append(name))
+    monkeypatch.setattr("loop.up.startup.who_pre_labels", lambda _: "votes")
     up.reach_ready()
     assert [word for word in order if not word.startswith("import")] == [
         "start_label_studio",
@@ -460,7 +461,7 @@ def test_the_ready_project_is_made_once_and_follows_the_ports_without_losing_edi
     assert settings.service.retrain_after == 7
     assert config.read_text().endswith("# mine\n")
     assert (first.project / "labeling_functions.py").read_text() == "# mine too\n"
-    assert who_pre_labels(second) == "votes"
+    assert who_pre_labels(second) == "nobody"  # until the sources have voted
 
 
 def test_the_ready_projects_own_functions_vote_on_its_own_tasks(tmp_path: Path):

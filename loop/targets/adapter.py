@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from loop.targets.proof import EXACT, OTHER_PRECISION, Proof, compare, names_of_differing
+from loop.targets.proof import Proof, fp32_proof
 from loop.targets.source import ModelSource
 from loop.targets.target import ExportTarget, write_json, write_program
 from loop.targets.transformers_folder import save_tokenizer, torch_logits
@@ -54,15 +54,7 @@ def prove(source: ModelSource, folder: Path) -> Proof:
     with quiet(), reproducible(source.bundle.manifest.seed, source.threads):
         model = load(find_source(source.encoder))
         found = source.decoded(torch_logits(model))
-    return Proof(
-        total=compare("adapter on its base against loop predict", source.served, found, OTHER_PRECISION),
-        reason="the weights are FP32 where INT8 may serve",
-        parts=(
-            compare("FP32 against the served file", source.served, source.reference),
-            compare("adapter on its base against FP32", source.reference, found, EXACT),
-        ),
-        differing=names_of_differing([one.name for one in source.texts], source.served, found),
-    )
+    return fp32_proof("adapter on its base", "adapter on its base", source, found)
 
 
 def usage(source: ModelSource) -> str:

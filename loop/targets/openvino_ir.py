@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from loop.targets.onnx_folder import run_example
-from loop.targets.proof import EXACT, OTHER_PRECISION, Proof, compare, names_of_differing
+from loop.targets.proof import Proof, fp32_proof
 from loop.targets.source import ModelSource
 from loop.targets.target import EXAMPLE, ExportTarget, write_decoding, write_json, write_program
 from loop.targets.triton import masked_fp32
@@ -37,16 +37,7 @@ def write(source: ModelSource, folder: Path) -> None:
 
 def prove(source: ModelSource, folder: Path) -> Proof:
     """Run the example itself on the texts, in a process of its own."""
-    found = run_example(source, folder)
-    return Proof(
-        total=compare("example.py against loop predict", source.served, found, OTHER_PRECISION),
-        reason="the weights are FP32 where INT8 may serve",
-        parts=(
-            compare("FP32 against the served file", source.served, source.reference),
-            compare("OpenVINO against FP32", source.reference, found, EXACT),
-        ),
-        differing=names_of_differing([one.name for one in source.texts], source.served, found),
-    )
+    return fp32_proof("example.py", "OpenVINO", source, run_example(source, folder))
 
 
 def usage(source: ModelSource) -> str:

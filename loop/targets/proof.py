@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from loop.targets.source import ModelSource
 from ner.errors import BundleError
 from ner.spans import Span
 
@@ -98,6 +99,22 @@ def names_of_differing(
     """The names of the first ten texts on which the two systems differ."""
     differing = (name for name, ours, theirs in zip(names, first, second, strict=True) if _keys(ours) != _keys(theirs))
     return tuple(list(differing)[:10])
+
+
+def fp32_proof(whole: str, weights: str, source: ModelSource, found: Sequence[Iterable[Span]]) -> Proof:
+    """The proof of a folder with FP32 weights that decodes as the project does: `found` is what it says of each text.
+
+    whole, weights: what people call the folder as it is used, and the weights in it.
+    """
+    return Proof(
+        total=compare(f"{whole} against loop predict", source.served, found, OTHER_PRECISION),
+        reason="the weights are FP32 where INT8 may serve",
+        parts=(
+            compare("FP32 against the served file", source.served, source.reference),
+            compare(f"{weights} against FP32", source.reference, found, EXACT),
+        ),
+        differing=names_of_differing([one.name for one in source.texts], source.served, found),
+    )
 
 
 def check(target: str, proof: Proof) -> None:

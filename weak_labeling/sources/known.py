@@ -10,7 +10,7 @@ from weak_labeling.sources.gazetteer import GazetteerEntry
 from weak_labeling.sources.gliner import GlinerEntry
 from weak_labeling.sources.neighbours import NeighboursEntry
 from weak_labeling.sources.pattern import PatternEntry
-from weak_labeling.sources.prompt_entry import PromptEntry
+from weak_labeling.sources.prompted.entry import PromptEntry
 from weak_labeling.sources.shape import ShapeEntry
 from weak_labeling.sources.transformers import TransformersEntry
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import tiny_bundle
 from tests.loop.desk import Desk, make_desk
-from tests.weak_labeling.sources.chat_server import chat_server, entities
+from tests.weak_labeling.sources.prompted.chat_server import chat_server, entities
 
 PROMPT = """
 [[source]]

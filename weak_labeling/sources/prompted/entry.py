@@ -12,11 +12,11 @@ from pydantic import Field
 
 from ner.errors import ConfigError
 from ner.secret_files import with_secret_files
-from weak_labeling.sources.chat import ChatSettings
 from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, Text
-from weak_labeling.sources.prompt import PromptSource
-from weak_labeling.sources.prompt_reading import SCHEMA
-from weak_labeling.sources.spending import SpendingLimits
+from weak_labeling.sources.prompted.chat import ChatSettings
+from weak_labeling.sources.prompted.reading import SCHEMA
+from weak_labeling.sources.prompted.source import PromptSource
+from weak_labeling.sources.prompted.spending import SpendingLimits
 
 
 class PromptEntry(SourceEntry):

@@ -11,14 +11,13 @@ import pytest
 
 from ner.documents import LabelledText
 from ner.spans import Span
-from tests.weak_labeling.sources.chat_server import ChatServer, Handler, chat_server, completion, entities
+from tests.weak_labeling.sources.prompted.chat_server import ChatServer, Handler, chat_server, completion, entities
 from weak_labeling.source import Fault
-from weak_labeling.sources import prompt_reading as reading
-from weak_labeling.sources import quotes
 from weak_labeling.sources.answers import AnswersInMemory
-from weak_labeling.sources.chat import ChatClient, ChatError, ChatSettings
-from weak_labeling.sources.prompt import PromptSource
-from weak_labeling.sources.spending import FAILURES, SpendingLimits
+from weak_labeling.sources.prompted import quotes, reading
+from weak_labeling.sources.prompted.chat import ChatClient, ChatError, ChatSettings
+from weak_labeling.sources.prompted.source import PromptSource
+from weak_labeling.sources.prompted.spending import FAILURES, SpendingLimits
 
 KEY = "sk-very-secret-0123"
 TEXT = "MV Aurora left Oslo for Bergen."

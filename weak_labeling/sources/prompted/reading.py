@@ -15,7 +15,7 @@ from typing import Any
 from ner.errors import InputError
 from ner.spans import Span, flat_spans
 from weak_labeling.sources.answers import PromptAnswer
-from weak_labeling.sources.quotes import locate
+from weak_labeling.sources.prompted.quotes import locate
 
 CUT = "an answer is whole"
 NO_JSON = "an answer is JSON alone"

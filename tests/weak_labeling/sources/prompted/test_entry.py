@@ -9,7 +9,7 @@ import pytest
 
 from weak_labeling.loading import load_sources
 from weak_labeling.sources.entry import SourceTools
-from weak_labeling.sources.prompt import PromptSource
+from weak_labeling.sources.prompted.source import PromptSource
 
 HEAD = '[[source]]\nname = "llm"\nkind = "prompt"\nmodel = "m"\n'
 URL = 'url = "http://127.0.0.1:11434/v1/"\n'

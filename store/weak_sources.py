@@ -46,6 +46,12 @@ def muted_sources(session: Session, project_id: int) -> frozenset[str]:
     return frozenset(one.name for one in weak_sources(session, project_id) if one.muted_at is not None)
 
 
+def muting(source: SourceRecord) -> dict[str, Any]:
+    """A source that is muted, as JSON: `source`, `by`, `since` (ISO 8601), and `evidence`, empty by a person."""
+    since = source.muted_at.isoformat() if source.muted_at else None
+    return {"source": source.name, "by": source.muted_by, "since": since, "evidence": dict(source.evidence)}
+
+
 def enter_source(tx: Transaction, project_id: int, name: str, kind: str, digest: str) -> SourceRecord:
     """The source under this digest: as it is known, or new, or begun anew where its digest is another."""
     lock_project(tx, project_id)

@@ -82,6 +82,7 @@ def retrain(
         "train_documents": done.train_documents,
         "weak_documents": done.weak_documents,
         "weak_choice": done.choice.as_dict() if done.choice else None,
+        "muted": [one.harm for one in muted],
         "dev_documents": done.dev_documents,
         "epochs": done.epochs,
         "steps": done.steps,

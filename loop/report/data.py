@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,9 +17,10 @@ from loop.settings.model import RECOMMENDED_MINIMA, StatusSettings
 from store.counts import ProjectCounts, project_counts
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
-from store.registry import GOLD, WEAK, lineage, trained_on
-from store.schema import HOLDOUT, SPLITS, AnnotationVersion, WeakVote
+from store.registry import GOLD, WEAK, lineage, models, trained_on
+from store.schema import HOLDOUT, SPLITS, AnnotationVersion, Model, WeakVote
 from store.session import select_in
+from store.weak_sources import BY_THE_LOOP
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -108,7 +112,22 @@ def _trained(session: Session, version: str, types: Sequence[str]) -> facts.Trai
         weak_votes=sum(1 for _ in votes),
         lineage=tuple(_ancestor(session, model.version) for model in lineage(session, version)[1:]),
         weak_choice=(lineage(session, version)[0].figures or {}).get("weak", {}).get("told"),
+        muted=tuple(_muted(session, lineage(session, version)[0])),
     )
+
+
+def _muted(session: Session, candidate: Model) -> Iterator[facts.MutedSource]:
+    """As the training noted it. A source that was not muted yet at the training before was muted by this training."""
+    earlier = [one.created_at for one in models(session, candidate.project_id) if one.number < candidate.number]
+    for one in (candidate.figures or {}).get("muted", ()):
+        since = datetime.fromisoformat(one["since"])
+        by_training = one["by"] == BY_THE_LOOP and all(since > moment for moment in earlier)
+        yield facts.MutedSource(one["source"], one["by"], since, by_training, _evidence(one["evidence"]))
+
+
+def _evidence(said: Mapping[str, Any]) -> facts.MutingEvidence | None:
+    names = [field.name for field in fields(facts.MutingEvidence)]
+    return facts.MutingEvidence(**{name: said[name] for name in names}) if said.keys() >= set(names) else None
 
 
 def _roles(roles: Iterable[str]) -> facts.Roles:

@@ -145,6 +145,37 @@ class Ancestor:
 
 
 @dataclass(frozen=True, slots=True)
+class MutingEvidence:
+    """F1 of the majority vote with a source and without it on labelled documents, and how many of its votes are right.
+
+    low, high: the 95 % interval of the gain without it. p_value: of that gain, by chance.
+    """
+
+    documents: int
+    with_f1: float
+    without_f1: float
+    low: float
+    high: float
+    p_value: float
+    votes: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
+class MutedSource:
+    """A source of weak labels whose votes did not count when the candidate was trained.
+
+    by: "loop", or a person. by_training: the candidate's own training muted the source. evidence: None by a person.
+    """
+
+    source: str
+    by: str
+    since: datetime
+    by_training: bool
+    evidence: MutingEvidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedTexts:
     """What the candidate was trained on. types: entities by type. weak_votes: votes on the weakly labelled texts.
     weak_choice: whether weak labels were learned from before the gold, and why; None where there was no choice.
@@ -157,6 +188,7 @@ class TrainedTexts:
     weak_votes: int
     lineage: tuple[Ancestor, ...]
     weak_choice: str | None = None
+    muted: tuple[MutedSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,9 @@ from store.gold import LEARNED_FROM, TrainingGold, held_out, training_gold
 from store.projects import lock_project
 from store.registry import CANDIDATE, WEAK, finish_model, model, promoted, save_training_items, start_model
 from store.runs import RETRAIN, TrackedRun, tracked
-from store.schema import Model, Project
+from store.schema import Model, Project, SourceRecord
 from store.session import Store
+from store.weak_sources import muting, weak_sources
 
 # The texts by which files are compared: enough to tell, and few enough to be read in seconds.
 COMPARED_TEXTS, COMPARED_WINDOWS = 800, 1600
@@ -59,13 +60,15 @@ _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "onnx", "onnxruntim
 class StoreData:
     """What a training reads of the store. read_at: gold that was stored later is not in it, and counts as fresh.
 
-    texts: some of those that may be trained on, labelled or not, to compare files by.
+    texts: some of those that may be trained on, labelled or not, to compare files by. muted: the sources of weak labels
+    whose votes do not count.
     """
 
     gold: TrainingGold
     incumbent: Model | None
     texts: tuple[StoredDocument, ...]
     read_at: datetime
+    muted: tuple[SourceRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +77,8 @@ class Prepared:
 
     data: the training side and the development split (empty where there is little gold), encoded. compared: texts at
     hand, labelled or not, to compare files by. data_read_at: when the store was read. choice: whether weak labels are
-    learned from before the gold, and why; None where there was no choice.
+    learned from before the gold, and why; None where there was no choice. muted: the sources of weak labels whose votes
+    did not count.
     """
 
     dataset: Dataset
@@ -85,6 +89,7 @@ class Prepared:
     compared: EvaluationTexts
     data_read_at: datetime
     choice: WeakChoice | None = None
+    muted: tuple[SourceRecord, ...] = ()
 
     @property
     def dev(self) -> EvaluationTexts:
@@ -150,7 +155,7 @@ def prepare(
         if item.document_id not in known
     )
     compared = replace(encoded.dev, texts=tuple(_compared(encoded.dev.texts, others)))
-    return Prepared(dataset, labels, base, start, encoded, compared, data.read_at, choice)
+    return Prepared(dataset, labels, base, start, encoded, compared, data.read_at, choice, data.muted)
 
 
 def _compared(dev: Sequence[EncodedText], others: Iterable[EncodedText]) -> Iterator[EncodedText]:
@@ -168,10 +173,11 @@ def read_store(store: Store, project: Project) -> StoreData:
     with store.transaction() as tx:
         lock_project(tx, project.id)
         gold, incumbent, read_at = training_gold(tx.session, project.id), promoted(tx.session, project.id), utc_now()
+        muted = tuple(one for one in weak_sources(tx.session, project.id) if one.muted_at is not None)
     with store.read() as session:
         held = held_out(session, project.id)
         sample = sample_documents(session, project.id, LEARNED_FROM, COMPARED_TEXTS)
-    return StoreData(gold, incumbent, tuple(item for item in sample if item not in held), read_at)
+    return StoreData(gold, incumbent, tuple(item for item in sample if item not in held), read_at, muted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -276,7 +282,7 @@ class _Retraining:
                 outcome, parity, scores = self._make(prepared, building)
             sealed = write_bundle(building, final, self._manifest(row, prepared, outcome, parity, scores))
             load_bundle(final, self._labels.types)
-            self._finish(row, sealed, prepared.dataset)
+            self._finish(row, sealed, prepared)
         finally:
             self._clear(row, building, final)
         self._share(row, sealed)
@@ -346,12 +352,13 @@ class _Retraining:
             precision=parity.precision,
         )
 
-    def _finish(self, row: Model, sealed: Manifest, dataset: Dataset) -> None:
+    def _finish(self, row: Model, sealed: Manifest, prepared: Prepared) -> None:
         with self._run.transaction() as tx:
-            save_training_items(tx, row.version, dataset.items())
+            save_training_items(tx, row.version, prepared.dataset.items())
             # The manifest's hash, too: whoever fetches the model knows the manifest by it.
             files = {**sealed.files, MANIFEST: hashlib.sha256(sealed.to_json().encode()).hexdigest()}
-            finish_model(tx, row.version, files=files, figures={**sealed.scores, "kind": dataset.kind})
+            noted = {"kind": prepared.dataset.kind, "muted": list(map(muting, prepared.muted))}
+            finish_model(tx, row.version, files=files, figures={**sealed.scores, **noted})
             tx.commit()
 
     def _share(self, row: Model, sealed: Manifest) -> None:

@@ -5,6 +5,7 @@ A person's decision about a source, to mute it or not, stands until the source i
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 
 from loop.settings.settings import Settings
@@ -24,7 +25,8 @@ class Muted:
     harm: Harm
 
     def __str__(self) -> str:
-        return f"{self.harm.source} is muted: {self.harm}. `loop weak unmute {self.harm.source}` lets it count again."
+        name = self.harm.source
+        return f"{name} is muted: {self.harm}. `loop weak unmute {shlex.quote(name)}` lets it count again."
 
 
 def decide(store: Store, project: Project, name: str, muted: bool, who: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from loop.evaluation.errors import BOUNDARY, MISSED, SPURIOUS, TYPE, Example
 from loop.promotion.attempt import DEFERRED, FORCED, HELD, INSUFFICIENT, PASS, PROMOTED, Gate
 from loop.promotion.policies import PROVEN
-from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, ResultRow, Results, SystemScores
+from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, MutedSource, ResultRow, Results, SystemScores
 from loop.report.history import decided
 from loop.report.page import background, blocks, gold_check, prelabels
 from loop.report.page.figures import MOST_TYPES, forest, history_line
@@ -31,6 +32,7 @@ from loop.wording import (
 
 _TONES = {PROMOTED: "good", FORCED: "bad", DEFERRED: "open", HELD: "open"}
 _SHOWN_NAME = 80
+_SHOWN_MUTINGS = 3
 _NOT_LOOKED = blocks.Words("No held-out document was looked at.")
 _KINDS = {
     BOUNDARY: ("boundary", "Boundary errors: the right type with wrong bounds"),
@@ -72,6 +74,7 @@ def _notices(report: AttemptReport) -> Iterator[str]:
     if others:
         names = ", ".join(dict.fromkeys(others))
         yield f"{number_of(len(others), 'earlier promotion')} by force in this project: {names}."
+    yield from _mutings([one for one in report.data.trained.muted if one.by_training])
     rotation = report.ledger.rotation
     if rotation:
         drawn = number_of(rotation.drawn + rotation.carried, "document")
@@ -79,6 +82,21 @@ def _notices(report: AttemptReport) -> Iterator[str]:
             f"The holdout was spent: {number_of(rotation.retired, 'document')} of it went into training, and holdout "
             f"{rotation.epoch} was drawn, {drawn}."
         )
+
+
+def _mutings(muted: Sequence[MutedSource]) -> Iterator[str]:
+    """What the training of the candidate muted: the worst source first, with the evidence."""
+    for one in muted[:_SHOWN_MUTINGS]:
+        found = one.evidence
+        evidence = found and (
+            f" Without it the majority vote on {number_of(found.documents, 'labelled document')} has F1 "
+            f"{score(found.without_f1)} instead of {score(found.with_f1)}; {found.right:,} of its "
+            f"{number_of(found.votes, 'vote')} there are right."
+        )
+        again = f"`loop weak unmute {shlex.quote(one.source)}` lets it count again."
+        yield f"This training muted {one.source}, a source of weak labels.{evidence or ''} {again}"
+    if len(muted) > _SHOWN_MUTINGS:
+        yield f"This training muted {number_of(len(muted) - _SHOWN_MUTINGS, 'further source')}: see Data."
 
 
 def _tiles(report: AttemptReport) -> Iterator[blocks.Tile]:

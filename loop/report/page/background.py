@@ -16,6 +16,7 @@ from loop.wording import (
     NOTHING,
     chance,
     duration,
+    interval,
     moment,
     number_of,
     points,
@@ -71,6 +72,8 @@ def _data(report: facts.AttemptReport) -> Iterator[blocks.Block]:
         ),
         note=_ancestors(found.trained),
     )
+    if found.trained.muted:
+        yield _muted(found.trained.muted)
     if found.annotators:
         people, note = blocks.some(found.annotators, "annotators")
         rows = tuple((who or "not named", *map(whole, counts)) for who, *counts in map(astuple, people))
@@ -79,6 +82,37 @@ def _data(report: facts.AttemptReport) -> Iterator[blocks.Block]:
     troubles = tuple(_troubles(found))
     if troubles:
         yield blocks.Items("What else is known of the data", troubles)
+
+
+def _muted(muted: tuple[facts.MutedSource, ...]) -> blocks.Table:
+    shown, note = blocks.some(muted, "sources")
+    rule = "F1 of the majority vote on labelled documents with the votes of the source, and without them."
+    return blocks.Table(
+        "Sources of weak labels that are muted: their votes did not count",
+        ("source", "F1 with", "F1 without", "gain", "95 % interval", "documents", "right votes", "p", "muted"),
+        tuple(map(_muted_row, shown)),
+        words=frozenset({8}),
+        note=f"{rule} {note}".strip(),
+    )
+
+
+def _muted_row(one: facts.MutedSource) -> tuple[blocks.Cell, ...]:
+    found = one.evidence
+    by = "this training" if one.by_training else "an earlier training" if found else one.by
+    muted = f"by {by}, {moment(one.since)}"
+    if found is None:
+        return (one.source, *(NOTHING,) * 7, muted)
+    return (
+        one.source,
+        score(found.with_f1),
+        score(found.without_f1),
+        points(found.without_f1 - found.with_f1),
+        interval(found.low, found.high),
+        whole(found.documents),
+        f"{whole(found.right)} of {whole(found.votes)}",
+        chance(found.p_value),
+        muted,
+    )
 
 
 def _type_counts(found: facts.ProjectData) -> blocks.Table:

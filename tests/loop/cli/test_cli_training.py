@@ -59,6 +59,9 @@ def test_the_loop_goes_round_offline(desk: Desk):
 
     promoted = desk.loop("promote", "--json")
     assert (promoted.code, promoted.json["promoted"], promoted.json["version"]) == (0, True, version)
+    (kept,) = desk.home.rglob("report.md")
+    assert "This training muted common words, a source of weak labels." in kept.read_text("utf-8")
+    assert "loop weak unmute 'common words'" in kept.read_text("utf-8")
     f1 = promoted.json["figures"]["candidate"]["micro"]["f1"]
 
     on_holdout = desk.loop("evaluate", "--json").json

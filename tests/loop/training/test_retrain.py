@@ -35,10 +35,11 @@ from store.columns import utc_now
 from store.errors import RunHeldError
 from store.gold import count_fresh_gold, training_gold
 from store.projects import project_by_name
-from store.registry import models, trained_on
+from store.registry import model, models, trained_on
 from store.runs import last_run, recover, tracked
 from store.schema import Project
 from store.session import Store, open_store
+from store.weak_sources import BY_THE_LOOP, enter_source, set_muted
 from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store
@@ -260,13 +261,18 @@ def test_weak_labels_before_gold_are_recorded_beside_the_gold_and_start_from_the
     ids = tiny.texts(store, desk, [text for text, _ in further])
     weak = [WeakDocument(i, text, str(i), spans) for i, (text, spans) in zip(ids, further, strict=True)]
     always = replace(placed, weak=WeakSettings(training="always"), train=placed.train.changed(**SHORT))
+    with store.transaction() as tx:
+        enter_source(tx, desk.id, "poison", "gazetteer", "f" * 64)
+        set_muted(tx, desk.id, "poison", True, BY_THE_LOOP, {"documents": 40})
+        tx.commit()
     result = retrain(store, always, desk, weak=lambda _: weak)
     assert (result.kind, result.train_documents, result.weak_documents, result.parent) == ("gold", 40, 20, None)
     assert any(notice.startswith("learned first from weak labels on 20 texts") for notice in result.notices)
     manifest = load_bundle(result.path).manifest
     assert manifest.scores["weak"]["used"] and manifest.scores["training"]["first_steps"] > 0
     with store.read() as session:
-        items = trained_on(session, result.version)
+        items, (muted,) = trained_on(session, result.version), model(session, result.version).figures["muted"]
+    assert (muted["source"], muted["by"], muted["evidence"]) == ("poison", "loop", {"documents": 40})
     assert {item.document_id for item in items if item.kind == "weak"} == set(ids)
     assert all((item.kind == "gold") == (item.annotation_version_id is not None) for item in items)
 

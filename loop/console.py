@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 WIDTH = 80
 _LOG_EVERY_S = 5.0
+_WIDEST = 1_000
 
 
 def stdout() -> Console:
@@ -61,6 +66,46 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         made.add_row(*(cell(item) for item in row))
     return made
+
+
+_PIECE = re.compile(r"[^\s_./:-]*[\s_./:-]*")
+_INDENT = "  "
+
+
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """A name in a cell. A name that has no room is folded behind `_`, `-`, `.` and the like, never inside a word.
+
+    A word that is longer than its column is the exception.
+    """
+
+    text: str
+
+    def __rich_measure__(self, _console: Console, options: ConsoleOptions) -> Measurement:
+        """As narrow as its longest word."""
+        widest = max((cell_len(piece) for piece in self._pieces()), default=0) + len(_INDENT)
+        whole = cell_len(self.text)
+        return Measurement(min(widest, whole), whole).clamp(max_width=options.max_width)
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """The lines of the name, all but the first indented."""
+        lines = [""]
+        for piece in self._pieces():
+            if lines[-1].strip() and cell_len((lines[-1] + piece).rstrip()) > options.max_width:
+                lines.append(_INDENT)
+            lines[-1] += piece
+        yield from (Text(line.rstrip(), overflow="fold") for line in lines)
+
+    def _pieces(self) -> list[str]:
+        return _PIECE.findall(self.text)
+
+
+def unfolded(made: Table) -> str:
+    """The table as text, each row on one line, however wide."""
+    out = Console(file=io.StringIO(), width=_WIDEST, color_system=None)
+    with out.capture() as captured:
+        out.print(made)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def styled(markup: str) -> Text:

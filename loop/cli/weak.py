@@ -62,6 +62,7 @@ def report(
     source: Annotated[
         str | None, typer.Option(metavar="NAME", help="Everything about this source, type by type.")
     ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column, however wide the table is.")] = False,
 ) -> int | None:
     """Show what each source of weak labels says, how right that is on gold, and what the source is worth.
 
@@ -72,10 +73,11 @@ def report(
     from loop.weak.ledger import ledger
 
     found = ledger(invocation.store, invocation.project)
+    width = None if wide else console.stdout().width
     if source is not None:
-        invocation.answer(found.source(source), *source_view(found, source))
+        invocation.answer(found.source(source), *source_view(found, source, width))
     else:
-        invocation.answer(found, *ledger_view(found))
+        invocation.answer(found, *ledger_view(found, width))
     return 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -19,18 +20,27 @@ if TYPE_CHECKING:
     from loop.weak.ledger import GoldPrecision, LedgerEntry, TypeEntry, WeakLedger
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
-_LEGEND = (
-    "covers: words that the source votes on. shared: of these, words on which another source votes, too. disputed: on "
-    "which another source names another type. right: the share of the votes on labelled texts that is gold exactly, "
-    "with its 95 % interval; judged: how many votes those are. worth: points of F1 that all votes together lose "
-    "without the source."
-)
+_LEGEND = {
+    "covers": "words that the source votes on",
+    "shared": "of these, words on which another source votes, too",
+    "disputed": "of these, words on which another source names another type",
+    "right": "the share of the votes on labelled texts that is gold exactly, with its 95 % interval",
+    "judged": "how many votes on labelled texts there are",
+    "worth": "points of F1 that all votes together lose without the source",
+    "estimated": "the share that is right as the other sources have it, without gold",
+}
+# Columns that are left out where there is no room, the first of these first; and the room that a name should have.
+_SPARED, _ROOM = ("judged", "shared", "disputed", "covers"), 25
+_GAP = 2  # between columns
 
 
 def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
     """What one run asked, and what did not work."""
-    rows = [(one.name, one.kind, one.documents, one.votes, one.faults, f"{one.seconds:.1f}") for one in done.sources]
-    yield console.table("", ("source", "kind", "texts asked", "new votes", "failed on", "seconds"), rows)
+    made = console.table("", ("source", "kind", "texts asked", "new votes", "failed on", "seconds"), ())
+    for one in done.sources:
+        figures = (one.kind, one.documents, one.votes, one.faults, f"{one.seconds:.1f}")
+        made.add_row(console.Name(one.name), *map(console.cell, figures))
+    yield made
     yield f"{done.voted:,} of {done.documents:,} texts have a vote."
     if done.gone:
         yield f"Gone from the files, and their votes deleted: {', '.join(done.gone)}."
@@ -38,42 +48,44 @@ def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
     yield from (f"{one.name}: {sentence}" for one in done.sources for sentence in one.told)
 
 
-def ledger_view(found: WeakLedger) -> Iterator[Table | Text | str]:
-    """One line for each source, and what people should know of some."""
-    made = _columns("source", "worth")
-    for one in found.sources:
-        style = "dim" if one.muted_at else None
-        name = escape(one.name) + (" (muted)" if one.muted_at else "")
-        made.add_row(name, f"{one.votes:,}", *_shares(one), *_right(one.precision), _worth(one), style=style)
-    yield made
+def ledger_view(found: WeakLedger, width: int | None) -> Iterator[Table | Text | str]:
+    """One line for each source, and what people should know of some.
+
+    width: columns of the terminal; None for a table of every column, however wide.
+    """
+    names = [one.name + (" (muted)" if one.muted_at else "") for one in found.sources]
+    figures = [{**_figures(one), "worth": _worth(one)} for one in found.sources]
+    if width is None:
+        figures = [{**cells, **_costs(one)} for one, cells in zip(found.sources, figures, strict=True)]
+    made, shown = _table("source", names, figures, [bool(one.muted_at) for one in found.sources], width)
+    yield console.unfolded(made) if width is None else made
     yield ""
     yield from _basis(found)
     for one in found.sources:
         yield from _remarks(one)
     yield ""
-    yield Text(_LEGEND, style="dim")
-    yield Text("`loop weak report --source NAME` shows each type of a source.", style="dim")
+    yield _legend(shown)
+    more = "" if width is None else "`--wide` shows every column. "
+    yield Text(f"{more}`loop weak report --source NAME` shows each type of a source.", style="dim")
 
 
-def source_view(found: WeakLedger, name: str) -> Iterator[Table | Text | str]:
+def source_view(found: WeakLedger, name: str, width: int | None) -> Iterator[Table | Text | str]:
     """Everything about one source, type by type."""
     one = found.source(name)
     yield console.styled(f"[bold]{escape(one.name)}[/]  {escape(one.kind)}")
-    made = _columns("type", "estimated")
-    for entry in one.types:
-        estimated = "-" if entry.estimated is None else f"{entry.estimated:.0%}"
-        made.add_row(escape(entry.label), f"{entry.votes:,}", *_shares(entry), *_right(entry.precision), estimated)
-    yield made
+    figures = [{**_figures(entry), "estimated": _share(entry.estimated)} for entry in one.types]
+    made, shown = _table("type", [entry.label for entry in one.types], figures, [False] * len(figures), width)
+    yield console.unfolded(made) if width is None else made
     yield ""
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
     for row in _facts(one):
-        facts.add_row(*row)
+        facts.add_row(*map(escape, row))
     yield facts
     yield ""
     yield from _basis(found)
-    yield Text(f"{_LEGEND} estimated: the share that is right as the other sources have it, without gold.", style="dim")
+    yield _legend(shown)
 
 
 def explained_view(found: Explained, labels: Sequence[str]) -> Iterator[Table | Text | str]:
@@ -113,17 +125,47 @@ def _marked(found: Explained, colours: dict[str, str]) -> Text:
     return made.append(found.text[at:])
 
 
-def _columns(first: str, last: str) -> Table:
-    """A table whose first column alone may be folded."""
+def _table(
+    first: str, names: Sequence[str], rows: Sequence[Mapping[str, str]], dim: Sequence[bool], width: int | None
+) -> tuple[Table, Sequence[str]]:
+    """The table, and the names of its columns of figures: those that leave room for the names."""
+    columns = list(rows[0]) if rows else []
+    wide = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) + _GAP for name in columns}
+    wanted = min(max(map(cell_len, (first, *names))), _ROOM)
+    for spared in _SPARED:
+        if width is not None and spared in columns and wanted + sum(wide[name] for name in columns) > width:
+            columns.remove(spared)
     made = console.table("", (first,), ())
-    for name in ("votes", "covers", "shared", "disputed", "right", "judged", last):
+    for name in columns:
         made.add_column(name, justify="right", no_wrap=True)
-    return made
+    for name, row, faint in zip(names, rows, dim, strict=True):
+        made.add_row(console.Name(name), *(row[column] for column in columns), style="dim" if faint else None)
+    return made, columns
 
 
-def _shares(entry: LedgerEntry | TypeEntry) -> tuple[str, str, str]:
-    overlap, conflict = ("-" if share is None else f"{share:.0%}" for share in (entry.overlap, entry.conflict))
-    return f"{entry.coverage:.1%}", overlap, conflict
+def _legend(columns: Sequence[str]) -> Text:
+    return Text(" ".join(f"{name}: {_LEGEND[name]}." for name in columns if name in _LEGEND), style="dim")
+
+
+def _figures(entry: LedgerEntry | TypeEntry) -> dict[str, str]:
+    """The cells that sources and types have both, by column."""
+    right, judged = _right(entry.precision)
+    shares = {"covers": f"{entry.coverage:.1%}", "shared": _share(entry.overlap), "disputed": _share(entry.conflict)}
+    return {"votes": f"{entry.votes:,}", **shares, "right": right, "judged": judged}
+
+
+def _costs(one: LedgerEntry) -> dict[str, str]:
+    return {
+        "kind": one.kind,
+        "texts": f"{one.documents:,}",
+        "failed on": f"{one.faults:,}",
+        "seconds": f"{one.seconds:.1f}",
+        "changed": _day(one.changed_at),
+    }
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def _right(precision: GoldPrecision | None) -> tuple[str, str]:

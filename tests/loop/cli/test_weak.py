@@ -98,6 +98,23 @@ def test_the_ledger_shows_each_source_and_its_worth_in_eighty_columns(desk: Desk
     assert desk.loop("weak", "report", "--source", "nope").code == 4
 
 
+def test_columns_that_have_no_room_are_left_out_and_with_wide_all_are_shown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    add_function(desk, "prepositions_and_other_words", "yield Span(0, 1, 'OS')")
+    label_all(desk)
+    desk.loop("weak", "apply")
+    for width, columns in ((80, "votes covers disputed right worth"), (60, "votes right worth")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        said = desk.loop("weak", "report").out
+        assert said.splitlines()[0].split() == ["source", *columns.split()]
+        assert max(map(len, said.split("\n\n")[0].splitlines())) <= width
+        assert "prepositions_and_other_" in said and ("judged:" in said, "covers:" in said) == (False, width == 80)
+    wide = desk.loop("weak", "report", "--wide").out.splitlines()
+    assert [line.split()[:2] for line in wide[1:3]] == [["names", "31"], ["prepositions_and_other_words", "32"]]
+    assert " ".join(wide[0].split()[:8]) == "source votes covers shared disputed right judged worth"
+
+
 def test_a_person_mutes_and_unmutes_by_name(desk: Desk):
     desk.loop("weak", "apply")
     assert desk.loop("weak", "mute", "nope").code == 3

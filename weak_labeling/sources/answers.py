@@ -79,7 +79,7 @@ class AnswersInMemory:
 
 
 def question_key(question: str) -> str:
-    """The first 24 hex digits of the SHA-256 of all that is sent beside the text, the model among it."""
+    """The first 24 hex digits of the SHA-256 of the server, and of all that is sent beside the text."""
     return hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:_QUESTION_DIGITS]
 
 

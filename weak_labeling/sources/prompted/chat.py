@@ -26,6 +26,7 @@ _SHOWN = 160
 _PASSING = frozenset({408, 425, 429})
 _REFUSED = frozenset({400, 422})
 _CHARACTERS_A_TOKEN = 3
+_PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -64,6 +65,13 @@ class ChatSettings:
     prices: tuple[float, float] | None = None
     first_pause: float = 1.0
     longest_pause: float = 30.0
+
+    @property
+    def server(self) -> str:
+        """The address as one server is told from another: without a user, a password and parameters."""
+        parts = urlsplit(self.url)
+        port = parts.port or _PORTS.get(parts.scheme)
+        return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
 
 
 class ChatClient:

@@ -62,15 +62,17 @@ class PromptSource:
         self._faults: Counter[str] = Counter()
         self._before = _shots(self.definitions, self.examples)
         self._question = question_key(
-            json.dumps([self.chat.model, self._before, dict(self.chat.body)], sort_keys=True, default=str)
+            json.dumps(
+                [self.chat.server, self.chat.model, self._before, dict(self.chat.body)], sort_keys=True, default=str
+            )
         )
         self._spending = Spending(self.limits)
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the model, of all that is sent to it beside the text, and of the longest text.
+        """SHA-256 (hex) of the server, the model, all that is sent to it beside the text, and the longest text.
 
-        The address, the limits and the API key have no part in it.
+        The limits and the API key have no part in it.
         """
         return digest_of(self.kind, self._question, tuple(self.definitions), self.most_chars)
 

@@ -219,6 +219,28 @@ def test_an_answer_is_asked_and_paid_once_by_model_prompt_and_text(server: ChatS
     assert len(server.requests) == 2
 
 
+def test_two_servers_with_a_model_of_one_name_answer_each_for_itself(server: ChatServer):
+    server.behave = lambda handler: handler.say_content(entities() if "other" in handler.path else GOOD)
+    answers = AnswersInMemory()
+    here = source(server, answers=answers)
+    there = source(server, answers=answers, chat={"url": f"{server.url}/other"})
+    assert (here.find_all([TEXT]), there.find_all([TEXT])) == ([SPANS], [()])
+    assert here.digest != there.digest
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("HTTP://Host/v1/", "http://host:80/v1"),
+        ("http://host:80/v1", "http://host:80/v1"),
+        ("https://me:hidden@host/v1?key=hidden", "https://host:443/v1"),
+        ("http://[::1]:8000", "http://::1:8000"),
+    ],
+)
+def test_a_server_is_known_by_its_address_without_credentials_and_parameters(url: str, server: str):
+    assert ChatSettings(url, "tiny").server == server
+
+
 def test_an_answer_that_is_no_use_is_kept_too_but_a_failure_of_the_server_is_not(server: ChatServer):
     server.behave = content("no idea")
     answers = AnswersInMemory()

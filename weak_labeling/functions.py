@@ -6,6 +6,7 @@ that the word is outside every entity. Data programming: Ratner et al. 2016; for
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import inspect
@@ -13,6 +14,8 @@ import re
 import sys
 import traceback
 import types
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +24,9 @@ from typing import ClassVar, Protocol
 
 from ner.errors import InputError
 from ner.spans import Span
+from weak_labeling.source import SourceError
+
+_DECORATOR = "labeling_function"
 
 
 class SpanFinder(Protocol):
@@ -61,25 +67,54 @@ def labeling_function(*, name: str) -> Callable[[SpanFinder], LabelingFunction]:
     return lambda find: LabelingFunction(name, find)
 
 
+@dataclass(frozen=True)
+class LoadedFunctions:
+    """The labelling functions of a file in the order they stand there, and why others were left out."""
+
+    functions: tuple[LabelingFunction, ...] = ()
+    problems: tuple[SourceError, ...] = ()
+
+
 def load_functions(path: Path) -> tuple[LabelingFunction, ...]:
-    """The labelling functions at the top level of the Python file `path`, in the order they stand there.
+    """The labelling functions of the file `path`, as `read_functions`. Raises the first problem, if there is one."""
+    read = read_functions(path)
+    if read.problems:
+        raise read.problems[0]
+    return read.functions
+
+
+def read_functions(path: Path) -> LoadedFunctions:
+    """The labelling functions at the top level of the Python file `path`.
 
     The file is run, so it must be one you trust. It may read files beside it by `Path(__file__)`; it cannot import
-    Python files beside it. Raises InputError when it is missing, does not run, holds no labelling function, or gives
-    one name to two.
+    Python files beside it. A file that is missing, does not run or holds no labelling function is a problem. Of two
+    functions with one name the first counts, and the second is a problem. The others are read.
     """
-    module = _run_file(path)
-    functions = tuple(dict.fromkeys(_defined(module)))
-    if not functions:
-        raise InputError(
-            "a file of labelling functions defines at least one",
-            value=str(path),
-            next_step="Decorate a function with `@labeling_function(name=...)` at the top level of the file.",
-        )
-    _refuse_repeated_names(functions, path)
-    for function in functions:
-        _ = function.digest  # taken now, from the file as it was run, not as it may be edited later
-    return functions
+    try:
+        source = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        return LoadedFunctions(problems=(_unreadable(error, path),))
+    try:
+        module = _run(source, path)
+    except SourceError as error:
+        return LoadedFunctions(problems=(error,))
+    lines = _Lines(source)
+    problems = list(_lost(lines, path))
+    functions: dict[str, LabelingFunction] = {}
+    seen: Counter[str] = Counter()
+    for function in dict.fromkeys(_defined(module)):
+        try:
+            if function.name in functions:
+                raise _taken(function.name)
+            _ = function.digest  # taken now, from the file as it was run, not as it may be edited later
+        except InputError as error:
+            problems.append(SourceError(error, path, lines.of(function, seen[function.name]), function.name))
+        else:
+            functions[function.name] = function
+        seen[function.name] += 1
+    if not functions and not problems:
+        problems.append(SourceError(_no_function(), path))
+    return LoadedFunctions(tuple(functions.values()), tuple(problems))
 
 
 def _defined(module: types.ModuleType) -> Iterator[LabelingFunction]:
@@ -90,48 +125,100 @@ def _defined(module: types.ModuleType) -> Iterator[LabelingFunction]:
             yield from (item for item in value if isinstance(item, LabelingFunction))
 
 
-def _refuse_repeated_names(functions: tuple[LabelingFunction, ...], path: Path) -> None:
-    names = [function.name for function in functions]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(
-            f"labelling functions have distinct names, in {path}",
-            value=", ".join(repeated),
-            next_step="Votes are stored by name: rename one of them.",
+class _Lines:
+    """Where labelling functions stand in a file that was run."""
+
+    def __init__(self, source: str) -> None:
+        with warnings.catch_warnings(action="ignore"):  # they were shown when the file was run
+            self._tree = ast.parse(source)
+
+    def of(self, function: LabelingFunction, earlier: int) -> int:
+        """The line where it gets its name; 0 where none is found. earlier: functions with this name before it."""
+        code = getattr(function.find, "__code__", None)
+        calls = [node for node in ast.walk(self._tree) if isinstance(node, ast.Call)]
+        named = sorted(call.lineno for call in calls if _name_given(call) == function.name)
+        if isinstance(code, types.CodeType) and code.co_firstlineno in named:
+            return code.co_firstlineno
+        return named[min(earlier, len(named) - 1)] if named else 0
+
+    def repeated(self) -> Iterator[tuple[str, str, int, int]]:
+        """(name of the labelling function, Python name, line, line of the definition that takes its place)."""
+        later: dict[str, int] = {}
+        for node in reversed(self._tree.body):
+            if isinstance(node, ast.FunctionDef):
+                given = next(filter(None, map(_name_given, node.decorator_list)), None)
+                if given is not None and node.name in later:
+                    yield given, node.name, node.lineno, later[node.name]
+                later[node.name] = node.lineno
+
+
+def _name_given(node: ast.AST) -> str | None:
+    """NAME of the call `labeling_function(name="NAME")`; None for everything else."""
+    if not isinstance(node, ast.Call) or getattr(node.func, "id", getattr(node.func, "attr", "")) != _DECORATOR:
+        return None
+    values = (keyword.value for keyword in node.keywords if keyword.arg == "name")
+    return next((str(value.value) for value in values if isinstance(value, ast.Constant)), None)
+
+
+def _lost(lines: _Lines, path: Path) -> Iterator[SourceError]:
+    """Functions that Python replaced by later functions of the same Python name."""
+    for name, python_name, line, later in lines.repeated():
+        wrong = InputError(
+            "the functions of a file have distinct Python names; Python keeps the last of two",
+            value=f"{python_name}, which line {later} defines again",
+            next_step="Rename one of them.",
         )
+        yield SourceError(wrong, path, line, name)
 
 
-def _run_file(path: Path) -> types.ModuleType:
-    """The file as a module that is known to nobody else once this returns."""
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            "a file of labelling functions can be read as UTF-8", value=f"{path} ({error})", next_step="Check the path."
-        ) from error
+def _taken(name: str) -> InputError:
+    return InputError(
+        "sources have distinct names; votes are stored by name",
+        value=name,
+        next_step="Rename it: an earlier function of the file has this name.",
+    )
+
+
+def _no_function() -> InputError:
+    return InputError(
+        "a file of labelling functions defines at least one",
+        value="none",
+        next_step="Decorate a function with `@labeling_function(name=...)` at the top level of the file.",
+    )
+
+
+def _unreadable(error: Exception, path: Path) -> SourceError:
+    rule = "a file of labelling functions can be read as UTF-8"
+    wrong = InputError(rule, value=str(error), next_step="Check the path, or save the file as UTF-8.")
+    return SourceError(wrong, path)
+
+
+def _run(source: str, path: Path) -> types.ModuleType:
+    """The file as a module that is known to nobody else once this returns. Raises SourceError where it does not run."""
     module = types.ModuleType(f"labeling_functions_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look their module up while it runs
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
-        raise InputError(
+        wrong = InputError(
             "a file of labelling functions runs without an error",
-            value=f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}",
+            value=f"{type(error).__name__}: {error}",
             next_step="Mend the file; `python FILE` shows the whole traceback.",
-        ) from error
+        )
+        raise SourceError(wrong, path, _line_in(path, error)) from error
     finally:
         del sys.modules[module.__name__]
     return module
 
 
-def _line_in(path: Path, error: BaseException) -> str:
-    """`, line N` of the last frame that is in `path`; a SyntaxError brings its own."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
+def _line_in(path: Path, error: BaseException) -> int:
+    """The line of the last frame that is in `path`; a SyntaxError brings its own; 0 where there is none."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return error.lineno or 0
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f", line {lines[-1]}" if lines else ""
+    return (lines[-1] or 0) if lines else 0
 
 
 def _fingerprint(value: object, module: str | None, seen: set[int]) -> str:

@@ -11,11 +11,11 @@ from typing import cast
 from pydantic import ValidationError
 
 from ner.errors import InputError
-from weak_labeling.functions import load_functions
-from weak_labeling.source import TextSource, WeakSource
+from weak_labeling.functions import read_functions
+from weak_labeling.source import SourceError, TextSource, WeakSource
 from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, SourceTools
 from weak_labeling.sources.known import KINDS
-from weak_labeling.weak_file import Block, SourceError, read_weak_file
+from weak_labeling.weak_file import Block, read_weak_file
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,9 @@ def load_sources(
     problems: list[SourceError] = []
     loaded: dict[str, WeakSource] = {}
     if functions is not None:
-        try:
-            loaded |= {function.name: function for function in load_functions(functions)}
-        except InputError as error:
-            problems.append(SourceError(error, functions))
+        written = read_functions(functions)
+        problems += written.problems
+        loaded |= {function.name: function for function in written.functions}
     meanings = dict(definitions or {})
     if weak_file is not None:
         read = read_weak_file(weak_file)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
+from ner.errors import InputError
 from ner.spans import Span
 
 DocumentId = TypeVar("DocumentId", bound=Hashable)
@@ -32,6 +34,20 @@ class Fault:
 
     reason: str
     later: bool = False
+
+
+class SourceError(InputError):
+    """A source was left out. `file` and `line` (from 1; 0 if none is at fault) say where; `name` is the source's name,
+    "" where it has none. The message names file and line first.
+    """
+
+    def __init__(self, error: InputError, file: Path, line: int = 0, name: str = "") -> None:
+        self.file, self.line, self.name = file, line, name
+        super().__init__(error.rule, value=error.value, next_step=error.next_step)
+
+    def _message(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else str(self.file)
+        return f"{place}: {super()._message()}"
 
 
 class WeakSource(Protocol):

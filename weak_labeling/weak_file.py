@@ -10,26 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from ner.errors import InputError
+from weak_labeling.source import SourceError
 
 _KNOWN = {"source", "definitions"}
 _SOURCE = re.compile(r"^\s*\[\[\s*source\s*\]\]\s*(?:#.*)?$")
 _TABLE = re.compile(rf"{_SOURCE.pattern}|^\s*\[\s*definitions\s*\]\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*["']?([A-Za-z_][\w-]*)["']?\s*=""")
 _ERROR_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
-
-
-class SourceError(InputError):
-    """A source was left out. `file` and `line` (from 1; 0 if none is at fault) say where; `name` is the source's name,
-    "" where it has none. The message names file and line first.
-    """
-
-    def __init__(self, error: InputError, file: Path, line: int = 0, name: str = "") -> None:
-        self.file, self.line, self.name = file, line, name
-        super().__init__(error.rule, value=error.value, next_step=error.next_step)
-
-    def _message(self) -> str:
-        place = f"{self.file}, line {self.line}" if self.line else str(self.file)
-        return f"{place}: {super()._message()}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from ner.errors import InputError
 from ner.spans import Span
-from weak_labeling.functions import labeling_function, load_functions
+from weak_labeling.functions import labeling_function, load_functions, read_functions
 
 HEAD = """
 import re
@@ -108,10 +108,13 @@ def test_a_file_of_functions_may_define_dataclasses_and_read_files_beside_it(use
     [
         ("x = 1\n", "defines at least one"),
         ("def f(:\n", "line 1"),
-        ("x = 1\n\nraise KeyError('gone')\n", "line 3: KeyError: 'gone'"),
-        ("import no_such_module_here\n", "line 1: ModuleNotFoundError"),
+        (
+            "x = 1\n\nraise KeyError('gone')\n",
+            "line 3: a file of labelling functions runs without an error: got KeyError: 'gone'",
+        ),
+        ("import no_such_module_here\n", "ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "SystemExit: 3"),
-        (HEAD + "a = labeling_function(name='x')(len)\nb = labeling_function(name='x')(str)\n", "distinct names"),
+        ("x = 1\0\n", "functions.py: a file of labelling functions runs without an error"),
         (HEAD + "a = labeling_function(name=' ')(len)\n", "has a name"),
         (HEAD + "a = labeling_function(name='\\ud800')(len)\n", "has a name"),
     ],
@@ -125,6 +128,60 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_place_and_the_reason(
         load_functions(path)
     assert says in str(refusal.value)
     assert str(path) in str(refusal.value)
+
+
+REPEATED = (
+    HEAD
+    + """
+@labeling_function(name="one")
+def first(text):
+    return None
+
+two = labeling_function(name="two")(regex("a", "A"))
+again = labeling_function(name="two")(regex("b", "A"))
+
+@labeling_function(
+    name="one",
+)
+def second(text):
+    return None
+
+@labeling_function(name="three")
+def third(text):
+    return None
+"""
+)
+
+
+def test_of_two_functions_with_one_name_the_later_is_told_by_its_line_and_the_others_go_on(users_file: Path) -> None:
+    users_file.write_text(REPEATED, encoding="utf-8")
+    read = read_functions(users_file)
+    assert [function.name for function in read.functions] == ["one", "two", "three"]
+    assert read.functions[0].find.__name__ == "first"  # type: ignore[attr-defined]
+    lines = REPEATED.splitlines()
+    told = {problem.name: problem for problem in read.problems}
+    assert lines[told["two"].line - 1].startswith("again = ")
+    assert lines[told["one"].line].strip() == 'name="one",'
+    assert str(told["one"]).startswith(f"{users_file}, line {told['one'].line}: sources have distinct names")
+    assert "Rename it" in str(told["one"])
+    with pytest.raises(InputError, match="sources have distinct names"):
+        load_functions(users_file)
+
+
+def test_a_function_whose_python_name_is_used_again_is_told_and_the_others_go_on(users_file: Path) -> None:
+    lost = "\n@labeling_function(name='lost')\ndef third(text):\n    return None\n"
+    users_file.write_text(HEAD + lost + REPEATED.removeprefix(HEAD), encoding="utf-8")
+    read = read_functions(users_file)
+    assert [function.name for function in read.functions] == ["three", "one", "two"]
+    lines = users_file.read_text(encoding="utf-8").splitlines()
+    (problem,) = (one for one in read.problems if one.name == "lost")
+    assert lines[problem.line - 1] == "def third(text):"
+    assert "distinct Python names" in str(problem)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(users_file: Path) -> None:
+    users_file.write_bytes(b"\xef\xbb\xbf" + users_file.read_bytes())
+    assert len(load_functions(users_file)) == 4
 
 
 def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:

@@ -130,12 +130,16 @@ def reply(handle: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
     """
     with os.fdopen(os.dup(1), "w", encoding="ascii") as out:
         os.dup2(2, 1)
-        try:
-            said = {"answer": handle(json.load(sys.stdin))}
-        except RuleError as error:
-            fields = {"rule": error.rule, "value": str(error.value), "next_step": error.next_step}
-            said = {"refused": fields | {"wrong_file": isinstance(error, WrongFileError)}}
-        json.dump(said, out)
+        json.dump(answered(handle, json.load(sys.stdin)), out)
+
+
+def answered(handle: Callable[[dict[str, Any]], Mapping[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+    """What the process says to a request: the answer of `handle`, or the RuleError that it raised."""
+    try:
+        return {"answer": handle(request)}
+    except RuleError as error:
+        fields = {"rule": error.rule, "value": str(error.value), "next_step": error.next_step}
+        return {"refused": fields | {"wrong_file": isinstance(error, WrongFileError)}}
 
 
 def _ask(module: str, request: dict[str, Any]) -> dict[str, Any]:

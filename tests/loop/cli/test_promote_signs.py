@@ -9,6 +9,7 @@ import pytest
 
 from tests.loop.desk import Desk, make_desk
 
+pytestmark = pytest.mark.usefixtures("judged_here")
 RIGHT = {"excel": "SOFTWARE", "outlook": "SOFTWARE", "windows": "OS", "linux": "OS"}
 SWITCHED = RIGHT | {"windows": "SOFTWARE", "linux": "SOFTWARE"}
 

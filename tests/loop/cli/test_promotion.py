@@ -9,6 +9,7 @@ import pytest
 
 from tests.loop.desk import WORDS, Desk, Said, make_desk
 
+pytestmark = pytest.mark.usefixtures("judged_here")
 QUICK = {"promotion__reference": False, "promotion__robustness": 0, "promotion__timed": 0}
 
 

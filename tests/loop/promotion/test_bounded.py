@@ -43,6 +43,7 @@ from tests.loop.promotion.test_promote import GOLD, candidate, in_service, state
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store
 
+pytestmark = pytest.mark.usefixtures("judged_here")
 WINDOWS, UBUNTU, EXCEL = {"windows": "OS"}, {"ubuntu": "OS"}, {"excel": "SOFTWARE"}
 NONE: Mapping[str, str] = {"nothing": "OS"}
 THREE = WINDOWS | UBUNTU | EXCEL

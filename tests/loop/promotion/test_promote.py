@@ -1,4 +1,4 @@
-"""Promotions of real bundles that look words up, each judged in a process of its own."""
+"""Promotions of real bundles that look words up. What is said of judging processes is shown with real ones."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store
 
+pytestmark = pytest.mark.usefixtures("judged_here")
 # Forty times three: a model that lacks one word differs on a third of them.
 GOLD = [
     labelled
@@ -118,6 +119,7 @@ def states(store: Store, project: Project) -> list[str]:
         return [model.state for model in models(session, project.id)]
 
 
+@pytest.mark.usefixtures("judged_apart")
 def test_a_candidate_that_is_shown_to_be_better_goes_into_service_with_the_figures_kept(
     store: Store, desk: Project, proven: Placement
 ) -> None:
@@ -329,6 +331,7 @@ def test_targets_that_are_set_stand_in_the_way_of_a_first_model(store: Store, de
     assert in_service(store, desk) is None
 
 
+@pytest.mark.usefixtures("judged_apart")
 def test_a_target_for_which_nothing_was_measured_is_no_pass(store: Store, desk: Project, placed: Placement) -> None:
     candidate(store, desk, placed, ALL)
     attempt = promote_candidate(store, replace(placed, gates=GateSettings(latency_ms=1e6)), desk, who="lead").attempt
@@ -447,6 +450,7 @@ def test_a_first_model_that_is_wrong_about_everything_is_rejected(
     assert in_service(store, desk) is None
 
 
+@pytest.mark.usefixtures("judged_apart")
 def test_a_candidate_whose_file_is_wrong_fails_and_the_incumbent_serves_on(
     store: Store, desk: Project, placed: Placement
 ) -> None:
@@ -494,6 +498,7 @@ def test_an_incumbent_that_cannot_be_asked_lets_nobody_pass(store: Store, desk: 
 
 
 @pytest.mark.parametrize("asked", [1, 2])
+@pytest.mark.usefixtures("judged_apart")
 def test_a_process_that_is_killed_says_nothing_about_the_model(
     store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch, asked: int
 ) -> None:
@@ -542,6 +547,7 @@ class session(onnxruntime.InferenceSession):
 
 
 @pytest.mark.parametrize("where", SHORT_OF_MEMORY)
+@pytest.mark.usefixtures("judged_apart")
 def test_a_passing_lack_of_memory_leaves_the_candidate_a_candidate(
     store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
 ) -> None:

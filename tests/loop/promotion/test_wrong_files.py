@@ -35,7 +35,7 @@ from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.usefixtures("judged_here")]
 
 TAGS = 1 + 2 * len(tiny.LABELS)
 TEXT = "my Windows crashes on start 80"

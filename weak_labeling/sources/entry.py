@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -30,8 +30,11 @@ class EntryError(InputError):
 class TokenClassifier(Protocol):
     """A model that has a probability for each of its tags at each token."""
 
-    def probabilities(self, text: str, /) -> tuple[FloatArray, IntArray]:
-        """((n, t), (n, 2) half-open code points) of the tokens that carry text. Raises InputError for a text."""
+    def probabilities(self, texts: Sequence[str], /) -> Sequence[tuple[FloatArray, IntArray] | InputError]:
+        """One answer for each text, in order, which does not depend on the other texts.
+
+        ((n, t), (n, 2) half-open code points) of the tokens that carry text; InputError for a text that it cannot read.
+        """
 
 
 OpenClassifier = Callable[[Path, int | None], TokenClassifier]

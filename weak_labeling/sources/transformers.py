@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from ner.arrays import FloatArray, IntArray
 from ner.errors import InputError
 from ner.spans import Span
 from weak_labeling.source import Fault
@@ -53,13 +54,13 @@ class TransformersSource:
 
     def find_all(self, texts: Sequence[str], /) -> list[Sequence[Span] | Fault]:
         """The spans of each text, in order. Raises RuleError for a folder that cannot be loaded."""
-        return [self._find(text) for text in texts]
+        answers = self._classifier.probabilities(texts)
+        return [
+            Fault(str(answer)) if isinstance(answer, InputError) else self._spans(text, *answer)
+            for text, answer in zip(texts, answers, strict=True)
+        ]
 
-    def _find(self, text: str) -> Sequence[Span] | Fault:
-        try:
-            probs, offsets = self._classifier.probabilities(text)
-        except InputError as error:
-            return Fault(str(error))
+    def _spans(self, text: str, probs: FloatArray, offsets: IntArray) -> Sequence[Span]:
         found = self._classes.spans(text, probs, offsets)
         return [replace(span, score=None) for span in found if (span.score or 0.0) >= self.min_score]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from loop.weak import token_classifier
 from loop.weak.answers import StoredAnswers, source_tools
 from loop.weak.applying import is_batch_source
 from loop.weak.token_classifier import LocalClassifier
+from ner.errors import InputError
 from ner.spans import Span
 from store.session import Store
 from tests.loop import tiny
@@ -53,9 +56,29 @@ def test_a_folder_of_transformers_is_a_source(store: Store, tmp_path: Path):
     assert source.find_all([text]) == [[Span(0, len(text), "OS")]]  # both of its classes are the label
 
 
+def test_texts_read_together_have_the_probabilities_that_each_has_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = LocalClassifier(tiny.encoder(tmp_path, "roberta-cased"), None)  # its positions depend on the padding
+    long = "my Outlook crashes on start " * 12  # several windows of 40 tokens
+    texts = ["my Outlook", long, "a\0b", "please install Excel for me", "\u200b", long + "again"]
+    alone = [model.probabilities([text])[0] for text in texts]
+    monkeypatch.setattr(token_classifier, "_TOKENS_AT_ONCE", 100)
+    sizes: list[list[int]] = []
+    read = model._read
+    monkeypatch.setattr(model, "_read", lambda framed: (sizes.append([len(one) for one in framed]), read(framed))[1])
+    together = model.probabilities(texts)
+    assert [isinstance(one, InputError) for one in together] == [False, False, True, False, False, False]
+    for one, other in zip(alone, together, strict=True):
+        if not isinstance(one, InputError) and not isinstance(other, InputError):
+            assert np.allclose(one[0], other[0], atol=1e-5) and one[1].tolist() == other[1].tolist()
+    assert max(len(set(batch)) for batch in sizes) > 1  # some of a batch are padded
+    assert all(len(batch) * max(batch) <= 100 for batch in sizes)
+
+
 def test_a_folder_of_transformers_has_probabilities_for_every_token_of_a_long_text(tmp_path: Path):
     model = LocalClassifier(tiny.encoder(tmp_path), None)
-    probs, offsets = model.probabilities("my Outlook crashes on start " * 12)
+    ((probs, offsets),) = model.probabilities(["my Outlook crashes on start " * 12])
     assert probs.shape == (len(offsets), 2)
     assert np.allclose(probs.sum(axis=1), 1)
     assert offsets[0].tolist() == [0, 2]

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from ner.arrays import FloatArray, IntArray
+from ner.errors import InputError
 from ner.spans import Span
 from tests.fakes import tiny_bundle
 from weak_labeling.loading import LoadedSources, load_sources
+from weak_labeling.source import Fault
 from weak_labeling.sources.entry import SourceTools
 from weak_labeling.sources.token_classes import TokenClasses, labels_of_tags
 
@@ -164,7 +166,10 @@ class StandIn:
         self.opened.append((folder, max_length))
         return self
 
-    def probabilities(self, text: str, /) -> tuple[FloatArray, IntArray]:
+    def probabilities(self, texts: Sequence[str], /) -> list[tuple[FloatArray, IntArray] | InputError]:
+        return [InputError("no word") if text == "" else self._probabilities(text) for text in texts]
+
+    def _probabilities(self, text: str) -> tuple[FloatArray, IntArray]:
         words = text.split(" ")
         starts = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])
         offsets = np.column_stack([starts, starts + [len(word) for word in words]])
@@ -181,7 +186,8 @@ def test_a_classifier_is_opened_when_it_is_first_asked_and_votes_in_the_labels_o
     )
     source = only(load(tmp_path, entry, open_classifier=model.open))
     assert model.opened == []
-    assert source.find_all(["Excel on Windows 11"]) == [[Span(0, 5, "SOFTWARE"), Span(9, 19, "OS")]]
+    answers = source.find_all(["Excel on Windows 11", "", "on"])
+    assert answers == [[Span(0, 5, "SOFTWARE"), Span(9, 19, "OS")], Fault("no word"), []]
     assert model.opened == [(tmp_path / "hf", 64)]
     before = source.digest
     (tmp_path / "hf" / "model.safetensors").write_bytes(b"x")

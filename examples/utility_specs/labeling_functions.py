@@ -17,9 +17,7 @@ WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|eighteen|twenty|thirty|forty|fifty|sixty|"
     "ninety"
 )
-LENGTHS = (
-    r"feet|foot|ft\.?|inch(?:es)?|in\.(?=\W)|in(?= (?:of|or|to|by|from|for|above|below|deep|wide|and|x)\b|[.,;:)]|$)|"
-)
+LENGTHS = r"feet|foot|ft|inch(?:es)?|in(?= (?:of|or|to|by|from|for|above|below|deep|wide|and|x)\b|[.,;:)]|$)|"
 LENGTHS += r"yards?|miles?|mils?|mm|cm|meters?|metres?|m|km"
 ELECTRIC = r"kVA|MVA|kVAR|kV|kvolts?|volts?|V|kA|mA|amps?|amperes?|A|kW|MW|watts?|W|ohms?|kilohms?|megohms?|Hz|ppm|pF"
 MECHANICAL = (
@@ -30,11 +28,12 @@ OTHER = (
     r"calendar days"
 )
 UNIT = rf"(?:{LENGTHS}|{ELECTRIC}|{MECHANICAL}|{OTHER})"
-QUANTITY = rf"(?:{NUMBER}|(?:{WORDS})\b)[- ]?{UNIT}(?![\w/])"
+FEET_AND_INCHES = rf"\d+ (?:ft|feet) {NUMBER} in(?:ches)?(?!\w)"
+QUANTITY = rf"(?:{FEET_AND_INCHES}|(?:{NUMBER}|(?:{WORDS})\b)[- ]?{UNIT}(?![\w/]))"
 JOIN = r"(?:\s(?:to|by|x|and|or)\s|\s?[-–x/]\s?)"
 
 measures = labeling_function(name="measures")(
-    regex(rf"(?<![\w./#-])(?:{NUMBER}{JOIN})?{QUANTITY}(?: (?:by |x )?{QUANTITY})?", "MEASURE", flags=re.IGNORECASE)
+    regex(rf"(?<![\w./#-])(?:{NUMBER}{JOIN})?{QUANTITY}(?: (?:by|x) {QUANTITY})?", "MEASURE", flags=re.IGNORECASE)
 )
 
 wire_sizes = labeling_function(name="wire_sizes")(

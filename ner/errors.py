@@ -69,7 +69,7 @@ def show(value: object) -> str:
 
 
 def _shorten(value: object) -> str:
-    if not isinstance(value, str) or not value[: _SHOWN + 1].isprintable():
+    if not isinstance(value, str) or not value.strip() or not value[: _SHOWN + 1].isprintable():
         return show(value)
     return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}… ({len(value)} characters)"
 

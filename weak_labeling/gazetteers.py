@@ -24,6 +24,7 @@ LetterCase = Literal["ignore", "exact", "smart"]
 Strictness = Literal["exact", "ignore"]
 # A change of what is matched raises it: votes of an older version are out of date.
 _VERSION = 2
+LONGEST_TERM = 1_000
 _LONGEST_ACRONYM = 5
 _MOST_GAPS = 3
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
@@ -169,19 +170,15 @@ class Gazetteer(TermFinder):
 def load_terms(path: Path) -> tuple[str, ...]:
     """The terms of a file, one a line, in UTF-8; blank lines and lines that begin with `# ` are left out.
 
-    Raises InputError when the file cannot be read, holds no term, or holds one without any character that shows.
+    Raises InputError when the file cannot be read, holds no term, or holds one that is none (`wrong_term`).
     """
     terms: list[str] = []
     for number, line in enumerate(read_utf8(path).splitlines(), start=1):
         term = line.strip()
         if not term or line.startswith("# "):
             continue
-        if not marked_term(term):
-            raise InputError(
-                "a gazetteer term has a character that shows",
-                value=f"{path}, line {number}: {term!a}",
-                next_step="Remove the line.",
-            )
+        if rule := wrong_term(term):
+            raise InputError(rule, value=f"{path}, line {number}: {term!a}", next_step="Mend or remove the line.")
         terms.append(term)
     if not terms:
         raise InputError("a gazetteer file holds a term", value=str(path), next_step="Write one term on each line.")
@@ -190,20 +187,30 @@ def load_terms(path: Path) -> tuple[str, ...]:
 
 def read_utf8(path: Path) -> str:
     """The text of a file in UTF-8, with or without a byte order mark. InputError names the line that is not UTF-8."""
-    rule = "a gazetteer file can be read as UTF-8"
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise InputError(rule, value=f"{path} ({error.strerror})", next_step="Check the path.") from error
+    except (OSError, ValueError) as error:  # a ValueError for a path that no file can have
+        value = f"{path} ({getattr(error, 'strerror', error)})"
+        raise InputError("a gazetteer file can be read", value=value, next_step="Check the path.") from error
     try:
-        return content.decode("utf-8-sig")
+        text, foreign = content.decode("utf-8-sig"), content.find(b"\0")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            rule,
-            value=f"{path}, line {line}: {content[error.start : error.start + 4]!r}",
-            next_step='Save the file as UTF-8: it is in another encoding, such as "Windows-1252" or "UTF-16".',
-        ) from error
+        text, foreign = "", error.start
+    if foreign < 0:
+        return text
+    line = content.count(b"\n", 0, foreign) + 1
+    raise InputError(
+        "a gazetteer file can be read as UTF-8, and holds no zero byte",
+        value=f"{path}, line {line}: {content[foreign : foreign + 4]!r}",
+        next_step='Save the file as UTF-8: it is in another encoding, such as "Windows-1252" or "UTF-16".',
+    )
+
+
+def wrong_term(term: str) -> str:
+    """The rule that a term breaks; "" where there is none."""
+    if len(term) > LONGEST_TERM:
+        return f"a gazetteer term has at most {LONGEST_TERM:,} characters"
+    return "" if marked_term(term) else "a gazetteer term has a character that shows"
 
 
 def _plural(term: str) -> str:

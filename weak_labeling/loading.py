@@ -130,8 +130,24 @@ def _complaints(error: ValidationError, entry: type[SourceEntry], kind: str) -> 
         elif said["type"] == "missing":
             yield EntryError(f'a source of kind "{kind}" has a `{key}`', key=key, next_step=f"Add `{key} = ...`.")
         else:
-            rule = said["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            yield EntryError(f"`{key}` is right: {rule}", key=key, value=said["input"], next_step="Correct the value.")
+            yield EntryError(_rule(key, said["msg"]), key=key, value=said["input"], next_step="Correct the value.")
+
+
+def _rule(key: str, said: str) -> str:
+    """What pydantic says of a key, as a rule."""
+    for beginning, instead in _WORDS.items():
+        if said.startswith(beginning):
+            return f"`{key}` {instead}{said.removeprefix(beginning)}"
+    return f"`{key}`: {said.removeprefix('Value error, ')}"
+
+
+_WORDS = {
+    "Input should be a valid tuple": "is an array",
+    "Input should be a valid dictionary": "is a table",
+    "Input should be a valid ": "is of the type ",
+    "Input should be ": "is ",
+    "String should have at least 1 character": "is not empty",
+}
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from ner.errors import InputError
 from weak_labeling.source import SourceError
@@ -16,7 +17,8 @@ _KNOWN = {"source", "definitions"}
 _SOURCE = re.compile(r"^\s*\[\[\s*source\s*\]\]\s*(?:#.*)?$")
 _TABLE = re.compile(rf"{_SOURCE.pattern}|^\s*\[\s*definitions\s*\]\s*(?:#.*)?$")
 _KEY = re.compile(r"""^\s*["']?([A-Za-z_][\w-]*)["']?\s*=""")
-_ERROR_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+_ERROR_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_FOREIGN = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what `surrogateescape` makes of bytes that are no UTF-8
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,29 @@ class WeakFile:
 
 
 def read_weak_file(path: Path) -> WeakFile:
-    """The tables of the file. A `[[source]]` that is no TOML is left out with a problem; the others are read."""
+    """The tables of the file. A `[[source]]` that is no TOML or no UTF-8 is left out with a problem; the others are
+    read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        rule = "the file of sources can be read as UTF-8"
-        wrong = InputError(rule, value=str(error), next_step="Check the path, or save the file as UTF-8.")
+        content = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        wrong = InputError("the file of sources can be read", value=error.strerror, next_step="Check the path.")
         return WeakFile(problems=(SourceError(wrong, path),))
+    lines = content.replace("\r\n", "\n").split("\n")
     try:
-        return _read(path, lines, 0, len(lines))
-    except tomllib.TOMLDecodeError:
-        return _read_by_part(path, lines)
+        read = _read(path, lines, 0, len(lines))
+    except _PartError:
+        read = _read_by_part(path, lines)
+    if not (read.blocks or read.definitions or read.problems):
+        return WeakFile(problems=(SourceError(_no_source(), path),))
+    return read
+
+
+class _PartError(Exception):
+    """A part of the file cannot be read."""
+
+    def __init__(self, problem: SourceError) -> None:
+        self.problem = problem
 
 
 def _read_by_part(path: Path, lines: list[str]) -> WeakFile:
@@ -62,8 +76,8 @@ def _read_by_part(path: Path, lines: list[str]) -> WeakFile:
     for start, end in pairwise((*starts, len(lines))):
         try:
             part = _read(path, lines, start, end)
-        except tomllib.TOMLDecodeError as error:
-            part = WeakFile(problems=(_no_toml(error, path, start),))
+        except _PartError as error:
+            part = WeakFile(problems=(error.problem,))
         read = WeakFile(
             read.blocks + part.blocks,
             {**read.definitions, **part.definitions},
@@ -74,8 +88,8 @@ def _read_by_part(path: Path, lines: list[str]) -> WeakFile:
 
 
 def _read(path: Path, lines: list[str], start: int, end: int) -> WeakFile:
-    """Raises TOMLDecodeError, whose line counts from `start`."""
-    tables = tomllib.loads("\n".join(lines[start:end]))
+    """The tables of these lines. Raises _PartError where the lines are no TOML, or no UTF-8."""
+    tables = _tables(path, lines, start, end)
     problems = [SourceError(_unknown(key), path, _line(lines, start, end, key)) for key in tables.keys() - _KNOWN]
     sources, definitions = tables.get("source", []), tables.get("definitions", {})
     if not isinstance(sources, list) or not all(isinstance(table, dict) for table in sources):
@@ -94,6 +108,19 @@ def _read(path: Path, lines: list[str], start: int, end: int) -> WeakFile:
     return WeakFile(tuple(blocks), definitions, said, tuple(problems))
 
 
+def _tables(path: Path, lines: list[str], start: int, end: int) -> dict[str, Any]:
+    for number in range(start, end):
+        if foreign := _FOREIGN.search(lines[number]):
+            raise _PartError(SourceError(_no_utf8(lines[number][foreign.start() :]), path, number + 1))
+    try:
+        return tomllib.loads("\n".join(lines[start:end]))
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a plain ValueError
+        place = _ERROR_LINE.search(str(error))
+        last = next((number for number in range(end - 1, start, -1) if lines[number].strip()), start)
+        line = start + int(place[1]) if place and place[1] else last + 1
+        raise _PartError(SourceError(_no_toml(error), path, line)) from error
+
+
 def _key_lines(lines: list[str], start: int, end: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for number in range(start, end):
@@ -108,14 +135,28 @@ def _line(lines: list[str], start: int, end: int, word: str) -> int:
     return next((number + 1 for number in range(start, end) if beginning.match(lines[number])), start + 1)
 
 
-def _no_toml(error: tomllib.TOMLDecodeError, path: Path, start: int) -> SourceError:
-    place = _ERROR_LINE.search(str(error))
-    wrong = InputError(
+def _no_toml(error: Exception) -> InputError:
+    return InputError(
         "the file of sources is TOML",
         value=_ERROR_LINE.sub("", str(error)),
         next_step="Mend the line. Patterns stand between single quotes, so that a backslash is a backslash.",
     )
-    return SourceError(wrong, path, start + (int(place[1]) if place else 1))
+
+
+def _no_utf8(foreign: str) -> InputError:
+    return InputError(
+        "the file of sources can be read as UTF-8",
+        value=foreign[:4].encode("utf-8", "surrogateescape"),
+        next_step='Save the file as UTF-8: it is in another encoding, such as "Windows-1252" or "UTF-16".',
+    )
+
+
+def _no_source() -> InputError:
+    return InputError(
+        "a file of sources declares at least one",
+        value="none",
+        next_step="Write a source under a header [[source]], or remove the file.",
+    )
 
 
 def _unknown(key: str) -> InputError:

@@ -9,6 +9,7 @@ import typer
 from loop import console
 from loop.cli import weak_import
 from loop.cli.invocation import Invocation, command, who
+from ner.errors import InputError
 
 _ABOUT = (
     "Weak labels: sources that vote on texts before anybody has labelled them, and what their votes are worth.\n\n"
@@ -44,6 +45,9 @@ def apply(invocation: Invocation) -> int | None:
     Votes that were imported stay. A source that fails or takes too long on a text is left out on that text. What one
     run did not finish, the next run goes on with.
 
+    A source that breaks a rule of its file is named with its line, and left out. The others are asked, and the exit
+    code is 4.
+
     The setting weak.functions of loop.toml names the Python file of the labelling functions.
     """
     from loop.cli.views.weak import applied_view
@@ -54,7 +58,7 @@ def apply(invocation: Invocation) -> int | None:
     ticker = console.Ticker("texts asked about", quiet=invocation.as_json)
     done = label_weakly(invocation.store, invocation.settings, invocation.project, progress=ticker)
     invocation.answer(done, *applied_view(done))
-    return 0
+    return InputError.exit_code if done.problems else 0
 
 
 def report(
@@ -115,7 +119,7 @@ def try_text(
     require_sources(invocation.settings)
     found = try_text(invocation.store, invocation.settings, invocation.project, text)
     invocation.answer(found, *explained_view(found, invocation.project.labels))
-    return 0
+    return InputError.exit_code if found.problems else 0
 
 
 def explain(

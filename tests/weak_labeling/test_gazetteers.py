@@ -116,8 +116,16 @@ def test_a_list_is_read_from_a_file_without_its_comments_and_blank_lines(tmp_pat
 
 def test_a_file_that_is_missing_not_utf_8_or_empty_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("Plánovač".encode("cp1250"))
+    (tmp_path / "utf-16.txt").write_text("Aurora", encoding="utf-16-le")  # without a mark it reads as UTF-8
     (tmp_path / "empty.txt").write_text("# nothing\n", encoding="utf-8")
-    for name, rule in (("gone.txt", "UTF-8"), ("latin.txt", "UTF-8"), ("empty.txt", "holds a term")):
+    (tmp_path / "long.txt").write_text("a" * 1001, encoding="utf-8")
+    for name, rule in (
+        ("gone.txt", "can be read: got"),
+        ("latin.txt", "UTF-8"),
+        ("utf-16.txt", "UTF-8"),
+        ("empty.txt", "holds a term"),
+        ("long.txt", "at most 1,000 characters"),
+    ):
         with pytest.raises(InputError, match=rule) as refusal:
             load_terms(tmp_path / name)
         assert name in str(refusal.value)

@@ -30,7 +30,7 @@ pattern = '\\d+'
 
 
 def load(home: Path, weak: str = GOOD, functions: str | None = None) -> LoadedSources:
-    (home / "weak.toml").write_text(weak, encoding="utf-8")
+    (home / "weak.toml").write_text(weak, encoding="utf-8", errors="surrogateescape")
     if functions is not None:
         (home / "functions.py").write_text(functions, encoding="utf-8")
     path = home / "functions.py" if functions is not None else None
@@ -85,9 +85,34 @@ WRONG = {
     "a missing key": ("\n[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'", 2, "Add `pattern"),
     "an unknown kind": ("[[source]]\nname = 'x'\nkind = 'patern'", 3, "Did you mean `pattern`"),
     "no kind": ("[[source]]\nname = 'x'", 1, "one of pattern"),
-    "a wrong type": ("[[source]]\nname = 'x'\nkind = 'neighbours'\nvotes = 'two'", 4, "valid integer"),
+    "a wrong type": (
+        "[[source]]\nname = 'x'\nkind = 'neighbours'\nvotes = 'two'",
+        4,
+        "`votes` is of the type integer: got two",
+    ),
+    "an empty pattern": (
+        "[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npattern = ''",
+        5,
+        "not empty: got ''",
+    ),
+    "a word for a list": ("[[source]]\nname = 'x'\nkind = 'neighbours'\nlabels = 'VESSEL'", 4, "is an array"),
+    "a nested pattern": (
+        f"[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npattern = '{'(' * 5000}{')' * 5000}'",
+        5,
+        "Mend it",
+    ),
+    "a long pattern": (
+        f"[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npattern = '{'a' * 20_001}'",
+        5,
+        "at most 20,000 characters",
+    ),
     "a blank name": ("[[source]]\nname = ' '\nkind = 'neighbours'", 2, "not blank"),
     "no TOML": ('[[source]]\nname = "x"\nkind = "pattern"\npattern = "\\d"', 4, "single quotes"),
+    "a zero byte": ("[[source]]\nname = 'x'\n# \0", 3, "Save the file as UTF-8"),
+    "another encoding": ("[[source]]\n# Malm\udcf6", 2, "Save the file as UTF-8"),
+    "a key twice": ("[[source]]\nname = 'x'\nname = 'y'\n", 3, "is TOML: got Cannot overwrite a value. Mend"),
+    "a number of thousands of digits": (f"[[source]]\n\nvotes = {'9' * 5000}", 3, "is TOML"),
+    "nested arrays": (f"[[source]]\n\nname = {'[' * 5000}", 3, "is TOML"),
     "an unknown table": ("[sources]\nname = 'x'", 1, "[[source]]"),
     "definitions of another label": ("[definitions]\nSHIP = 'x'", 2, "Correct the label"),
     "definitions that are no text": ("[definitions]\nVESSEL = 1", 1, "in words"),
@@ -110,6 +135,27 @@ def test_of_two_sources_with_one_name_the_first_counts(tmp_path: Path) -> None:
     loaded = load(tmp_path, GOOD + GOOD + GOOD.replace("last", "first"), FUNCTIONS)
     assert [(source.name, source.kind) for source in loaded.sources] == [("first", "function"), ("last", "pattern")]
     assert [(problem.name, problem.line) for problem in loaded.problems] == [("last", 9), ("first", 15)]
+
+
+@pytest.mark.parametrize("weak", ["", "# nothing\n", "source = []\n"], ids=["empty", "a comment", "an empty list"])
+def test_a_file_without_a_source_is_a_problem_so_that_no_votes_are_taken_for_gone(weak: str, tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, weak, FUNCTIONS).problems
+    assert "declares at least one" in str(problem) and "remove the file" in str(problem)
+    assert load(tmp_path, '[definitions]\nVESSEL = "a ship"\n', FUNCTIONS).problems == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_file_in_utf_16_is_told_to_be_no_utf_8(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "weak.toml").write_text(GOOD.strip(), encoding=encoding)
+    path = tmp_path / "weak.toml"
+    (problem,) = load_sources(tmp_path, functions=None, weak_file=path, labels=LABELS).problems
+    assert (problem.line, "UTF-16" in str(problem)) == (1, True)
+
+
+def test_a_line_separator_in_a_string_is_no_end_of_a_line(tmp_path: Path) -> None:
+    loaded = load(tmp_path, GOOD.replace("\\d+", "a\u2028b") + GOOD)
+    assert [source.name for source in loaded.sources] == ["last"]
+    assert [problem.line for problem in loaded.problems] == [9]
 
 
 def test_functions_that_do_not_run_leave_the_declared_sources_and_the_other_way_round(tmp_path: Path) -> None:

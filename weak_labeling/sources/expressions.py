@@ -15,6 +15,7 @@ FLAGS = {
     "multiline": regex.MULTILINE,
     "verbose": regex.VERBOSE,
 }
+LONGEST = 20_000
 # How long an expression may take on a text when it is used, and on a hostile text when it is loaded.
 SECONDS_A_TEXT = 1.0
 _SECONDS_A_TRIAL = 0.5
@@ -26,9 +27,16 @@ _MOST_LETTERS = 12
 
 def compiled(pattern: str, flags: int, key: str) -> regex.Pattern[str]:
     """The expression. Raises EntryError with its place where it is none."""
+    if len(pattern) > LONGEST:
+        raise EntryError(
+            f"a regular expression has at most {LONGEST:,} characters",
+            key=key,
+            value=pattern,
+            next_step="A list of names is a gazetteer.",
+        )
     try:
         return regex.compile(pattern, flags)
-    except regex.error as error:
+    except (regex.error, RecursionError) as error:
         raise EntryError(
             f"`{key}` is a regular expression ({error})",
             key=key,

@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from ner.spans import Span
-from weak_labeling.folding import marked_term
-from weak_labeling.gazetteers import LetterCase, Strictness, TermFinder, TermRules, load_terms
+from weak_labeling.gazetteers import LetterCase, Strictness, TermFinder, TermRules, load_terms, wrong_term
 from weak_labeling.sources.context import Context, ContextEntry
 from weak_labeling.sources.entry import EntryError, SourceContext, Text, digest_of
 from weak_labeling.sources.term_table import DELIMITERS, TermColumns, read_table
@@ -91,11 +90,6 @@ class GazetteerEntry(ContextEntry):
         if not self.terms:
             raise EntryError("a gazetteer holds a term", key="terms", value="[]", next_step="Add one.")
         for term in self.terms:
-            if not marked_term(term):
-                raise EntryError(
-                    "a gazetteer term has a character that shows",
-                    key="terms",
-                    value=ascii(term),
-                    next_step="Remove it.",
-                )
+            if rule := wrong_term(term):
+                raise EntryError(rule, key="terms", value=ascii(term), next_step="Mend or remove it.")
         return self.terms

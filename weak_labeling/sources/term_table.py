@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner.errors import InputError
-from weak_labeling.folding import marked_term
-from weak_labeling.gazetteers import read_utf8
+from weak_labeling.gazetteers import read_utf8, wrong_term
 from weak_labeling.sources.entry import EntryError, SourceContext
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -34,11 +33,11 @@ def read_table(path: Path, columns: TermColumns, label: str, place: SourceContex
     labels: dict[str, str] = {}
     for line, term, own in _rows(path, columns):
         found = label if own is None else own
-        if not marked_term(term):
-            raise _wrong(path, line, "a gazetteer term has a character that shows", ascii(term), "Remove the row.")
+        if rule := wrong_term(term):
+            raise _wrong(path, line, rule, ascii(term), "Mend or remove the row.")
         if found not in place.labels:
             rule = f"a label of a gazetteer is one of {', '.join(place.labels)}"
-            raise _wrong(path, line, rule, found, "Correct it, or add the label to the label config.")
+            raise _wrong(path, line, rule, found or "no label", "Correct it, or add the label to the label config.")
         if labels.setdefault(term, found) != found:
             value = f"{term}: {found}, and {labels[term]} further up"
             raise _wrong(path, line, "a term of a gazetteer has one label", value, "Keep one of the rows, or neither.")
@@ -52,6 +51,8 @@ def _rows(path: Path, columns: TermColumns) -> Iterator[tuple[int, str, str | No
     reader = csv.reader(io.StringIO(read_utf8(path), newline=""), delimiter=columns.delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
+        if not any(header):
+            raise _wrong(path, 1, "a gazetteer table has a header", "none", "Name the columns in the first line.")
         term = _index(header, columns.term, "column", path) if columns.term else 0
         label = _index(header, columns.label, "label_column", path) if columns.label else None
         for row in reader:

@@ -155,6 +155,8 @@ def test_a_broken_entry_of_weak_toml_is_told_by_line_and_the_other_sources_vote(
         '[[source]]\nname = "good"\nkind = "pattern"\nlabel = "OS"\npattern = "o"\n\n'
         '[[source]]\nname = "bad"\nkind = "pattern"\nlabel = "OS"\npattern = "("\n'
     )
-    said = desk.loop("weak", "apply", "--json").json
+    answer = desk.loop("weak", "apply", "--json")
+    said = answer.json
+    assert answer.code == 4 and desk.loop("weak", "try", "Excel").code == 4
     assert {one["name"]: one["votes"] for one in said["sources"]} == {"names": 1, "good": 1}
     assert len(said["problems"]) == 1 and "weak.toml, line 11" in said["problems"][0]

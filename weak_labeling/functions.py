@@ -58,7 +58,7 @@ class LabelingFunction:
 
 def labeling_function(*, name: str) -> Callable[[SpanFinder], LabelingFunction]:
     """Decorate a span finder into a LabelingFunction. Nothing is registered: `load_functions` finds it in its file."""
-    if not name.strip() or not name.isprintable():
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise InputError(
             "a labelling function has a name of printable characters",
             value=name,
@@ -91,10 +91,7 @@ def read_functions(path: Path) -> LoadedFunctions:
     functions with one name the first counts, and the second is a problem. The others are read.
     """
     try:
-        source = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        return LoadedFunctions(problems=(_unreadable(error, path),))
-    try:
+        source = _source(path)
         module = _run(source, path)
     except SourceError as error:
         return LoadedFunctions(problems=(error,))
@@ -187,10 +184,21 @@ def _no_function() -> InputError:
     )
 
 
-def _unreadable(error: Exception, path: Path) -> SourceError:
-    rule = "a file of labelling functions can be read as UTF-8"
-    wrong = InputError(rule, value=str(error), next_step="Check the path, or save the file as UTF-8.")
-    return SourceError(wrong, path)
+def _source(path: Path) -> str:
+    """The text of the file. Raises SourceError."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        rule, next_step = "a file of labelling functions can be read", "Check the path."
+        raise SourceError(InputError(rule, value=error.strerror, next_step=next_step), path) from error
+    except UnicodeDecodeError as error:
+        wrong = InputError(
+            "a file of labelling functions can be read as UTF-8",
+            value=content[error.start : error.start + 4],
+            next_step='Save the file as UTF-8: it is in another encoding, such as "Windows-1252" or "UTF-16".',
+        )
+        raise SourceError(wrong, path, content.count(b"\n", 0, error.start) + 1) from error
 
 
 def _run(source: str, path: Path) -> types.ModuleType:
@@ -200,6 +208,8 @@ def _run(source: str, path: Path) -> types.ModuleType:
     sys.modules[module.__name__] = module  # dataclasses look their module up while it runs
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
+    except InputError as error:  # it says itself which rule it is
+        raise SourceError(error, path, _line_in(path, error)) from error
     except (Exception, SystemExit) as error:
         wrong = InputError(
             "a file of labelling functions runs without an error",

@@ -115,7 +115,8 @@ def test_a_file_of_functions_may_define_dataclasses_and_read_files_beside_it(use
         ("import no_such_module_here\n", "ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "SystemExit: 3"),
         ("x = 1\0\n", "functions.py: a file of labelling functions runs without an error"),
-        (HEAD + "a = labeling_function(name=' ')(len)\n", "has a name"),
+        ("x = 1\n" + HEAD + "a = labeling_function(name=' ')(len)\n", "line 8: a labelling function has a name"),
+        (HEAD + "a = labeling_function(name=5)(len)\n", "has a name"),
         (HEAD + "a = labeling_function(name='\\ud800')(len)\n", "has a name"),
     ],
 )
@@ -185,10 +186,10 @@ def test_a_file_with_a_byte_order_mark_is_read(users_file: Path) -> None:
 
 
 def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="can be read as UTF-8"):
+    with pytest.raises(InputError, match="functions can be read: got No such file"):
         load_functions(tmp_path / "nowhere.py")
-    (tmp_path / "binary.py").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="can be read as UTF-8"):
+    (tmp_path / "binary.py").write_bytes(b"# one\n# \xff\xfe\x00")
+    with pytest.raises(InputError, match=r"binary\.py, line 2: a file of labelling functions can be read as UTF-8"):
         load_functions(tmp_path / "binary.py")
 
 

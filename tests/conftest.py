@@ -15,15 +15,30 @@ from tests.store import cluster
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
 
+# Files that take minutes, the longest first. The third worker trains while the second one makes a Label Studio.
+LONGEST = (
+    "topology",
+    "server/test_kill_server.py",
+    "loop/training/test_retrain.py",
+    "server",
+    "test_several_hosts.py",
+    "ml_backend",
+)
+
 # A slow machine is no fault of the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the server comes first: some of these files take minutes, and one worker must not end with them."""
-    long = {Path(__file__).parent / name for name in ("server", "topology")}
-    items.sort(key=lambda item: long.isdisjoint(item.path.parents))
+    """What takes longest comes first: no worker must end with it."""
+    folders = [Path(__file__).parent / name for name in LONGEST]
+
+    def place(item: pytest.Item) -> int:
+        around = (item.path, *item.path.parents)
+        return next((number for number, folder in enumerate(folders) if folder in around), len(folders))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -278,7 +278,7 @@ def test_without_words_every_check_comes_before_pytest(clone: Clone, script: str
     assert clone.run(script).returncode == 0
     checks = [line.split()[0] for line in clone.asked if line.split()[0] in ("ruff", "mypy", "lint-imports")]
     assert checks == ["ruff", "ruff", "mypy", "lint-imports"]
-    assert clone.asked[-1] == "-m pytest -n 2 --dist loadfile --no-loadscope-reorder"
+    assert clone.asked[-1] == "-m pytest -n 3 --dist loadfile --no-loadscope-reorder"
 
 
 def test_a_check_that_fails_ends_it(clone: Clone):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -40,10 +41,18 @@ _ENVIRONMENT = {
 
 
 def make_template(folder: Path) -> Path:
-    """A data folder with the migrations run and two users in it, at `folder`: whole or not there (about a minute)."""
-    if folder.is_dir():
-        return folder
-    building = folder.with_name(f".{folder.name}.{os.getpid()}")
+    """A data folder with the migrations run and two users in it, at `folder`: whole or not there (about a minute).
+
+    Sessions that begin at once wait for the one that makes it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return folder if folder.is_dir() else _made(folder)
+
+
+def _made(folder: Path) -> Path:
+    building = folder.with_name(f".{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     for user in (FIRST, SECOND):
@@ -56,13 +65,7 @@ def make_template(folder: Path) -> Path:
             capture_output=True,
             timeout=600,
         )
-    try:
-        building.rename(folder)
-    except OSError:  # another session was first
-        if not folder.is_dir():
-            raise
-        shutil.rmtree(building)
-    return folder
+    return building.rename(folder)
 
 
 def _program() -> list[str]:

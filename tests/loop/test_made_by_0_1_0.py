@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from loop.cli.app import run
+from loop.settings.toml_text import with_values
 from ml_backend.app import BACKEND, create_app
 from ml_backend.settings import ServerSettings
 from store.migrating import head_revision
@@ -85,6 +86,8 @@ def test_the_candidate_is_judged_and_a_training_goes_on_from_the_model_in_servic
 ) -> None:
     assert "desk-0003" in loop("promote", good=(0, 8))
     serving = json.loads(loop("status", "--json"))["model"]["version"]
+    config = home / "loop.toml"
+    config.write_text(with_values(config.read_text("utf-8"), {"train.passes": 8}), "utf-8")
     assert f"Candidate desk-0004 from {serving}" in loop("retrain")
     store = opened(home)
     with store.read() as session:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,19 +53,15 @@ def make_template(folder: Path) -> Path:
 
 
 def _made(folder: Path) -> Path:
-    building = folder.with_name(f".{folder.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    for user in (FIRST, SECOND):
-        words = ["init", "-q", "--username", user.email, "--password", user.password, "--user-token", user.token]
-        subprocess.run(
-            [*_program(), *words],
-            env=_environment(building),
-            cwd=building,
-            check=True,
-            capture_output=True,
-            timeout=600,
-        )
+    with tempfile.TemporaryDirectory(prefix="label-studio-", ignore_cleanup_errors=True) as fast:
+        for user in (FIRST, SECOND):
+            words = ["init", "-q", "--username", user.email, "--password", user.password, "--user-token", user.token]
+            command = [*_program(), *words]
+            environ = _environment(Path(fast))
+            subprocess.run(command, env=environ, cwd=fast, check=True, capture_output=True, timeout=600)
+        building = folder.with_name(f".{folder.name}.building")
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.copytree(fast, building)
     return building.rename(folder)
 
 

@@ -104,6 +104,7 @@ def test_a_backup_of_an_older_version_is_restored_at_todays_schema_and_a_trainin
     new = Desk(tmp_path / "new", old.capsys, old.monkeypatch)
     assert schema_of(new.home) == HEAD
     assert new.loop("doctor").code == 0
+    new.configure(train__passes=8)
     said = new.loop("retrain")
     assert said.code == 0 and "Candidate desk-0101 from desk-0001" in said.out
 

@@ -24,6 +24,7 @@ from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store
 
+pytestmark = pytest.mark.usefixtures("judged_here")
 HONEST, CARELESS = "7", "9"
 OPEN = [f"{text}, says {n}" for n, (text, _) in enumerate(tiny.corpus(60))]
 

@@ -14,12 +14,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from statistics import NormalDist
 
 from ner.edits import Edits, total
+from ner.intervals import CONFIDENCE, wilson
 from store.predictions import ReviewedPrelabel
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +105,6 @@ def kept_interval(parts: Sequence[tuple[int, int]], confidence: float = CONFIDEN
         variance = documents / (documents - 1) * squares / trials**2
         effective = min(trials, spread / variance) if variance else trials
     return wilson(share, effective, confidence)
-
-
-def wilson(share: float, trials: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's interval (1927) of a share (0..1) of independent trials; there is at least one."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    wider = 1 + z * z / trials
-    middle = (share + z * z / (2 * trials)) / wider
-    half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / wider
-    # The interval holds the share; rounding alone may leave a share of 0 or 1 just outside.
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 @dataclass(slots=True)

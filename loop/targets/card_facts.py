@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from loop.quality.prelabels import wilson
 from loop.report import facts
 from loop.report.data import project_data
 from loop.report.files import find_report, read_report
 from loop.report.gather import origin
 from loop.settings.settings import Settings
 from ner.errors import InputError
+from ner.intervals import wilson
 from store.errors import NotFoundError
 from store.registry import TypeScore, model, scores
 from store.schema import HOLDOUT, Project

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from loop.quality.prelabels import wilson
 from loop.weak.aggregating import VotedProject, voted_project
 from loop.weak.applying import enter_imported
 from loop.weak.worth import VoteSample, Worth, worth_of
 from ner.documents import content_hash
 from ner.errors import InputError
+from ner.intervals import wilson
 from store.schema import Project, SourceRecord
 from store.session import Store
 from store.votes import count_votes

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from loop import console
-from loop.cli import weak_import
+from loop.cli import weak_import, weak_suggest
 from loop.cli.invocation import Invocation, command, who
 from ner.errors import InputError
 
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     command(weak, "unmute", "loop weak unmute NAME")(unmute)
     command(weak, "try", 'loop weak try "Outlook hangs on Windows 11"')(try_text)
     command(weak, "explain", "loop weak explain 17")(explain)
+    weak_suggest.register(weak)
     weak_import.register(weak)
     weak.callback()(_nothing)
     app.add_typer(weak)

@@ -53,7 +53,7 @@ class Aggregator(Protocol):
 
 
 class Method(Protocol):
-    """One way to aggregate. needs_gold: whether it learns from gold."""
+    """One way to aggregate. It learns in two steps, so that the first is done once where gold is tried out in parts."""
 
     @property
     def name(self) -> str:
@@ -61,11 +61,18 @@ class Method(Protocol):
 
     @property
     def needs_gold(self) -> bool:
-        """A method that does not need gold does not look at it."""
+        """Whether it learns from gold. A method that does not need gold does not look at it."""
 
-    def fit(self, texts: Sequence[VotedText], gold: Gold, labels: LabelSet, /) -> Aggregator:
-        """Learn from the votes on all texts, and from the gold of some of them (by key). Deterministic.
+    def learn(self, texts: Sequence[VotedText], labels: LabelSet, /) -> Learner:
+        """Learn from the votes on all texts. Deterministic. Raises InputError for a vote with another label."""
 
-        A text with an entry in `gold` is labelled, also when the entry is empty. Raises InputError for a vote or a gold
-        span whose label is not in `labels`.
+
+class Learner(Protocol):
+    """What has learned from the votes, and still learns from gold."""
+
+    def __call__(self, gold: Gold, /) -> Aggregator:
+        """Learn from the gold of some of the texts (by key). Deterministic.
+
+        A text with an entry in `gold` is labelled, also when the entry is empty. Raises InputError for a gold span
+        with a label that the project does not have.
         """

@@ -1,15 +1,18 @@
 """The method "learned": a linear-chain CRF over the votes and the words, which starts as the vote and learns from gold.
 
-Lafferty et al. 2001 for the chain. The prior is the smoothed vote: without gold the model would answer like the vote,
-and gold moves it as far as there is evidence (MAP adaptation: Chelba and Acero 2004). Weights of a source are partly
-shared over all types, so that rare types profit from frequent types. Spans are decoded for the best expected F1
-(Lipton et al. 2014): with little gold, the most probable path finds too few.
+Lafferty et al. 2001 for the chain. The prior is the smoothed vote, weighted by what is learned without gold
+(`weak_labeling.aggregate.generative`); gold moves the answers from there as far as there is evidence (MAP adaptation:
+Chelba and Acero 2004). Short forms in brackets vote as two more sources, which the prior leaves out. Weights of a
+source are partly shared over all types, so that rare types profit from frequent types. Spans are decoded for the best
+expected F1 (Lipton et al. 2014): with little gold, the most probable path finds too few.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -20,15 +23,19 @@ from scipy.sparse import csr_matrix, hstack
 from ner.arrays import FloatArray, IntArray
 from ner.decoding import tags_to_spans
 from ner.labels import LabelSet
+from weak_labeling.aggregate.abbreviations import ELSEWHERE, HERE, Abbreviations, abbreviations
 from weak_labeling.aggregate.chains import Packing, best_paths, packing, posterior
 from weak_labeling.aggregate.contract import Aggregated, Gold, SoftTags, VotedText
+from weak_labeling.aggregate.generative import estimated_precision, weights_of
 from weak_labeling.aggregate.table import VoteTable, vote_table
 from weak_labeling.aggregate.words import tag_words
 
 _CHUNK = 1000
 _BIAS, _SILENT, _HALF_VOTE = 0.3, 0.005, 0.5
 _OFFSETS = (0.0, 0.5, 1.0, 1.5, 2.0)
-_ITERATIONS = 60
+_ITERATIONS = 30
+_LEAST_TRUST = 0.05
+_LEAST_SEEN, _MOST_LABELLED = 2, 1_000
 
 
 @dataclass(frozen=True)
@@ -38,42 +45,69 @@ class Learned:
     name: ClassVar[str] = "learned"
     needs_gold: ClassVar[bool] = True
 
-    def fit(self, texts: Sequence[VotedText], gold: Gold, labels: LabelSet, /) -> LearnedVote:
-        """Learn from the texts with gold; texts without gold say only which sources there are."""
+    def learn(self, texts: Sequence[VotedText], labels: LabelSet, /) -> Callable[[Gold], LearnedVote]:
+        """Learn from the votes what the prior is, and which sources and abbreviations there are."""
         sources = tuple(sorted({vote.source for text in texts for vote in text.votes}))
-        known = [text for text in texts if text.key in gold]
-        table = vote_table(known, sources, labels)
-        bounds = zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True)
-        tags = [
-            tag_words(gold[text.key], table.offsets[first:stop], labels)
-            for text, (first, stop) in zip(known, bounds, strict=True)
-        ]
-        features = sorted({name for names in _word_features(table) for name in names})
-        model = LearnedVote(labels, sources, {name: number for number, name in enumerate(features)})
-        return model.fitted(table, np.concatenate([np.zeros(0, dtype=np.int64), *tags]))
+        trust = weights_of(estimated_precision(texts, labels))
+        model = LearnedVote(labels, sources, abbreviations(texts), trust)
+        return lambda gold: model.taught([text for text in texts if text.key in gold], gold)
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedVote:
-    """words: the columns of the features of words. weights: what was learned, all in one row."""
+    """What was learned.
+
+    trust: what a vote of a source for a type counts in the prior. words: the columns of the features of words.
+    weights: of the features, all in one row.
+    """
 
     labels: LabelSet
     sources: tuple[str, ...]
-    words: dict[str, int]
+    abbreviations: Abbreviations
+    trust: Mapping[tuple[str, str], float]
+    words: dict[str, int] = field(default_factory=dict)
     weights: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __call__(self, texts: Sequence[VotedText], /) -> Iterator[Aggregated]:
         """One answer for each text, in order; memory holds a thousand texts at a time."""
         for first in range(0, len(texts), _CHUNK):
-            yield from self._answers(vote_table(texts[first : first + _CHUNK], self.sources, self.labels))
+            yield from self._answers(self.table(texts[first : first + _CHUNK]))
 
-    def fitted(self, table: VoteTable, tags: IntArray) -> LearnedVote:
-        """The same model with the weights that the (words,) gold tags speak for: L-BFGS on the penalised likelihood."""
-        design, packed = _design(table, self), packing(table.starts)
+    def table(self, texts: Sequence[VotedText]) -> VoteTable:
+        """The votes on these texts, those on abbreviations last."""
+        voted = [self.abbreviations.added(text) for text in texts]
+        return vote_table(voted, (*self.sources, HERE, ELSEWHERE), self.labels)
+
+    def said(self, table: VoteTable) -> FloatArray:
+        """(words, tags) the weight of the sources that vote so; an abbreviation is no source."""
+        tags, types = len(self.labels.tags), len(self.labels.types)
+        trust = np.zeros((len(self.sources) + 2, types))
+        for number, source in enumerate(self.sources):
+            trust[number] = [max(self.trust.get((source, label), 0.0), _LEAST_TRUST) for label in self.labels.types]
+        weights = trust[table.source, (table.tag - 1) // 2]
+        votes = np.bincount(table.word * tags + table.tag, weights=weights, minlength=table.words * tags)
+        return votes.astype(np.float64).reshape(-1, tags)
+
+    def taught(self, known: Sequence[VotedText], gold: Gold) -> LearnedVote:
+        """The same model, which has learned from labelled texts; of very many, from some that are evenly spread."""
+        known = known[:: max(1, math.ceil(len(known) / _MOST_LABELLED))]
+        table = self.table(known)
+        bounds = zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True)
+        tags = [
+            tag_words(gold[text.key], table.offsets[first:stop], self.labels)
+            for text, (first, stop) in zip(known, bounds, strict=True)
+        ]
+        seen = Counter(name for names in _word_features(table) for name in names)
+        words = sorted(name for name, count in seen.items() if count >= _LEAST_SEEN)
+        model = replace(self, words={name: number for number, name in enumerate(words)})
+        return model._fitted(table, np.concatenate([np.zeros(0, dtype=np.int64), *tags]))
+
+    def _fitted(self, table: VoteTable, tags: IntArray) -> LearnedVote:
+        """With the weights that the (words,) gold tags speak for: L-BFGS on the penalised likelihood."""
+        chains = table.chains(np.flatnonzero((tags > 0) & (tags % 2 == 0)))
+        design, packed = _design(table, self), packing(chains)
         classes, tag_count = _classes(self.labels), len(self.labels.tags)
-        seen = np.ones(len(tags), dtype=np.bool_)
-        seen[table.starts[:-1][np.diff(table.starts) > 0]] = False
-        second = np.flatnonzero(seen)
+        second = np.setdiff1d(np.arange(len(tags)), chains)
         moves = np.bincount(classes[tags[second - 1], tags[second]], minlength=8)
         target = np.eye(tag_count)[tags]
 
@@ -102,9 +136,10 @@ class LearnedVote:
 
     def _answers(self, table: VoteTable) -> Iterator[Aggregated]:
         scores, transitions = self._scores(_design(table, self), self.weights)
-        start, packed, spoken = _start(self.labels), packing(table.starts), table.spoken
+        start, chains, spoken = _start(self.labels), table.chains(), self.said(table).sum(axis=1) > 0
+        packed = packing(chains)
         marginals = posterior(scores, start, transitions, packed).marginals
-        tags = _best_expected_f1(scores, marginals, start, transitions, packed, table.starts)
+        tags = _best_expected_f1(scores, marginals, start, transitions, packed, chains)
         for first, stop in zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True):
             offsets, probabilities = table.offsets[first:stop], marginals[first:stop]
             spans = tags_to_spans(tags[first:stop], offsets, self.labels, probabilities)
@@ -123,25 +158,25 @@ class _Design:
 
 
 def _design(table: VoteTable, model: LearnedVote) -> _Design:
-    tags, sources = len(model.labels.tags), len(model.sources)
-    bias = np.column_stack([np.ones(table.words), table.spoken.astype(np.float64)]) * _BIAS
+    tags, sources, said = len(model.labels.tags), len(model.sources) + 2, model.said(table)
+    bias = np.column_stack([np.ones(table.words), (said.sum(axis=1) > 0).astype(np.float64)]) * _BIAS
     named = ((row, model.words.get(name)) for row, names in enumerate(_word_features(table)) for name in names)
     pairs = np.array([pair for pair in named if pair[1] is not None], dtype=np.int64).reshape(-1, 2)
     words = csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(table.words, len(model.words)))
     untied = hstack([csr_matrix(bias), _vote_features(table, sources, tags), words]).tocsr()
     place = table.word * tags + table.tag, table.source * 2 + table.tag % 2
     shared = csr_matrix((np.ones(len(table.word)), place), shape=(table.words * tags, sources * 2))
-    return _Design(untied, hstack([csr_matrix(_prior(table, tags).reshape(-1, 1)), shared]).tocsr())
+    return _Design(untied, hstack([csr_matrix(_prior(said).reshape(-1, 1)), shared]).tocsr())
 
 
-def _prior(table: VoteTable, tags: int) -> FloatArray:
+def _prior(said: FloatArray) -> FloatArray:
     """(words, tags) the log of the vote's shares, with half a vote for O; silence is a vote for O."""
-    votes = np.bincount(table.word * tags + table.tag, minlength=table.words * tags).reshape(-1, tags)
-    total = votes.sum(axis=1, keepdims=True) + _HALF_VOTE
-    shares: FloatArray = votes / total + 1e-3
+    silent = said.sum(axis=1) == 0
+    total = said.sum(axis=1, keepdims=True) + _HALF_VOTE
+    shares: FloatArray = said / total + 1e-3
     shares[:, :1] = _HALF_VOTE / 2 / total + 1e-3
-    shares[~table.spoken] = _SILENT / (tags - 1)
-    shares[~table.spoken, 0] = 1.0
+    shares[silent] = _SILENT / (said.shape[1] - 1)
+    shares[silent, 0] = 1.0
     logs: FloatArray = np.log(shares)
     return logs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -31,9 +31,9 @@ class MajorityVote:
     name: ClassVar[str] = "majority"
     needs_gold: ClassVar[bool] = False
 
-    def fit(self, _texts: Sequence[VotedText], _gold: Gold, labels: LabelSet, /) -> WeightedVote:
+    def learn(self, _texts: Sequence[VotedText], labels: LabelSet, /) -> Callable[[Gold], WeightedVote]:
         """Nothing is learned."""
-        return WeightedVote(labels, {})
+        return lambda _gold: WeightedVote(labels, {})
 
 
 @dataclass(frozen=True)

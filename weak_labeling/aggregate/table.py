@@ -12,6 +12,8 @@ from ner.labels import LabelSet
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.aggregate.words import cleaned, word_range, words
 
+_SENTENCE_ENDS = frozenset(".!?")
+
 
 @dataclass(frozen=True, eq=False)
 class VoteTable:
@@ -35,10 +37,19 @@ class VoteTable:
         """How many words all texts have."""
         return len(self.offsets)
 
-    @property
-    def spoken(self) -> BoolArray:
-        """(words,) whether any source voted on the word."""
-        return np.bincount(self.word, minlength=self.words) > 0
+    def chains(self, inside: IntArray | None = None) -> IntArray:
+        """Where chains begin, and the number of words at the end: at each text and behind each end of a sentence.
+
+        No vote is cut in two, and no chain begins at the words `inside`. Short chains go through the sums faster, since
+        more of them go side by side.
+        """
+        ends = np.array([token in _SENTENCE_ENDS for token in self.tokens], dtype=np.bool_)
+        begins = np.concatenate([[True], ends])
+        begins[self.word[self.tag % 2 == 0]] = False
+        if inside is not None:
+            begins[inside] = False
+        begins[self.starts] = True
+        return np.flatnonzero(begins)
 
 
 def vote_table(texts: Sequence[VotedText], sources: Sequence[str], labels: LabelSet) -> VoteTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def with_functions(
 
 
 _ROUGH = ("capitals", "heads")
-SETS = {
+SETS: Mapping[str, Callable[[], BenchSet]] = {
     "ncbi": disease,
     "cyner": lambda: with_functions("cyner", "cyner", _CYNER, {}, 2400),
     "cyner-kind": lambda: with_functions("cyner-kind", "cyner", _CYNER, {}, 2400, _ROUGH),

@@ -23,16 +23,16 @@ def test_gold_teaches_which_source_to_follow_and_which_to_leave() -> None:
     texts = [said(name, ("good", "OS"), ("bad", "TOOL")) for name in NAMES]
     gold = {text.key: (Span(7, 7 + len(str(text.key)), "OS"),) for text in texts}
     new = said("Zephyr", ("good", "OS"), ("bad", "TOOL"))
-    [answer] = Learned().fit([*texts, new], gold, LABELS)([new])
+    [answer] = Learned().learn([*texts, new], LABELS)(gold)([new])
     assert [span.without_score() for span in answer.spans] == [Span(7, 13, "OS")]
 
 
 def test_without_evidence_the_answer_is_the_vote() -> None:
     new = said("Zephyr", ("good", "OS"), ("better", "OS"))
-    [answer] = Learned().fit([new], {}, LABELS)([new])
+    [answer] = Learned().learn([new], LABELS)({})([new])
     assert [span.without_score() for span in answer.spans] == [Span(3, 6, "TOOL"), Span(7, 13, "OS")]
 
 
 def test_a_text_without_words_has_no_spans() -> None:
-    [answer] = Learned().fit([said("Arch")], {}, LABELS)([VotedText(0, " ", ())])
+    [answer] = Learned().learn([said("Arch")], LABELS)({})([VotedText(0, " ", ())])
     assert (answer.spans, len(answer.soft.offsets)) == ((), 0)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from loop import console
-from loop.cli import weak_import, weak_suggest
+from loop.cli import weak_aggregate, weak_import, weak_suggest
 from loop.cli.invocation import Invocation, command, who
 from ner.errors import InputError
 
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     command(weak, "explain", "loop weak explain 17")(explain)
     weak_suggest.register(weak)
     weak_import.register(weak)
+    weak_aggregate.register(weak)
     weak.callback()(_nothing)
     app.add_typer(weak)
     command(app, "label", "loop label")(label)

@@ -172,6 +172,7 @@ class _Survey:
                 continue
             if record.format:
                 self.formats.add(record.format)
+            self.labels.update((vote.span.label, None) for vote in record.votes or ())
             self.annotations += len(record.annotations)
             for annotation in record.annotations:
                 for region in annotation.result:

@@ -127,13 +127,13 @@ def said_together(
     voted = voted_project(store, project)
     with store.read() as session:
         cast = _stored_votes(session, project)
-    return voted.aggregation().fitted([without_votes(_voted(one, cast), voted.muted) for one in documents])
+    return voted.aggregation().answers([without_votes(_voted(one, cast), voted.muted) for one in documents])
 
 
 def outcome_of(voted: VotedProject, text: VotedText) -> tuple[Aggregation, tuple[Span, ...]]:
     """The aggregation of the project, and what the votes that count say together of one more text, with scores."""
     done = voted.aggregation()
-    return done, next(iter(done.fitted([without_votes(text, voted.muted)]))).spans
+    return done, next(done.answers([without_votes(text, voted.muted)])).spans
 
 
 def _answers(voted: VotedProject) -> Iterator[tuple[StoredDocument, VotedText, Aggregated]]:

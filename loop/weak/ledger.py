@@ -22,8 +22,11 @@ from store.schema import Project, SourceRecord
 from store.session import Store
 from store.votes import count_votes
 from store.weak_sources import SET_ASIDE, weak_sources
-from weak_labeling.aggregate.choosing import aggregate
+from weak_labeling.aggregate.choosing import MethodScore
 from weak_labeling.aggregate.contract import VotedText
+from weak_labeling.aggregate.generative import estimated_precision
+from weak_labeling.aggregate.learned import Learned
+from weak_labeling.aggregate.weighted import Weighted
 from weak_labeling.analysis import FunctionReport, analyse
 from weak_labeling.source import Vote
 
@@ -91,14 +94,19 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class WeakLedger:
-    """Every source by name. method: how votes become labels, and reason: why so. f1: of the votes that count, on the
-    gold; None without gold. gold_documents: labelled documents; sampled: texts that the shares are counted on.
+    """Every source by name. method: how votes become labels, and reason: why so. scores: of all that were tried.
+
+    f1: of the votes that count, on the gold; None without gold. worth_by: the method that the worth of a source is
+    measured by: "weighted" stands in for "learned", which would have to learn anew without each source.
+    gold_documents: labelled documents; sampled: texts that the shares are counted on.
     """
 
     sources: tuple[LedgerEntry, ...]
     method: str
     reason: str
+    scores: tuple[MethodScore, ...]
     f1: float | None
+    worth_by: str
     gold_documents: int
     sampled: int
 
@@ -122,14 +130,13 @@ def ledger(store: Store, project: Project) -> WeakLedger:
         records, stored = weak_sources(session, project.id), count_votes(session, project.id)
     voted = voted_project(store, project)
     measured = _Measured.of(voted)
-    done = aggregate((*measured.sample.labelled, *measured.sample.unlabelled), measured.sample.gold, voted.labels)
+    sample, done = measured.sample, measured.sample.aggregation()
     names = [one.name for one in records if one.muted_at is None]
-    worth = (
-        {one.source: one for one in worth_of(measured.sample, names, done.method)} if measured.sample.labelled else {}
-    )
-    f1 = measured.sample.counts(done.method).micro_f1() if measured.sample.labelled else None
+    by = Weighted.name if done.method == Learned.name else done.method
+    worth = {one.source: one for one in worth_of(sample, names, by)} if sample.labelled else {}
+    f1 = sample.counts_of(done).micro_f1() if sample.labelled else None
     entries = tuple(_entry(record, stored, measured, worth.get(record.name)) for record in records)
-    return WeakLedger(entries, done.method, done.reason, f1, measured.sample.documents, len(measured.texts))
+    return WeakLedger(entries, done.method, done.reason, done.scores, f1, by, sample.documents, len(measured.texts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +163,6 @@ class _Measured:
                 judged.update((source, label) for source, label, _ in keys)
                 right.update((source, label) for source, label, is_gold in keys if is_gold)
         sample = voted.sample()
-        blind = aggregate((*sample.labelled, *sample.unlabelled), {}, voted.labels)
         return cls(
             texts,
             sample,
@@ -164,7 +170,7 @@ class _Measured:
             _analysed(texts, _type_name),
             judged,
             right,
-            {(one.source, one.label): one.precision for one in blind.sources if not one.from_gold},
+            estimated_precision((*sample.labelled, *sample.unlabelled), voted.labels),
         )
 
 

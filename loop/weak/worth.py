@@ -28,7 +28,8 @@ from loop.evaluation.significance import (
     randomisation_p_value,
 )
 from ner.labels import LabelSet
-from weak_labeling.aggregate.choosing import aggregate
+from ner.spans import Span
+from weak_labeling.aggregate.choosing import AUTO, Aggregation, aggregate
 from weak_labeling.aggregate.contract import Gold, VotedText
 from weak_labeling.aggregate.majority import MajorityVote, majority_vote
 
@@ -69,16 +70,20 @@ class VoteSample:
     def counts(self, method: str) -> Counts:
         """What the votes find and miss on the gold, by document; each text answered by a fit without its gold."""
         if method == MajorityVote.name:
-            said = [majority_vote(text.votes, text.text) for text in self.labelled]
-        else:
-            done = aggregate((*self.labelled, *self.unlabelled), self.gold, self.labels, method)
-            said = [answer.spans for answer in islice(done.answers(), len(self.labelled))]
+            return self._counted([majority_vote(text.votes, text.text) for text in self.labelled])
+        return self.counts_of(self.aggregation(method))
+
+    def counts_of(self, done: Aggregation) -> Counts:
+        """The same, of an aggregation of this sample."""
+        return self._counted([answer.spans for answer in islice(done.answers(), len(self.labelled))])
+
+    def aggregation(self, method: str = AUTO) -> Aggregation:
+        """All texts by this method; by default, by the method that the gold speaks for."""
+        return aggregate((*self.labelled, *self.unlabelled), self.gold, self.labels, method)
+
+    def _counted(self, said: Sequence[Sequence[Span]]) -> Counts:
         true = [self.gold[text.key] for text in self.labelled]
         return grouped(count(true, said, self.labels), self.groups)
-
-    def method(self) -> str:
-        """The name of the method that the gold speaks for."""
-        return aggregate((*self.labelled, *self.unlabelled), self.gold, self.labels).method
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def _harms(sample: VoteSample, names: Sequence[str], tested: int, method: str | 
         p_value = _p_value(others[name], everything, ALPHA / tested)
         if p_value > ALPHA / tested:
             continue
-        method = method or sample.method()
+        method = method or sample.aggregation().method
         with_it = everything if method == MajorityVote.name else sample.counts(method)
         without_it = others[name] if method == MajorityVote.name else sample.without({name}).counts(method)
         use = _compared(with_it, without_it)

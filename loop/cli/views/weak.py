@@ -181,6 +181,10 @@ def _worth(one: LedgerEntry) -> str:
 
 def _basis(found: WeakLedger) -> Iterator[str]:
     yield f"Votes become labels by {found.method}. {found.reason}"
+    if found.scores:
+        yield f"F1 by method: {', '.join(f'{one.method} {one.f1:.3f}' for one in found.scores)}."
+    if found.worth_by != found.method:
+        yield f"Worth is measured by {found.worth_by}, which need not learn anew without each source."
     if found.f1 is not None:
         yield f"F1 of the votes that count: {found.f1:.3f}, on {number_of(found.gold_documents, 'labelled document')}."
     else:

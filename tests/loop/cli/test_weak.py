@@ -87,7 +87,7 @@ def test_the_ledger_shows_each_source_and_its_worth_in_eighty_columns(desk: Desk
     said = desk.loop("weak", "report")
     table = said.out.split("\n\n")[0]
     assert said.code == 0 and max(map(len, table.splitlines())) <= 80
-    assert "100% (89-100)" in said.out and "F1 of the votes that count: 0.667, on 30 labelled" in said.out
+    assert "100% (89-100)" in said.out and "F1 by method: majority 0.667, generative" in said.out
     found = desk.loop("weak", "report", "--json").json
     names, poison = found["sources"]
     assert (names["votes"], names["precision"]["right"], names["precision"]["votes"]) == (31, 30, 30)

@@ -1,0 +1,104 @@
+"""Which method aggregates, and that no labelled text is answered by a method that saw its gold."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ner.errors import InputError
+from ner.labels import LabelSet
+from ner.spans import Span
+from weak_labeling.aggregate.choosing import AUTO, LEAST_LABELLED, METHODS, aggregate
+from weak_labeling.aggregate.contract import VotedText
+from weak_labeling.source import Vote
+
+LABELS = LabelSet(("OS", "TOOL"))
+RIGHT = Span(7, 12, "OS")
+
+
+def text(number: int, right: bool = True) -> VotedText:
+    """ "We run <name> here": "good" knows the name, and two other sources take the word before it for a tool."""
+    name = "".join(random.Random(number).choices("abcdefghij", k=5))
+    span = RIGHT if right else Span(7, 12, "TOOL")
+    votes = [Vote(span, "good"), Vote(Span(3, 6, "TOOL"), "bad"), Vote(Span(3, 6, "TOOL"), "worse")]
+    return VotedText(number, f"We run {name} here", tuple(votes))
+
+
+def texts(count: int) -> list[VotedText]:
+    return [text(number) for number in range(count)]
+
+
+def spans(answers) -> list[list[Span]]:
+    return [[span.without_score() for span in answer.spans] for answer in answers]
+
+
+def test_without_gold_it_is_the_majority_vote() -> None:
+    done = aggregate(texts(3), {}, LABELS)
+    assert (done.method, done.scores) == ("majority", ())
+    assert done.reason == f"The majority vote stands until {LEAST_LABELLED} texts with entities are labelled."
+    assert spans(done.answers()) == [[Span(3, 6, "TOOL"), RIGHT]] * 3
+
+
+def test_gold_chooses_the_method_and_says_why() -> None:
+    given = texts(30)
+    done = aggregate(given, {one.key: (RIGHT,) for one in given[:20]}, LABELS)
+    assert done.method in {"weighted", "learned"}
+    assert done.reason.startswith(("The best of 4 methods: F1 1.000 on 20 labelled texts", "F1 1.000 on 20"))
+    by_name = {one.method: one for one in done.scores}
+    assert list(by_name) == [one.name for one in METHODS]
+    assert by_name["majority"].f1 == pytest.approx(2 / 3)
+    assert spans(done.answers()) == [[RIGHT]] * 30
+
+
+def test_too_little_gold_does_not_choose() -> None:
+    given = texts(LEAST_LABELLED)
+    gold = {one.key: (RIGHT,) for one in given[:-1]}
+    assert aggregate(given, gold, LABELS).method == "majority"
+    assert aggregate(given, {**gold, given[-1].key: ()}, LABELS).method != "majority"
+    assert aggregate(given, {one.key: () for one in given}, LABELS).method == "majority"
+
+
+def test_where_all_methods_say_the_same_the_simplest_is_taken() -> None:
+    given = [VotedText(one.key, one.text, one.votes[:1]) for one in texts(12)]
+    done = aggregate(given, {one.key: (RIGHT,) for one in given}, LABELS)
+    assert done.method == "majority"
+
+
+@pytest.mark.parametrize("method", ["weighted", "learned"])
+def test_no_labelled_text_is_answered_by_its_own_gold(method: str) -> None:
+    given = texts(20)
+    odd = given[7]
+    gold = {one.key: (RIGHT,) for one in given} | {odd.key: (Span(13, 17, "TOOL"),)}
+    answer = list(aggregate(given, gold, LABELS, method).answers())[7]
+    [alone] = aggregate(given, {key: spans for key, spans in gold.items() if key != odd.key}, LABELS, method).answers(
+        [odd]
+    )
+    assert spans([answer]) == spans([alone]) == [[RIGHT]]
+
+
+def test_equal_texts_are_held_back_together() -> None:
+    given = texts(20)
+    twin = VotedText("twin", given[0].text, given[0].votes)
+    gold = {one.key: (RIGHT,) for one in given} | {
+        given[0].key: (Span(13, 17, "TOOL"),),
+        "twin": (Span(13, 17, "TOOL"),),
+    }
+    answers = list(aggregate([*given, twin], gold, LABELS, "learned").answers())
+    assert spans([answers[0], answers[-1]]) == [[RIGHT], [RIGHT]]
+
+
+def test_answers_to_other_texts_use_all_gold_and_come_in_order() -> None:
+    given = texts(20)
+    done = aggregate(given, {one.key: (RIGHT,) for one in given[:10]}, LABELS, "weighted")
+    new, old = VotedText("new", "We run Linux here", (Vote(Span(7, 12, "TOOL"), "good"),)), given[0]
+    assert spans(done.answers([new, old])) == [[Span(7, 12, "TOOL")], [RIGHT]]
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(InputError, match="a method of aggregation is one of auto, majority, generative"):
+        aggregate([], {}, LABELS, "best")
+
+
+def test_auto_works_without_texts() -> None:
+    assert list(aggregate([], {}, LABELS, AUTO).answers()) == []

@@ -45,7 +45,7 @@ def accepted_view(done: Accepted) -> Iterator[RenderableType]:
     """What stands in the file now."""
     for one in done.entries:
         yield f"{one.number} stands in {done.file.name}, in the source {one.source}."
-    yield "`loop weak apply` asks the source; `loop weak report` then says what it is worth."
+    yield "`loop weak apply` asks what is new; `loop weak report` then says what it is worth."
 
 
 def _entry(one: SuggestedEntry) -> Iterator[RenderableType]:

@@ -6,6 +6,7 @@ was decided about it is forgotten, unless a person muted it. Its old votes stay 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,12 +142,18 @@ def set_muted(
     lock_project(tx, project_id)
     known = tx.session.get(SourceRecord, (project_id, name))
     if known is None:
-        names = ", ".join(one.name for one in weak_sources(tx.session, project_id)) or "none"
-        raise NotFoundError(
-            "a source of weak labels has the name that was asked for",
-            value=name,
-            next_step=f"Known sources: {names}. `loop weak apply` takes in new ones.",
-        )
+        raise unknown_source(name, [one.name for one in weak_sources(tx.session, project_id)])
     known.muted_at, known.muted_by, known.evidence = utc_now() if muted else None, who, dict(evidence or {})
     tx.session.flush()
     return known
+
+
+def unknown_source(name: str, known: Sequence[str]) -> NotFoundError:
+    """The error for a name that no source has; it names the source that is perhaps meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"Did you mean {close[0]}?" if close else f"Known sources: {', '.join(known) or 'none'}."
+    return NotFoundError(
+        "a source of weak labels has the name that was asked for",
+        value=name,
+        next_step=f"{meant} `loop weak apply` takes in new ones.",
+    )

@@ -59,7 +59,7 @@ def apply(invocation: Invocation) -> int | None:
     require_sources(invocation.settings)
     ticker = console.Ticker("texts asked about", quiet=invocation.as_json)
     done = label_weakly(invocation.store, invocation.settings, invocation.project, progress=ticker)
-    invocation.answer(done, *applied_view(done))
+    invocation.answer(done, *applied_view(done, console.stdout().width))
     return InputError.exit_code if done.problems else 0
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loop.settings.settings import Settings
 from loop.weak.aggregating import VotedProject, outcome_of, voted_project
 from loop.weak.applying import ask_about
+from ner.documents import check_text
 from ner.spans import Span
 from store.documents import find_document
 from store.schema import HOLDOUT, Project
 from store.session import Store
 from store.votes import votes_on
+from store.weak_sources import weak_sources
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.source import Vote
 
@@ -45,6 +47,7 @@ class Explained:
     """A text, the votes on it, and the outcome. method: how votes become labels, and reason: why so.
 
     faults: why a source said nothing, by source. gold: None where nobody labelled the text, or where it is held out.
+    asked: whether some source was asked about the text.
     """
 
     text: str
@@ -58,10 +61,14 @@ class Explained:
     reason: str
     faults: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    asked: bool = True
 
 
 def try_text(store: Store, settings: Settings, project: Project, text: str) -> Explained:
-    """What the sources of the project's files say of a text now. Nothing is stored."""
+    """What the sources of the project's files say of a text now. Nothing is stored. Raises InputError for a text that
+    no project takes in.
+    """
+    check_text(text)
     voted = voted_project(store, project)
     votes, faults, problems = ask_about(store, settings, project, text, voted.muted)
     return _explained(voted, VotedText("tried", text, votes), faults=faults, problems=problems)
@@ -72,10 +79,11 @@ def explain(store: Store, project: Project, name: str) -> Explained:
     with store.read() as session:
         document = find_document(session, project.id, name)
         cast = votes_on(session, [document.document_id])
+        asked = any(one.applied_to >= document.document_id for one in weak_sources(session, project.id))
     votes = tuple(Vote(vote.span, vote.source) for vote in cast if vote.span.label in project.labels)
     voted = voted_project(store, project)
     gold = voted.gold.get(document.document_id)
-    return _explained(
+    found = _explained(
         voted,
         VotedText(document.document_id, document.text, votes),
         document=document.document_id,
@@ -83,6 +91,7 @@ def explain(store: Store, project: Project, name: str) -> Explained:
         held_out=document.split == HOLDOUT,
         gold=None if gold is None else tuple(gold),
     )
+    return replace(found, asked=asked or bool(votes))
 
 
 def _explained(

@@ -16,12 +16,11 @@ from loop.weak.aggregating import VotedProject, voted_project
 from loop.weak.applying import enter_imported
 from loop.weak.worth import VoteSample, Worth, worth_of
 from ner.documents import content_hash
-from ner.errors import InputError
 from ner.intervals import wilson
 from store.schema import Project, SourceRecord
 from store.session import Store
 from store.votes import count_votes
-from store.weak_sources import SET_ASIDE, weak_sources
+from store.weak_sources import SET_ASIDE, unknown_source, weak_sources
 from weak_labeling.aggregate.choosing import MethodScore
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.aggregate.generative import estimated_precision
@@ -111,14 +110,11 @@ class WeakLedger:
     sampled: int
 
     def source(self, name: str) -> LedgerEntry:
-        """The entry of this name. Raises InputError where there is none."""
+        """The entry of this name. Raises NotFoundError where there is none."""
         for one in self.sources:
             if one.name == name:
                 return one
-        names = ", ".join(one.name for one in self.sources) or "none"
-        raise InputError(
-            "a source of weak labels has the name that was asked for", value=name, next_step=f"Known: {names}."
-        )
+        raise unknown_source(name, [one.name for one in self.sources])
 
 
 def ledger(store: Store, project: Project) -> WeakLedger:

@@ -30,17 +30,23 @@ _LEGEND = {
     "estimated": "the share that is right as the other sources have it, without gold",
 }
 # Columns that are left out where there is no room, the first of these first; and the room that a name should have.
-_SPARED, _ROOM = ("judged", "shared", "disputed", "covers"), 25
+_SPARED, _ROOM = ("judged", "shared", "disputed", "covers", "seconds", "kind"), 25
 _GAP = 2  # between columns
 
 
-def applied_view(done: WeaklyLabelled) -> Iterator[Table | str]:
-    """What one run asked, and what did not work."""
-    made = console.table("", ("source", "kind", "texts asked", "new votes", "failed on", "seconds"), ())
-    for one in done.sources:
-        figures = (one.kind, one.documents, one.votes, one.faults, f"{one.seconds:.1f}")
-        made.add_row(console.Name(one.name), *map(console.cell, figures))
-    yield made
+def applied_view(done: WeaklyLabelled, width: int) -> Iterator[Table | str]:
+    """What one run asked, and what did not work. width: columns of the terminal."""
+    figures = [
+        {
+            "kind": one.kind,
+            "texts asked": f"{one.documents:,}",
+            "new votes": f"{one.votes:,}",
+            "failed on": f"{one.faults:,}",
+            "seconds": f"{one.seconds:.1f}",
+        }
+        for one in done.sources
+    ]
+    yield _table("source", [one.name for one in done.sources], figures, [False] * len(figures), width)[0]
     yield f"{done.voted:,} of {done.documents:,} texts have a vote."
     if done.gone:
         yield f"Gone from the files, and their votes deleted: {', '.join(done.gone)}."
@@ -53,6 +59,9 @@ def ledger_view(found: WeakLedger, width: int | None) -> Iterator[Table | Text |
 
     width: columns of the terminal; None for a table of every column, however wide.
     """
+    if not found.sources:
+        yield "No source of weak labels is known yet. `loop weak apply` takes in the sources of the project's files."
+        return
     names = [one.name + (" (muted)" if one.muted_at else "") for one in found.sources]
     figures = [{**_figures(one), "worth": _worth(one)} for one in found.sources]
     if width is None:
@@ -102,10 +111,16 @@ def explained_view(found: Explained, labels: Sequence[str]) -> Iterator[Table | 
     for one in found.votes:
         names = ", ".join(f"{name} (muted)" if name in one.muted else name for name in one.sources)
         label = Text(one.label, style=colours.get(one.label, ""))
-        votes.add_row(Text(repr(one.text)[1:-1]), label, f"{one.start}-{one.end}", Text(names))
-    yield votes if found.votes else "No source votes on this text."
+        votes.add_row(Text(repr(one.text)[1:-1]), label, f"{one.start}-{one.end}", console.Name(names))
+    if not found.asked:
+        yield "No source was asked about this text yet: `loop weak apply`."
+    else:
+        yield votes if found.votes else "No source votes on this text."
     yield ""
-    yield f"In brackets: what the votes say together, with a score from 0 to 1. By {found.method}. {found.reason}"
+    if found.outcome:
+        yield f"In brackets: what the votes say together, with a score from 0 to 1. By {found.method}. {found.reason}"
+    elif found.votes:
+        yield f"Together the votes say nothing. By {found.method}. {found.reason}"
     if found.gold is not None:
         gold = ", ".join(f"{found.text[span.start : span.end]!r} {span.label}" for span in found.gold)
         yield f"Gold: {gold or 'no entity'}."

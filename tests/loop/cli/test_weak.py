@@ -53,6 +53,16 @@ def test_without_sources_nothing_is_asked_and_the_setting_is_named(desk: Desk):
     assert said.code == 3 and "weak.functions" in said.err
 
 
+def test_before_anything_was_asked_the_commands_say_so(desk: Desk):
+    report = desk.loop("weak", "report")
+    assert (report.code, report.out.startswith("No source of weak labels is known yet.")) == (0, True)
+    assert "No source was asked about this text yet: `loop weak apply`." in desk.loop("weak", "explain", "1").out
+    desk.loop("weak", "apply")
+    assert "No source votes on this text." in desk.loop("weak", "explain", "2").out
+    assert "In brackets" not in desk.loop("weak", "explain", "2").out
+    assert desk.loop("weak", "try", " ").code == 4
+
+
 def test_whatever_a_function_does_it_fails_by_name_and_the_others_vote(desk: Desk):
     for name, (body, _) in HARMFUL.items():
         add_function(desk, name, body)
@@ -95,7 +105,7 @@ def test_the_ledger_shows_each_source_and_its_worth_in_eighty_columns(desk: Desk
     assert [entry["label"] for entry in poison["types"]] == ["OS"] and poison["types"][0]["precision"]["right"] == 0
     detail = desk.loop("weak", "report", "--source", "names").out
     assert "SOFTWARE" in detail and "32 texts" in detail and max(map(len, detail.split("\n\n")[0].splitlines())) <= 80
-    assert desk.loop("weak", "report", "--source", "nope").code == 4
+    assert desk.loop("weak", "report", "--source", "nope").code == 3
 
 
 def test_columns_that_have_no_room_are_left_out_and_with_wide_all_are_shown(
@@ -103,7 +113,10 @@ def test_columns_that_have_no_room_are_left_out_and_with_wide_all_are_shown(
 ):
     add_function(desk, "prepositions_and_other_words", "yield Span(0, 1, 'OS')")
     label_all(desk)
-    desk.loop("weak", "apply")
+    monkeypatch.setenv("COLUMNS", "60")
+    applied = desk.loop("weak", "apply").out.splitlines()
+    assert applied[0].split() == ["source", "texts", "asked", "new", "votes", "failed", "on"]
+    assert "words" in applied[3] and max(map(len, applied[:4])) <= 60
     for width, columns in ((80, "votes covers disputed right worth"), (60, "votes right worth")):
         monkeypatch.setenv("COLUMNS", str(width))
         said = desk.loop("weak", "report").out
@@ -118,6 +131,8 @@ def test_columns_that_have_no_room_are_left_out_and_with_wide_all_are_shown(
 def test_a_person_mutes_and_unmutes_by_name(desk: Desk):
     desk.loop("weak", "apply")
     assert desk.loop("weak", "mute", "nope").code == 3
+    for words in (("mute", "nams"), ("unmute", "nams"), ("report", "--source", "nams")):
+        assert "Did you mean names?" in desk.loop("weak", *words).err
     assert desk.loop("weak", "mute", "names", "--json").json == {"source": "names", "muted": True}
     assert "names (muted)" in desk.loop("weak", "report").out
     assert desk.loop("weak", "explain", "1", "--json").json["outcome"] == []

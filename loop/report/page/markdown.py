@@ -57,7 +57,7 @@ def _sentence(text: str) -> str:
 def _head(page: Page) -> str:
     lines = [f"# {escaped(page.title)}", line(page.over), *map(line, page.sentences)]
     lines += [f"**Next step:** {_sentence(page.next_step)}"] if page.next_step else []
-    lines += [f"> **Note:** {escaped(notice)}" for notice in page.notices]
+    lines += [f"> **Note:** {_sentence(notice)}" for notice in page.notices]
     tiles = [f"- {line(tile.name)}: **{escaped(tile.value)}**{_aside(tile.note)}" for tile in page.tiles]
     return "\n\n".join([*lines, "\n".join(tiles)] if tiles else lines)
 

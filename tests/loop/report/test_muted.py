@@ -65,10 +65,10 @@ def trained_without(store: Store, version: str) -> AttemptReport:
 
 def test_a_training_that_muted_a_source_says_so_with_the_evidence(store: Store) -> None:
     report = trained_without(store, "desk-0002")
-    for text in (render_markdown(page_of(report)), render_html(page_of(report))):
-        assert NOTICE in text.replace("&#39;", "'")
-        assert "loop weak unmute poison" in text
-    told = render_markdown(page_of(report)).split("Sources of weak labels that are muted")[1].split("###")[0]
+    markdown, html = render_markdown(page_of(report)), render_html(page_of(report))
+    assert f"{NOTICE} `loop weak unmute poison` lets it count again." in markdown
+    assert f"{NOTICE} <code>loop weak unmute poison</code> lets it count again." in html
+    told = markdown.split("Sources of weak labels that are muted")[1].split("###")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told.splitlines() if "|" in line]
     by_name = {row[0]: row[1:] for row in rows}
     assert by_name["poison"][:7] == ["0.500", "0.750", "+25.0", "+12.5 to +37.5", "40", "1 of 80", "0.001"]

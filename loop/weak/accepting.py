@@ -69,12 +69,17 @@ def accept(
     with store.read() as session:
         known = weak_sources(session, project.id)
     names = {one.name for one in (*known, *before.sources)}
-    file = _WeakToml(_text_of(path), names, {one.name for one in known if one.muted_at is not None})
+    old = _text_of(path)
+    file = _WeakToml(old, names, {one.name for one in known if one.muted_at is not None})
     chosen = [by_number[number] for number in dict.fromkeys(numbers)]
     entries = tuple(AcceptedEntry(one.number, file.add(one), one.draft.keys()) for one in chosen)
     _check(settings, project, file.text, before, {one.source for one in entries})
-    write_whole(path, file.text)
+    write_whole(path, _with_line_ends_of(old, file.text))
     return Accepted(path, entries)
+
+
+def _with_line_ends_of(old: str, new: str) -> str:
+    return new.replace("\r\n", "\n").replace("\n", "\r\n") if "\r\n" in old else new
 
 
 def _text_of(path: Path) -> str:

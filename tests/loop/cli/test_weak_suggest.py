@@ -85,6 +85,13 @@ def test_accepted_terms_become_lines_of_one_gazetteer_and_comments_stay(desk: De
     assert (sources["suggested_software"]["votes"], sources["suggested_software"]["precision"]["right"]) == (7, 4)
 
 
+def test_a_file_of_windows_keeps_its_line_ends(desk: Desk):
+    (desk.home / "weak.toml").write_bytes(COMMENTED.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert desk.loop("weak", "suggest", "--accept", str(numbers(desk)["Visio"])).code == 0
+    text = (desk.home / "weak.toml").read_bytes()
+    assert text.startswith(b"# Ours.\r\n") and text.count(b"\n") == text.count(b"\r\n") > 10
+
+
 def test_several_are_accepted_at_once_into_a_file_that_is_made(desk: Desk):
     (desk.home / "weak.toml").unlink()
     known = numbers(desk)

@@ -18,7 +18,7 @@ from weak_labeling.source import TextSource
 from weak_labeling.suggesting.drafts import Draft
 
 # How sure a bound is taken to be. A pattern is the best of many that were tried, and so looks better than it is.
-CERTAINTY: Mapping[str, float] = {"gazetteer": 0.9, "pattern": 0.99}
+CERTAINTY: Mapping[str, float] = {"gazetteer": 0.95, "pattern": 0.99}
 # Documents that must speak for an entry, so that each can be judged by what the others say.
 LEAST_DOCUMENTS = 2
 Found = tuple[int, Span]  # place of the text in its sequence, span

@@ -25,6 +25,10 @@ LONGEST = (
     "ml_backend",
 )
 
+# Torch reads this when it is first imported. The workers share the cores: two threads on a tiny model wait awake for
+# each other, and take twice the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A slow machine is no fault of the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

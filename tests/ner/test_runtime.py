@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("said", [None, "0", "1"])
-@pytest.mark.parametrize("module", ["ner.network", "loop.training.quantise"])
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("ner.network", None), ("ner.network", "0"), ("ner.network", "1"), ("loop.training.quantise", None)],
+)
 def test_onnx_runtime_reports_nothing_to_anybody(tmp_path: Path, module: str, said: str | None) -> None:
     """Its telemetry leaves a file among the temporary ones as soon as it is loaded."""
     environ = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}

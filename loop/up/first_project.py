@@ -19,7 +19,7 @@ from loop.settings.settings import Settings
 from loop.settings.toml_text import SettingValue
 from loop.up.project import NOBODY, example_named, make_from_example, pre_labels_in
 from loop.weak.sources import has_sources
-from ner.errors import ConfigError, RuleError
+from ner.errors import ConfigError, InputError, RuleError
 
 BACKEND_URL = "http://backend.loop.internal:9090"
 
@@ -39,7 +39,9 @@ def main(environ: Mapping[str, str]) -> int:
     if has_sources(settings):
         steps.append(["weak", "apply"])
     for words in steps:
-        if code := _loop(words, environ):
+        code = _loop(words, environ)
+        left_out = words[0] == "weak" and code == InputError.exit_code  # it is told, and the other sources vote
+        if code and not left_out:
             return code
     return 0 if pre_labels_in(settings) == NOBODY else _loop(["publish"], environ)
 

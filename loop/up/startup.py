@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import requests
@@ -22,7 +22,7 @@ from loop.up.project import (
     who_pre_labels,
 )
 from loop.weak.sources import has_sources
-from ner.errors import ConfigError
+from ner.errors import ConfigError, InputError
 from ner.secret_files import with_variables
 
 _BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
@@ -81,8 +81,9 @@ class Startup:
             self.tell("importing the example ...")
         self.loop("import", str(example_of(self.options) / "tasks.jsonl"))
         if has_sources(Settings.load(self.options.project, {})):
-            self.loop("weak", "apply")
-            self.tell("the sources of weak labels have voted")
+            left_out = self.loop("weak", "apply", allowed=(0, InputError.exit_code))
+            but = f"; some were left out, as {self.children.log('setup')} says" if left_out else ""
+            self.tell(f"the sources of weak labels have voted{but}")
 
     def await_label_studio(self) -> None:
         """Wait until Label Studio answers, and check that it takes our key."""
@@ -117,10 +118,10 @@ class Startup:
         by = "" if who == MODEL else " by the agreed votes; the loop trains a first model, which has to beat them"
         self.tell(f"tasks are pre-labelled and queued, the least certain first{by}")
 
-    def loop(self, *words: str) -> int:
-        """Run one command on the project, its output in the log `setup`; gives its exit code."""
+    def loop(self, *words: str, allowed: Sequence[int] = (0,)) -> int:
+        """Run one command on the project, its output in the log `setup`; gives its exit code, one of `allowed`."""
         environ = loop_environment(self._environ, self.options, self.user)
-        return self.children.run("setup", self.command(*words), environ)
+        return self.children.run("setup", self.command(*words), environ, allowed=allowed)
 
     def command(self, *words: str) -> list[str]:
         """`loop -C PROJECT WORDS...`, as a command line."""

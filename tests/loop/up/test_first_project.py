@@ -74,6 +74,14 @@ def test_the_exit_code_is_that_of_the_command_that_failed(tmp_path: Path, monkey
     assert main(environ(tmp_path / "home", "kitchen")) == 5
 
 
+def test_a_source_that_is_left_out_does_not_end_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(words, 4 if words[3:] == ["weak", "apply"] else 0)
+
+    monkeypatch.setattr(first_project.subprocess, "run", run)
+    assert main(environ(tmp_path / "home", "kitchen")) == 0
+
+
 def test_a_missing_home_is_told_and_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = environ(tmp_path / "home", "kitchen")
     del given["LOOP_HOME"]

@@ -306,7 +306,7 @@ def test_up_is_ready_without_a_training_and_what_needs_no_label_studio_comes_bef
     up = Startup(chosen, credentials_in(tmp_path), Children(tmp_path / "logs"), {}, lambda _: None)
     for step in ("start_label_studio", "start_backend", "await_label_studio"):
         monkeypatch.setattr(up, step, lambda step=step: order.append(step))
-    monkeypatch.setattr(up, "loop", lambda *words: order.append(" ".join(words[:2])))
+    monkeypatch.setattr(up, "loop", lambda *words, **_: order.append(" ".join(words[:2])))
     monkeypatch.setattr(up.children, "start", lambda name, *_: order.append(name))
     monkeypatch.setattr("loop.up.startup.who_pre_labels", lambda _: "votes")
     up.reach_ready()
@@ -329,7 +329,7 @@ def test_without_sources_and_without_a_model_nothing_is_published(tmp_path: Path
     (chosen.project / "weak.toml").unlink(missing_ok=True)
     assert who_pre_labels(chosen) == "nobody"
     up = Startup(chosen, credentials_in(tmp_path), Children(tmp_path / "logs"), {}, said.append)
-    monkeypatch.setattr(up, "loop", lambda *words: ran.append(words[0]))
+    monkeypatch.setattr(up, "loop", lambda *words, **_: ran.append(words[0]))
     up.fill_project()
     up.publish()
     assert ran == ["import"]

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
+from threadpoolctl import threadpool_limits
 
 from ner.arrays import FloatArray, IntArray
 from ner.decoding import tags_to_spans
@@ -123,7 +124,9 @@ class LearnedVote:
 
         start = np.zeros(design.untied.shape[1] * tag_count + design.tied.shape[1] + 8)
         options = {"maxiter": _ITERATIONS, "ftol": 1e-5}
-        return replace(self, weights=minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x)
+        # Vectors this short are slower on several threads, and much slower where cores are busy.
+        with threadpool_limits(1):
+            return replace(self, weights=minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x)
 
     def _scores(self, design: _Design, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         tags, columns = len(self.labels.tags), design.untied.shape[1]

@@ -29,7 +29,8 @@ class SoftTags:
 
     A word is a run of `\w` or one other character that is not white space, cut where a vote begins or ends, so that
     every vote is made of whole words. offsets: (n, 2), half-open code points of the words. probabilities: (n,
-    num_tags), each row sums to 1, in the order of `LabelSet.tags`. spoken: (n,), whether any source voted on the word.
+    num_tags), each row sums to 1, in the order of `LabelSet.tags`. spoken: (n,), whether a source voted on the word, or
+    the method found an entity there.
     """
 
     offsets: IntArray

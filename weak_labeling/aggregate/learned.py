@@ -143,6 +143,7 @@ class LearnedVote:
         packed = packing(chains)
         marginals = posterior(scores, start, transitions, packed).marginals
         tags = _best_expected_f1(scores, marginals, start, transitions, packed, chains)
+        spoken |= tags > 0
         for first, stop in zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True):
             offsets, probabilities = table.offsets[first:stop], marginals[first:stop]
             spans = tags_to_spans(tags[first:stop], offsets, self.labels, probabilities)

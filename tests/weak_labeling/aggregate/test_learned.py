@@ -36,3 +36,12 @@ def test_without_evidence_the_answer_is_the_vote() -> None:
 def test_a_text_without_words_has_no_spans() -> None:
     [answer] = Learned().learn([said("Arch")], LABELS)({})([VotedText(0, " ", ())])
     assert (answer.spans, len(answer.soft.offsets)) == ((), 0)
+
+
+def test_a_word_on_which_an_entity_is_found_without_a_vote_is_spoken_of() -> None:
+    texts = [said(name) for name in NAMES]
+    gold = {text.key: (Span(7, 7 + len(str(text.key)), "OS"),) for text in texts}
+    new = VotedText("new", "We run Arch here", ())
+    [answer] = Learned().learn(texts, LABELS)(gold)([new])
+    assert [span.without_score() for span in answer.spans] == [Span(7, 11, "OS")]
+    assert answer.soft.spoken.tolist() == [False, False, True, False]

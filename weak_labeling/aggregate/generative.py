@@ -32,6 +32,8 @@ _SAMPLED = 2_000
 _ROUNDS = 2
 # The precision of a source of which nothing is known, and how many votes that belief weighs.
 _BELIEVED, _BELIEF = 0.7, 30.0
+# How much a vote counts where no other source votes.
+_ALONE = 0.25
 LEAST_SURE, MOST_SURE = 0.02, 0.98
 # Log-odds of a tag that no other source votes for where one votes, and of an entity where no source speaks.
 _UNSAID, _SILENT = -9.0, -20.0
@@ -73,6 +75,7 @@ def _precision(table: VoteTable, sources: int, labels: LabelSet) -> FloatArray:
     said: FloatArray = np.bincount(place, minlength=table.words * tags).reshape(-1, tags).astype(np.float64)
     accompanied = said.sum(axis=1)[table.word] > 1
     judged = np.bincount(pair[accompanied], minlength=sources * types).astype(np.float64).reshape(sources, types)
+    alone = np.bincount(pair[~accompanied], minlength=sources * types).astype(np.float64).reshape(sources, types)
     chains = table.chains()
     start, transitions, packed = _start(labels), _transitions(said, chains, labels), packing(chains)
     precision: FloatArray = np.full((sources, types), _BELIEVED)
@@ -86,7 +89,7 @@ def _precision(table: VoteTable, sources: int, labels: LabelSet) -> FloatArray:
         believed = posterior(scores, start, transitions, packed).marginals
         right = _without_own(believed[table.word], table.tag, odds, said[table.word, table.tag] == 1)
         agreed = np.bincount(pair[accompanied], weights=right[accompanied], minlength=sources * types)
-        precision = _smoothed(agreed.astype(np.float64).reshape(sources, types), judged)
+        precision = _smoothed(agreed.astype(np.float64).reshape(sources, types), judged, alone)
     return precision
 
 
@@ -99,10 +102,16 @@ def _without_own(believed: FloatArray, tag: IntArray, odds: FloatArray, alone: B
     return chances
 
 
-def _smoothed(agreed: FloatArray, judged: FloatArray) -> FloatArray:
-    """Towards what the source is worth over all types, and that towards the belief."""
-    source = (agreed.sum(axis=1) + _BELIEF * _BELIEVED) / (judged.sum(axis=1) + _BELIEF)
-    precision: FloatArray = (agreed + _BELIEF * source[:, None]) / (judged + _BELIEF)
+def _smoothed(agreed: FloatArray, judged: FloatArray, alone: FloatArray) -> FloatArray:
+    """Towards what the source is worth with its other types, and that towards the belief.
+
+    Votes where nobody else votes are believed as well. Sources of different things meet where they contradict each
+    other; without the votes in between, a few such meetings would undo a source that is right nearly always.
+    """
+    agreed, judged = agreed + _BELIEVED * _ALONE * alone, judged + _ALONE * alone
+    elsewhere = judged.sum(axis=1, keepdims=True) - judged
+    source = (agreed.sum(axis=1, keepdims=True) - agreed + _BELIEF * _BELIEVED) / (elsewhere + _BELIEF)
+    precision: FloatArray = (agreed + _BELIEF * source) / (judged + _BELIEF)
     return precision.clip(LEAST_SURE, MOST_SURE)
 
 

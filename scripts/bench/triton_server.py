@@ -17,10 +17,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+import psutil
 
 WHEEL = "nvidia-pytriton==0.7.0"
 CACHE = Path(os.environ.get("TRITON_FOLDER") or Path(tempfile.gettempdir()) / f"ner-loop-triton-0.7.0-{os.getuid()}")
@@ -86,9 +88,13 @@ class Triton:
     url: str
 
     def kill(self) -> None:
-        """End it at once, as a crash does; its model processes end with it."""
+        """End it at once, as a crash does, and its model processes, which would wait for it for ever."""
+        models = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.wait(20)
+        for process in models:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager

@@ -32,10 +32,12 @@ EVENT = {"action": "ANNOTATION_CREATED", "project": {"id": 7, "label_config": CO
 
 
 @pytest.fixture(scope="session")
-def released() -> Path:
-    """The programs of an environment with the example's requirements.txt; kept for the next run of the tests."""
+def released(request: pytest.FixtureRequest) -> Path:
+    """The programs of an environment with the example's requirements.txt; pytest's cache keeps it between sessions."""
     wanted = (EXAMPLE / "requirements.txt").read_bytes() + sys.version.encode()
-    made = Path(tempfile.gettempdir()) / f"label-studio-ml-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    cache = getattr(request.config, "cache", None)
+    kept = cache.mkdir("label-studio-ml") if cache else Path(tempfile.gettempdir())
+    made = kept / f"label-studio-ml-{hashlib.sha256(wanted).hexdigest()[:12]}"
     with made.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other processes of the same run want it, too
         if not (made / "whole").exists():

@@ -40,8 +40,14 @@ def children_of(backend: RunningBackend) -> list[psutil.Process]:
 
 def workers_of(backend: RunningBackend) -> list[psutil.Process]:
     """The processes that answer; Python's resource tracker is none."""
-    living = [child for child in children_of(backend) if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in living if "resource_tracker" not in " ".join(child.cmdline())]
+    return [child for child in children_of(backend) if _answers(child)]
+
+
+def _answers(child: psutil.Process) -> bool:
+    try:
+        return child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 def get(backend: RunningBackend, path: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,14 @@ from tests.ml_backend.given import Home, make_home, request_body, running, until
 SLUG = "it-support"
 BODY = json.dumps(request_body("excel on windows", "nothing to see", "windows " * 40)).encode()
 TYPE = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest's cache keeps the server between sessions, unless the environment names a folder."""
+    cache = getattr(request.config, "cache", None)
+    if cache and "TRITON_FOLDER" not in os.environ:
+        monkeypatch.setattr(triton_server, "CACHE", cache.mkdir("triton") / triton_server.CACHE.name)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from weak_labeling.functions import LabelingFunction, SpanFinder
 from weak_labeling.source import Fault
 from weak_labeling.workers import SLOW_IN_A_ROW, TEXTS_AT_ONCE, AskedBatch, Batch, Workers, batches
 
-LIMIT = 0.08
+# Seconds a text: short where a source is to be cut off, long where a busy machine must not cut off anything.
+LIMIT, AMPLE = 0.08, 30.0
 GOOD = Span(0, 2, "OS")
 
 
@@ -26,10 +27,12 @@ def good(text: str) -> Iterator[Span]:
     yield Span(0, 2, "OS")
 
 
-def asked(finders: Sequence[SpanFinder], texts: Sequence[str], number: int = 1) -> list[AskedBatch]:
+def asked(
+    finders: Sequence[SpanFinder], texts: Sequence[str], number: int = 1, limit: float = LIMIT
+) -> list[AskedBatch]:
     sources = [LabelingFunction(finder.__name__, finder) for finder in (*finders, good)]  # type: ignore[attr-defined]
     given = list(enumerate(texts, 1))
-    with Workers(sources, ["OS"], number=number, limit=LIMIT) as workers:
+    with Workers(sources, ["OS"], number=number, limit=limit) as workers:
         found = list(workers.ask(batches(given, tuple(range(len(sources))))))
     assert multiprocessing.active_children() == []
     return found
@@ -132,7 +135,7 @@ def forks(text: str) -> list[Span]:
 
 
 def test_what_a_source_prints_is_not_seen_and_its_fork_answers_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    (batch,) = asked([prints, forks], ["one", "two"])
+    (batch,) = asked([prints, forks], ["one", "two"], limit=AMPLE)
     assert reasons(batch, 0) == reasons(batch, 1) == [None, None]
     assert batch.answers[1].answers == ((Span(0, 1, "OS"),),) * 2
     assert capfd.readouterr() == ("", "")
@@ -144,7 +147,7 @@ def test_batches_come_back_whole_and_in_order_from_several_workers(tmp_path: Pat
             time.sleep(LIMIT / 2)
 
     texts = [str(n) for n in range(5 * TEXTS_AT_ONCE + 1)]
-    found = asked([slow_at_first], [text * 2 for text in texts], number=2)
+    found = asked([slow_at_first], [text * 2 for text in texts], number=2, limit=AMPLE)
     assert [len(batch.texts) for batch in found] == [TEXTS_AT_ONCE] * 5 + [1]
     assert [document for batch in found for document, _ in batch.texts] == list(range(1, len(texts) + 1))
     assert all(set(batch.answers) == {0, 1} for batch in found)

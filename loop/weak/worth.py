@@ -164,8 +164,9 @@ def _harms(sample: VoteSample, names: Sequence[str], tested: int, method: str | 
         p_value = _p_value(others[name], everything, ALPHA / tested)
         if p_value > ALPHA / tested:
             continue
-        method = method or sample.aggregation().method
-        with_it = everything if method == MajorityVote.name else sample.counts(method)
+        done = sample.aggregation(method or AUTO)
+        method = done.method
+        with_it = sample.counts_of(done)
         without_it = others[name] if method == MajorityVote.name else sample.without({name}).counts(method)
         use = _compared(with_it, without_it)
         if use.delta > use.standard_error:

@@ -20,7 +20,7 @@ from ner.errors import InputError
 from ner.labels import LabelSet
 from ner.spans import Span
 from weak_labeling.aggregate.contract import Aggregated, Aggregator, Gold, Learner, Method, VotedText
-from weak_labeling.aggregate.generative import Generative
+from weak_labeling.aggregate.generative import Generative, estimated_precision
 from weak_labeling.aggregate.learned import Learned
 from weak_labeling.aggregate.majority import MajorityVote
 from weak_labeling.aggregate.weighted import Weighted
@@ -88,12 +88,14 @@ def aggregate(texts: Sequence[VotedText], gold: Gold, labels: LabelSet, method: 
         raise InputError(f"a method of aggregation is one of {', '.join((AUTO, *names))}", value=method)
     labelled = tuple(text for text in texts if text.key in gold)
     if method == AUTO and len(labelled) >= LEAST_LABELLED and any(gold[text.key] for text in labelled):
-        trials = [_Trial(one, one.learn(texts, labels), labelled, gold) for one in METHODS]
+        believed = estimated_precision(texts, labels)
+        trials = [_Trial(one, one.learn(texts, labels, believed), labelled, gold) for one in METHODS]
         chosen, reason = _chosen(trials)
         scores = tuple(trial.score for trial in trials)
     else:
         one = METHODS[0] if method == AUTO else METHODS[names.index(method)]
-        chosen, scores = _Trial(one, one.learn(texts, labels), labelled, gold), ()
+        believed = {} if one is METHODS[0] else estimated_precision(texts, labels)
+        chosen, scores = _Trial(one, one.learn(texts, labels, believed), labelled, gold), ()
         reason = "This method was asked for."
         if method == AUTO:
             reason = f"The majority vote stands until {LEAST_LABELLED} texts with entities are labelled."

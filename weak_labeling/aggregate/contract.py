@@ -12,6 +12,8 @@ from ner.spans import Span
 from weak_labeling.source import Vote
 
 Gold = Mapping[Hashable, Sequence[Span]]
+# (source, label) -> the share (0..1) of the votes that is thought to be right before gold is looked at.
+Believed = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,11 @@ class Method(Protocol):
     def needs_gold(self) -> bool:
         """Whether it learns from gold. A method that does not need gold does not look at it."""
 
-    def learn(self, texts: Sequence[VotedText], labels: LabelSet, /) -> Learner:
-        """Learn from the votes on all texts. Deterministic. Raises InputError for a vote with another label."""
+    def learn(self, texts: Sequence[VotedText], labels: LabelSet, believed: Believed, /) -> Learner:
+        """Learn from the votes on all texts. Deterministic. Raises InputError for a vote with another label.
+
+        believed: `generative.estimated_precision` of these texts, made once for all methods.
+        """
 
 
 class Learner(Protocol):

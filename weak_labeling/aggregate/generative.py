@@ -14,7 +14,7 @@ does not count for that type.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ import numpy as np
 from ner.arrays import BoolArray, FloatArray, IntArray
 from ner.labels import LabelSet
 from weak_labeling.aggregate.chains import packing, posterior
-from weak_labeling.aggregate.contract import Gold, VotedText
+from weak_labeling.aggregate.contract import Believed, Gold, VotedText
 from weak_labeling.aggregate.majority import WeightedVote
 from weak_labeling.aggregate.table import VoteTable, vote_table
 
@@ -46,13 +46,15 @@ class Generative:
     name: ClassVar[str] = "generative"
     needs_gold: ClassVar[bool] = False
 
-    def learn(self, texts: Sequence[VotedText], labels: LabelSet, /) -> Callable[[Gold], WeightedVote]:
+    def learn(
+        self, _texts: Sequence[VotedText], labels: LabelSet, believed: Believed, /
+    ) -> Callable[[Gold], WeightedVote]:
         """All is learned from the votes."""
-        vote = WeightedVote(labels, weights_of(estimated_precision(texts, labels)))
+        vote = WeightedVote(labels, weights_of(believed))
         return lambda _gold: vote
 
 
-def weights_of(precision: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+def weights_of(precision: Believed) -> dict[tuple[str, str], float]:
     """(source, label) -> the weight of a vote: 1 and the log-odds; 0 for a source that is wrong more often."""
     return {key: 1 + math.log(share / (1 - share)) if share > 0.5 else 0.0 for key, share in precision.items()}
 

@@ -26,8 +26,8 @@ from ner.decoding import tags_to_spans
 from ner.labels import LabelSet
 from weak_labeling.aggregate.abbreviations import ELSEWHERE, HERE, Abbreviations, abbreviations
 from weak_labeling.aggregate.chains import Packing, best_paths, packing, posterior
-from weak_labeling.aggregate.contract import Aggregated, Gold, SoftTags, VotedText
-from weak_labeling.aggregate.generative import estimated_precision, weights_of
+from weak_labeling.aggregate.contract import Aggregated, Believed, Gold, SoftTags, VotedText
+from weak_labeling.aggregate.generative import weights_of
 from weak_labeling.aggregate.table import VoteTable, vote_table
 from weak_labeling.aggregate.words import tag_words
 
@@ -46,11 +46,12 @@ class Learned:
     name: ClassVar[str] = "learned"
     needs_gold: ClassVar[bool] = True
 
-    def learn(self, texts: Sequence[VotedText], labels: LabelSet, /) -> Callable[[Gold], LearnedVote]:
+    def learn(
+        self, texts: Sequence[VotedText], labels: LabelSet, believed: Believed, /
+    ) -> Callable[[Gold], LearnedVote]:
         """Learn from the votes what the prior is, and which sources and abbreviations there are."""
         sources = tuple(sorted({vote.source for text in texts for vote in text.votes}))
-        trust = weights_of(estimated_precision(texts, labels))
-        model = LearnedVote(labels, sources, abbreviations(texts), trust)
+        model = LearnedVote(labels, sources, abbreviations(texts), weights_of(believed))
         return lambda gold: model.taught([text for text in texts if text.key in gold], gold)
 
 

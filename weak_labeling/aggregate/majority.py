@@ -13,7 +13,7 @@ import numpy as np
 from ner.arrays import BoolArray, FloatArray, IntArray
 from ner.labels import LabelSet
 from ner.spans import Span, clean_spans
-from weak_labeling.aggregate.contract import Aggregated, Gold, SoftTags, VotedText
+from weak_labeling.aggregate.contract import Aggregated, Believed, Gold, SoftTags, VotedText
 from weak_labeling.aggregate.words import tag_words, word_range, words
 from weak_labeling.source import Vote
 
@@ -31,7 +31,9 @@ class MajorityVote:
     name: ClassVar[str] = "majority"
     needs_gold: ClassVar[bool] = False
 
-    def learn(self, _texts: Sequence[VotedText], labels: LabelSet, /) -> Callable[[Gold], WeightedVote]:
+    def learn(
+        self, _texts: Sequence[VotedText], labels: LabelSet, _believed: Believed, /
+    ) -> Callable[[Gold], WeightedVote]:
         """Nothing is learned."""
         return lambda _gold: WeightedVote(labels, {})
 

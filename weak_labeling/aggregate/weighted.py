@@ -8,13 +8,13 @@ on the gold of all types together, weighs as much as ten votes.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ner.labels import LabelSet
-from weak_labeling.aggregate.contract import Gold, VotedText
-from weak_labeling.aggregate.generative import MOST_SURE, estimated_precision, weights_of
+from weak_labeling.aggregate.contract import Believed, Gold, VotedText
+from weak_labeling.aggregate.generative import MOST_SURE, weights_of
 from weak_labeling.aggregate.majority import WeightedVote
 from weak_labeling.aggregate.words import cleaned
 
@@ -30,13 +30,14 @@ class Weighted:
     name: ClassVar[str] = "weighted"
     needs_gold: ClassVar[bool] = True
 
-    def learn(self, texts: Sequence[VotedText], labels: LabelSet, /) -> Callable[[Gold], WeightedVote]:
+    def learn(
+        self, texts: Sequence[VotedText], labels: LabelSet, believed: Believed, /
+    ) -> Callable[[Gold], WeightedVote]:
         """Believe what the votes say, until gold says better."""
-        believed = estimated_precision(texts, labels)
         return lambda gold: WeightedVote(labels, weights_of(_precision(texts, gold, believed)))
 
 
-def _precision(texts: Iterable[VotedText], gold: Gold, believed: Mapping[_Key, float]) -> dict[_Key, float]:
+def _precision(texts: Iterable[VotedText], gold: Gold, believed: Believed) -> dict[_Key, float]:
     """(source, label) -> the share (0..1) of its votes that are gold exactly, smoothed towards what is believed."""
     votes, right = _counted(texts, gold)
     expected: dict[str, float] = defaultdict(float)

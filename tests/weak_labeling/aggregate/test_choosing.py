@@ -78,14 +78,13 @@ def test_no_labelled_text_is_answered_by_its_own_gold(method: str) -> None:
 
 
 def test_equal_texts_are_held_back_together() -> None:
-    given = texts(20)
-    twin = VotedText("twin", given[0].text, given[0].votes)
-    gold = {one.key: (RIGHT,) for one in given} | {
-        given[0].key: (Span(13, 17, "TOOL"),),
-        "twin": (Span(13, 17, "TOOL"),),
-    }
-    answers = list(aggregate([*given, twin], gold, LABELS, "learned").answers())
-    assert spans([answers[0], answers[-1]]) == [[RIGHT], [RIGHT]]
+    """ "odd" votes on copies of one text alone, wrongly: the copies must not teach each other so."""
+    given, odd = texts(20), Span(13, 17, "TOOL")
+    votes = (*given[0].votes, Vote(odd, "odd"))
+    copies = [VotedText(f"copy {number}", given[0].text, votes) for number in range(15)]
+    gold = {one.key: (RIGHT,) for one in (*given[1:], *copies)}
+    answers = list(aggregate([*given[1:], *copies], gold, LABELS, "weighted").answers(copies))
+    assert spans(answers) == [[RIGHT, odd]] * 15
 
 
 def test_answers_to_other_texts_use_all_gold_and_come_in_order() -> None:

@@ -43,7 +43,7 @@ def test_two_sources_that_are_trusted_outvote_three_that_are_not() -> None:
         "We run Linux here",
         (*(Vote(Span(7, 12, "OS"), name) for name in "ab"), *(Vote(Span(7, 12, "TOOL"), name) for name in "xyz")),
     )
-    [answer] = Generative().learn(made(300, right), LABELS)({})([new])
+    [answer] = Generative().learn([], LABELS, estimated_precision(made(300, right), LABELS))({})([new])
     assert [span.label for span in answer.spans] == ["OS"]
 
 

@@ -18,7 +18,7 @@ from ml_backend.payload import Limits
 from ml_backend.prelabels import PrelabelMetrics
 from ml_backend.remote_engine import open_engine
 from ml_backend.settings import ServerSettings
-from ner.model_library import ModelLibrary
+from ner.models.model_library import ModelLibrary
 
 ASK = {"WWW-Authenticate": 'Basic realm="ner-annotation-loop", charset="UTF-8"'}
 _QUICK_THREADS = 2

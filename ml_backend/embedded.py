@@ -18,9 +18,9 @@ from ml_backend.payload import Limits, PredictRequest, UnknownProjectError, pars
 from ml_backend.predict import find_project, predict, predict_free
 from ml_backend.settings import ServerSettings
 from ml_backend.starting import check
-from ner.bundle import MANIFEST, read_manifest
+from ner.containers import with_secret_files
 from ner.errors import ConfigError, InputError
-from ner.secret_files import with_secret_files
+from ner.models.bundle import MANIFEST, read_manifest
 from store.runs import add_hint
 from store.session import open_store
 

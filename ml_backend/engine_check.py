@@ -7,8 +7,8 @@ import logging
 from ml_backend.live_model import LinkedProject, linked_projects
 from ml_backend.remote_engine import RemoteEngine, open_engine
 from ml_backend.settings import ServerSettings
-from ner.inference_server import EngineUnavailableError
 from ner.labels import LabelSet
+from ner.models.inference_server import EngineUnavailableError
 from store.errors import StoreError
 from store.session import open_store
 

@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
 from ml_backend.memory import Trimmer
 from ml_backend.paired_network import PairedNetwork
-from ner.bundle import MODEL, Bundle, load_bundle
 from ner.errors import BundleError, RuleError
-from ner.model_library import ModelLibrary
-from ner.network import EngineName, Network
+from ner.models.bundle import MODEL, Bundle, load_bundle
+from ner.models.model_library import ModelLibrary
+from ner.models.network import EngineName, Network
 from ner.tagger import Tagger
 from store.projects import project_by_id
 from store.schema import Model, Project

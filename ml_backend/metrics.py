@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from ml_backend.live_model import Listener
 from ml_backend.remote_engine import EngineListener
-from ner.network import ENGINES, EngineName
+from ner.models.network import ENGINES, EngineName
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0)
 _UNMATCHED = "unmatched"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from ner.arrays import Logits
-from ner.network import Network
+from ner.models.network import Network
 
 # Requests that arrive together do not overlap in every run: the interpreter lock keeps them apart now and then.
 _TOGETHER_SECONDS = 0.05

@@ -17,12 +17,12 @@ from weakref import WeakSet
 
 from ml_backend.settings import LOCAL, ServerSettings
 from ner.arrays import Logits
-from ner.bundle import Bundle
 from ner.errors import RuleError
-from ner.inference_server import EngineMismatchError, EngineUnavailableError, InferenceServer
 from ner.labels import LabelSet
-from ner.network import EngineName, Network
-from ner.remote_model import Fingerprint, RemoteModel, model_name
+from ner.models.bundle import Bundle
+from ner.models.inference_server import EngineMismatchError, EngineUnavailableError, InferenceServer
+from ner.models.network import EngineName, Network
+from ner.models.remote_model import Fingerprint, RemoteModel, model_name
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from granian.server import Server
 
 from ml_backend.settings import ServerSettings
 from ml_backend.starting import check_in_process
+from ner.containers import hold
 from ner.errors import ConfigError, RuleError
-from ner.holding import hold
 
 if TYPE_CHECKING:
     from ml_backend.arrival import Arrival

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from ner.containers import with_secret_files
 from ner.documents import MAX_TEXT_CHARS
 from ner.errors import ConfigError
-from ner.secret_files import with_secret_files
 
 LOCAL = "local"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")

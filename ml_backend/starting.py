@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ml_backend.settings import LOCAL, ServerSettings
 from ner.errors import ConfigError, RuleError
-from ner.shared_folder import check_at_start
+from ner.models.shared_folder import check_at_start
 
 log = logging.getLogger(__name__)
 

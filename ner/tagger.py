@@ -12,11 +12,11 @@ import numpy as np
 
 from ner.alignment import as_offsets
 from ner.arrays import FloatArray, IntArray, Logits
-from ner.bundle import Bundle
 from ner.confidence import CONFIDENCES
 from ner.decoding import joint_costs, log_softmax, tags_to_spans, viterbi
 from ner.documents import check_text
 from ner.labels import LabelSet
+from ner.models.bundle import Bundle
 from ner.spans import Span
 from ner.windows import Window, merge, windows
 

@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Row, Select, delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from ner.edits import Edits, edits_of
+from ner.label_studio.edits import Edits, edits_of
 from ner.spans import Span, clean_spans
 from store.annotations import LABEL_STUDIO, is_latest
 from store.columns import Instant, utc_now

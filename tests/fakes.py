@@ -27,9 +27,9 @@ from loop.label_studio.client import (
     format_time,
     parse_time,
 )
-from ner.bundle import MODEL, Manifest, write_bundle
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.bundle import MODEL, Manifest, write_bundle
+from ner.models.network import Network
 
 
 @dataclass(frozen=True)

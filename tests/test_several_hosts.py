@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from loop.cli.app import run
-from ner.bundle import MODEL
+from ner.models.bundle import MODEL
 from ner.spans import Span
 from store.projects import link, project_by_name
 from store.session import open_store

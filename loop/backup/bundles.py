@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from loop.backup.files import sha256
-from ner.bundle import MANIFEST, read_manifest
 from ner.errors import BundleError
+from ner.models.bundle import MANIFEST, read_manifest
 from store.registry import FAILED, INTERRUPTED, TRAINING
 from store.schema import Model, Project
 

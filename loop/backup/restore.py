@@ -20,8 +20,8 @@ from loop.backup.snapshot import FILES, Progress
 from loop.settings.settings import CONFIG_NAME, Settings, without_password
 from loop.settings.toml_text import with_values
 from loop.settings.whole_files import write_whole
-from ner.bundle import MANIFEST
-from ner.secret_files import with_variables
+from ner.containers import with_variables
+from ner.models.bundle import MANIFEST
 from store.session import connect
 
 _CHECKED = "files checked"

@@ -21,9 +21,8 @@ from loop.cli.data import (
     request,
 )
 from loop.cli.invocation import Invocation, command
+from ner.containers import hold, with_variables
 from ner.errors import ConfigError, RuleError
-from ner.holding import hold
-from ner.secret_files import with_variables
 
 if TYPE_CHECKING:
     from loop.sync.config_check import ConfigCheck
@@ -214,7 +213,7 @@ def run(
 
 def _run(invocation: Invocation, once: bool) -> int:
     from loop.service.starting import check_folders, when_store_answers
-    from ner.shared_folder import check_at_start
+    from ner.models.shared_folder import check_at_start
 
     settings, client = invocation.settings, invocation.client
     check_folders(settings.home, settings.model_dir)

@@ -16,7 +16,7 @@ from loop.settings.settings import Settings, without_password
 from loop.training.recovery import UNFINISHED
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import OUTSIDE, LabelSet
-from ner.shared_folder import check_local
+from ner.models.shared_folder import check_local
 from store.counts import doubts_of
 from store.gold import labelled
 from store.registry import models
@@ -102,8 +102,8 @@ def check_shared_models(store: Store, settings: Settings, project: Project) -> C
 
 def check_engine(store: Store, settings: Settings, project: Project) -> Check:
     """Whether the inference server serves the very model that is in service here."""
-    from ner.inference_server import InferenceServer
-    from ner.remote_model import Fingerprint, RemoteModel, model_name
+    from ner.models.inference_server import InferenceServer
+    from ner.models.remote_model import Fingerprint, RemoteModel, model_name
 
     backend = settings.backend
     server = InferenceServer(backend.engine, backend.engine_seconds)

@@ -29,9 +29,9 @@ from loop.training.export import to_onnx
 from loop.training.lora import ENCODER_SHA256
 from loop.training.trainer import reproducible
 from ner.arrays import Logits
-from ner.bundle import MODEL, TOKENIZER, Bundle, Manifest, load_bundle
 from ner.errors import BundleError
-from ner.network import Network
+from ner.models.bundle import MODEL, TOKENIZER, Bundle, Manifest, load_bundle
+from ner.models.network import Network
 from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from loop.judging.ask import JudgingError, ask_served
 from loop.quality.corruption import GoldCheck, NewAnnotationText, check_annotators, count_shifts
 from loop.settings.settings import Settings
-from ner.edits import edits_of, total
 from ner.errors import BundleError
+from ner.label_studio.edits import edits_of, total
 from ner.spans import clean_spans
 from store.documents import StoredDocument, sample_documents
 from store.gold import GoldDocument, gold

@@ -16,8 +16,8 @@ from loop.judging.ask import reply
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import served_runtime
 from loop.judging.speeds import measure_speeds, onnx_runtime
-from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError, BundleUnavailableError
+from ner.models.bundle import MODEL, load_bundle
 from ner.tagger import Tagger
 
 _MB = 1e6

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from loop.judging.measured import Speed
-from ner.bundle import Bundle
-from ner.network import Network
+from ner.models.bundle import Bundle
+from ner.models.network import Network
 from ner.tagger import Tagger
 
 CALL = 8

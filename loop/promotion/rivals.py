@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from loop.promotion.policies import PROVEN_BETTER
 from ner.errors import BundleError
-from ner.model_library import ModelLibrary
+from ner.models.model_library import ModelLibrary
 from store.registry import MOVES, PROMOTE, ROLLBACK, model, promotions, standing
 from store.schema import Model, Project, Promotion
 

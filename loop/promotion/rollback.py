@@ -19,11 +19,11 @@ from loop.settings.settings import Settings
 from loop.sync.publish import PublishCounts, publish
 from loop.sync.pull import linked_project_id, pull
 from loop.sync.requeue import offer_again, requeue
-from ner.bundle import Bundle, load_bundle
 from ner.errors import RuleError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import to_result
-from ner.shared_folder import SharedFolderError
+from ner.models.bundle import Bundle, load_bundle
+from ner.models.shared_folder import SharedFolderError
 from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry

@@ -20,7 +20,7 @@ import numpy as np
 
 from loop.evaluation.significance import permutations_for
 from ner.arrays import FloatArray
-from ner.edits import Edits
+from ner.label_studio.edits import Edits
 from ner.spans import Span
 
 FACTOR = 2.0  # between the counts of a type

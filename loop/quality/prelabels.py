@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ner.edits import Edits, total
 from ner.intervals import CONFIDENCE, wilson
+from ner.label_studio.edits import Edits, total
 from store.predictions import ReviewedPrelabel
 
 
@@ -25,9 +25,9 @@ class PrelabelCounts:
     """What became of the regions of pre-labels. name: a version, an entity type, or the first day of a week.
 
     texts: annotations that count here; documents: to which their texts belong. proposed: regions of the pre-labels,
-    each of which was kept, moved, retyped or removed, as `ner.edits` says. kept_share: of them, 0..1; low and high: its
-    95 % interval; None where nothing was proposed. first, last: when the first and the last of these annotations were
-    submitted.
+    each of which was kept, moved, retyped or removed, as `ner.label_studio.edits` says. kept_share: of them, 0..1; low
+    and high: its 95 % interval; None where nothing was proposed. first, last: when the first and the last of these
+    annotations were submitted.
     """
 
     name: str

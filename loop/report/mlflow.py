@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 from loop.evaluation.significance import Difference
 from loop.promotion.attempt import Attempt
 from loop.settings.model import MLflowSettings
-from ner.bundle import Manifest, read_manifest
 from ner.errors import BundleError, ConfigError
+from ner.models.bundle import Manifest, read_manifest
 
 # MLflow 3.17 reads these variables at its import: before it starts the thread that reports usage to its makers, and
 # before it sets up loggers that write to standard error.

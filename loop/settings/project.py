@@ -15,7 +15,7 @@ from store.schema import Model, Project
 from store.session import Store
 
 if TYPE_CHECKING:
-    from ner.bundle import Bundle
+    from ner.models.bundle import Bundle
     from ner.tagger import Tagger
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def open_bundle(store: Store, settings: Settings, project: Project, version: str
 
     Raises BundleError when there is none or it is not what it says, NotFoundError for an unknown version.
     """
-    from ner.bundle import load_bundle
+    from ner.models.bundle import load_bundle
 
     wanted = version or project.promoted_version
     if wanted is None:

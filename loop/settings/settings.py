@@ -22,11 +22,11 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDi
 from loop.settings import model
 from loop.settings.complaints import complaint
 from loop.settings.model import SettingsSection
+from ner.containers import with_secret_files
 from ner.errors import ConfigError
-from ner.secret_files import with_secret_files
 
 if TYPE_CHECKING:
-    from ner.model_library import ModelLibrary
+    from ner.models.model_library import ModelLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     @property
     def library(self) -> ModelLibrary:
         """The models of this host. Raises ConfigError for a shared folder whose address cannot be opened."""
-        from ner.model_library import ModelLibrary  # the runtime of the models comes with it
+        from ner.models.model_library import ModelLibrary  # the runtime of the models comes with it
 
         if self._library is None:
             self._library = ModelLibrary.at(self.model_dir, self.models.remote, self.models.cache_mb)

@@ -11,8 +11,8 @@ from pathlib import Path
 from loop.targets.proof import EXACT, Proof, compare, names_of_differing
 from loop.targets.source import Answers, ModelSource
 from loop.targets.target import EXAMPLE, ExportTarget, write_decoding, write_program
-from ner.bundle import LABELS, MODEL
 from ner.errors import BundleError
+from ner.models.bundle import LABELS, MODEL
 from ner.spans import Span
 
 _START_SECONDS, _SECONDS_A_TEXT = 120.0, 1.0

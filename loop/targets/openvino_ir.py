@@ -10,8 +10,8 @@ from loop.targets.proof import Proof, fp32_proof
 from loop.targets.source import ModelSource
 from loop.targets.target import EXAMPLE, ExportTarget, write_decoding, write_json, write_program
 from loop.targets.triton import masked_fp32
-from ner.bundle import LABELS
 from ner.errors import ConfigError
+from ner.models.bundle import LABELS
 
 MODEL = "openvino_model.xml"
 

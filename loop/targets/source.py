@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ner.arrays import Logits
-from ner.bundle import Bundle
-from ner.network import Network
+from ner.models.bundle import Bundle
+from ner.models.network import Network
 from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows

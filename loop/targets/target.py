@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from loop.targets.proof import Proof
 from loop.targets.source import ModelSource
-from ner.bundle import TOKENIZER
+from ner.models.bundle import TOKENIZER
 
 DECODING = "decoding.json"
 DECODER = "decoding.py"

@@ -16,8 +16,8 @@ from loop.targets.proof import EXACT, OTHER_PRECISION, Proof, compare, names_of_
 from loop.targets.source import INT8, LogitsOf, ModelSource
 from loop.targets.target import DECODER, ExportTarget, write_decoding, write_json, write_program
 from ner.arrays import Logits
-from ner.bundle import LABELS, MODEL
-from ner.runtime import onnxruntime
+from ner.models.bundle import LABELS, MODEL
+from ner.models.runtime import onnxruntime
 
 CONFIG, TAGS = "config.pbtxt", "tags.txt"
 BATCH = 8

@@ -14,7 +14,7 @@ from loop.training.batches import EncodedText, FramedWindow, collate, frame
 from ner.arrays import FloatArray, Logits
 from ner.decoding import joint_costs, log_softmax, tags_to_spans, viterbi
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.network import Network
 from ner.spans import Span
 from ner.tokens import TextEncoder
 from ner.windows import merge

@@ -16,8 +16,8 @@ from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import quiet
 from loop.training.precision import LEAST_AGREEMENT, Trial, write_served
 from loop.training.progress import ParityError
-from ner.bundle import MODEL
-from ner.network import Network
+from ner.models.bundle import MODEL
+from ner.models.network import Network
 
 OPSET = 17
 LOGIT_TOLERANCE = 1e-3

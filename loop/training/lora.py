@@ -19,10 +19,10 @@ from loop.settings.model import TrainSettings
 from loop.training.encoder import BaseModel, classifier_name, lora_targets, quiet
 from loop.training.progress import TrainingError
 from ner.arrays import IntArray
-from ner.bundle import Manifest, load_bundle
 from ner.errors import BundleError
 from ner.labels import LabelSet
-from ner.model_library import ModelLibrary
+from ner.models.bundle import Manifest, load_bundle
+from ner.models.model_library import ModelLibrary
 from store.schema import Model
 
 ADAPTER = "adapter"

@@ -22,7 +22,7 @@ from loop.training.quantise import quantisable, quantise, quantise_one, write_si
 from ner.arrays import Logits
 from ner.decoding import log_softmax
 from ner.errors import BundleError, BundleUnavailableError
-from ner.network import Network
+from ner.models.network import Network
 
 INT8_SMOOTHED, INT8, PARTLY_INT8, FP32 = "INT8, smoothed", "INT8", "INT8, partly FP32", "FP32"
 # F1 of the served file's spans against those of FP32: with 0.97, INT8 changes at most about three spans in a hundred.

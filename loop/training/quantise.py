@@ -20,7 +20,7 @@ from onnx import numpy_helper
 
 from loop.training.encoder import quiet
 from loop.training.onnx_graph import fuse_attention, simplify
-from ner.runtime import onnxruntime
+from ner.models.runtime import onnxruntime
 
 MIGRATION = 0.8
 SMOOTHED = 0.5
@@ -82,7 +82,7 @@ def quantisable(source: Path) -> list[str]:
 
 def _quantise_nodes(model: Any, target: Path, chosen: Mapping[str, Any]) -> None:
     """chosen: the arguments of ONNX Runtime's tool that say which nodes are quantised."""
-    # Imported here, since `ner.runtime` has to load ONNX Runtime first.
+    # Imported here, since `ner.models.runtime` has to load ONNX Runtime first.
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     plain = target.with_suffix(".plain.onnx")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner.bundle import MANIFEST
 from ner.errors import BundleError
-from ner.model_library import ModelLibrary
+from ner.models.bundle import MANIFEST
+from ner.models.model_library import ModelLibrary
 from store.registry import CANDIDATE, FAILED, INTERRUPTED, TRAINING, fail_model, models
 from store.runs import TrackedRun, recover
 from store.schema import Model, Project

@@ -33,12 +33,12 @@ from loop.training.room import check_room
 from loop.training.trainer import Outcome, check_learned, reproducible
 from loop.training.weak_choice import WeakChoice, choose
 from loop.training.weak_first import learn
-from ner.bundle import MANIFEST, MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.confidence import DEFAULT_CONFIDENCE
 from ner.errors import BundleError
 from ner.labels import LabelSet
-from ner.model_library import ModelLibrary
-from ner.network import Network
+from ner.models.bundle import MANIFEST, MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
+from ner.models.model_library import ModelLibrary
+from ner.models.network import Network
 from store.columns import utc_now
 from store.documents import StoredDocument, sample_documents
 from store.gold import LEARNED_FROM, TrainingGold, held_out, training_gold

@@ -22,8 +22,8 @@ from loop.up.project import (
     who_pre_labels,
 )
 from loop.weak.sources import has_sources
+from ner.containers import with_variables
 from ner.errors import ConfigError, InputError
-from ner.secret_files import with_variables
 
 _BOOT_SECONDS, _BACKEND_SECONDS = 900.0, 120.0
 # Label Studio reads its settings from variables with and without its prefix: it would take our PORT for its own.

@@ -34,7 +34,7 @@ from typing import Any, Self
 from sqlalchemy import select, text
 
 from loop.settings.toml_text import with_values
-from ner.bundle import read_manifest, write_bundle
+from ner.models.bundle import read_manifest, write_bundle
 from ner.spans import Span
 from scripts.bench.prepare_backend import TYPES, prepare
 from store.annotations import LABEL_STUDIO, NewAnnotation, append_annotations

@@ -1,4 +1,4 @@
-"""How far models are from one another by the comparison that an inference server has to pass (`ner.remote_model`).
+"""How far models are from one another, by the comparison that `ner.models.remote_model` makes with a server's model.
 
     .venv/bin/python -m scripts.bench.fingerprints MODELS [MODELS ...]
 
@@ -13,9 +13,9 @@ import tempfile
 from itertools import combinations
 from pathlib import Path
 
-from ner.bundle import MANIFEST, Bundle, load_bundle
-from ner.network import Network
-from ner.remote_model import TOLERANCE, Fingerprint
+from ner.models.bundle import MANIFEST, Bundle, load_bundle
+from ner.models.network import Network
+from ner.models.remote_model import TOLERANCE, Fingerprint
 
 
 def main() -> None:

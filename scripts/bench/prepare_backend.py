@@ -38,8 +38,8 @@ def prepare(folder: Path, source: Path | None, texts: Sequence[str]) -> None:
     from loop.training.encoder import load_base
     from loop.training.export import to_onnx
     from loop.training.quantise import quantise
-    from ner.bundle import MODEL, TOKENIZER, Manifest, write_bundle
     from ner.labels import LabelSet
+    from ner.models.bundle import MODEL, TOKENIZER, Manifest, write_bundle
 
     torch.manual_seed(13)
     labels = LabelSet(TYPES)

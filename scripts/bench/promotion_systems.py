@@ -81,8 +81,8 @@ def count_models(home: Path) -> dict[str, Any]:
     from loop.evaluation.scores import count
     from loop.settings.project import current_project
     from loop.settings.settings import Settings
-    from ner.bundle import load_bundle
     from ner.labels import LabelSet
+    from ner.models.bundle import load_bundle
     from ner.tagger import Tagger
     from store.gold import gold
     from store.registry import models

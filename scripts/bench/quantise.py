@@ -34,7 +34,7 @@ from loop.training.quantise import MIGRATION, SMOOTHED, quantise, write_simplifi
 from loop.training.retrain import Prepared, prepare
 from ner.arrays import Logits
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.network import Network
 from store.projects import project_by_name
 from store.registry import promoted
 from store.session import open_store

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ner.inference_server import InferenceServer
+from ner.models.inference_server import InferenceServer
 from scripts.bench.prepare_backend import CONFIG, TYPES
 from scripts.bench.triton_server import free_port, triton, write_model
 

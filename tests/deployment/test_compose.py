@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from loop.settings.settings import SECRETS, variables
-from ner.holding import VARIABLE as HOLD
+from ner.containers import HOLD
 from tests.deployment.compose_file import (
     COMPOSE,
     DOCKERFILE,

@@ -15,8 +15,8 @@ import pytest
 from loop.cli.app import run
 from loop.settings.settings import Settings
 from loop.settings.toml_text import SettingValue, with_values
-from ner.bundle import MANIFEST, read_manifest
 from ner.disk import sha256
+from ner.models.bundle import MANIFEST, read_manifest
 from store.projects import project_by_name
 from store.registry import TypeScore, finish_model, promote, save_scores, start_model
 from store.runs import begin_run, finish_run

@@ -20,7 +20,7 @@ from transformers import (
 
 from loop.settings.model import GateSettings, PromotionSettings, TrainSettings, WeakSettings
 from loop.training.encoder import quiet
-from ner.model_library import ModelLibrary
+from ner.models.model_library import ModelLibrary
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.documents import NewDocument, add_documents

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from ml_backend.holdout import fingerprint
 from ml_backend.live_model import LiveModels, Served, load_tagger
-from ner.bundle import MODEL
 from ner.errors import BundleError
-from ner.model_library import ModelLibrary
+from ner.models.bundle import MODEL
+from ner.models.model_library import ModelLibrary
 from ner.tagger import Tagger
 from store.errors import StoreError
 from store.projects import link, set_label_config

@@ -12,8 +12,8 @@ import pytest
 
 from ml_backend.paired_network import PairedNetwork
 from ner.arrays import Logits
-from ner.network import Network
-from ner.runtime import onnxruntime
+from ner.models.network import Network
+from ner.models.runtime import onnxruntime
 
 VOCABULARY, WIDTH, LAYERS, TAGS = 500, 384, 4, 11
 
@@ -105,7 +105,7 @@ def quantised(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An INT8 graph as wide as a small encoder, so that its products are shared out among threads."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    assert onnxruntime  # loaded first by `ner.runtime`
+    assert onnxruntime  # loaded first by `ner.models.runtime`
     draw = np.random.default_rng(5)
     shapes = {"table": (VOCABULARY, WIDTH)} | {f"w{n}": (WIDTH, WIDTH) for n in range(LAYERS)} | {"out": (WIDTH, TAGS)}
     weights = [

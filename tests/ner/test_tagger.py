@@ -14,9 +14,9 @@ import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 
 from ner.arrays import Logits
-from ner.bundle import load_bundle
 from ner.errors import InputError
-from ner.network import Network
+from ner.models.bundle import load_bundle
+from ner.models.network import Network
 from ner.spans import Span
 from ner.tagger import CHUNK, Tagger, Tagging
 from ner.tokens import TextEncoder
@@ -177,7 +177,8 @@ def test_tokens_of_whitespace_are_read_but_not_tagged(tmp_path: Path) -> None:
 
 def test_tagging_imports_neither_torch_nor_transformers_nor_onnx(folder: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from ner.bundle import load_bundle; from ner.tagger import Tagger;"
+        "import sys; from pathlib import Path;"
+        " from ner.models.bundle import load_bundle; from ner.tagger import Tagger;"
         f"Tagger(load_bundle(Path({str(folder)!r}))).tag('windows 10');"
         "print(sorted({'torch', 'transformers', 'onnx', 'peft'} & set(sys.modules)))"
     )

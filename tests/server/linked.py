@@ -9,7 +9,7 @@ from typing import Any
 
 from loop.label_studio.client import LabelStudioClient, Patience, TaskPage, TaskQuery
 from loop.sync.connect import link_project
-from ner.bundle import load_bundle
+from ner.models.bundle import load_bundle
 from ner.tagger import Tagger
 from store.projects import create_project, project_by_id
 from store.schema import Project

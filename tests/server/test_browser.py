@@ -18,9 +18,9 @@ from loop.label_studio.client import LabelStudioClient
 from loop.sync.connect import link_project
 from loop.sync.publish import publish
 from loop.sync.pull import pull
-from ner.bundle import load_bundle
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import read_result, task_text, to_result
+from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.annotations import history

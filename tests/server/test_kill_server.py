@@ -32,9 +32,9 @@ from loop.service.service import Service
 from loop.settings.settings import Settings
 from loop.settings.template import config_of_labels, scaffold
 from loop.sync.connect import link_project
-from ner.bundle import load_bundle
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import to_result
+from ner.models.bundle import load_bundle
 from ner.spans import Span
 from store.documents import open_documents
 from store.predictions import predictions

@@ -13,10 +13,10 @@ from loop.sync.config_check import ForeignRegions
 from loop.sync.connect import link_project, make_tasks
 from loop.sync.publish import publish
 from loop.sync.pull import pull
-from ner.bundle import load_bundle
 from ner.errors import ConfigError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import task_text
+from ner.models.bundle import load_bundle
 from ner.tagger import Tagger
 from store.documents import NewDocument, add_documents
 from store.gold import gold

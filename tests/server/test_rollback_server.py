@@ -13,7 +13,7 @@ from loop.label_studio.client import LabelStudioClient
 from loop.promotion.rollback import RolledBack, rollback
 from loop.sync.publish import publish
 from loop.sync.pull import pull
-from ner.model_library import ModelLibrary
+from ner.models.model_library import ModelLibrary
 from store.gold import gold
 from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ner.edits import Edits
+from ner.label_studio.edits import Edits
 from store.annotations import FILE, LABEL_STUDIO
 from store.predictions import ReviewedPrelabel, reviewed_prelabels
 from store.registry import rollback

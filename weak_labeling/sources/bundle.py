@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from ner.bundle import MANIFEST, load_bundle, read_manifest
 from ner.errors import BundleError, InputError
+from ner.models.bundle import MANIFEST, load_bundle, read_manifest
 from ner.spans import Span
 from ner.tagger import Tagger
 from weak_labeling.source import Fault

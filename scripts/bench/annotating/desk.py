@@ -20,8 +20,8 @@ from loop.promotion.holdout import still_waiting
 from loop.settings.settings import Settings
 from loop.up.options import Options
 from loop.up.project import API_KEY, EXAMPLE
-from ner.bundle import load_bundle
 from ner.labels import LabelSet
+from ner.models.bundle import load_bundle
 from ner.spans import Span, flat_spans
 from ner.tagger import Tagger
 from store.counts import project_counts

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loop.evaluation.scores import PRF, evaluate_bundle, score
-from ner.bundle import load_bundle
 from ner.documents import LabelledText
 from ner.errors import InputError
 from ner.labels import LabelSet
+from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
 from tests.fakes import tiny_bundle

@@ -20,8 +20,8 @@ from loop.judging.fp32_process import tag as tag_in_fp32
 from loop.training import lora
 from loop.training.encoder import load_base
 from loop.training.retrain import retrain
-from ner.bundle import MODEL, TOKENIZER, Bundle, load_bundle, write_bundle
 from ner.errors import BundleError, RuleError
+from ner.models.bundle import MODEL, TOKENIZER, Bundle, load_bundle, write_bundle
 from ner.spans import Span
 from tests.loop import tiny
 from tests.store.empty import new_store

@@ -22,9 +22,9 @@ from loop.promotion.holdout import still_waiting
 from loop.promotion.power import HoldoutPower, holdout_power
 from loop.promotion.promote import RefusedCandidateError, promote_candidate
 from loop.settings.model import GateSettings
-from ner.bundle import load_bundle
 from ner.documents import LabelledText
 from ner.errors import BundleError
+from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry
@@ -551,7 +551,8 @@ class session(onnxruntime.InferenceSession):
 def test_a_passing_lack_of_memory_leaves_the_candidate_a_candidate(
     store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
 ) -> None:
-    lines = ("from ner.runtime import errors, onnxruntime", "def fail(error): raise error", SHORT_OF_MEMORY[where])
+    loading = "from ner.models.runtime import errors, onnxruntime"
+    lines = (loading, "def fail(error): raise error", SHORT_OF_MEMORY[where])
     (tmp_path / "sitecustomize.py").write_text("\n".join((*lines, "onnxruntime.InferenceSession = session\n")))
     candidate(store, desk, placed, ALL)
     with monkeypatch.context() as short:

@@ -14,9 +14,9 @@ from loop.promotion.rollback import NOT_LINKED, Affected, RolledBack, rollback
 from loop.sync.publish import publish
 from loop.sync.pull import pull
 from loop.sync.requeue import Requeued, offer_again, requeue
-from ner.bundle import MODEL, load_bundle
 from ner.errors import BundleError
-from ner.model_library import ModelLibrary
+from ner.models.bundle import MODEL, load_bundle
+from ner.models.model_library import ModelLibrary
 from ner.tagger import Tagger
 from store import registry
 from store.errors import RefusedError

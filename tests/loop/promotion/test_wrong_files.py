@@ -23,8 +23,8 @@ from loop.judging.ask import Reference, ask_fp32
 from loop.promotion.promote import promote_candidate
 from loop.training.lora import ADAPTER
 from loop.training.retrain import retrain
-from ner.bundle import MANIFEST, MODEL, TOKENIZER, load_bundle
 from ner.errors import BundleError
+from ner.models.bundle import MANIFEST, MODEL, TOKENIZER, load_bundle
 from ner.tagger import Tagger
 from store import registry
 from store.registry import finish_model, start_model

@@ -15,7 +15,7 @@ from loop.quality.corruption import (
     count_shifts,
     warnings_of,
 )
-from ner.edits import Edits
+from ner.label_studio.edits import Edits
 from ner.spans import Span
 
 TYPES = ("OS", "SOFTWARE", "HARDWARE", "VERSION", "ERROR")

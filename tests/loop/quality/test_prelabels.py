@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loop.quality.prelabels import Prelabels, count_prelabels, kept_interval
-from ner.edits import Edits
+from ner.label_studio.edits import Edits
 from store.predictions import ReviewedPrelabel
 
 MONDAY = datetime(2026, 11, 16, 9, tzinfo=UTC)

@@ -24,8 +24,8 @@ from loop.promotion.attempt import FAIL, PASS, PROMOTED, SIGNIFICANCE, Attempt, 
 from loop.report import mlflow as tracking
 from loop.report.mlflow import HASTY, SILENT, log_attempt, metrics, parameters, require_mlflow, tags
 from loop.settings.model import MLflowSettings
-from ner.bundle import read_manifest
 from ner.errors import ConfigError
+from ner.models.bundle import read_manifest
 from tests.fakes import tiny_bundle
 
 GOLD = np.array([[2, 1], [1, 0], [3, 2]])

@@ -11,8 +11,8 @@ from loop.label_studio.client import LabelStudioError, format_time
 from loop.sync.publish import publish
 from loop.sync.pull import pull
 from loop.sync.queue import plan
-from ner.bundle import load_bundle
 from ner.errors import ConfigError
+from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.columns import utc_now

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from loop.targets.source import ModelSource, SampledText
 from loop.targets.target import write_decoding
 from ner.arrays import Logits
-from ner.bundle import TOKENIZER, Bundle, Manifest
 from ner.labels import LabelSet
+from ner.models.bundle import TOKENIZER, Bundle, Manifest
 from ner.tokens import TextEncoder
 from tests.loop.tiny import FAMILIES, LABELS, corpus, encoder
 

@@ -26,7 +26,7 @@ from loop.targets import proof
 from loop.targets.known import TARGETS
 from loop.targets.transformers_folder import BOUND
 from loop.targets.triton import IN_COMPANY
-from ner.bundle import load_bundle
+from ner.models.bundle import load_bundle
 from tests.loop.targets import triton_config
 from tests.loop.targets.exported import FIRST_HELD_OUT, LAST, LONG, Trained, loop, train
 from tests.loop.tiny import LABELS, corpus

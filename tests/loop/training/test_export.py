@@ -19,7 +19,7 @@ from loop.training.onnx_graph import simplify
 from loop.training.progress import ParityError
 from loop.training.quantise import quantise, smooth_activations
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.network import Network
 from tests.loop import tiny
 
 LABELS = LabelSet(tiny.LABELS)

@@ -15,7 +15,7 @@ from loop.training.encoder import load_base, quiet
 from loop.training.export import to_onnx
 from loop.training.onnx_graph import fuse_attention, simplify
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.network import Network
 from tests.loop import tiny
 
 LAYERS = 2
@@ -76,7 +76,7 @@ def test_fused_attention_changes_no_logit_at_any_length(plain: Path, tmp_path: P
 
 def quantised(plain: Path, path: Path) -> Any:
     """The simplified graph with its products in INT8, at `path` too."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # which ner.runtime has loaded
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # which ner.models.runtime has loaded
 
     model = onnx.load(str(plain))
     simplify(model)

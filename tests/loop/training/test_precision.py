@@ -18,7 +18,7 @@ from loop.training.export import to_onnx
 from loop.training.precision import FP32, INT8, INT8_SMOOTHED, LEAST_AGREEMENT, PARTLY_INT8, divergence, write_served
 from ner.errors import BundleUnavailableError
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.network import Network
 from tests.loop import tiny
 
 LABELS = LabelSet(tiny.LABELS)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from loop.training.recovery import recover_project
-from ner.bundle import load_bundle
-from ner.model_library import ModelLibrary
+from ner.models.bundle import load_bundle
+from ner.models.model_library import ModelLibrary
 from store import registry
 from store.registry import fail_model, finish_model, models, promote, start_model
 from store.runs import MEND, begin_run, finish_run, tracked

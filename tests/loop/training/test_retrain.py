@@ -26,9 +26,9 @@ from loop.training import retrain as retraining
 from loop.training.dataset import WeakDocument
 from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress, TrainingStep
 from loop.training.retrain import RetrainResult, retrain
-from ner.bundle import MANIFEST, load_bundle
 from ner.labels import LabelSet
-from ner.model_library import ModelLibrary
+from ner.models.bundle import MANIFEST, load_bundle
+from ner.models.model_library import ModelLibrary
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.columns import utc_now

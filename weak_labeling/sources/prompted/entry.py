@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from ner.containers import with_secret_files
 from ner.errors import ConfigError
-from ner.secret_files import with_secret_files
 from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, Text
 from weak_labeling.sources.prompted.chat import ChatSettings
 from weak_labeling.sources.prompted.reading import SCHEMA

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ner.arrays import FloatArray, Logits
-from ner.bundle import Bundle
 from ner.decoding import log_softmax
-from ner.inference_server import (
+from ner.labels import LabelSet
+from ner.models.bundle import Bundle
+from ner.models.inference_server import (
     Array,
     EngineMismatchError,
     EngineUnavailableError,
@@ -19,7 +20,6 @@ from ner.inference_server import (
     ModelMetadata,
     TensorMetadata,
 )
-from ner.labels import LabelSet
 
 # The root mean square of the differences of log-probabilities, in nats. The FP32 weights of a bundle are 0.15 to 0.25
 # away from its INT8 file; another model of the same project is 0.91 or more away. BENCHMARKS.md has the measurement.

@@ -20,9 +20,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ner.bundle import MANIFEST, Manifest, check_files, parse_manifest, read_manifest
 from ner.errors import BundleError, BundleUnavailableError
-from ner.shared_folder import SharedFolder, SharedFolderError
+from ner.models.bundle import MANIFEST, Manifest, check_files, parse_manifest, read_manifest
+from ner.models.shared_folder import SharedFolder, SharedFolderError
 
 log = logging.getLogger(__name__)
 

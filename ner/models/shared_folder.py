@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ner.containers import with_secret_files
 from ner.errors import BundleUnavailableError, ConfigError
-from ner.secret_files import with_secret_files
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

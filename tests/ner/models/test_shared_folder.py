@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ner.errors import ConfigError
-from ner.shared_folder import SharedFolder, SharedFolderError, check_at_start
+from ner.models.shared_folder import SharedFolder, SharedFolderError, check_at_start
 from tests.s3_server import READ, S3Server
 from tests.store.cluster import free_port
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from ner.bundle import MANIFEST, MODEL, load_bundle, read_manifest
 from ner.errors import BundleError, BundleUnavailableError
-from ner.model_library import ModelLibrary
-from ner.shared_folder import SharedFolder, SharedFolderError
+from ner.models.bundle import MANIFEST, MODEL, load_bundle, read_manifest
+from ner.models.model_library import ModelLibrary
+from ner.models.shared_folder import SharedFolder, SharedFolderError
 from tests.fakes import tiny_bundle
 from tests.s3_server import S3Server, damage
 from tests.store.cluster import free_port
@@ -204,8 +204,8 @@ def test_what_is_here_is_used_while_the_shared_folder_is_away(hosts: Hosts, monk
 _FETCH = """
 import sys, logging
 from pathlib import Path
-from ner.bundle import load_bundle
-from ner.model_library import ModelLibrary
+from ner.models.bundle import load_bundle
+from ner.models.model_library import ModelLibrary
 logging.basicConfig(level="INFO")
 folder, address, path = sys.argv[1:]
 library = ModelLibrary.at(Path(folder), address, 1000)

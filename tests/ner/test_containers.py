@@ -11,8 +11,8 @@ import pytest
 
 from loop.settings.settings import Settings
 from ml_backend.settings import ServerSettings
+from ner.containers import with_secret_files
 from ner.errors import ConfigError
-from ner.secret_files import with_secret_files
 
 SECRET = "c0ffee-and-nobody-knows"
 
@@ -69,7 +69,7 @@ def test_a_file_of_another_user_is_told(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET)
     (tmp_path / "key").chmod(0o400)
     asks = (
-        "import os, sys; from ner.secret_files import with_secret_files; os.setuid(65534)\n"
+        "import os, sys; from ner.containers import with_secret_files; os.setuid(65534)\n"
         "try: with_secret_files({'KEY_FILE': sys.argv[1]}, ['KEY'])\n"
         "except Exception as error: print(error)"
     )

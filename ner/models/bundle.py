@@ -19,7 +19,7 @@ from ner.decoding import KINDS, check_costs
 from ner.disk import flush, sha256
 from ner.errors import BundleError, BundleUnavailableError, InputError
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.network import Network
 from ner.tokens import TextEncoder
 
 MODEL = "model.onnx"

@@ -13,7 +13,12 @@ import pytest
 
 @pytest.mark.parametrize(
     ("module", "said"),
-    [("ner.network", None), ("ner.network", "0"), ("ner.network", "1"), ("loop.training.quantise", None)],
+    [
+        ("ner.models.network", None),
+        ("ner.models.network", "0"),
+        ("ner.models.network", "1"),
+        ("loop.training.quantise", None),
+    ],
 )
 def test_onnx_runtime_reports_nothing_to_anybody(tmp_path: Path, module: str, said: str | None) -> None:
     """Its telemetry leaves a file among the temporary ones as soon as it is loaded."""
@@ -29,11 +34,11 @@ _ALONE = {"loop/targets/programs/onnx_example.py", "scripts/bench/targets/triton
 
 
 def test_no_other_module_loads_onnx_runtime_first() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     rooms = ("ner", "store", "weak_labeling", "ml_backend", "loop", "scripts")
     files = [file for room in rooms for file in (root / room).rglob("*.py")]
     importing = {str(file.relative_to(root)) for file in files if "onnxruntime" in imported(file)}
-    assert importing - _ALONE == {"ner/runtime.py"}
+    assert importing - _ALONE == {"ner/models/runtime.py"}
 
 
 def imported(file: Path) -> set[str]:

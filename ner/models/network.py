@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ner.arrays import Logits
 from ner.errors import BundleError, BundleUnavailableError, RuleError
-from ner.runtime import errors, onnxruntime
+from ner.models.runtime import errors, onnxruntime
 
 EngineName = Literal["remote", "local"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ner.bundle import MANIFEST, Manifest, load_bundle, read_manifest, write_bundle
 from ner.errors import BundleError, BundleUnavailableError
 from ner.labels import LabelSet
-from ner.network import Network
+from ner.models.bundle import MANIFEST, Manifest, load_bundle, read_manifest, write_bundle
+from ner.models.network import Network
 from tests.fakes import tiny_bundle, tiny_graph, tiny_tokenizer
 
 LABELS = ("OS", "VERSION")
@@ -86,7 +86,7 @@ def test_everything_is_on_the_disk_before_the_folder_gets_its_name(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    monkeypatch.setattr("ner.bundle.flush", lambda path: events.append(path.name))
+    monkeypatch.setattr("ner.models.bundle.flush", lambda path: events.append(path.name))
     rename = Path.rename
 
     def recorded(self: Path, target: Path) -> Path:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.edits import Edits, edits_of, total
+from ner.label_studio.edits import Edits, edits_of, total
 from ner.spans import Span
 
 spans = st.lists(

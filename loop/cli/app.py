@@ -23,12 +23,11 @@ from loop.cli import (
     project,
     promotion,
     report,
-    rollback,
     server,
     training,
-    weak,
 )
 from loop.cli.invocation import AsJson, Directory, Invocation, Verbose
+from loop.cli.weak import sources
 from ner.errors import RuleError
 
 USAGE, INTERRUPTED = 2, 130
@@ -65,10 +64,9 @@ def shared_options(
 _GROUPS = (
     project,
     data,
-    weak,
+    sources,
     training,
     promotion,
-    rollback,
     report,
     compare,
     predict,
@@ -173,7 +171,3 @@ def _complain(message: str) -> None:
 def _drop_output() -> None:
     """Drop what is left to be written. Python would try again at its end, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main()

@@ -145,7 +145,7 @@ def _progress(invocation: Invocation) -> Callable[[str, int], None]:
 
     def tell(what: str, done: int) -> None:
         if what not in tickers:
-            tickers[what] = console.Ticker(what, quiet=invocation.as_json)
+            tickers[what] = invocation.ticker(what)
         tickers[what](done)
 
     return tell

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from loop import console
 from loop.cli.invocation import Invocation, command
-from loop.cli.views.gates import gate_notes, wrapped
+from loop.cli.views.parts import gate_notes, wrapped
 from loop.wording import interval, listed, points, probability
 
 if TYPE_CHECKING:

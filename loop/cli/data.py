@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loop import console
 from loop.cli.invocation import Invocation, command
 from loop.wording import number_of
 
@@ -149,7 +148,7 @@ def import_files(
 
     done = []
     for path in files:
-        ticker = console.Ticker(f"{path.name}: records read", quiet=invocation.as_json)
+        ticker = invocation.ticker(f"{path.name}: records read")
         done += import_file(
             invocation.store,
             invocation.project,

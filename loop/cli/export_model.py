@@ -84,10 +84,6 @@ def export_model(
     from loop.targets.export import export_model as export
     from loop.targets.source import Choices
 
-    def tell(stage: str) -> None:
-        if not invocation.as_json:
-            console.stderr().print(f"{stage} ...", highlight=False)
-
     done = export(
         invocation.store,
         invocation.settings,
@@ -98,7 +94,7 @@ def export_model(
         texts=texts,
         choices=Choices(precision.value, ensemble, licence, language),
         allow_differences=allow_differences,
-        stages=tell,
+        stages=invocation.stage,
     )
     invocation.answer(_as_json(done), *_shown(done))
     return 0

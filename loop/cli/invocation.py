@@ -106,6 +106,15 @@ class Invocation:
         else:
             self.say(*printed)
 
+    def ticker(self, title: str, total: int | None = None) -> console.Ticker:
+        """Tells how much is done, every few seconds; nothing with --json."""
+        return console.Ticker(title, quiet=self.as_json, total=total)
+
+    def stage(self, name: str) -> None:
+        """Tell what begins now; nothing with --json."""
+        if not self.as_json:
+            console.stderr().print(f"{name} ...", highlight=False)
+
     def say(self, *printed: Any) -> None:
         """Print for people. A string is printed as it is: it is no markup (`console.styled` makes some).
 

@@ -47,7 +47,7 @@ def predict(
     for note in read.said:
         console.stderr().print(note, highlight=False, markup=False, soft_wrap=True)
     tagger = invocation.tagger(version)
-    ticker = console.Ticker("texts done", quiet=invocation.as_json, total=len(texts))
+    ticker = invocation.ticker("texts done", len(texts))
     answers = predicted(tagger, texts, ticker)
     if out is None:
         sys.stdout.writelines(answer.line() for answer in answers)

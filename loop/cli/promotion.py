@@ -1,21 +1,21 @@
-"""`loop promote`: a candidate is judged, and put into service or not. `loop renew-holdout`: another holdout judges."""
+"""`loop promote`, `loop rollback`: which model serves. `loop renew-holdout`: another holdout judges."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
 from rich.markup import escape
 
 from loop import console
 from loop.cli.invocation import Invocation, Version, command, who
-from loop.cli.views.gates import gate_notes, gate_table, wrapped
-from loop.wording import interval, points
+from loop.cli.views.parts import wrapped
+from loop.cli.views.promotion import attempt_view, rollback_view
+from loop.wording import DEFAULT_REASON
+from ner.errors import ConfigError
 
 if TYPE_CHECKING:
-    from loop.evaluation.significance import Comparison
+    from loop.label_studio.client import LabelStudioClient
     from loop.service.decisions import Attempted
 
 NOT_PROMOTED = 8
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     command(app, "promote", "loop promote")(promote)
     command(app, "renew-holdout", "loop renew-holdout")(renew_holdout)
+    command(app, "rollback", "loop rollback --reason 'misses versions' --requeue")(rollback)
 
 
 def promote(
@@ -48,16 +49,16 @@ def promote(
 
     if force != (because is not None):
         raise typer.BadParameter("--force and --because TEXT go together")
-    settings, quiet = invocation.settings, invocation.as_json
-
-    def told(stage: str) -> None:
-        if not quiet:
-            console.stderr().print(f"{stage} ...", highlight=False)
-
     done = attempt_promotion(
-        invocation.store, settings, invocation.project, version, who=who(), force_because=because, stages=told
+        invocation.store,
+        invocation.settings,
+        invocation.project,
+        version,
+        who=who(),
+        force_because=because,
+        stages=invocation.stage,
     )
-    invocation.answer(as_json(done), *view(done))
+    invocation.answer(_as_json(done), *attempt_view(done))
     return 0 if done.promoted else NOT_PROMOTED
 
 
@@ -81,7 +82,59 @@ def renew_holdout(invocation: Invocation) -> int | None:
     return 0
 
 
-def as_json(done: Attempted) -> dict[str, object]:
+def rollback(
+    invocation: Invocation,
+    to: Annotated[str | None, typer.Option(metavar="VERSION", help="Back to this one, not to the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")] = DEFAULT_REASON,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Put the tasks annotated from withdrawn pre-labels back into the queue.")
+    ] = False,
+) -> int | None:
+    """Put the model that was in service before back. Its bundle is verified first.
+
+    The backend takes the model up by itself. When Label Studio answers, open tasks get the predictions of the restored
+    model back, and the annotations that were submitted on top of the withdrawn model's pre-labels are listed. `loop
+    run` or `loop publish` sends what could not be sent now.
+
+    --requeue deletes and changes no annotation: each of these tasks asks for one annotator more. Label Studio offers
+    the task to everybody who has not annotated it. Its own annotator gets it last, as a draft, and only where that is
+    the user whose key is configured; any other annotator finds it in the data manager, as a task that is not completed.
+    Until somebody annotates the task again, its annotation stays gold.
+
+    After a rollback that was interrupted, --to with the version that is in service now does what was left: the command
+    publishes, lists and requeues again, and takes those tasks out of the queue that somebody has looked at since.
+    """
+    from dataclasses import asdict
+
+    from loop.promotion.rollback import rollback as put_back
+    from loop.service.decisions import report_on_rollback
+
+    project, settings = invocation.project, invocation.settings
+    client, obstacle = (None, None) if project.ls_project_id is None else _client(invocation)
+    ticker = invocation.ticker("texts tagged")
+    done = put_back(
+        invocation.store,
+        settings,
+        project,
+        who=who(),
+        reason=reason,
+        to=to,
+        client=client,
+        requeue=requeue,
+        threads=settings.backend.threads,
+        progress=lambda tagged, _: ticker(tagged),
+    )
+    report, unwritten = report_on_rollback(invocation.store, settings, project, done)
+    problem = done.publish_problem or obstacle
+    said = console.styled(f"[bold]{escape(done.version)}[/] is in service again, in place of {escape(done.previous)}.")
+    lines = rollback_view(done, problem, linked=project.ls_project_id is not None)
+    about_report = f"Report: {report['html']}" if report else str(unwritten)
+    answer = {**asdict(done), "previous": done.previous, "publish_problem": problem, "report": report}
+    invocation.answer(answer, said, *lines, about_report)
+    return 0
+
+
+def _as_json(done: Attempted) -> dict[str, object]:
     """The answer of --json: the decision; the report has everything."""
     attempt = done.attempt
     return {
@@ -103,37 +156,9 @@ def as_json(done: Attempted) -> dict[str, object]:
     }
 
 
-def view(done: Attempted) -> Iterator[RenderableType]:
-    """For people: the verdict, the gates, the types, and where the report lies."""
-    from loop.quality.corruption import warnings_of
-    from loop.report.verdict import HEADLINES
-
-    attempt = done.attempt
-    colour = "green" if done.promoted else "yellow"
-    verdict = HEADLINES.get(attempt.outcome, attempt.outcome)
-    word = f": {attempt.ruling.word}" if attempt.ruling else ""
-    yield console.styled(f"[bold]{escape(attempt.version)}[/] [{colour}]{verdict}{word}[/]")
-    yield wrapped(attempt.reason)
-    if attempt.gates:
-        yield ""
-        yield gate_table(attempt.gates)
-        yield from gate_notes(attempt.gates)
-    if attempt.comparison is not None:
-        yield ""
-        yield differences(attempt.comparison)
-    if attempt.gold_check is not None:
-        signs = warnings_of(attempt.gold_check, attempt.version)
-        yield from (console.styled(f"[yellow]![/] {escape(sign)}") for sign in signs)
-    yield from map(wrapped, done.notices)
-    if done.report:
-        yield f"Report: {done.report['html']}"
-
-
-def differences(comparison: Comparison) -> RenderableType:
-    """F1 of both, the difference in points and its interval, a row for each type."""
-    share = f"{comparison.micro.confidence:.0%} interval"
-    rows = [
-        (row.name, row.new_f1, row.old_f1, points(row.delta), interval(row.low, row.high), row.support)
-        for row in (*comparison.per_type, comparison.micro)
-    ]
-    return console.table("", ("type", "candidate", "incumbent", "points", share, "support"), rows)
+def _client(invocation: Invocation) -> tuple[LabelStudioClient | None, str | None]:
+    """The client, or why there is none: a rollback needs no server."""
+    try:
+        return invocation.client, None
+    except ConfigError as error:
+        return None, str(error)

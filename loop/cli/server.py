@@ -133,7 +133,7 @@ def publish(invocation: Invocation) -> int | None:
 
     store, project = invocation.store, invocation.project
     predictor = votes_that_serve(store, invocation.settings, project) or invocation.tagger()
-    ticker = console.Ticker("texts tagged", quiet=invocation.as_json)
+    ticker = invocation.ticker("texts tagged")
     done = publish_predictions(store, invocation.client, project, predictor, progress=lambda tagged, _: ticker(tagged))
     said = (
         f"{done.version}: {done.created:,} predictions stored for {done.open:,} open tasks "
@@ -176,7 +176,7 @@ def simulate(
     wanted = request(invocation, file_format, columns, tag_scheme, label_names)
     known = read_labelled(gold, wanted, skip_bad=skip_bad)
     clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
-    ticker, number = console.Ticker("annotations submitted", quiet=invocation.as_json), itertools.count(1)
+    ticker, number = invocation.ticker("annotations submitted"), itertools.count(1)
     done = annotate(
         clients,
         linked_project_id(project, client),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,9 +21,9 @@ from loop.cli.data import (
     request,
 )
 from loop.cli.invocation import Invocation, Version, command
+from loop.cli.views.parts import scores_table
 
 if TYPE_CHECKING:
-    from loop.evaluation.scores import PRF
     from loop.training.retrain import RetrainResult
 
 
@@ -145,9 +144,3 @@ def evaluate(
         {**done.as_json(), "said": said}, title, scores_table(done.rows), *([spent] if spent else []), *said
     )
     return 0
-
-
-def scores_table(rows: Iterable[tuple[str, PRF]]) -> Table:
-    """Precision, recall, F1 and support, a row for each type or average."""
-    columns = ("type", "precision", "recall", "F1", "support")
-    return console.table("", columns, ((name, r.precision, r.recall, r.f1, r.support) for name, r in rows))

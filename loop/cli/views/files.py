@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from loop.cli.views.gates import safe, wrapped
+from loop.cli.views.parts import safe, wrapped
 from loop.console import styled, table
 from loop.files.doubts import doubts_sentence, map_lines, tags_among, unknown_labels
 from loop.files.importing import Imported

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from loop.cli.views.gates import gate_notes, gate_table, safe, wrapped
+from loop.cli.views.parts import gate_notes, gate_table, safe, wrapped
 from loop.console import styled, table
 from loop.report.facts import AttemptReport, Report, ResultRow, Results
 from loop.report.history import DECISIONS, PastDecision

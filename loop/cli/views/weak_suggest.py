@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
-from loop.cli.views.gates import wrapped
+from loop.cli.views.parts import wrapped
 from loop.console import WIDTH
 from loop.wording import number_of, visible
 

@@ -1,16 +1,20 @@
-"""Gates for people: a table of at most 80 columns, and what would help where a gate did not pass."""
+"""Parts that several views show: gates and what would help, scores, and words that come from data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from loop.console import styled
+from loop.console import styled, table
 from loop.promotion.attempt import PASS, Gate
 from loop.wording import visible
+
+if TYPE_CHECKING:
+    from loop.evaluation.scores import PRF
 
 _SIGNS = {
     "pass": "[green]✓ pass[/]",
@@ -37,6 +41,12 @@ def gate_notes(gates: Sequence[Gate]) -> Iterator[Text]:
         if gate.status != PASS:
             sign = _SIGNS.get(gate.status, safe(gate.status))
             yield styled(f"{sign}  {safe(gate.name)}: {safe(gate.note or gate.value)}")
+
+
+def scores_table(rows: Iterable[tuple[str, PRF]], title: str = "") -> Table:
+    """Precision, recall, F1 and support, a row for each type or average."""
+    columns = ("type", "precision", "recall", "F1", "support")
+    return table(title, columns, ((name, r.precision, r.recall, r.f1, r.support) for name, r in rows))
 
 
 def safe(text: str) -> str:

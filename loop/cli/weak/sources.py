@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from loop import console
-from loop.cli import weak_aggregate, weak_import, weak_suggest
 from loop.cli.invocation import Invocation, command, who
+from loop.cli.weak import suggest, vote_files
 from ner.errors import InputError
 
 _ABOUT = (
@@ -28,16 +28,10 @@ def register(app: typer.Typer) -> None:
     command(weak, "unmute", "loop weak unmute NAME")(unmute)
     command(weak, "try", 'loop weak try "Outlook hangs on Windows 11"')(try_text)
     command(weak, "explain", "loop weak explain 17")(explain)
-    weak_suggest.register(weak)
-    weak_import.register(weak)
-    weak_aggregate.register(weak)
-    weak.callback()(_nothing)
+    suggest.register(weak)
+    vote_files.register(weak)
     app.add_typer(weak)
     command(app, "label", "loop label")(label)
-
-
-def _nothing() -> None:
-    """A group with a single command would otherwise be that command."""
 
 
 def apply(invocation: Invocation) -> int | None:
@@ -52,12 +46,12 @@ def apply(invocation: Invocation) -> int | None:
 
     The setting weak.functions of loop.toml names the Python file of the labelling functions.
     """
-    from loop.cli.views.weak import applied_view
+    from loop.cli.views.weak_sources import applied_view
     from loop.weak.applying import label_weakly
     from loop.weak.sources import require_sources
 
     require_sources(invocation.settings)
-    ticker = console.Ticker("texts asked about", quiet=invocation.as_json)
+    ticker = invocation.ticker("texts asked about")
     done = label_weakly(invocation.store, invocation.settings, invocation.project, progress=ticker)
     invocation.answer(done, *applied_view(done, console.stdout().width))
     return InputError.exit_code if done.problems else 0
@@ -75,7 +69,7 @@ def report(
     Precision and worth are measured on the labelled texts that may be learned from, never on the holdout. The method
     that makes labels of votes does not learn from the gold of the text that it answers.
     """
-    from loop.cli.views.weak import ledger_view, source_view
+    from loop.cli.views.weak_sources import ledger_view, source_view
     from loop.weak.ledger import ledger
 
     found = ledger(invocation.store, invocation.project)
@@ -114,7 +108,7 @@ def try_text(
     invocation: Invocation, text: Annotated[str, typer.Argument(metavar="TEXT", help="The text itself.")]
 ) -> int | None:
     """Ask the sources about a text, and show who votes what and what comes of it. Nothing is stored."""
-    from loop.cli.views.weak import explained_view
+    from loop.cli.views.weak_sources import explained_view
     from loop.weak.explaining import try_text
     from loop.weak.sources import require_sources
 
@@ -131,7 +125,7 @@ def explain(
     ],
 ) -> int | None:
     """Show who voted what on a document of the store, and what comes of it."""
-    from loop.cli.views.weak import explained_view
+    from loop.cli.views.weak_sources import explained_view
     from loop.weak.explaining import explain
 
     found = explain(invocation.store, invocation.project, document)

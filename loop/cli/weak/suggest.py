@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from loop import console
 from loop.cli.invocation import Invocation, command
 from ner.errors import InputError
 
@@ -42,8 +41,8 @@ def suggest(
         invocation.store,
         invocation.settings,
         invocation.project,
-        asked=console.Ticker("texts asked about", quiet=invocation.as_json),
-        tried=console.Ticker("entries tried", quiet=invocation.as_json),
+        asked=invocation.ticker("texts asked about"),
+        tried=invocation.ticker("entries tried"),
     )
     if accept:
         done = write(invocation.store, invocation.settings, invocation.project, found.ranked, numbers)

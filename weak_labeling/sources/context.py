@@ -17,6 +17,7 @@ from weak_labeling.sources.expressions import SECONDS_A_TEXT, compiled, harmless
 _WORD = regex.compile(r"\w+")
 # Characters before a span in which its `before` is looked for.
 _REACH = 200
+_BEFORE, _AFTER = r"(?:{})\s*\Z", r"\s*(?:{})"
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class Context:
 
     @cached_property
     def _before(self) -> regex.Pattern[str]:
-        return regex.compile(rf"(?:{self.before})\s*\Z")
+        return regex.compile(_BEFORE.format(self.before))
 
     @cached_property
     def _after(self) -> regex.Pattern[str]:
-        return regex.compile(rf"\s*(?:{self.after})")
+        return regex.compile(_AFTER.format(self.after))
 
 
 class ContextEntry(SourceEntry):
@@ -80,9 +81,10 @@ class ContextEntry(SourceEntry):
 
     def context(self) -> Context:
         """The condition, checked. Raises EntryError."""
-        for key, pattern in (("before", self.before), ("after", self.after)):
+        for key, pattern, in_place in (("before", self.before, _BEFORE), ("after", self.after, _AFTER)):
             if pattern is not None:
                 harmless(compiled(pattern, 0, key), key)
+                compiled(in_place.format(pattern), 0, key)  # a comment under (?x) would swallow what stands behind it
         for word in self.near:
             if not _WORD.fullmatch(word):
                 raise EntryError(

@@ -76,6 +76,40 @@ def test_context_that_backtracks_is_refused_by_its_own_key() -> None:
     assert refusal.value.key == "after"
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(((a{1000}){1000}){1000})",
+        "a{99999999999}",
+        f"a{{{'9' * 5000}}}",
+        "(?:[)]{1000}){1000}",
+        r"(?:\(b{2000,}c){50,60}",
+        "(?x) ((a{400}) # (\n {400})",
+    ],
+    ids=[
+        "nested",
+        "one count",
+        "a number beyond all numbers",
+        "a bracket in a class",
+        "an escaped bracket",
+        "a bracket in a comment",
+    ],
+)
+def test_repeats_that_multiply_are_refused_before_they_fill_the_memory(pattern: str) -> None:
+    with pytest.raises(EntryError, match="100,000 parts") as refusal:
+        source(pattern)
+    assert refusal.value.key == "pattern"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\d{4}-\d{2}-\d{2}(?:T\d{2}(?::\d{2}){2})?", "((a{0,1000}){0,1000}){1,1000}", "|".join(["[A-Z]{20}x"] * 99)],
+    ids=["a date", "nothing has to match", "counts beside each other"],
+)
+def test_repeats_that_stay_small_are_taken(pattern: str) -> None:
+    assert source(pattern).pattern == pattern
+
+
 def test_a_pattern_that_takes_too_long_on_a_text_says_so_and_the_next_text_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -94,8 +128,18 @@ def test_a_pattern_that_takes_too_long_on_a_text_says_so_and_the_next_text_is_re
         ({"pattern": "a", "group": "name"}, "group"),
         ({"pattern": "a", "near": ("two words",)}, "near"),
         ({"pattern": "a", "before": "("}, "before"),
+        ({"pattern": "(?V0)(?V1)a"}, "pattern"),
+        ({"pattern": "a", "before": "(?x) b # c"}, "before"),
     ],
-    ids=["no expression", "no such group", "no such name", "near is a phrase", "before is no expression"],
+    ids=[
+        "no expression",
+        "no such group",
+        "no such name",
+        "near is a phrase",
+        "before is no expression",
+        "flags exclude each other",
+        "a comment without an end",
+    ],
 )
 def test_what_is_wrong_is_told_by_its_key(keys: dict[str, object], key: str) -> None:
     with pytest.raises(EntryError) as refusal:

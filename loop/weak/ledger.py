@@ -96,7 +96,8 @@ class WeakLedger:
     """Every source by name. method: how votes become labels, and reason: why so. scores: of all that were tried.
 
     f1: of the votes that count, on the gold; None without gold. worth_by: the method that the worth of a source is
-    measured by: "weighted" stands in for "learned", which would have to learn anew without each source.
+    measured by. Where all sources are measured, "weighted" stands in for "learned", which takes seconds to learn anew
+    without a source.
     gold_documents: labelled documents; sampled: texts that the shares are counted on.
     """
 
@@ -117,8 +118,11 @@ class WeakLedger:
         raise unknown_source(name, [one.name for one in self.sources])
 
 
-def ledger(store: Store, project: Project) -> WeakLedger:
-    """Read votes and gold, and measure every source that is known."""
+def ledger(store: Store, project: Project, only: str | None = None) -> WeakLedger:
+    """Read votes and gold, and measure every source that is known.
+
+    only: the one source whose worth is measured then, and by the method in use.
+    """
     with store.transaction() as tx:
         enter_imported(tx, project)
         tx.commit()
@@ -127,10 +131,12 @@ def ledger(store: Store, project: Project) -> WeakLedger:
     voted = voted_project(store, project)
     measured = _Measured.of(voted)
     sample, done = measured.sample, measured.sample.aggregation()
-    names = [one.name for one in records if one.muted_at is None]
-    by = Weighted.name if done.method == Learned.name else done.method
-    worth = {one.source: one for one in worth_of(sample, names, by)} if sample.labelled else {}
-    f1 = sample.counts_of(done).micro_f1() if sample.labelled else None
+    names = [one.name for one in records if one.muted_at is None and only in (None, one.name)]
+    by = Weighted.name if done.method == Learned.name and only is None else done.method
+    counts = sample.counts_of(done)
+    together = counts if by == done.method else sample.counts(by)
+    worth = {one.source: one for one in worth_of(sample, names, by, together)} if sample.labelled else {}
+    f1 = counts.micro_f1() if sample.labelled else None
     entries = tuple(_entry(record, stored, measured, worth.get(record.name)) for record in records)
     return WeakLedger(entries, done.method, done.reason, done.scores, f1, by, sample.documents, len(measured.texts))
 

@@ -88,9 +88,12 @@ class VoteSample:
 
 @dataclass(frozen=True)
 class Worth:
-    """What a source adds to the F1 of all votes, with - without, and the 95 % interval of that over documents."""
+    """What a source adds to the F1 of all votes by this method, with - without, and the 95 % interval of that over
+    documents.
+    """
 
     source: str
+    method: str
     with_f1: float
     without_f1: float
     low: float
@@ -131,12 +134,14 @@ class Harm:
         )
 
 
-def worth_of(sample: VoteSample, names: Collection[str], method: str) -> Iterator[Worth]:
-    """What each of these sources is worth to the method, in order."""
-    everything = sample.counts(method)
+def worth_of(sample: VoteSample, names: Collection[str], method: str, together: Counts) -> Iterator[Worth]:
+    """What each of these sources is worth to the method, in order; the method learns anew without each.
+
+    together: `sample.counts(method)`.
+    """
     for name in names:
-        micro = _compared(everything, sample.without({name}).counts(method))
-        yield Worth(name, micro.new_f1, micro.old_f1, micro.low, micro.high)
+        micro = _compared(together, sample.without({name}).counts(method))
+        yield Worth(name, method, micro.new_f1, micro.old_f1, micro.low, micro.high)
 
 
 def harmful(sample: VoteSample, candidates: Collection[str], method: str | None = None) -> tuple[Harm, ...]:

@@ -199,7 +199,10 @@ def _basis(found: WeakLedger) -> Iterator[str]:
     if found.scores:
         yield f"F1 by method: {', '.join(f'{one.method} {one.f1:.3f}' for one in found.scores)}."
     if found.worth_by != found.method:
-        yield f"Worth is measured by {found.worth_by}, which need not learn anew without each source."
+        yield (
+            f"Worth is measured by {found.worth_by}, which learns anew without a source in no time. With `--source "
+            f"NAME`, worth is measured by {found.method}."
+        )
     if found.f1 is not None:
         yield f"F1 of the votes that count: {found.f1:.3f}, on {number_of(found.gold_documents, 'labelled document')}."
     else:
@@ -229,7 +232,7 @@ def _facts(one: LedgerEntry) -> Iterator[tuple[str, str]]:
     if one.worth is not None:
         w = one.worth
         interval = f"95 % interval {100 * w.low:+.1f} to {100 * w.high:+.1f}"
-        yield "worth", f"F1 {w.with_f1:.3f} with it, {w.without_f1:.3f} without it ({interval} points)"
+        yield "worth", f"F1 {w.with_f1:.3f} with it, {w.without_f1:.3f} without it, by {w.method} ({interval} points)"
     yield "asked about", number_of(one.documents, "text")
     per_thousand = 1000 * one.seconds / one.documents if one.documents else 0.0
     yield "took", f"{one.seconds:.1f} s, {per_thousand:.2f} s for a thousand texts"

@@ -72,7 +72,7 @@ def report(
     from loop.cli.views.weak_sources import ledger_view, source_view
     from loop.weak.ledger import ledger
 
-    found = ledger(invocation.store, invocation.project)
+    found = ledger(invocation.store, invocation.project, source)
     width = None if wide else console.stdout().width
     if source is not None:
         invocation.answer(found.source(source), *source_view(found, source, width))

@@ -30,7 +30,8 @@ POISON = Vote(THE, "poison")
 
 
 def test_the_worth_of_a_source_is_the_f1_with_it_less_the_f1_without_it() -> None:
-    worths = {one.source: one for one in worth_of(sample(30, *HONEST, POISON), ["apps", "poison"], "majority")}
+    voted = sample(30, *HONEST, POISON)
+    worths = {one.source: one for one in worth_of(voted, ["apps", "poison"], "majority", voted.counts("majority"))}
     assert worths["apps"].with_f1 == pytest.approx(4 / 5)  # two of three spans are right, and all gold is found
     assert worths["apps"].without_f1 == pytest.approx(1 / 2)
     assert worths["poison"].gain == pytest.approx(4 / 5 - 1)

@@ -107,6 +107,21 @@ def test_the_ledger_shows_each_source_and_its_worth_in_eighty_columns(desk: Desk
     assert "SOFTWARE" in detail and "12 texts" in detail and max(map(len, detail.split("\n\n")[0].splitlines())) <= 80
 
 
+def test_the_worth_of_one_source_is_measured_by_the_method_in_use(desk: Desk):
+    """What no source marks, `learned` finds by its words."""
+    spans = [{"start": 0, "end": 5, "label": "SOFTWARE"}, {"start": 12, "end": 14, "label": "OS"}]
+    texts = [{"id": f"e{n}", "text": f"Excel {n} on PC", "spans": spans} for n in range(10, 40)]
+    desk.loop("import", str(desk.write("gold.jsonl", *texts)), "--split", "train")
+    desk.loop("weak", "apply")
+    of_all = desk.loop("weak", "report", "--json").json
+    assert (of_all["method"], of_all["worth_by"]) == ("learned", "weighted")
+    worth = of_all["sources"][0]["worth"]
+    assert (worth["method"], worth["without_f1"]) == ("weighted", 0.0)
+    worth = desk.loop("weak", "report", "--source", "names", "--json").json["worth"]
+    assert (worth["method"], worth["with_f1"]) == ("learned", of_all["f1"])
+    assert worth["without_f1"] > 0.9
+
+
 def test_columns_that_have_no_room_are_left_out_and_with_wide_all_are_shown(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ):

@@ -25,8 +25,8 @@ from loop.training import lora
 from loop.training.batches import IGNORED, FramedWindow
 from loop.training.dev_split import torch_reader
 from loop.training.encoder import BaseModel, classifier_name, load_base
-from loop.training.export import to_onnx
 from loop.training.lora import ENCODER_SHA256
+from loop.training.served_file.export import to_onnx
 from loop.training.trainer import reproducible
 from ner.arrays import Logits
 from ner.errors import BundleError

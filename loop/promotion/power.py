@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from loop.evaluation.regret import needed_difference
 from loop.evaluation.significance import alpha_of, detectable_difference
 from loop.promotion.attempt import Look
+from loop.promotion.compared_models import first_serves
 from loop.promotion.holdout import held_out_gold, known_spans, limits_of, next_look
 from loop.promotion.policies import BOUNDED, PROVEN
-from loop.promotion.rivals import first_serves
 from loop.settings.model import PromotionSettings
 from store.counts import open_documents, seconds_an_annotation
 from store.registry import promotions

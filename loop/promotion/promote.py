@@ -20,7 +20,7 @@ from loop.judging.evidence import IncumbentError, Measured, measure, perturbed
 from loop.judging.gold_check import check_gold
 from loop.judging.measured import WEAK_VOTE, ContractCheck
 from loop.promotion.attempt import DEFERRED, FORCED, HELD, PROMOTED, REFUSED, REJECTED, Attempt, Look, Ruling
-from loop.promotion.candidates import choose, retire_superseded
+from loop.promotion.compared_models import Rivals, choose, retire_superseded, rivals
 from loop.promotion.gates import absolute_gates, gates_of, reason_of
 from loop.promotion.holdout import (
     compare_by_document,
@@ -35,7 +35,6 @@ from loop.promotion.holdout import (
 )
 from loop.promotion.policies import BOUNDED, HOLD, PROMOTE, PROVEN, REJECT
 from loop.promotion.record import figures_of, record, risks_of, rotated
-from loop.promotion.rivals import Rivals, rivals
 from loop.promotion.ruling import ScoredSystems, rule
 from loop.quality.corruption import warnings_of
 from loop.settings.model import BY_WEAK_VOTE

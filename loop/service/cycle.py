@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from loop.label_studio.client import LabelStudioClient
-from loop.promotion.candidates import retire_superseded, superseded
+from loop.promotion.compared_models import retire_superseded, superseded
 from loop.promotion.holdout import still_waiting
 from loop.service.decisions import attempt_promotion
 from loop.settings.project import open_tagger

@@ -105,7 +105,7 @@ def model_name(source: ModelSource) -> str:
 
 def masked_fp32(source: ModelSource) -> Path:
     """The FP32 graph that also reads an attention mask, made once."""
-    from loop.training.export import to_onnx
+    from loop.training.served_file.export import to_onnx
 
     path = source.workspace / _MASKED
     if not path.exists():
@@ -114,8 +114,8 @@ def masked_fp32(source: ModelSource) -> Path:
 
 
 def _write_graph(source: ModelSource, path: Path) -> None:
-    from loop.training.precision import CALIBRATION
-    from loop.training.quantise import quantise, write_simplified
+    from loop.training.served_file.precision import CALIBRATION
+    from loop.training.served_file.quantise import quantise, write_simplified
 
     fp32 = masked_fp32(source)
     if source.choices.precision == INT8:

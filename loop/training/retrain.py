@@ -25,11 +25,11 @@ from loop.training.dataset import Dataset, WeakLabels, development_salt, drawn, 
 from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, load_base
-from loop.training.export import Parity, export_bundle
 from loop.training.lora import ENCODER_SHA256, WarmStart, find_start
 from loop.training.progress import TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.room import check_room
+from loop.training.served_file.export import Parity, export_bundle
 from loop.training.trainer import Outcome, check_learned, reproducible
 from loop.training.weak_choice import WeakChoice, choose
 from loop.training.weak_first import learn

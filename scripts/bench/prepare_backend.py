@@ -36,8 +36,8 @@ def prepare(folder: Path, source: Path | None, texts: Sequence[str]) -> None:
     import torch
 
     from loop.training.encoder import load_base
-    from loop.training.export import to_onnx
-    from loop.training.quantise import quantise
+    from loop.training.served_file.export import to_onnx
+    from loop.training.served_file.quantise import quantise
     from ner.labels import LabelSet
     from ner.models.bundle import MODEL, TOKENIZER, Manifest, write_bundle
 

@@ -28,10 +28,10 @@ from loop.settings.settings import Settings
 from loop.training import lora
 from loop.training.dev_split import DevEvaluation, EvaluationTexts, onnx_reader
 from loop.training.encoder import MINILM, load_base, quiet
-from loop.training.export import to_onnx
-from loop.training.precision import CALIBRATION, divergence
-from loop.training.quantise import MIGRATION, SMOOTHED, quantise, write_simplified
 from loop.training.retrain import Prepared, prepare
+from loop.training.served_file.export import to_onnx
+from loop.training.served_file.precision import CALIBRATION, divergence
+from loop.training.served_file.quantise import MIGRATION, SMOOTHED, quantise, write_simplified
 from ner.arrays import Logits
 from ner.labels import LabelSet
 from ner.models.network import Network

@@ -21,6 +21,7 @@ from loop.evaluation.significance import (
     permutations_for,
     randomisation_p_value,
 )
+from loop.promotion.compared_models import EARLIER
 from loop.promotion.gates import type_gates
 from loop.promotion.policies import (
     BOUNDED,
@@ -33,7 +34,6 @@ from loop.promotion.policies import (
     PolicyLimits,
     decide_by,
 )
-from loop.promotion.rivals import EARLIER
 from ner.arrays import IntArray
 from scripts.bench.policy.counts import LoopCounts
 from scripts.bench.policy.loops import CORRUPTED, FIRST, HELD_OUT, named

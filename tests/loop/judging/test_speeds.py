@@ -11,7 +11,7 @@ import pytest
 from loop.judging.measured import SERVED_FP32, SERVED_INT8, Efficiency, Speed
 from loop.judging.served_process import tag
 from loop.judging.speeds import CALL, LEAST_ROUNDS, Runtime, measure_speeds
-from loop.training import precision
+from loop.training.served_file import precision
 from tests.fakes import tiny_bundle
 
 

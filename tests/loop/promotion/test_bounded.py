@@ -21,11 +21,11 @@ from loop.judging import evidence
 from loop.judging.ask import JudgingError, ServedAnswers, ask_served
 from loop.judging.measured import HeldOutText
 from loop.promotion.attempt import FILE, PASS, Attempt, Gate, Look
+from loop.promotion.compared_models import EARLIER, rivals
 from loop.promotion.holdout import compare_by_document, still_waiting
 from loop.promotion.policies import HOLD, LIKELY_WORSE, PROMOTE, REJECT, WORDS
 from loop.promotion.power import holdout_power
 from loop.promotion.promote import promote_candidate
-from loop.promotion.rivals import EARLIER, rivals
 from loop.promotion.ruling import ScoredSystems, rule
 from loop.report.history import decisions
 from loop.service.status import project_status

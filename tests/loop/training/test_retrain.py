@@ -21,11 +21,12 @@ import pytest
 
 from loop.promotion.promote import promote_candidate
 from loop.settings.model import WeakSettings
-from loop.training import dataset, lora, precision, trainer
+from loop.training import dataset, lora, trainer
 from loop.training import retrain as retraining
 from loop.training.dataset import WeakDocument
 from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress, TrainingStep
 from loop.training.retrain import RetrainResult, retrain
+from loop.training.served_file import precision
 from ner.labels import LabelSet
 from ner.models.bundle import MANIFEST, load_bundle
 from ner.models.model_library import ModelLibrary

@@ -17,7 +17,7 @@ import pytest
         ("ner.models.network", None),
         ("ner.models.network", "0"),
         ("ner.models.network", "1"),
-        ("loop.training.quantise", None),
+        ("loop.training.served_file.quantise", None),
     ],
 )
 def test_onnx_runtime_reports_nothing_to_anybody(tmp_path: Path, module: str, said: str | None) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from loop.evaluation.scores import Agreement, check_agreement
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import EvaluationTexts, Spans, onnx_reader
-from loop.training.quantise import quantisable, quantise, quantise_one, write_simplified
+from loop.training.served_file.quantise import quantisable, quantise, quantise_one, write_simplified
 from ner.arrays import Logits
 from ner.decoding import log_softmax
 from ner.errors import BundleError, BundleUnavailableError

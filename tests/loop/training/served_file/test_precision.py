@@ -10,12 +10,20 @@ import onnx
 import pytest
 import torch
 
-from loop.training import precision
 from loop.training.batches import encode
 from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoder import BaseModel, load_base
-from loop.training.export import to_onnx
-from loop.training.precision import FP32, INT8, INT8_SMOOTHED, LEAST_AGREEMENT, PARTLY_INT8, divergence, write_served
+from loop.training.served_file import precision
+from loop.training.served_file.export import to_onnx
+from loop.training.served_file.precision import (
+    FP32,
+    INT8,
+    INT8_SMOOTHED,
+    LEAST_AGREEMENT,
+    PARTLY_INT8,
+    divergence,
+    write_served,
+)
 from ner.errors import BundleUnavailableError
 from ner.labels import LabelSet
 from ner.models.network import Network

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from loop.training.encoder import load_base, quiet
-from loop.training.export import to_onnx
-from loop.training.onnx_graph import fuse_attention, simplify
+from loop.training.served_file.export import to_onnx
+from loop.training.served_file.onnx_graph import fuse_attention, simplify
 from ner.labels import LabelSet
 from ner.models.network import Network
 from tests.loop import tiny

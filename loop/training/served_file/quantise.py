@@ -19,7 +19,7 @@ import onnx
 from onnx import numpy_helper
 
 from loop.training.encoder import quiet
-from loop.training.onnx_graph import fuse_attention, simplify
+from loop.training.served_file.onnx_graph import fuse_attention, simplify
 from ner.models.runtime import onnxruntime
 
 MIGRATION = 0.8

@@ -14,8 +14,8 @@ import torch
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import quiet
-from loop.training.precision import LEAST_AGREEMENT, Trial, write_served
 from loop.training.progress import ParityError
+from loop.training.served_file.precision import LEAST_AGREEMENT, Trial, write_served
 from ner.models.bundle import MODEL
 from ner.models.network import Network
 

@@ -14,10 +14,10 @@ from loop.evaluation.scores import check_agreement
 from loop.training.batches import FramedWindow, encode
 from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import BaseModel, load_base
-from loop.training.export import LOGIT_TOLERANCE, check_logits, export_bundle, to_onnx
-from loop.training.onnx_graph import simplify
 from loop.training.progress import ParityError
-from loop.training.quantise import quantise, smooth_activations
+from loop.training.served_file.export import LOGIT_TOLERANCE, check_logits, export_bundle, to_onnx
+from loop.training.served_file.onnx_graph import simplify
+from loop.training.served_file.quantise import quantise, smooth_activations
 from ner.labels import LabelSet
 from ner.models.network import Network
 from tests.loop import tiny

@@ -11,7 +11,7 @@ from pathlib import Path
 from loop.evaluation.scores import Scores, score
 from loop.files.audit import believed
 from loop.files.importing import SHOWN_PROBLEMS
-from loop.files.inputs import open_inputs
+from loop.files.raw.inputs import open_inputs
 from loop.files.reading import Reading, survey_of_any_labels
 from loop.files.records import Problem, Record
 from loop.settings.whole_files import whole_file

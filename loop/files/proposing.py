@@ -15,8 +15,8 @@ from typing import Any
 
 from loop.files.formats.known import JSON, find_format
 from loop.files.formats.label_studio import export_csv, export_json, json_min
-from loop.files.inputs import Input, open_inputs
-from loop.files.json_values import json_values
+from loop.files.raw.inputs import Input, open_inputs
+from loop.files.raw.json_values import json_values
 from loop.files.records import Problem, Source
 from ner.errors import InputError
 from ner.label_studio.label_config import Control, LabelConfig

@@ -17,7 +17,7 @@ from typing import Any
 from loop.files.formats.known import AUTO, JSON, find_format, format_named, notes_on
 from loop.files.formats.label_studio.json_min import ROWS
 from loop.files.formats.label_studio.other_exports import refuse_other_exports
-from loop.files.inputs import Input, open_inputs
+from loop.files.raw.inputs import Input, open_inputs
 from loop.files.record_ids import each_id_once
 from loop.files.records import FileHints, Opened, Problem, Record, Source
 from ner.documents import check_text

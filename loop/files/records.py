@@ -11,21 +11,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any
 
-from loop.files.inputs import Input
-from loop.files.unknown import not_utf8
+from loop.files.raw.inputs import Input
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig, NotLearned
 from store.annotations import FILE, NewAnnotation
 from weak_labeling.source import Vote
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MAX_LINE_BYTES = 32 * 1024 * 1024
 GOLD = "gold"
 SEVERAL_ANNOTATIONS = "annotations that differ, and the file does not say which is ground truth"
-UNREADABLE_REST = "the end of what could be read"
-"""Where a problem stands that ends the reading of a file, for people."""
 # A key of this name says something about entities: it is read, or refused by name, and never kept as metadata.
 ANNOTATION_KEYS = (
     *("spans", "label", "labels", "entities", "ents", "annotation", "annotations", "completions", "predictions"),
@@ -147,20 +142,6 @@ def labelling(regions: Iterable[Mapping[str, Any]]) -> NewAnnotation:
     return NewAnnotation(FILE, GOLD, numbered, None, ground_truth=True)
 
 
-def numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, str | InputError]]:
-    """(number from 1, the line without its end) of UTF-8 text. LF and CRLF end lines; a leading BOM is left out.
-
-    U+2028 and similar characters do not end a line. A line that is not UTF-8 or is over 32 MiB comes as the error.
-    """
-    number = 0
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        too_long = len(line) > MAX_LINE_BYTES
-        while too_long and not line.endswith(b"\n") and (rest := stream.readline(MAX_LINE_BYTES)):
-            line = rest
-        yield number, _too_long() if too_long else _decoded(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line)
-
-
 def check_name(value: Any, key: str) -> str:
     """An id, label or group as a string that any store can hold; whole numbers, also 3.0, are spelled out."""
     value = as_whole(value)
@@ -197,14 +178,3 @@ def check_storable(value: Any, key: str) -> None:
         raise InputError(
             f"`{key}` holds no U+0000 and no lone surrogate", value=repr(text), next_step="Remove the character."
         )
-
-
-def _decoded(line: bytes) -> str | InputError:
-    try:
-        return line.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        return not_utf8(error)
-
-
-def _too_long() -> InputError:
-    return InputError("a line is at most 32 MiB", next_step="Split the record.")

@@ -11,8 +11,8 @@ from typing import Any
 from loop.files.audit import believed
 from loop.files.formats.json_shapes.json_lines import read_spans
 from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError, skipped
-from loop.files.inputs import Input, open_inputs
-from loop.files.json_values import json_values, looks_like_json
+from loop.files.raw.inputs import Input, open_inputs
+from loop.files.raw.json_values import json_values, looks_like_json
 from loop.files.reading import Reading, survey_of_any_labels
 from loop.files.records import Problem, check_name
 from ner.documents import MAX_TEXT_CHARS, content_hash

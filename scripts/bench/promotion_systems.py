@@ -123,7 +123,7 @@ def count_linear(data: Path) -> dict[str, Any]:
     The first tagger has seen all training texts; the second has seen a third of them, and knows no affixes.
     """
     from loop.evaluation.scores import count
-    from loop.files.json_values import parse_json
+    from loop.files.raw.json_values import parse_json
     from ner.labels import LabelSet
 
     train, dev = ([parse_json(line) for line in (data / f"{name}.jsonl").open()] for name in ("train", "dev"))

@@ -13,8 +13,8 @@ from typing import Any
 from loop.files.formats.json_shapes.spacy_json import INCOMPLETE
 from loop.files.formats.json_shapes.span_items import regions_of
 from loop.files.formats.packed_docs import PackedDocs
-from loop.files.inputs import Input
-from loop.files.json_values import parse_json
+from loop.files.raw.inputs import Input
+from loop.files.raw.json_values import parse_json
 from loop.files.record_ids import Naming
 from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_name, check_storable, labelling
 from loop.files.writing.docbin import import_spacy

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from loop.files.formats import docbin, plain_text
 from loop.files.formats.json_shapes import containers, doccano, hugging_face, json_lines, prodigy, spacy_json
 from loop.files.formats.json_shapes.shapes import JsonShape, json_format
-from loop.files.formats.label_studio import bare_tasks, export_conll, export_csv, export_json, json_min, other_exports
+from loop.files.formats.label_studio import export_conll, export_csv, export_json, json_min, other_exports
 from loop.files.formats.tables.csv_table import csv_format, has_columns
 from loop.files.formats.tables.datasets_folder import datasets_format, listed
 from loop.files.formats.tables.parquet import parquet_format
 from loop.files.formats.tagged import conll
-from loop.files.inputs import Input
+from loop.files.raw.inputs import Input
+from loop.files.raw.unknown import NOT_UTF8, Kind, encoding_of, kind_of
 from loop.files.records import FileFormat, FileHints
-from loop.files.unknown import NOT_UTF8, Kind, encoding_of, kind_of
 from ner.errors import InputError
 
 AUTO = "auto"
@@ -30,7 +30,7 @@ SHAPES: tuple[JsonShape, ...] = (
     hugging_face.SHAPE,
     doccano.SHAPE,
     spacy_json.SHAPE,
-    bare_tasks.SHAPE,
+    export_json.BARE_TASKS,
     json_lines.SHAPE,
 )
 _JSON_SHAPES = (other_exports.SHAPE, containers.SHAPE, *SHAPES)

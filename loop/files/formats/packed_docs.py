@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from loop.files.inputs import Budget, temporary_copy
+from loop.files.raw.inputs import Budget, temporary_copy
 
 _READ = 1 << 16
 _BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # MessagePack: the mark of bytes, and the width of the number of these bytes

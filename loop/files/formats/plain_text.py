@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loop.files.inputs import Input
+from loop.files.raw.inputs import Input
+from loop.files.raw.lines import numbered_lines
+from loop.files.raw.unknown import kind_of, refuse_cr_alone
 from loop.files.record_ids import Naming
-from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_storable, numbered_lines
-from loop.files.unknown import kind_of, refuse_cr_alone
+from loop.files.records import FileFormat, Opened, Problem, Record, Source, check_storable
 from ner.errors import InputError
 
 NAME = "text"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.files.formats.known import AUTO, find_format, format_named
-from loop.files.inputs import HEAD_BYTES, Input
+from loop.files.raw.inputs import HEAD_BYTES, Input
 from loop.files.reading import LabelRule, Reading, Request, check_record, survey
 from loop.files.records import FileHints, Problem, Record, Source
 from loop.settings.template import config_of_labels

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loop.files.audit import Auditor
-from loop.files.json_values import json_values
+from loop.files.raw.json_values import json_values
 from loop.files.reading import Request, open_readings
 from loop.files.records import Record
 from loop.files.seen import Seen

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.scheme import BILOU, IOB2, Entities
 
-from loop.files.conll_comments import comment_line, read_comment
 from loop.files.words import place_tokens, tokens_of
-from loop.files.writing.conll import write_conll
+from loop.files.writing.conll import comment_line, read_comment, write_conll
 from loop.files.writing.datasets_folder import write_datasets
 from loop.files.writing.docbin import docbin_bytes
 from loop.files.writing.jsonl import write_doccano

@@ -17,7 +17,7 @@ from loop.files.formats.json_shapes.pieces import refuse_pieces
 from loop.files.formats.json_shapes.shapes import JsonShape, Place, record_of, says_entities, text_of
 from loop.files.formats.json_shapes.span_items import regions_of
 from loop.files.formats.tagged.tags import TagScheme, TagSurvey
-from loop.files.json_values import parse_json
+from loop.files.raw.json_values import parse_json
 from loop.files.records import Record, Source, as_whole, labelling, region
 from loop.files.words import JOINED_SAID, Token, is_unspaced, joined_tokens, place_tokens
 from loop.files.writing.texts import SCHEMES, align

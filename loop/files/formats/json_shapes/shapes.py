@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from loop.files.formats.json_shapes.same_text import joined
 from loop.files.formats.json_shapes.span_items import JSON_TEXT, holds_spans, parsed
-from loop.files.inputs import Input
-from loop.files.json_values import PlacedValue, json_values, looks_like_json
+from loop.files.raw.inputs import Input
+from loop.files.raw.json_values import PlacedValue, json_values, looks_like_json
 from loop.files.record_ids import Naming
 from loop.files.records import (
     ANNOTATION_KEYS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loop.files.json_values import parse_json
+from loop.files.raw.json_values import parse_json
 from loop.files.records import UNREAD, as_whole, region
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig

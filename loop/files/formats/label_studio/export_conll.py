@@ -13,17 +13,9 @@ from functools import partial
 
 from loop.files.formats.label_studio.export_json import EXPORT_AS_JSON
 from loop.files.formats.tagged import conll
-from loop.files.inputs import Input
-from loop.files.records import (
-    BYTE_ORDER_MARK,
-    SEVERAL_ANNOTATIONS,
-    FileFormat,
-    Opened,
-    Problem,
-    Record,
-    Source,
-    numbered_lines,
-)
+from loop.files.raw.inputs import Input
+from loop.files.raw.lines import BYTE_ORDER_MARK, numbered_lines
+from loop.files.records import SEVERAL_ANNOTATIONS, FileFormat, Opened, Problem, Record, Source
 from ner.errors import InputError
 from ner.label_studio.label_config import NotLearned
 

@@ -16,19 +16,11 @@ from typing import Any, BinaryIO
 from loop.files.formats.json_shapes.shapes import Place
 from loop.files.formats.label_studio.export_json import EXPORT_AS_JSON
 from loop.files.formats.label_studio.json_min import NOTE, RENAMED, TABLE, joined, record
-from loop.files.inputs import Input
-from loop.files.json_values import parse_json
+from loop.files.raw.inputs import Input
+from loop.files.raw.json_values import parse_json
+from loop.files.raw.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES, UNREADABLE_REST
 from loop.files.record_ids import Naming
-from loop.files.records import (
-    BYTE_ORDER_MARK,
-    MAX_LINE_BYTES,
-    UNREADABLE_REST,
-    FileFormat,
-    Opened,
-    Problem,
-    Record,
-    Source,
-)
+from loop.files.records import FileFormat, Opened, Problem, Record, Source
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 

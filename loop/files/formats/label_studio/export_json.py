@@ -3,6 +3,9 @@
 Nothing on the server validates this JSON. Here its shape is checked; the regions are read later, by the label config of
 the project. A pull reads the same annotations, with `annotation_of`. Before version 1.0, annotations were called
 completions.
+
+Label Studio imports tasks without `data`, too, as `{"body": "..."}` where the project shows the field `body`. Nobody
+labelled such a text. A record with the key `text` is read as one of our own (`json_lines`); the result is the same.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from loop.files.formats.json_shapes.shapes import JsonShape, Place, says_entities
+from loop.files.formats.json_shapes.shapes import JsonShape, Place, record_of, says_entities, text_of
 from loop.files.formats.json_shapes.span_items import holds_spans, parsed
 from loop.files.record_ids import Naming
 from loop.files.records import ANNOTATION_KEYS, Record, as_moment, as_whole, check_name, check_storable
 from ner.errors import InputError
 from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import MALFORMED, task_text
-from ner.label_studio.task_data import without_field
+from ner.label_studio.task_data import MISSING, find_field, without_field
 from store.annotations import FILE, NewAnnotation
 from store.documents import check_key, read_key
 
@@ -85,6 +88,21 @@ SHAPE = JsonShape(
     title="a task of Label Studio: {data: {...}, annotations: [...]}",
     claims=lambda value: isinstance(value, dict) and _is_task(value),
     record=task_record,
+)
+
+
+def _bare_record(value: dict[str, Any], place: Place) -> Record:
+    config = place.source.config
+    if find_field(value, config.data_field) is MISSING:
+        text_of(value, "text")  # which says what is missing
+    return record_of(without_field(value, config.data_field), place, (), text=task_text({"data": value}, config))
+
+
+BARE_TASKS = JsonShape(
+    name="bare-tasks",
+    title="a task of Label Studio without `data`: {<the project's data field>: ...}",
+    claims=lambda value: isinstance(value, dict) and "text" not in value,
+    record=_bare_record,
 )
 
 

@@ -10,12 +10,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from loop.files.records import MAX_LINE_BYTES
-from loop.files.unknown import not_utf8
+from loop.files.raw.lines import MAX_LINE_BYTES, lines_with_ends
 from ner.errors import InputError
 
 _DELIMITERS = ",;\t|"
@@ -148,29 +146,11 @@ def layout_of_file(stream: BinaryIO, layout: Layout) -> Layout:
 
 def rows(stream: BinaryIO, layout: Layout) -> Iterator[Row]:
     """The rows behind the header; a blank row comes without cells. Raises InputError for bad quoting or bytes."""
-    all_rows = layout.cells(_text_lines(stream, skip_first=layout.excel))
+    all_rows = layout.cells(lines_with_ends(stream, skip_first=layout.excel))
     for _, cells in all_rows:
         if cells:
             break
     yield from all_rows
-
-
-def _text_lines(stream: BinaryIO, *, skip_first: bool = False) -> Iterator[str]:
-    """The lines of a stream from its start, with their ends: LF, CRLF or CR. Raises InputError for other encodings."""
-    stream.seek(0)
-    text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-    try:
-        if skip_first:
-            text.readline(MAX_LINE_BYTES)
-        while line := text.readline(MAX_LINE_BYTES):
-            if len(line) == MAX_LINE_BYTES:
-                raise InputError("a line is at most 32 MiB", next_step="Split the record.")
-            yield line
-    except UnicodeDecodeError as error:
-        raise not_utf8(error) from error
-    finally:
-        with suppress(ValueError):  # the stream may be closed before a reader that was left is collected
-            text.detach()
 
 
 def _header(found: Sequence[Sequence[str]]) -> list[str]:
@@ -217,7 +197,7 @@ def _records(stream: BinaryIO, layout: Layout) -> Iterator[str]:
     taken: list[str] = []
 
     def kept() -> Iterator[str]:
-        for line in _text_lines(stream, skip_first=layout.excel):
+        for line in lines_with_ends(stream, skip_first=layout.excel):
             taken.append(line)
             yield line
 

@@ -17,9 +17,10 @@ from typing import Any
 from loop.files.formats.json_shapes.shapes import JsonShape, open_values
 from loop.files.formats.tables.csv_rows import Layout, layout_of_file, layout_of_head, rows
 from loop.files.formats.tables.table_rows import PARSED, TEXT, TOKENS, Columns, columns_of, looks_like_spans
-from loop.files.inputs import Input
-from loop.files.json_values import PlacedValue, parse_json
-from loop.files.records import ANNOTATION_KEYS, UNREADABLE_REST, FileFormat, FileHints, Opened, Source
+from loop.files.raw.inputs import Input
+from loop.files.raw.json_values import PlacedValue, parse_json
+from loop.files.raw.lines import UNREADABLE_REST
+from loop.files.records import ANNOTATION_KEYS, FileFormat, FileHints, Opened, Source
 from loop.files.seen import Seen
 from ner.errors import InputError
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from loop.files.formats.json_shapes.shapes import JsonShape, open_values
 from loop.files.formats.tables.parquet import class_names, parquet_batches, placed_rows, said_of_classes, translated
 from loop.files.formats.tables.table_rows import columns_of
-from loop.files.inputs import DATASET_MARKS, Input
-from loop.files.json_values import PlacedValue
-from loop.files.records import UNREADABLE_REST, FileFormat, Opened, Source
+from loop.files.raw.inputs import DATASET_MARKS, Input
+from loop.files.raw.json_values import PlacedValue
+from loop.files.raw.lines import UNREADABLE_REST
+from loop.files.records import FileFormat, Opened, Source
 from ner.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from loop.files.formats.json_shapes.shapes import JsonShape, open_values
 from loop.files.formats.tables.table_rows import columns_of
-from loop.files.inputs import Input
-from loop.files.json_values import PlacedValue
-from loop.files.records import UNREADABLE_REST, FileFormat, Opened, Source
+from loop.files.raw.inputs import Input
+from loop.files.raw.json_values import PlacedValue
+from loop.files.raw.lines import UNREADABLE_REST
+from loop.files.records import FileFormat, Opened, Source
 from ner.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from loop.files.json_values import parse_json
+from loop.files.raw.json_values import parse_json
 from loop.files.records import ANNOTATION_KEYS, Source
 from ner.errors import InputError
 

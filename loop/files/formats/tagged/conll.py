@@ -2,8 +2,8 @@
 
 A row has two or more columns, parted by tabs or by spaces; `conll_columns` finds the token and the tag, and `tags` the
 scheme of the tags. The text is the tokens joined by one space, or by none between characters of scripts without spaces.
-Lines that begin with `#` before the tokens of a text are comments. Those that `loop.files.conll_comments` writes give
-the exact text, its id, its group, its meta and its exact spans; they are compared with the tokens and the tags.
+Lines that begin with `#` before the tokens of a text are comments. Those that `loop.files.writing.conll` writes
+give the exact text, its id, its group, its meta and its exact spans; they are compared with the tokens and the tags.
 `# text = ` of CoNLL-U, without quotation marks, gives the exact text where the tokens fit.
 """
 
@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from loop.files.conll_comments import read_comment
 from loop.files.formats.tagged.conll_columns import ColumnLayout, ColumnSurvey, columns_of
-from loop.files.inputs import HEAD_BYTES, Input
+from loop.files.raw.inputs import HEAD_BYTES, Input
+from loop.files.raw.lines import BYTE_ORDER_MARK, numbered_lines
+from loop.files.raw.unknown import refuse_cr_alone
 from loop.files.record_ids import Naming
 from loop.files.records import (
-    BYTE_ORDER_MARK,
     FileFormat,
     Opened,
     Problem,
@@ -30,12 +30,10 @@ from loop.files.records import (
     check_name,
     check_storable,
     labelling,
-    numbered_lines,
     region,
 )
-from loop.files.unknown import refuse_cr_alone
 from loop.files.words import JOINED_SAID, Entity, Token, joined_tokens, place_tokens, tokens_of
-from loop.files.writing.conll import DOCSTART
+from loop.files.writing.conll import DOCSTART, read_comment
 from loop.files.writing.texts import align
 from ner.errors import InputError
 from ner.spans import Span, check_span

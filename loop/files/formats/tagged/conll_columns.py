@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from loop.files.conll_comments import read_comment
 from loop.files.formats.tagged.tags import BARE, OUTSIDE_SIGNS, TagScheme, TagSurvey, has_letter
 from loop.files.records import FileHints
 from loop.files.words import is_unspaced
+from loop.files.writing.conll import read_comment
 from ner.errors import InputError
 
 _MOST_SINGLE, _LEAST_ROWS, _LEAST_ROWS_OF_TYPES = 2, 20, 3

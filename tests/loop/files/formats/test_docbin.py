@@ -21,7 +21,7 @@ from spacy.tokens import Span as SpacySpan
 
 from loop.files.formats.docbin import FORMAT
 from loop.files.formats.json_shapes.spacy_json import INCOMPLETE
-from loop.files.inputs import Input
+from loop.files.raw.inputs import Input
 from loop.files.records import FileHints, Problem, Record, Source
 from loop.files.writing.docbin import docbin_bytes
 from loop.files.writing.texts import StoredText, TaggedText

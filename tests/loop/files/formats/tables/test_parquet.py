@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from loop.files.formats.known import find_format
-from loop.files.inputs import open_inputs
+from loop.files.raw.inputs import open_inputs
 from loop.files.reading import LabelRule, Request, check_record, open_readings
 from loop.files.records import FileHints, Problem, Record, Source
 from loop.files.writing.datasets_folder import write_datasets

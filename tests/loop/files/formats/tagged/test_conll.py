@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.conll_comments import comment_line
 from loop.files.formats.known import find_format
 from loop.files.reading import Request, open_readings
 from loop.files.records import FileHints, Problem, Record
-from loop.files.writing.conll import write_conll
+from loop.files.writing.conll import comment_line, write_conll
 from loop.files.writing.texts import SCHEMES, StoredText, TaggedText
 from ner.errors import InputError
 from ner.label_studio.results import OUTSIDE_CONFIG

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loop.files.json_values import parse_json
+from loop.files.raw.json_values import parse_json
 from ner.errors import InputError
 
 

@@ -13,9 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from loop.files.inputs import Input
-from loop.files.records import BYTE_ORDER_MARK, MAX_LINE_BYTES, UNREADABLE_REST, numbered_lines
-from loop.files.unknown import not_utf8
+from loop.files.raw.inputs import Input
+from loop.files.raw.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES, UNREADABLE_REST, not_utf8, numbered_lines
 from ner.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")

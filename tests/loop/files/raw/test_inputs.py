@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from loop.files import inputs
-from loop.files.inputs import Input, open_inputs, visible_name
+from loop.files.raw import inputs
+from loop.files.raw.inputs import Input, open_inputs, visible_name
 from loop.files.reading import Request, open_readings
 from ner.errors import InputError
 from tests.loop.files.read import CONFIG

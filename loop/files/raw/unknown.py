@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loop.files.inputs import HEAD_BYTES, Input
+from loop.files.raw.inputs import HEAD_BYTES, Input
+from loop.files.raw.lines import TO_UTF8
 from ner.errors import InputError
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -19,7 +20,6 @@ _PAIR = re.compile(r'"\w+"+\s*:\s*(["\[{\d-]|null|true|false)')
 _ANNOTATED = re.compile(r'"(start|end|labels?|spans|entities|tokens|ner_tags|annotations|completions|text)"+\s*:')
 _LINES = 200
 _ICONV = "Convert it: iconv -f {} -t UTF-8 OLD > NEW."
-_NAME_IT = " Name the encoding that the file has; this one is usual on Windows, also for CSV of Excel."
 _TR = "Convert it: tr '\\r' '\\n' < OLD > NEW."
 NOT_UTF8 = "text that is not UTF-8"
 
@@ -83,16 +83,6 @@ def encoding_of(head: bytes) -> Kind | None:
     return None
 
 
-def not_utf8(error: UnicodeDecodeError) -> InputError:
-    """What is said of bytes that are not UTF-8: which, where, and how they are converted."""
-    found = error.object[error.start : error.start + 1].hex()
-    return InputError(
-        "a file is UTF-8",
-        value=f"the byte 0x{found} ({error.reason})",
-        next_step=_ICONV.format("WINDOWS-1252") + _NAME_IT,
-    )
-
-
 def kind_of(file: Input) -> Kind | None:
     """What a file is that is not read, or the format that it looks like with a fault in it; None for plausible text."""
     head = file.head
@@ -108,7 +98,7 @@ def kind_of(file: Input) -> Kind | None:
     if _ends_lines_with_cr(head):
         return CR_ALONE
     text = decoded(head)
-    return Kind(NOT_UTF8, _ICONV.format("WINDOWS-1252") + _NAME_IT) if text is None else _of_text(text, file.suffix)
+    return Kind(NOT_UTF8, TO_UTF8) if text is None else _of_text(text, file.suffix)
 
 
 def refuse_cr_alone(file: Input) -> None:

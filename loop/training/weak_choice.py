@@ -2,8 +2,9 @@
 
 With some gold, fine-tuning on the gold alone often wins over weak labels (Zhu et al. 2023). So the training is tried
 both ways, each time on a part of the gold, and the rest of the gold judges both. The weak labels of such a try are made
-without the gold that judges. Weak labels are used where the rule "choose them from t standard errors on" loses at most
-LOSS of F1 on average, whatever their true worth is (`loop.evaluation.regret`); with an unclear gain, they are not.
+without the gold that judges; only the muting of sources has looked at it, and `loop.weak.muting` says why that does no
+harm. Weak labels are used where the rule "choose them from t standard errors on" loses at most LOSS of F1 on average,
+whatever their true worth is (`loop.evaluation.regret`); with an unclear gain, they are not.
 """
 
 from __future__ import annotations

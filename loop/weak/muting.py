@@ -1,6 +1,11 @@
 """Sources of weak labels that do harm are muted: their votes stay in the store and do not count.
 
 A person's decision about a source, to mute it or not, stands until the source itself changes.
+
+All gold that may be learned from decides, also the texts that judge afterwards whether a training learns from weak
+labels (`loop.training.weak_choice`). Those texts flatter the weak labels only where chance has muted a source: a muting
+passes a test at the level `worth.ALPHA` over all sources, so this is one training in a hundred at most. A source
+that does harm is better muted, whichever texts show it. The holdout, which judges the model, takes no part in either.
 """
 
 from __future__ import annotations

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, Row, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from ner.spans import Span
 from store.columns import utc_now
 from store.errors import RefusedError
 from store.projects import lock_project
-from store.schema import Document, WeakVote
-from store.session import Transaction, chunks, insert_rows, select_in
+from store.schema import Document, Split, WeakVote
+from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +104,35 @@ def votes(session: Session, project_id: int, source: str | None = None) -> list[
 
 
 def votes_on(session: Session, document_ids: Iterable[int]) -> list[StoredVote]:
-    """All votes on these documents, by document, position and source."""
+    """All votes on these documents, in the order of `votes`."""
     vote = WeakVote
     query = select(vote.document_id, vote.source, vote.start, vote.end, vote.label, vote.function_digest)
     rows = select_in(session, query, vote.document_id, set(document_ids))
     return [
         StoredVote(document, name, Span(start, end, label), digest)
-        for document, name, start, end, label, digest in sorted(rows, key=lambda row: (row[0], row[2], row[3], row[1]))
+        for document, name, start, end, label, digest in sorted(
+            rows, key=lambda row: (row[0], row[2], row[3], row[1], row[4])
+        )
     ]
+
+
+def voted_first(
+    session: Session, project_id: int, splits: Collection[str], labels: Collection[str], muted: Collection[str]
+) -> Iterator[Row[int, str, str]]:
+    """(id, group_key, content_hash) of the live documents of these splits, without all of them in memory.
+
+    Those with a vote for one of the labels by a source that is not muted come first, then the others; both by the hash
+    of their text, so that no order of theirs has a part in it.
+    """
+    vote = WeakVote
+    counts = exists().where(vote.document_id == Document.id, vote.label.in_(labels), vote.source.not_in(muted))
+    query = (
+        select(Document.id, Document.group_key, Document.content_hash)
+        .join(Split, Split.document_id == Document.id)
+        .where(Document.project_id == project_id, Document.deleted_at.is_(None), Split.split.in_(splits))
+        .order_by(~counts, Document.content_hash, Document.id)
+    )
+    return iter(session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)))
 
 
 def digests_of_votes(session: Session, project_id: int) -> dict[str, dict[str, int]]:

@@ -57,7 +57,7 @@ def retrain(
     project = invocation.project
     with TrainingView(quiet=invocation.as_json) as view:
         muted = mute_harmful(invocation.store, invocation.settings, project)
-        weak = partial(weak_documents, invocation.store, project)
+        weak = partial(weak_documents, invocation.store, project, texts=invocation.settings.weak.texts)
         done = train(
             invocation.store,
             invocation.settings,

@@ -141,7 +141,7 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     if fresh < enough and not first and not relabelled:
         raise Skip(f"{fresh} of {enough} new gold documents")
     muted = mute_harmful(cycle.store, cycle.settings, project) if gold else ()
-    weak = partial(weak_documents, cycle.store, project)
+    weak = partial(weak_documents, cycle.store, project, texts=cycle.settings.weak.texts)
     done = retrain(cycle.store, cycle.settings, project, progress=LoggedTraining(), weak=weak, notices=muted)
     names = ("version", "parent", "kind", "train_documents", "weak_documents", "dev_documents", "epochs", "dev_f1")
     return {name: getattr(done, name) for name in names}

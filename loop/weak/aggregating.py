@@ -2,12 +2,16 @@
 
 Votes of muted sources, and votes for labels that the project no longer has, do not count. No gold of the holdout is
 ever looked at.
+
+The memory of a training does not grow with the texts that nobody has labelled: some of them are read, and what is asked
+about more of them is answered page by page.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sqlalchemy.orm import Session
 
@@ -20,19 +24,23 @@ from ner.documents import content_hash
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.documents import StoredDocument, stored_documents
-from store.gold import LEARNED_FROM, GoldDocument, held_out, labelled, training_gold
+from store.gold import LEARNED_FROM, GoldDocument, HeldOut, held_out, labelled, training_gold
 from store.schema import Project
 from store.session import Store
-from store.votes import count_voted, votes
+from store.votes import count_voted, voted_first, votes, votes_on
 from store.weak_sources import muted_sources
 from weak_labeling.aggregate.choosing import Aggregation, aggregate
 from weak_labeling.aggregate.contract import Aggregated, Gold, VotedText
 from weak_labeling.source import Vote
 
+# Texts without gold that an aggregation learns from, and labels are made for, where nobody wants more of them.
+MOST_UNLABELLED = 10_000
+_PAGE = 1_000  # texts that are answered at once
+
 
 @dataclass(frozen=True)
 class VotedProject:
-    """The texts of a project that may be learned from, with all votes on them, and the gold that may be learned from.
+    """Texts of a project that may be learned from, with all votes on them, and the gold that may be learned from.
 
     muted: names of sources whose votes are among `texts`, and do not count. doubtful: ids of labelled documents on
     which somebody is still to decide.
@@ -70,28 +78,50 @@ class VotedProject:
         )
 
 
-def voted_project(store: Store, project: Project) -> VotedProject:
-    """Read it. Documents that share their text or their group with the holdout are left out."""
+def voted_project(store: Store, project: Project, most: int | None) -> VotedProject:
+    """Read it. Documents that share their text or their group with the holdout are left out.
+
+    most: how many documents without gold are read, at most: those with a vote that counts first, and else by chance.
+    None: all.
+    """
     with store.read() as session:
-        held = held_out(session, project.id)
-        documents = tuple(one for one in stored_documents(session, project.id, LEARNED_FROM) if one not in held)
+        held, muted = held_out(session, project.id), muted_sources(session, project.id)
         doubtful = frozenset(one.document_id for one in labelled(session, project.id, LEARNED_FROM).doubtful)
-        gold: Gold = {one.document_id: one.spans for one in training_gold(session, project.id).documents}
-        cast, muted = _stored_votes(session, project), muted_sources(session, project.id)
+        believed = training_gold(session, project.id).documents
+        ids = None
+        if most is not None:
+            known = {one.document_id for one in believed} | doubtful
+            ids = known.union(_drawn(session, project, held, muted, known, most))
+        found = stored_documents(session, project.id, LEARNED_FROM, document_ids=ids)
+        documents = tuple(one for one in found if one not in held)
+        cast = _stored_votes(session, project, ids)
     texts = tuple(_voted(one, cast) for one in documents)
+    gold: Gold = {one.document_id: one.spans for one in believed}
     return VotedProject(LabelSet(tuple(project.labels)), documents, texts, gold, muted, doubtful)
 
 
-def weak_documents(store: Store, project: Project, without: Collection[int] = ()) -> list[WeakDocument]:
-    """The documents that may be trained on and have a vote that counts, with what the votes say together.
+def _drawn(
+    session: Session, project: Project, held: HeldOut, muted: Collection[str], known: Collection[int], most: int
+) -> Iterator[int]:
+    """The ids of up to `most` documents that are neither held out nor among the known."""
+    found = voted_first(session, project.id, LEARNED_FROM, project.labels, muted)
+    return islice((row.id for row in found if row not in held and row.id not in known), most)
 
-    without: ids of documents whose gold is not looked at, since a model is judged on that gold.
+
+def weak_documents(
+    store: Store, project: Project, without: Collection[int] = (), *, texts: int = 0
+) -> list[WeakDocument]:
+    """Documents that may be trained on and have a vote that counts, with what the votes say together: the labelled
+    ones, and up to MOST_UNLABELLED others, drawn by chance.
+
+    without: ids of documents whose gold is not looked at, since a model is judged on that gold. texts: how many others
+    there have to be, where that is more.
 
     A document on which every source abstains says nothing, not even that it holds no entity. Left out are documents
     that share their text or their group with the holdout, and labelled documents in doubt: somebody is still to decide
     on them.
     """
-    voted = voted_project(store, project)
+    voted = voted_project(store, project, max(MOST_UNLABELLED, texts))
     voted = replace(voted, gold={key: spans for key, spans in voted.gold.items() if key not in without})
     return [
         WeakDocument(document.document_id, document.text, document.group_key, _unscored(said), said.soft)
@@ -123,11 +153,16 @@ def votes_stand(store: Store, settings: Settings, project: Project) -> bool:
 def said_together(
     store: Store, project: Project, documents: Sequence[StoredDocument | GoldDocument]
 ) -> Iterator[Aggregated]:
-    """What the stored votes say together of each of these documents, in order; the documents may be held out."""
-    voted = voted_project(store, project)
-    with store.read() as session:
-        cast = _stored_votes(session, project)
-    return voted.aggregation().answers([without_votes(_voted(one, cast), voted.muted) for one in documents])
+    """What the stored votes say together of each of these documents, in order, made as it is asked for; the documents
+    may be held out.
+    """
+    voted = voted_project(store, project, MOST_UNLABELLED)
+    done = voted.aggregation()
+    for first in range(0, len(documents), _PAGE):
+        page = documents[first : first + _PAGE]
+        with store.read() as session:
+            cast = _stored_votes(session, project, [one.document_id for one in page])
+        yield from done.answers([without_votes(_voted(one, cast), voted.muted) for one in page])
 
 
 def outcome_of(voted: VotedProject, text: VotedText) -> tuple[Aggregation, tuple[Span, ...]]:
@@ -141,10 +176,12 @@ def _answers(voted: VotedProject) -> Iterator[tuple[StoredDocument, VotedText, A
     return zip(voted.documents, done.texts, done.answers(), strict=True)
 
 
-def _stored_votes(session: Session, project: Project) -> dict[int, list[Vote]]:
-    """The votes in the store by document id, without those for labels that the project no longer has."""
+def _stored_votes(session: Session, project: Project, ids: Collection[int] | None) -> dict[int, list[Vote]]:
+    """The votes on these documents (None: on all) by document id, without those for labels that the project no longer
+    has.
+    """
     cast: dict[int, list[Vote]] = {}
-    for vote in votes(session, project.id):
+    for vote in votes(session, project.id) if ids is None else votes_on(session, ids):
         if vote.span.label in project.labels:
             cast.setdefault(vote.document_id, []).append(Vote(vote.span, vote.source))
     return cast

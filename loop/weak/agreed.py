@@ -72,13 +72,17 @@ def agreed_votes(store: Store, project: Project) -> AgreedVotes | None:
         salt = project_by_id(session, project.id).salt
     if version is None:
         return None
-    said = list(zip(documents, said_together(store, project, documents), strict=True))
-    sure = {document.text: _least_sure(one) for document, one in said if one.soft.spoken.any()}
+    sure: dict[str, float] = {}
+    said = []  # without the soft tags, which take most of the memory
+    for document, one in zip(documents, said_together(store, project, documents), strict=True):
+        said.append((document, one.spans))
+        if one.soft.spoken.any():
+            sure[document.text] = _least_sure(one)
     silent = {document.document_id: document.external_id for document, _ in said if document.text not in sure}
     places = spread(silent, list(sure.values()), salt)
     taggings = {
-        document.text: Tagging(one.spans, sure.get(document.text, places.get(document.document_id, 1.0)), version)
-        for document, one in said
+        document.text: Tagging(spans, sure.get(document.text, places.get(document.document_id, 1.0)), version)
+        for document, spans in said
     }
     return AgreedVotes(version, LabelSet(tuple(project.labels)), taggings)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from loop.settings.settings import Settings
-from loop.weak.aggregating import VotedProject, outcome_of, voted_project
+from loop.weak.aggregating import MOST_UNLABELLED, VotedProject, outcome_of, voted_project
 from loop.weak.applying import ask_about
 from ner.documents import check_text
 from ner.spans import Span
@@ -69,7 +69,7 @@ def try_text(store: Store, settings: Settings, project: Project, text: str) -> E
     no project takes in.
     """
     check_text(text)
-    voted = voted_project(store, project)
+    voted = voted_project(store, project, MOST_UNLABELLED)
     votes, faults, problems = ask_about(store, settings, project, text, voted.muted)
     return _explained(voted, VotedText("tried", text, votes), faults=faults, problems=problems)
 
@@ -81,7 +81,7 @@ def explain(store: Store, project: Project, name: str) -> Explained:
         cast = votes_on(session, [document.document_id])
         asked = any(one.applied_to >= document.document_id for one in weak_sources(session, project.id))
     votes = tuple(Vote(vote.span, vote.source) for vote in cast if vote.span.label in project.labels)
-    voted = voted_project(store, project)
+    voted = voted_project(store, project, MOST_UNLABELLED)
     gold = voted.gold.get(document.document_id)
     found = _explained(
         voted,

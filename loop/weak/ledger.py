@@ -128,7 +128,7 @@ def ledger(store: Store, project: Project, only: str | None = None) -> WeakLedge
         tx.commit()
     with store.read() as session:
         records, stored = weak_sources(session, project.id), count_votes(session, project.id)
-    voted = voted_project(store, project)
+    voted = voted_project(store, project, None)
     measured = _Measured.of(voted)
     sample, done = measured.sample, measured.sample.aggregation()
     names = [one.name for one in records if one.muted_at is None and only in (None, one.name)]

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from loop.settings.settings import Settings
 from loop.weak.aggregating import voted_project
 from loop.weak.applying import enter_imported, label_weakly
-from loop.weak.worth import Harm, harmful
+from loop.weak.worth import UNLABELLED, Harm, harmful
 from store.schema import Project
 from store.session import Store
 from store.weak_sources import BY_THE_LOOP, set_muted, weak_sources
@@ -54,7 +54,7 @@ def mute_harmful(store: Store, settings: Settings, project: Project) -> tuple[Mu
     open_to = {one.name for one in known if one.muted_at is None and one.muted_by in (None, BY_THE_LOOP)}
     if not open_to:
         return ()
-    found = harmful(voted_project(store, project).sample(), open_to)
+    found = harmful(voted_project(store, project, UNLABELLED).sample(), open_to)
     if found:
         with store.transaction() as tx:
             for harm in found:

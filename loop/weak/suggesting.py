@@ -95,7 +95,7 @@ def suggest(
     """
     if has_sources(settings):
         label_weakly(store, settings, project, retry=False, progress=asked)
-    voted = voted_project(store, project)
+    voted = voted_project(store, project, None)
     by_chance = sorted(zip(voted.documents, voted.texts, strict=True), key=lambda one: content_hash(one[1].text))
     labelled = [one for one in by_chance if one[1].key in voted.gold][:MOST_LABELLED]
     others = [one for one in by_chance if one[1].key not in voted.gold and one[0].document_id not in voted.doubtful]

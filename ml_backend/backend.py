@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ml_backend.hints import Hints
-from ml_backend.live_model import LiveModels, Served, leave
-from ml_backend.loop_metrics import LoopMetrics
-from ml_backend.metrics import Metrics
+from ml_backend.metrics.loop_state import LoopMetrics
+from ml_backend.metrics.prelabels import PrelabelMetrics
+from ml_backend.metrics.serving import Metrics
+from ml_backend.models.live_model import LiveModels, Served, leave
+from ml_backend.models.remote_engine import open_engine
 from ml_backend.payload import Limits
-from ml_backend.prelabels import PrelabelMetrics
-from ml_backend.remote_engine import open_engine
 from ml_backend.settings import ServerSettings
 from ner.models.model_library import ModelLibrary
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ml_backend.backend import Backend
-from ml_backend.live_model import Served, load_tagger
+from ml_backend.models.live_model import Served, load_tagger
 from ml_backend.payload import Limits, PredictRequest, UnknownProjectError, parse_config
 from ml_backend.predict import find_project, predict, predict_free
 from ml_backend.settings import ServerSettings

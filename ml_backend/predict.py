@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_backend.holdout import place_unseen
-from ml_backend.live_model import LiveModels, Served, check_labels
+from ml_backend.models.live_model import LiveModels, Served, check_labels
 from ml_backend.payload import (
     Asked,
     Limits,

@@ -47,7 +47,7 @@ def check(settings: ServerSettings) -> None:
         log.warning("the backend waits for the store: %s", error)
         return
     if settings.engine != LOCAL:
-        from ml_backend.engine_check import check_engine
+        from ml_backend.models.engine_check import check_engine
 
         check_engine(settings)
 

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from ml_backend.backend import Backend
-from ml_backend.live_model import LiveModel
+from ml_backend.models.live_model import LiveModel
 from ner.tagger import Tagger
 from store.documents import stored_documents
 from store.runs import pending_hints

@@ -18,8 +18,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
-from ml_backend.memory import Trimmer
-from ml_backend.paired_network import PairedNetwork
+from ml_backend.models.memory import Trimmer
+from ml_backend.models.paired_network import PairedNetwork
 from ner.errors import BundleError, RuleError
 from ner.models.bundle import MODEL, Bundle, load_bundle
 from ner.models.model_library import ModelLibrary

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from ml_backend import prelabels
-from ml_backend.prelabels import PrelabelMetrics
+from ml_backend.metrics import prelabels
+from ml_backend.metrics.prelabels import PrelabelMetrics
 from ner.errors import RuleError
 from store.projects import project_by_id
 from store.schema import Project

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from ml_backend.live_model import LinkedProject, linked_projects
-from ml_backend.remote_engine import RemoteEngine, open_engine
+from ml_backend.models.live_model import LinkedProject, linked_projects
+from ml_backend.models.remote_engine import RemoteEngine, open_engine
 from ml_backend.settings import ServerSettings
 from ner.labels import LabelSet
 from ner.models.inference_server import EngineUnavailableError

@@ -11,12 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from ml_backend.backend import Backend
-from ml_backend.loop_metrics import LoopMetrics
+from ml_backend.metrics.loop_state import LoopMetrics
 from store.holdout import HoldoutTerms, spend_look
 from store.runs import add_hint, begin_run, finish_run
 from tests.ml_backend.given import BODY, TYPE, Home, until
 
-ALERTS = Path(__file__).parents[2] / "docs" / "alerts.yml"
+ALERTS = Path(__file__).parents[3] / "docs" / "alerts.yml"
 OPERATIONS = ALERTS.with_name("operations.md")
 # Of PromQL, what is no metric.
 _WORDS = {"up", "increase", "rate", "sum", "by", "max", "min", "time", "histogram_quantile", "and", "le", "project"}

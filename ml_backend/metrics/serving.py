@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from ml_backend.live_model import Listener
-from ml_backend.remote_engine import EngineListener
+from ml_backend.models.live_model import Listener
+from ml_backend.models.remote_engine import EngineListener
 from ner.models.network import ENGINES, EngineName
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 100.0)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from ml_backend.holdout import fingerprint
-from ml_backend.live_model import LiveModels, Served, load_tagger
+from ml_backend.models.live_model import LiveModels, Served, load_tagger
 from ner.errors import BundleError
 from ner.models.bundle import MODEL
 from ner.models.model_library import ModelLibrary
@@ -114,7 +114,7 @@ def test_a_bad_bundle_is_tried_again_ever_more_seldom(
 ) -> None:
     home.promote(home.model(width=2))
     clock = [1000.0]
-    monkeypatch.setattr("ml_backend.live_model.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ml_backend.models.live_model.time.monotonic", lambda: clock[0])
     tries = []
     for _ in range(200):
         live.refresh()
@@ -131,7 +131,7 @@ def test_a_mended_bundle_is_taken_into_service(home: Home, live: LiveModels, mon
     folder.rename(home.folder / "elsewhere")
     assert served(live).version is None
     (home.folder / "elsewhere").rename(folder)
-    monkeypatch.setattr("ml_backend.live_model._FIRST_RETRY", 0.0)
+    monkeypatch.setattr("ml_backend.models.live_model._FIRST_RETRY", 0.0)
     until(lambda: served(live).version == version)
     assert served(live).problem is None
 
@@ -165,8 +165,8 @@ def test_splits_that_cannot_be_read_keep_the_project_s_model_and_hold_up_no_othe
             raise StoreError("the splits can be read", value="a test")
         return fingerprint(session, project_id, version)
 
-    monkeypatch.setattr("ml_backend.live_model.load_tagger", load)
-    monkeypatch.setattr("ml_backend.live_model.fingerprint", read)
+    monkeypatch.setattr("ml_backend.models.live_model.load_tagger", load)
+    monkeypatch.setattr("ml_backend.models.live_model.fingerprint", read)
     other = make_project(home, "Other", 8)
     home.promote(home.model())
     home.promote(home.model(project_id=other), other)
@@ -191,7 +191,7 @@ def test_a_failure_that_nobody_foresaw_is_a_problem_of_its_project(
         raise PermissionError("not yours")
 
     home.promote(home.model())
-    monkeypatch.setattr("ml_backend.live_model.load_bundle", fall)
+    monkeypatch.setattr("ml_backend.models.live_model.load_bundle", fall)
     assert "not yours" in str(served(live).problem)
 
 
@@ -256,7 +256,7 @@ def test_the_thread_follows_by_itself_gives_memory_back_and_ends_when_told(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trimmed = threading.Event()
-    monkeypatch.setattr("ml_backend.live_model.Trimmer.trim", lambda _: trimmed.set())
+    monkeypatch.setattr("ml_backend.models.live_model.Trimmer.trim", lambda _: trimmed.set())
     live = LiveModels(home.store_url, ModelLibrary(home.model_dir), poll_seconds=0.05, threads=1)
     live.start()
     home.promote(home.model())

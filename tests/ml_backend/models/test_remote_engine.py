@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from ml_backend import remote_engine
+from ml_backend.models import remote_engine
 from tests.fakes import Answer, FakeInferenceServer
 from tests.ml_backend.given import Home, request_body, until
 

@@ -18,7 +18,7 @@ from itertools import islice
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from ml_backend.live_model import LinkedProject, linked_projects
+from ml_backend.models.live_model import LinkedProject, linked_projects
 from ner.errors import RuleError
 from store.predictions import ReviewedPrelabel, reviewed_prelabels
 from store.session import ROWS_AT_ONCE, Store

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ml_backend.memory import Trimmer, resident
+from ml_backend.models.memory import Trimmer, resident
 
 
 def test_memory_is_given_back_once_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     size = [100 * 2**20]
-    monkeypatch.setattr("ml_backend.memory.resident", lambda: size[0])
+    monkeypatch.setattr("ml_backend.models.memory.resident", lambda: size[0])
     trimmer = Trimmer()
     assert trimmer.trim()
     size[0] += 16 * 2**20 - 1
@@ -21,8 +21,8 @@ def test_memory_is_given_back_once_the_process_has_grown(monkeypatch: pytest.Mon
 
 def test_memory_is_given_back_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("ml_backend.memory.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("ml_backend.memory.resident", lambda: 100 * 2**20)
+    monkeypatch.setattr("ml_backend.models.memory.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ml_backend.models.memory.resident", lambda: 100 * 2**20)
     trimmer = Trimmer()
     assert [trimmer.trim(), trimmer.trim()] == [True, False]
     clock[0] += 60.0
@@ -30,7 +30,7 @@ def test_memory_is_given_back_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_without_glibc_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.memory.ctypes.CDLL", lambda _: object())
+    monkeypatch.setattr("ml_backend.models.memory.ctypes.CDLL", lambda _: object())
     assert not Trimmer().trim()
 
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ml_backend.live_model import LinkedProject, linked_projects
+from ml_backend.models.live_model import LinkedProject, linked_projects
 from ner.errors import RuleError
 from store.holdout import count_looks
 from store.runs import pending_hints

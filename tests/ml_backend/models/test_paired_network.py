@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ml_backend.paired_network import PairedNetwork
+from ml_backend.models.paired_network import PairedNetwork
 from ner.arrays import Logits
 from ner.models.network import Network
 from ner.models.runtime import onnxruntime
@@ -64,7 +64,7 @@ def test_a_caller_keeps_the_narrow_network_for_a_moment_after_it_was_beside_anot
 ) -> None:
     narrow, wide, both = pair
     clock = [1000.0]
-    monkeypatch.setattr("ml_backend.paired_network.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ml_backend.models.paired_network.time.monotonic", lambda: clock[0])
     wide.may_go_on.clear()
     first = threading.Thread(target=both.logits, args=([1],))
     first.start()

@@ -1,0 +1,1 @@
+"""The models that answer: which of them serve, where their windows run, and the memory that they leave behind."""

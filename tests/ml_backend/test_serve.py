@@ -63,6 +63,8 @@ def get_bytes(backend: RunningBackend, path: str) -> bytes:
 
 
 def test_promotions_and_a_rollback_under_load_fail_no_request(served: Home, backend: RunningBackend) -> None:
+    # A worker that starts later, after the bad promotion, has no model to go on with.
+    until(lambda: both_serve(backend))
     stop = threading.Event()
     address = backend.url.removeprefix("http://")
     callers = [Caller(address, keep_alive, stop) for keep_alive in (True, True, False, False)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TargetName(StrEnum):
-    """Names of `loop.targets.known.TARGETS`, which the command imports only when it runs."""
+    """Names of `loop.targets.export.TARGETS`, which the command imports only when it runs."""
 
     TRANSFORMERS = "transformers"
     ADAPTER = "adapter"

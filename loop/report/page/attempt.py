@@ -10,7 +10,7 @@ from loop.promotion.attempt import DEFERRED, FORCED, HELD, INSUFFICIENT, PASS, P
 from loop.promotion.policies import PROVEN
 from loop.report.facts import AttemptReport, ConfusionMatrix, ErrorFacts, MutedSource, ResultRow, Results, SystemScores
 from loop.report.history import decided
-from loop.report.page import background, blocks, gold_check, prelabels
+from loop.report.page import annotated, background, blocks
 from loop.report.page.figures import MOST_TYPES, forest, history_line
 from loop.report.signing import ruled, what_decided
 from loop.report.verdict import opponent
@@ -57,8 +57,8 @@ def page(report: AttemptReport) -> blocks.Page:
             blocks.Section("results", "Results", (*_results(report), *_history(report))),
             blocks.Section("errors", "Errors", tuple(_errors(report))),
             blocks.Section("outlook", "Next steps, risks and limits", tuple(_outlook(report))),
-            prelabels.section(report.prelabels),
-            *gold_check.sections(report.gold_check, report.version),
+            annotated.prelabels_section(report.prelabels),
+            *annotated.gold_check_sections(report.gold_check, report.version),
             *background.sections(report),
         ),
         next_step=report.next_steps[0].text if report.next_steps else "",

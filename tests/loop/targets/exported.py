@@ -12,7 +12,7 @@ from typing import Any
 
 from loop.cli.app import run
 from loop.settings.toml_text import with_values
-from loop.targets.known import TARGETS
+from loop.targets.export import TARGETS
 from ner.spans import Span
 from tests.loop.tiny import LABELS, corpus, encoder, train_settings
 

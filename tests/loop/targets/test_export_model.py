@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from loop.cli.export_model import TargetName, export_model
 from loop.targets import proof
-from loop.targets.known import TARGETS
+from loop.targets.export import TARGETS
 from loop.targets.transformers_folder import BOUND
 from loop.targets.triton import IN_COMPANY
 from ner.models.bundle import load_bundle

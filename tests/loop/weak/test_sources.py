@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from loop.weak import token_classifier
-from loop.weak.answers import StoredAnswers, source_tools
 from loop.weak.applying import is_batch_source
+from loop.weak.sources import StoredAnswers, source_tools
 from loop.weak.token_classifier import LocalClassifier
 from ner.errors import InputError
 from ner.spans import Span

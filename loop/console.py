@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ from rich.text import Text
 WIDTH = 80
 _LOG_EVERY_S = 5.0
 _WIDEST = 1_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def stdout() -> Console:
@@ -44,18 +46,21 @@ def print_json(value: Any, *, one_line: bool = False) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` with dataclasses as dictionaries, paths and times as strings, and tuples as lists, at every depth."""
+    """`value` as JSON has it, at every depth: objects, lists, ISO 8601 times. What is not finite becomes null.
+
+    Lone surrogates are replaced, since no UTF-8 text holds them.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value
+    if isinstance(value, str | Path):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return [plain(item) for item in value] if isinstance(value, Iterable) else value
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

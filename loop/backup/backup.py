@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import metadata
@@ -72,16 +72,12 @@ def back_up(settings: Settings, folder: Path, progress: Progress = _silent) -> B
     """
     folder = folder.absolute()
     _check_place(settings, folder)
-    store = connect(settings.store_url, make=False)
-    try:
+    with closing(connect(settings.store_url, make=False)) as store:
         with store.read() as session:
             schema_of(session)
             identity = identity_of(session, settings.project_name)
         with _begun(folder):
-            last = _last(folder, identity)
-            return _back_up(settings, store, folder, identity, last, progress)
-    finally:
-        store.close()
+            return _back_up(settings, store, folder, identity, _last(folder, identity), progress)
 
 
 def keep_store(settings: Settings, store: Store, folder: Path) -> BackupManifest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,20 +200,14 @@ def _check_models(settings: Settings, folder: Path, manifest: BackupManifest) ->
 
 def _check_database(settings: Settings, manifest: BackupManifest) -> None:
     """Refuse a database that holds something, before anything is written. An address that is none is refused, too."""
-    store = connect(settings.store_url)
-    try:
+    with closing(connect(settings.store_url)) as store:
         check_fillable(store, manifest.digest)
-    finally:
-        store.close()
 
 
 def _fill(settings: Settings, folder: Path, manifest: BackupManifest, target: Target, progress: Progress) -> str:
-    store = connect(settings.store_url)
-    try:
+    with closing(connect(settings.store_url)) as store:
         dump = folder / manifest.state / STORE
         return fill_store(store, dump, manifest, keep_schema=target.keep_schema, progress=progress)
-    finally:
-        store.close()
 
 
 def _restored(settings: Settings, manifest: BackupManifest, schema: str, target: Target) -> Restored:

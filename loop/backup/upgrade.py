@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,14 +66,11 @@ def upgrade(settings: Settings, backups: Path | None) -> Upgraded:
     Raises what `open_upgraded` raises, and UpgradeError where a migration would lose rows.
     """
     step = _Upgrade(settings, backups)
-    store = open_store(settings.store_url, upgrading=step)
-    try:
+    with closing(open_store(settings.store_url, upgrading=step)) as store:
         with store.read() as session:
             rows = count_rows(session)
         after = store.schema_version() or ""
         return Upgraded(store.url, step.found or after, after, step.folder, sum(rows.values()))
-    finally:
-        store.close()
 
 
 class _Upgrade:

@@ -48,9 +48,7 @@ def report(
     if show:
         _open(invocation, files)
     if invocation.as_json:
-        from loop.report.report_json import plain
-
-        invocation.answer(plain(found))
+        invocation.answer(found)
         return 0
     from loop.cli.views.report import view
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from datetime import datetime
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from loop.console import plain
 from loop.report.facts import ATTEMPT, ROLLBACK, AttemptReport, Report, RollbackReport
 
 FORMAT = 1
@@ -36,28 +33,6 @@ def from_json(text: str) -> Report:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON has it: objects, lists and ISO 8601 times. What is not finite becomes null.
-
-    Lone surrogates are replaced, since no UTF-8 file holds them.
-    """
-    if isinstance(value, Mapping):
-        return {_storable(str(key)): plain(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int) else _storable(str(value))
-
-
-def _storable(text: str) -> str:
-    return "".join("\N{REPLACEMENT CHARACTER}" if "\ud800" <= sign <= "\udfff" else sign for sign in text)
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -128,19 +129,15 @@ def _create_in_store(settings: Settings, label_config: str, labels: tuple[str, .
     An init that was cut short leaves such a row, and so does one in another folder that shares the store. A row in use
     is never joined: `create_project` refuses its name.
     """
-    store = open_store(settings.store_url)
-    try:
-        with store.transaction() as tx:
-            left = next((p for p in all_projects(tx.session) if p.name == settings.project_name), None)
-            made = left is None or left.label_config != label_config or _is_used(tx.session, left)
-            if made:
-                share = settings.holdout.share
-                name = settings.project_name
-                create_project(tx, name, label_config=label_config, labels=labels, holdout_share=share, salt=salt)
-            tx.commit()
-            return made
-    finally:
-        store.close()
+    name = settings.project_name
+    with closing(open_store(settings.store_url)) as store, store.transaction() as tx:
+        left = next((p for p in all_projects(tx.session) if p.name == name), None)
+        made = left is None or left.label_config != label_config or _is_used(tx.session, left)
+        if made:
+            share = settings.holdout.share
+            create_project(tx, name, label_config=label_config, labels=labels, holdout_share=share, salt=salt)
+        tx.commit()
+        return made
 
 
 def _is_used(session: Session, project: Project) -> bool:

@@ -44,10 +44,8 @@ def write_whole(path: Path, text: str) -> None:
 
 def _replace(draft: Path, path: Path) -> None:
     """Rename with the permissions that a new file would have had (mkstemp makes it the owner's alone)."""
-    mask = os.umask(0)
-    os.umask(mask)
     try:
-        draft.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
+        draft.chmod(path.stat().st_mode & 0o777 if path.exists() else _permitted(0o666))
         draft.replace(path)
     except OSError as error:
         raise InputError(f"{path} can be written", value=str(error), next_step="Choose another name.") from error
@@ -77,16 +75,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
         yield draft
         for part in (*draft.rglob("*"), draft):
             flush(part)
-        _make_public(draft).replace(path)
+        draft.chmod(_permitted(0o777))  # mkdtemp makes it the owner's alone
+        draft.replace(path)
     except OSError as error:
         raise InputError(f"{path} can be written", value=str(error), next_step="Choose another place.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _make_public(folder: Path) -> Path:
-    """The folder, with the permissions that a new one would have had (mkdtemp makes it the owner's alone)."""
+def _permitted(mode: int) -> int:
+    """The permissions that something new with this mode has."""
     mask = os.umask(0)
     os.umask(mask)
-    folder.chmod(0o777 & ~mask)
-    return folder
+    return mode & ~mask

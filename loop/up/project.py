@@ -12,6 +12,7 @@ import secrets
 import shutil
 import tomllib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -186,12 +187,8 @@ def who_pre_labels(options: Options) -> str:
 
 def pre_labels_in(settings: Settings) -> str:
     """As `who_pre_labels`, of any project."""
-    store = open_upgraded(settings)
-    try:
-        with store.read() as session:
-            project = project_by_name(session, settings.project_name)
-            if project.promoted_version is not None:
-                return MODEL
-            return VOTES if count_voted(session, project.id) else NOBODY
-    finally:
-        store.close()
+    with closing(open_upgraded(settings)) as store, store.read() as session:
+        project = project_by_name(session, settings.project_name)
+        if project.promoted_version is not None:
+            return MODEL
+        return VOTES if count_voted(session, project.id) else NOBODY

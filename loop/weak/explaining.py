@@ -51,14 +51,14 @@ class Explained:
     """
 
     text: str
-    document: int | None
-    external_id: str | None
-    held_out: bool
-    votes: tuple[VotedSpan, ...]
-    outcome: tuple[OutcomeSpan, ...]
-    gold: tuple[Span, ...] | None
-    method: str
-    reason: str
+    document: int | None = None
+    external_id: str | None = None
+    held_out: bool = False
+    votes: tuple[VotedSpan, ...] = ()
+    outcome: tuple[OutcomeSpan, ...] = ()
+    gold: tuple[Span, ...] | None = None
+    method: str = ""
+    reason: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     asked: bool = True
@@ -71,7 +71,7 @@ def try_text(store: Store, settings: Settings, project: Project, text: str) -> E
     check_text(text)
     voted = voted_project(store, project, MOST_UNLABELLED)
     votes, faults, problems = ask_about(store, settings, project, text, voted.muted)
-    return _explained(voted, VotedText("tried", text, votes), faults=faults, problems=problems)
+    return replace(_explained(voted, VotedText("tried", text, votes)), faults=faults, problems=problems)
 
 
 def explain(store: Store, project: Project, name: str) -> Explained:
@@ -83,34 +83,21 @@ def explain(store: Store, project: Project, name: str) -> Explained:
     votes = tuple(Vote(vote.span, vote.source) for vote in cast if vote.span.label in project.labels)
     voted = voted_project(store, project, MOST_UNLABELLED)
     gold = voted.gold.get(document.document_id)
-    found = _explained(
-        voted,
-        VotedText(document.document_id, document.text, votes),
+    return replace(
+        _explained(voted, VotedText(document.document_id, document.text, votes)),
         document=document.document_id,
         external_id=document.external_id,
         held_out=document.split == HOLDOUT,
         gold=None if gold is None else tuple(gold),
+        asked=asked or bool(votes),
     )
-    return replace(found, asked=asked or bool(votes))
 
 
-def _explained(
-    voted: VotedProject,
-    text: VotedText,
-    *,
-    document: int | None = None,
-    external_id: str | None = None,
-    held_out: bool = False,
-    gold: tuple[Span, ...] | None = None,
-    faults: Mapping[str, str] | None = None,
-    problems: tuple[str, ...] = (),
-) -> Explained:
+def _explained(voted: VotedProject, text: VotedText) -> Explained:
     done, spans = outcome_of(voted, text)
     said = tuple(OutcomeSpan(s.start, s.end, s.label, text.text[s.start : s.end], s.score or 0.0) for s in spans)
     votes = tuple(_by_span(text, voted.muted))
-    return Explained(
-        text.text, document, external_id, held_out, votes, said, gold, done.method, done.reason, faults or {}, problems
-    )
+    return Explained(text.text, votes=votes, outcome=said, method=done.method, reason=done.reason)
 
 
 def _by_span(text: VotedText, muted: frozenset[str]) -> Sequence[VotedSpan]:

@@ -21,7 +21,6 @@ from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
 _STATES = {PROMOTED: "in service", RETIRED: "was in service", TRAINING: "in training"}
 _PRELABELLED = 5
-_CHANGED = ("moved", "retyped", "removed", "added")
 
 
 def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[RenderableType]:

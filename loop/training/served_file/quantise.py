@@ -48,8 +48,7 @@ def quantise(
     smoothed: as for `smooth_activations`. The classifier's product (num_tags wide) is quantised but not smoothed.
     in_fp32: names of nodes (`quantisable`) that are not quantised.
     """
-    model = onnx.load(str(source))
-    simplify(model)
+    model = _simplified(source)
     if calibration:
         smooth_activations(model, calibration, num_tags, migration, smoothed)
     _quantise_nodes(model, target, {"nodes_to_exclude": [*_small_tables(model), *in_fp32]})
@@ -58,26 +57,29 @@ def quantise(
 
 def quantise_one(source: Path, target: Path, name: str) -> None:
     """Write `source` to `target` with one node of `quantisable` in INT8 and all others in FP32."""
-    model = onnx.load(str(source))
-    simplify(model)
+    model = _simplified(source)
     _quantise_nodes(model, target, {"nodes_to_quantize": [name]})
 
 
 def write_simplified(source: Path, target: Path) -> None:
     """Write `source` to `target` with the smaller graph that INT8 files have, all in FP32."""
-    model = onnx.load(str(source))
-    simplify(model)
+    model = _simplified(source)
     onnx.save(model, str(target))
     _fuse_file(target)
 
 
 def quantisable(source: Path) -> list[str]:
     """The names of the nodes that `quantise` writes in INT8: products with weights, and large tables of embeddings."""
-    model = onnx.load(str(source))
-    simplify(model)
+    model = _simplified(source)
     weights, small = {tensor.name for tensor in model.graph.initializer}, set(_small_tables(model))
     nodes = (node for node in model.graph.node if node.op_type in _OPERATORS and weights.intersection(node.input))
     return [node.name for node in nodes if node.name and node.name not in small]
+
+
+def _simplified(source: Path) -> Any:
+    model = onnx.load(str(source))
+    simplify(model)
+    return model
 
 
 def _quantise_nodes(model: Any, target: Path, chosen: Mapping[str, Any]) -> None:

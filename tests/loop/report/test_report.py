@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from loop.console import plain
 from loop.promotion.attempt import DEFERRED, FAIL, INSUFFICIENT, NON_INFERIORITY, Attempt, Gate
 from loop.promotion.rollback import RolledBack
 from loop.report.facts import AnnotatorCounts
@@ -17,7 +18,7 @@ from loop.report.history import decisions
 from loop.report.limits import limits
 from loop.report.page.attempt import page
 from loop.report.page.markdown import render_markdown
-from loop.report.report_json import FORMAT, from_json, plain, to_json
+from loop.report.report_json import FORMAT, from_json, to_json
 from loop.report.rollback import report_of_rollback
 from loop.settings.model import PromotionSettings, StatusSettings
 from store.annotations import FILE, NewAnnotation, append_annotations

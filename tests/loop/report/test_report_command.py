@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from loop.console import plain
 from loop.report import files
 from loop.report.facts import Report
 from loop.report.files import ReportFiles, keep_report, read_report
-from loop.report.report_json import plain
 from loop.report.rollback import report_of_rollback
 from store.session import Store, open_store
 from tests.loop.desk import Desk, make_desk

@@ -21,8 +21,8 @@ from ml_backend.starting import check
 from ner.containers import with_secret_files
 from ner.errors import ConfigError, InputError
 from ner.models.bundle import MANIFEST, read_manifest
+from store.database.session import open_store
 from store.runs import add_hint
-from store.session import open_store
 
 Task = dict[str, Any]
 

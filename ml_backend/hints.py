@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from ner.errors import RuleError
+from store.database.session import Store
 from store.errors import StoreBusyError, StoreOpenError
 from store.runs import add_hint
-from store.session import Store
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from ml_backend.payload import Asked
 from ner.documents import content_hash
+from store.database.schema import HOLDOUT, Document, Prediction, Project, Split
 from store.projects import project_by_id
-from store.schema import HOLDOUT, Document, Prediction, Project, Split
 from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, place
 
 _STEPS = 100

@@ -38,8 +38,8 @@ def check(settings: ServerSettings) -> None:
         check_at_start(settings.model_store, settings.model_dir, writing=False)
     else:
         check_model_dir(settings.model_dir)
+    from store.database.session import open_store
     from store.errors import StoreBusyError, StoreNotReadyError
-    from store.session import open_store
 
     try:
         open_store(settings.store_url, migrate=False).close()

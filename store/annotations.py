@@ -24,11 +24,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import DOUBTS
 from ner.spans import Span
-from store.columns import spans_to_json, to_json, utc_now
+from store.database.columns import spans_to_json, to_json, utc_now
+from store.database.schema import AnnotationVersion, Document, SetAside
+from store.database.session import Transaction, chunks, insert_rows, select_in
 from store.errors import NotFoundError
 from store.projects import lock_project
-from store.schema import AnnotationVersion, Document, SetAside
-from store.session import Transaction, chunks, insert_rows, select_in
 
 LABEL_STUDIO, FILE = "label_studio", "file"
 

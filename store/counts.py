@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import DOUBTS, OUTSIDE_CONFIG, SEVERAL_LABELS
 from store.annotations import has_live_annotation, is_latest
+from store.database.schema import HOLDOUT, AnnotationVersion, Document, SetAside, Split
+from store.database.session import select_in
 from store.documents import count_open
 from store.gold import DoubtfulDocument, GoldDocument, held_out, labelled
-from store.schema import HOLDOUT, AnnotationVersion, Document, SetAside, Split
-from store.session import select_in
 from store.splits import split_sizes
 from store.tasks import count_live_tasks
 

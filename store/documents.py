@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 from ner.documents import check_text, content_hash
 from ner.errors import InputError
 from store.annotations import has_live_annotation
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import POOL, Document, Project, SourceRecord, Split
+from store.database.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.errors import NotFoundError
 from store.projects import lock_project
-from store.schema import POOL, Document, Project, SourceRecord, Split
-from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.splits import TRAINED_ON, Keys, PlacedDocument, place
 
 _KEY_CHARS = 500

@@ -26,11 +26,11 @@ from sqlalchemy.orm import Session, aliased
 from ner.labels import OUTSIDE
 from ner.spans import Span
 from store.annotations import in_doubt, is_latest
-from store.columns import spans_to_json, to_json
+from store.database.columns import spans_to_json, to_json
+from store.database.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Prediction, Split
+from store.database.session import ROWS_AT_ONCE, select_in
 from store.documents import is_open
 from store.projects import project_by_id
-from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Prediction, Split
-from store.session import ROWS_AT_ONCE, select_in
 
 LEARNED_FROM = (POOL, TRAIN)
 

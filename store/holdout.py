@@ -15,11 +15,8 @@ from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from store.annotations import LABEL_STUDIO, has_live_annotation, is_latest
-from store.columns import utc_now
-from store.errors import RefusedError
-from store.projects import lock_project
-from store.registry import model
-from store.schema import (
+from store.database.columns import utc_now
+from store.database.schema import (
     HOLDOUT,
     POOL,
     TRAIN,
@@ -30,7 +27,10 @@ from store.schema import (
     Prediction,
     Split,
 )
-from store.session import Transaction, chunks
+from store.database.session import Transaction, chunks
+from store.errors import RefusedError
+from store.projects import lock_project
+from store.registry import model
 from store.splits import Keys, current_epoch, draws_holdout, epoch_salt, trained_keys
 from store.tasks import REPLACED
 

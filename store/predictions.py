@@ -25,10 +25,10 @@ from sqlalchemy.orm import Session, aliased
 from ner.label_studio.edits import Edits, edits_of
 from ner.spans import Span, clean_spans
 from store.annotations import LABEL_STUDIO, is_latest
-from store.columns import Instant, utc_now
+from store.database.columns import Instant, utc_now
+from store.database.schema import HOLDOUT, AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
+from store.database.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.registry import MOVES, model, promotions
-from store.schema import HOLDOUT, AnnotationVersion, Document, Prediction, Promotion, QueueRank, Split
-from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 
 _Submitted = Row[*tuple[Any, ...]]
 # Versions of models end in four digits or more.

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Document, Project
+from store.database.session import Transaction
 from store.errors import NotFoundError, RefusedError
-from store.schema import Document, Project
-from store.session import Transaction
 
 DEFAULT_HOLDOUT_SHARE = 0.2
 

@@ -18,12 +18,12 @@ from typing import Any, NotRequired, TypedDict, Unpack
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store.columns import storable, utc_now
+from store.database.columns import storable, utc_now
+from store.database.schema import Document, Model, Project, Promotion, Score, TrainingItem
+from store.database.session import Transaction, insert_rows, select_in
 from store.errors import NotFoundError, RefusedError
 from store.gold import held_out
 from store.projects import lock_project, project_by_id
-from store.schema import Document, Model, Project, Promotion, Score, TrainingItem
-from store.session import Transaction, insert_rows, select_in
 from store.splits import Keys
 
 TRAINING, CANDIDATE, PROMOTED, RETIRED = "training", "candidate", "promoted", "retired"

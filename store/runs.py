@@ -30,11 +30,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from ner.errors import RuleError
-from store.columns import storable, utc_now
+from store.database.columns import storable, utc_now
+from store.database.schema import Hint, Model, Project, Run
+from store.database.session import Store, Transaction, chunks
 from store.errors import NotFoundError, RefusedError, RunHeldError
 from store.projects import lock_project
-from store.schema import Hint, Model, Project, Run
-from store.session import Store, Transaction, chunks
 
 logger = logging.getLogger(__name__)
 

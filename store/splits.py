@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
+from store.database.schema import HOLDOUT, POOL, SPLITS, TRAIN, Document, Project, Split, TrainingItem
+from store.database.session import select_in
 from store.errors import RefusedError
-from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Document, Project, Split, TrainingItem
-from store.session import select_in
 
 DRAWN, FOLLOWED, ASKED = "drawn by group", "follows its group", "asked for at import"
 TRAINED_ON = "kept out of the holdout: a model was trained on this text or group"

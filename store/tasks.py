@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from ner.errors import InputError
 from store.annotations import LABEL_STUDIO
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import AnnotationVersion, Document, Project, SetAside, Split
+from store.database.session import Transaction, chunks, select_in
 from store.documents import NewDocument, check_key, insert_documents, keys_of
 from store.projects import lock_project
-from store.schema import AnnotationVersion, Document, Project, SetAside, Split
-from store.session import Transaction, chunks, select_in
 from store.splits import Keys, PlacedDocument, place
 
 _SUFFIX = re.compile("#[0-9a-f]{12}$")  # what `_free_names` gives to a name that is taken

@@ -16,8 +16,8 @@ import pytest
 from loop.cli.app import run
 from ner.models.bundle import MODEL
 from ner.spans import Span
+from store.database.session import open_store
 from store.projects import link, project_by_name
-from store.session import open_store
 from tests.loop import tiny
 from tests.loop.desk import LABELS, Desk
 from tests.ml_backend.given import LS_URL, Caller, RunningBackend, running, until

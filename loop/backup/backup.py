@@ -35,8 +35,8 @@ from loop.backup.snapshot import FILES, Progress, Snapshot, identity_of, schema_
 from loop.settings.settings import CONFIG_NAME, Settings
 from loop.settings.whole_files import write_whole
 from ner.errors import BundleError
-from store.columns import utc_now
-from store.session import Store, connect
+from store.database.columns import utc_now
+from store.database.session import Store, connect
 
 _LOCK = ".lock"
 _STATE_TIME = "%Y%m%dT%H%M%SZ"

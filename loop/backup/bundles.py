@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from loop.backup.files import sha256
 from ner.errors import BundleError
 from ner.models.bundle import MANIFEST, read_manifest
+from store.database.schema import Model, Project
 from store.registry import FAILED, INTERRUPTED, TRAINING
-from store.schema import Model, Project
 
 _WITHOUT = (TRAINING, INTERRUPTED, FAILED)
 

@@ -3,7 +3,7 @@
 A backup is a folder:
 
     manifest.json          the schema, the rows of each table, and the SHA-256 of every file below
-    20260131T120000Z/      what changes: store.jsonl.gz (`store.dump`), and project/ with loop.toml, labels.xml, reports
+    20260131T120000Z/      what changes: the dump (store.jsonl.gz), and project/ with loop.toml, labels.xml, reports
     models/desk/desk-0001/ the bundles, which never change: the next backup into the folder copies new bundles alone
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from loop.backup.files import BackupError, told
 from loop.settings.whole_files import write_whole
-from store import migrating
+from store.database import migrating
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = 1

@@ -23,7 +23,7 @@ from loop.settings.toml_text import with_values
 from loop.settings.whole_files import write_whole
 from ner.containers import with_variables
 from ner.models.bundle import MANIFEST
-from store.session import connect
+from store.database.session import connect
 
 _CHECKED = "files checked"
 _SHOWN = 5

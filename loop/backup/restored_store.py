@@ -20,14 +20,14 @@ from sqlalchemy.orm import Session
 from loop.backup.files import BackupError
 from loop.backup.manifest import BackupManifest
 from loop.backup.snapshot import ROWS, Progress, dump_reader
-from store import migrating
-from store.columns import utc_now
-from store.dump import count_rows, is_empty, load_lines
+from store.database import migrating
+from store.database.columns import utc_now
+from store.database.dump import count_rows, is_empty, load_lines
+from store.database.schema import Model, Project, Run
+from store.database.session import Store, Transaction
 from store.registry import INTERRUPTED as ENDED
 from store.registry import TRAINING
 from store.runs import DONE, INTERRUPTED, RUNNING
-from store.schema import Model, Project, Run
-from store.session import Store, Transaction
 
 RESTORE_RUN = "restore"
 RUNS = Run.__tablename__

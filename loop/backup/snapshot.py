@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from loop.backup.bundles import KnownBundle, known_bundles
 from loop.backup.files import BackupError, told
-from store import migrating
-from store.columns import utc_now
-from store.dump import dump_lines
+from store.database import migrating
+from store.database.columns import utc_now
+from store.database.dump import dump_lines
+from store.database.schema import Project
+from store.database.session import Store
 from store.errors import NotFoundError, StoreOpenError
-from store.schema import Project
-from store.session import Store
 
 # Called with what is being counted, and how much of it is done.
 Progress = Callable[[str, int], None]

@@ -17,13 +17,13 @@ from sqlalchemy import select
 
 from loop.settings.settings import Settings
 from ner.errors import RuleError
-from store import migrating
-from store.columns import utc_now
-from store.dump import count_rows
+from store.database import migrating
+from store.database.columns import utc_now
+from store.database.dump import count_rows
+from store.database.schema import Run
+from store.database.session import Store, Transaction, open_store
 from store.errors import RunHeldError
 from store.runs import RUNNING, is_alive
-from store.schema import Run
-from store.session import Store, Transaction, open_store
 
 logger = logging.getLogger(__name__)
 

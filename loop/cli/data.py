@@ -225,7 +225,7 @@ def export_data(
     """
     from loop.files.exporting import ExportOptions
     from loop.files.exporting import export_data as export
-    from store.schema import SPLITS
+    from store.database.schema import SPLITS
 
     splits = [one.value for one in split] if split else list(SPLITS)
     options = ExportOptions(tags=tags, plain=plain or None, kind=kind)

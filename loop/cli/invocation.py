@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from loop.label_studio.client import LabelStudioClient
     from loop.settings.settings import Settings
     from ner.tagger import Tagger
-    from store.schema import Project
-    from store.session import Store
+    from store.database.schema import Project
+    from store.database.session import Store
 
 Directory = Annotated[
     Path | None,

@@ -123,7 +123,7 @@ def doctor(
 def _audit_data(invocation: Invocation) -> int:
     from loop.cli.views.doctor import audited
     from loop.doctor.data import audit
-    from store.session import open_store
+    from store.database.session import open_store
 
     invocation.store = open_store(invocation.settings.store_url, migrate=False)
     found = audit(invocation.store, invocation.project)

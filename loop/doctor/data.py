@@ -31,9 +31,9 @@ from loop.files.suspicions import (
 from ner.label_studio.label_config import LabelConfig, NotLearned
 from ner.label_studio.results import DOUBTS, OUTSIDE_CONFIG, read_result, unit_of_result
 from store.counts import Doubts, counted, labels_of, set_aside_of
+from store.database.schema import AnnotationVersion, Document, Project
+from store.database.session import Store, select_in
 from store.gold import DoubtfulDocument, GoldDocument, Labelled, labelled
-from store.schema import AnnotationVersion, Document, Project
-from store.session import Store, select_in
 
 OTHER_CASE = "label differs from the config by case only"
 SAME_TEXT = "same text with different gold"

@@ -33,8 +33,8 @@ from loop.settings.model import LOCAL
 from loop.settings.project import current_project
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
-from store.schema import Project
-from store.session import open_store
+from store.database.schema import Project
+from store.database.session import open_store
 
 # A doctor asks once: a server that does not answer is a finding.
 _IMPATIENT = Patience(connect=3.0, read=20.0, retries=0)

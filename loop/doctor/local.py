@@ -18,11 +18,11 @@ from ner.label_studio.label_config import LabelConfig
 from ner.labels import OUTSIDE, LabelSet
 from ner.models.shared_folder import check_local
 from store.counts import doubts_of
+from store.database.schema import Project, Run
+from store.database.session import Store
 from store.gold import labelled
 from store.registry import models
 from store.runs import RUNNING, is_alive
-from store.schema import Project, Run
-from store.session import Store
 
 # What the hub takes for the name of a model: `name` or `owner/name`.
 _REPOSITORY = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")

@@ -18,8 +18,8 @@ from loop.label_studio.client import UNCERTAINTY, Json, LabelStudioClient, Label
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
 from ner.label_studio.label_config import LabelConfig
+from store.database.schema import Project
 from store.predictions import is_of_votes
-from store.schema import Project
 
 _TESTED_RELEASE = "1.23"
 _SECONDS = 5.0

@@ -23,10 +23,10 @@ from loop.settings.whole_files import whole_file
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import LabelSet
+from store.database.schema import SPLITS, Project
+from store.database.session import Store
 from store.documents import each_document
 from store.gold import each_labelled
-from store.schema import SPLITS, Project
-from store.session import Store
 
 JSONL, CONLL, DATASETS, SPACY, DOCCANO, LABEL_STUDIO = "jsonl", "conll", "datasets", "spacy", "doccano", "label-studio"
 OUTPUTS = (JSONL, CONLL, DATASETS, SPACY, DOCCANO, LABEL_STUDIO)

@@ -21,10 +21,10 @@ from loop.files.records import Problem, Record
 from loop.files.seen import Seen
 from ner.errors import InputError
 from store.annotations import AppendCounts, NewSetAside, append_annotations, save_set_aside
+from store.database.schema import POOL, Project
+from store.database.session import Store, Transaction
 from store.documents import AddedCounts, NewDocument, add_documents, revive_documents
-from store.schema import POOL, Project
-from store.session import Store, Transaction
-from store.votes import StoredVote, replace_votes, votes
+from store.weak.votes import StoredVote, replace_votes, votes
 
 BATCH = 1000
 SHOWN_PROBLEMS = 5

@@ -28,10 +28,10 @@ from loop.weak.aggregating import vote_on, votes_stand
 from ner.errors import BundleError, RuleError
 from ner.labels import LabelSet
 from ner.spans import Span
+from store.database.schema import Model, Project
+from store.database.session import Store
 from store.documents import stored_documents
 from store.gold import LEARNED_FROM, GoldDocument
-from store.schema import Model, Project
-from store.session import Store
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from loop.settings.settings import Settings
 from ner.errors import BundleError
 from ner.label_studio.edits import edits_of, total
 from ner.spans import clean_spans
+from store.database.schema import POOL, Model, Project
+from store.database.session import Store
 from store.documents import StoredDocument, sample_documents
 from store.gold import GoldDocument, gold
 from store.registry import lineage, trained_on
-from store.schema import POOL, Model, Project
-from store.session import Store
 
 logger = logging.getLogger(__name__)
 

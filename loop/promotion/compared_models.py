@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from loop.promotion.policies import PROVEN_BETTER
 from ner.errors import BundleError
 from ner.models.model_library import ModelLibrary
+from store.database.schema import Model, Project, Promotion
+from store.database.session import Transaction
 from store.errors import RefusedError
 from store.registry import (
     CANDIDATE,
@@ -35,8 +37,6 @@ from store.registry import (
     standing,
     supersede,
 )
-from store.schema import Model, Project, Promotion
-from store.session import Transaction
 
 EARLIER = 3  # beside the anchor: asking a model takes a process of its own, and a time that grows with the holdout
 _JUDGED = (PROMOTED, REJECTED, RETIRED)

@@ -14,10 +14,10 @@ from loop.settings.model import PromotionSettings
 from ner.documents import LabelledText, content_hash
 from ner.errors import InputError
 from ner.tagger import Tagger
+from store.database.schema import HOLDOUT, Project
+from store.database.session import Store
 from store.gold import GoldDocument, fingerprint, held_out
 from store.registry import CANDIDATE, model, save_scores
-from store.schema import HOLDOUT, Project
-from store.session import Store
 
 
 @dataclass(frozen=True, eq=False)

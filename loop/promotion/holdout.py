@@ -23,13 +23,13 @@ from loop.promotion.attempt import Look, Rotation
 from loop.promotion.policies import PROVEN, PolicyLimits
 from loop.settings.model import BY_WEAK_VOTE, PromotionSettings
 from ner.spans import Span, flat_spans
+from store.database.schema import HOLDOUT, POOL, HoldoutLook, Project
+from store.database.session import Store, Transaction
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint, gold
 from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of
 from store.registry import DEFER, HOLD, promoted, promotions
 from store.runs import RENEW, TrackedRun, tracked
-from store.schema import HOLDOUT, POOL, HoldoutLook, Project
-from store.session import Store, Transaction
 from store.splits import current_epoch, split_sizes
 
 GROWN = 1.25  # the documents of a holdout, before a held candidate is judged on them again

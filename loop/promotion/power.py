@@ -17,8 +17,8 @@ from loop.promotion.holdout import held_out_gold, known_spans, limits_of, next_l
 from loop.promotion.policies import BOUNDED, PROVEN
 from loop.settings.model import PromotionSettings
 from store.counts import open_documents, seconds_an_annotation
+from store.database.schema import HOLDOUT, Project
 from store.registry import promotions
-from store.schema import HOLDOUT, Project
 
 _DIFFERING = 0.25  # of the documents, between a model and the next one: 18 to 37 % were measured
 

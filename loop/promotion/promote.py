@@ -43,14 +43,14 @@ from loop.training.progress import Stages, silent
 from loop.weak.aggregating import votes_stand
 from ner.labels import LabelSet
 from store import registry
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Model, Project
+from store.database.session import Store
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint
 from store.registry import models
 from store.runs import PROMOTE as PROMOTE_RUN
 from store.runs import TrackedRun, tracked
-from store.schema import Model, Project
-from store.session import Store
 from store.splits import current_epoch
 
 _VOTES_SERVE = (

@@ -10,11 +10,11 @@ from loop.evaluation.scores import Scores
 from loop.judging.evidence import Measured
 from loop.promotion.attempt import FORCED, HELD, INSUFFICIENT, PROMOTED, Attempt, Rotation
 from store import registry
+from store.database.schema import HOLDOUT, Model, Project
+from store.database.session import Transaction
 from store.errors import RefusedError
 from store.registry import TypeScore, save_scores
 from store.runs import TrackedRun
-from store.schema import HOLDOUT, Model, Project
-from store.session import Transaction
 
 
 def type_scores(table: Scores) -> list[TypeScore]:

@@ -27,6 +27,8 @@ from ner.models.shared_folder import SharedFolderError
 from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry
+from store.database.schema import HOLDOUT, Project, Promotion
+from store.database.session import Store, Transaction
 from store.documents import stored_documents
 from store.errors import RefusedError, RunHeldError
 from store.gold import gold
@@ -42,8 +44,6 @@ from store.predictions import (
 )
 from store.projects import project_by_id
 from store.registry import model, promotions
-from store.schema import HOLDOUT, Project, Promotion
-from store.session import Store, Transaction
 
 logger = logging.getLogger(__name__)
 

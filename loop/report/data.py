@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from loop.report import facts
 from loop.settings.model import RECOMMENDED_MINIMA, StatusSettings
 from store.counts import ProjectCounts, project_counts
+from store.database.schema import HOLDOUT, SPLITS, AnnotationVersion, Model, WeakVote
+from store.database.session import select_in
 from store.documents import stored_documents
 from store.gold import GoldDocument, gold, held_out
 from store.registry import GOLD, WEAK, lineage, models, trained_on
-from store.schema import HOLDOUT, SPLITS, AnnotationVersion, Model, WeakVote
-from store.session import select_in
-from store.weak_sources import BY_THE_LOOP
+from store.weak.sources import BY_THE_LOOP
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 

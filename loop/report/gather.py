@@ -22,13 +22,13 @@ from loop.report.report_json import FORMAT
 from loop.report.scoring import agreement, errors, quantisation, results
 from loop.report.verdict import verdict
 from loop.settings.model import PromotionSettings, StatusSettings, TrainSettings
+from store.database.schema import Model
+from store.database.session import Store
 from store.errors import NotFoundError
 from store.holdout import looks_of
 from store.predictions import reviewed_prelabels
 from store.projects import project_by_name
 from store.registry import HOLD, PROMOTE, REJECT, lineage, model
-from store.schema import Model
-from store.session import Store
 
 _ADAPTER = ("rank", "alpha", "dropout")
 _SAME = timedelta(minutes=1)  # a report is written just before its decision is recorded, or just after

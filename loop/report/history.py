@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from loop.promotion.attempt import FAIL, INSUFFICIENT, NOT_MEASURED
+from store.database.schema import HOLDOUT, MICRO, Promotion
 from store.registry import (
     DEFER,
     HOLD,
@@ -22,7 +23,6 @@ from store.registry import (
     promotions,
     scores,
 )
-from store.schema import HOLDOUT, MICRO, Promotion
 
 DECISIONS = {
     PROMOTE: "promoted",

@@ -13,10 +13,10 @@ from loop.report.gather import forced_promotions, origin
 from loop.report.history import PastDecision, decisions
 from loop.report.report_json import FORMAT
 from loop.wording import DEFAULT_REASON, listed, number_of
+from store.database.schema import HOLDOUT
+from store.database.session import Store
 from store.projects import project_by_name
 from store.registry import PROMOTE, scores
-from store.schema import HOLDOUT
-from store.session import Store
 
 _AFFECTED = [one.name for one in fields(facts.AffectedAnnotation)]
 

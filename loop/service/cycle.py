@@ -30,13 +30,13 @@ from loop.weak.muting import mute_harmful
 from loop.weak.sources import declared_sources, has_sources
 from ner.errors import BundleError
 from ner.tagger import Tagger
+from store.database.schema import Model, Project
+from store.database.session import Store
 from store.gold import count_fresh_gold, count_unpublished, has_gold
 from store.projects import project_by_id
 from store.registry import CANDIDATE, INTERRUPTED, PROMOTED, models
 from store.registry import FAILED as MODEL_FAILED
 from store.runs import handle_hints, last_run, pending_hints
-from store.schema import Model, Project
-from store.session import Store
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from loop.report.mlflow import log_attempt, require_mlflow
 from loop.report.rollback import report_of_rollback
 from loop.settings.settings import Settings
 from loop.training.progress import Stages, silent
+from store.database.schema import Project
+from store.database.session import Store
 from store.registry import model
-from store.schema import Project
-from store.session import Store
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from loop.quality.prelabels import Prelabels, count_prelabels
 from loop.settings.model import PromotionSettings, StatusSettings
 from loop.sync.publish import KIND as PUBLISH
 from store.counts import ProjectCounts, project_counts
+from store.database.schema import HOLDOUT, Model, Project, Promotion, Run
+from store.database.session import Store
 from store.predictions import is_of_votes, reviewed_prelabels
 from store.projects import project_by_id
 from store.registry import MOVES, PROMOTE, SUPERSEDE, TypeScore, models, promoted, promotions, scores
 from store.runs import INTERRUPTED, RUNNING, is_alive, last_run
-from store.schema import HOLDOUT, Model, Project, Promotion, Run
-from store.session import Store
 
 _LATEST = 5
 

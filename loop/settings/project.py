@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from loop.settings.settings import Settings
 from ner.errors import BundleError, ConfigError
 from ner.label_studio.label_config import LabelConfig
+from store.database.schema import Model, Project
+from store.database.session import Store
 from store.projects import project_by_name, set_label_config, set_label_map
 from store.registry import model
-from store.schema import Model, Project
-from store.session import Store
 
 if TYPE_CHECKING:
     from ner.models.bundle import Bundle

@@ -19,9 +19,9 @@ from loop.settings.toml_text import new_loop_toml
 from loop.settings.whole_files import write_whole
 from ner.errors import ConfigError, InputError
 from ner.label_studio.label_config import Control, LabelConfig, OtherControl
+from store.database.schema import Document, Model, Project, Run
+from store.database.session import open_store
 from store.projects import all_projects, create_project
-from store.schema import Document, Model, Project, Run
-from store.session import open_store
 
 # Readable behind black text in Label Studio's page; repeated when there are more labels than colours.
 _COLOURS = ("#7ec8e3", "#ffb347", "#77dd77", "#ff9aa2", "#cba6f7", "#f9e154", "#a0d8b3", "#d4a373", "#b5c7ff")

@@ -19,7 +19,7 @@ from ner.label_studio.label_config import LabelConfig, OtherControl
 from ner.label_studio.task_data import MISSING, UNDEFINED, field_names, find_field
 from store.annotations import NewAnnotation
 from store.counts import Doubts, counted
-from store.schema import Project
+from store.database.schema import Project
 
 _TASKS_READ = 100
 _FIELDS_NAMED = 20

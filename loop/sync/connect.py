@@ -19,10 +19,10 @@ from ner.documents import content_hash
 from ner.errors import ConfigError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.task_data import nested
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import StoredDocument, open_documents
 from store.projects import link, project_by_id, relocate, same_server
-from store.schema import Project
-from store.session import Store
 from store.tasks import latest_tasks
 
 BACKEND_TITLE = "ner-annotation-loop"

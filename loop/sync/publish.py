@@ -26,12 +26,12 @@ from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import clip_score, read_result, to_result
 from ner.labels import LabelSet
 from ner.tagger import Tagging
+from store.database.schema import HOLDOUT, Prediction, Project
+from store.database.session import Store
 from store.documents import StoredDocument, open_documents
 from store.predictions import NewPrediction, confirm_predictions, predictions, save_predictions, save_ranks
 from store.projects import project_by_id
 from store.runs import tracked
-from store.schema import HOLDOUT, Prediction, Project
-from store.session import Store
 from store.tasks import edited_documents
 
 KIND = "publish"

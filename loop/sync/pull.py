@@ -29,10 +29,10 @@ from ner.label_studio.label_config import LabelConfig, NotLearned
 from ner.label_studio.results import TEXT_REFUSED
 from store.annotations import LABEL_STUDIO, NewAnnotation, NewSetAside, mend_set_aside, save_set_aside, sync_annotations
 from store.counts import Doubts, counted
+from store.database.schema import Project
+from store.database.session import Store, Transaction
 from store.projects import project_by_id, set_label_config, set_overlap, set_pulled_label_map, set_watermark
 from store.runs import forget_runs, last_run, tracked
-from store.schema import Project
-from store.session import Store, Transaction
 from store.tasks import live_task_ids, mark_deleted, places_set_aside, set_aside_without_document, upsert_tasks
 
 KIND = "pull"

@@ -18,7 +18,7 @@ from loop.targets.proof import Proof
 from loop.targets.source import Choices
 from loop.targets.target import ExportTarget
 from loop.wording import score
-from store.schema import HOLDOUT
+from store.database.schema import HOLDOUT
 
 CARD = "README.md"
 _SPLITS = {HOLDOUT: "the holdout: documents that this model was not trained on", DEVELOPMENT: "the development split"}

@@ -14,9 +14,9 @@ from loop.report.gather import origin
 from loop.settings.settings import Settings
 from ner.errors import InputError
 from ner.intervals import wilson
+from store.database.schema import HOLDOUT, Project
 from store.errors import NotFoundError
 from store.registry import TypeScore, model, scores
-from store.schema import HOLDOUT, Project
 
 DEVELOPMENT = "development"
 # Of a report's limits: that the report quotes texts, which a card never does.

@@ -18,9 +18,9 @@ from loop.targets.source import Choices, ModelSource, SampledText
 from loop.targets.target import ExportTarget
 from loop.training.progress import Stages, silent
 from ner.errors import InputError
+from store.database.schema import SPLITS, Project
+from store.database.session import Store
 from store.documents import sample_documents
-from store.schema import SPLITS, Project
-from store.session import Store
 
 TEXTS = 200
 # A new target is a module of this room, and its line here.

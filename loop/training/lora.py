@@ -23,7 +23,7 @@ from ner.errors import BundleError
 from ner.labels import LabelSet
 from ner.models.bundle import Manifest, load_bundle
 from ner.models.model_library import ModelLibrary
-from store.schema import Model
+from store.database.schema import Model
 
 ADAPTER = "adapter"
 WEIGHTS = "adapter_model.safetensors"

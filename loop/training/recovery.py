@@ -10,9 +10,9 @@ from pathlib import Path
 from ner.errors import BundleError
 from ner.models.bundle import MANIFEST
 from ner.models.model_library import ModelLibrary
+from store.database.schema import Model, Project
 from store.registry import CANDIDATE, FAILED, INTERRUPTED, TRAINING, fail_model, models
 from store.runs import TrackedRun, recover
-from store.schema import Model, Project
 
 BUILDING = ".building-"
 SET_ASIDE = ".set-aside-"

@@ -39,15 +39,15 @@ from ner.labels import LabelSet
 from ner.models.bundle import MANIFEST, MODEL, TOKENIZER, Manifest, load_bundle, write_bundle
 from ner.models.model_library import ModelLibrary
 from ner.models.network import Network
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Model, Project, SourceRecord
+from store.database.session import Store
 from store.documents import StoredDocument, sample_documents
 from store.gold import LEARNED_FROM, TrainingGold, held_out, training_gold
 from store.projects import lock_project
 from store.registry import CANDIDATE, WEAK, finish_model, model, promoted, save_training_items, start_model
 from store.runs import RETRAIN, TrackedRun, tracked
-from store.schema import Model, Project, SourceRecord
-from store.session import Store
-from store.weak_sources import muting, weak_sources
+from store.weak.sources import muting, weak_sources
 
 # The texts by which files are compared: enough to tell, and few enough to be read in seconds.
 COMPARED_TEXTS, COMPARED_WINDOWS = 800, 1600

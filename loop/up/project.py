@@ -24,7 +24,7 @@ from loop.settings.whole_files import write_whole
 from loop.up.options import DEFAULT_EXAMPLE, Options
 from ner.errors import ConfigError, InputError
 from store.projects import project_by_name
-from store.votes import count_voted
+from store.weak.votes import count_voted
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 EXAMPLE = EXAMPLES / DEFAULT_EXAMPLE

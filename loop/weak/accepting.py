@@ -21,9 +21,9 @@ from tomlkit.items import Table
 from loop.settings.settings import Settings
 from loop.settings.whole_files import write_whole
 from ner.errors import InputError
-from store.schema import Project
-from store.session import Store
-from store.weak_sources import weak_sources
+from store.database.schema import Project
+from store.database.session import Store
+from store.weak.sources import weak_sources
 from weak_labeling.loading import LoadedSources, load_sources
 from weak_labeling.suggesting.drafts import Draft, TermDraft
 from weak_labeling.suggesting.ranking import Suggestion

@@ -23,12 +23,12 @@ from loop.weak.worth import UNLABELLED, VoteSample, without_votes
 from ner.documents import content_hash
 from ner.labels import LabelSet
 from ner.spans import Span
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import StoredDocument, stored_documents
 from store.gold import LEARNED_FROM, GoldDocument, HeldOut, held_out, labelled, training_gold
-from store.schema import Project
-from store.session import Store
-from store.votes import count_voted, voted_first, votes, votes_on
-from store.weak_sources import muted_sources
+from store.weak.sources import muted_sources
+from store.weak.votes import count_voted, voted_first, votes, votes_on
 from weak_labeling.aggregate.choosing import Aggregation, aggregate
 from weak_labeling.aggregate.contract import Aggregated, Gold, VotedText
 from weak_labeling.source import Vote

@@ -21,14 +21,14 @@ from loop.weak.applying import label_weakly
 from loop.weak.sources import has_sources
 from ner.labels import LabelSet
 from ner.tagger import Tagging
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import stored_documents
 from store.gold import LEARNED_FROM, count_fresh_gold
 from store.predictions import votes_version
 from store.projects import project_by_id
-from store.schema import Project
-from store.session import Store
-from store.votes import digests_of_votes
-from store.weak_sources import muted_sources
+from store.weak.sources import muted_sources
+from store.weak.votes import digests_of_votes
 from weak_labeling.aggregate.choosing import AUTO
 from weak_labeling.aggregate.contract import Aggregated
 

@@ -25,12 +25,11 @@ from loop.settings.settings import Settings
 from loop.weak.sources import declared_sources
 from ner.errors import InputError
 from ner.spans import Span
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Project, SourceRecord
+from store.database.session import Store, Transaction
 from store.documents import count_after, extent, groups_after, texts_between, texts_of_groups
-from store.schema import Project, SourceRecord
-from store.session import Store, Transaction
-from store.votes import StoredVote, count_voted, digests_of_votes, votes_on
-from store.weak_sources import (
+from store.weak.sources import (
     SET_ASIDE,
     SourceVotes,
     add_group_votes,
@@ -40,6 +39,7 @@ from store.weak_sources import (
     set_aside_source,
     weak_sources,
 )
+from store.weak.votes import StoredVote, count_voted, digests_of_votes, votes_on
 from weak_labeling.apply import checked_spans, reason_of
 from weak_labeling.loading import LoadedSources
 from weak_labeling.source import BatchSource, Fault, NeighbourSource, TellingSource, TextSource, Vote, WeakSource

@@ -10,11 +10,11 @@ from loop.weak.aggregating import MOST_UNLABELLED, VotedProject, outcome_of, vot
 from loop.weak.applying import ask_about
 from ner.documents import check_text
 from ner.spans import Span
+from store.database.schema import HOLDOUT, Project
+from store.database.session import Store
 from store.documents import find_document
-from store.schema import HOLDOUT, Project
-from store.session import Store
-from store.votes import votes_on
-from store.weak_sources import weak_sources
+from store.weak.sources import weak_sources
+from store.weak.votes import votes_on
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.source import Vote
 

@@ -17,10 +17,10 @@ from loop.weak.applying import enter_imported
 from loop.weak.worth import VoteSample, Worth, worth_of
 from ner.documents import content_hash
 from ner.intervals import wilson
-from store.schema import Project, SourceRecord
-from store.session import Store
-from store.votes import count_votes
-from store.weak_sources import SET_ASIDE, unknown_source, weak_sources
+from store.database.schema import Project, SourceRecord
+from store.database.session import Store
+from store.weak.sources import SET_ASIDE, unknown_source, weak_sources
+from store.weak.votes import count_votes
 from weak_labeling.aggregate.choosing import MethodScore
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.aggregate.generative import estimated_precision

@@ -17,9 +17,9 @@ from loop.settings.settings import Settings
 from loop.weak.aggregating import voted_project
 from loop.weak.applying import enter_imported, label_weakly
 from loop.weak.worth import UNLABELLED, Harm, harmful
-from store.schema import Project
-from store.session import Store
-from store.weak_sources import BY_THE_LOOP, set_muted, weak_sources
+from store.database.schema import Project
+from store.database.session import Store
+from store.weak.sources import BY_THE_LOOP, set_muted, weak_sources
 from weak_labeling.sources.neighbours import NeighboursSource
 
 

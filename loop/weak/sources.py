@@ -11,10 +11,10 @@ from loop.settings.settings import Settings
 from ner.documents import LabelledText
 from ner.errors import ConfigError
 from ner.label_studio.label_config import label_hints
+from store.database.schema import Project
+from store.database.session import Store
 from store.gold import training_gold
-from store.schema import Project
-from store.session import Store
-from store.weak_answers import NewAnswer, keep_answers, known_answers, spent_on
+from store.weak.answers import NewAnswer, keep_answers, known_answers, spent_on
 from weak_labeling.loading import LoadedSources, load_sources
 from weak_labeling.sources.answers import PromptAnswer, Spent
 from weak_labeling.sources.entry import SourceTools, TokenClassifier

@@ -11,9 +11,9 @@ from loop.weak.applying import label_weakly
 from loop.weak.sources import has_sources
 from ner.documents import content_hash
 from ner.spans import Span
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import StoredDocument
-from store.schema import Project
-from store.session import Store
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.suggesting.evidence import CERTAINTY, KnownText
 from weak_labeling.suggesting.ranking import Suggestion, suggestions

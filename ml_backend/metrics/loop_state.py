@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from ml_backend.models.live_model import LinkedProject, linked_projects
 from ner.errors import RuleError
+from store.database.schema import HoldoutEpoch, Run
+from store.database.session import Store
 from store.holdout import count_looks
 from store.runs import pending_hints
-from store.schema import HoldoutEpoch, Run
-from store.session import Store
 from store.splits import current_epoch
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from prometheus_client.registry import Collector
 
 from ml_backend.models.live_model import LinkedProject, linked_projects
 from ner.errors import RuleError
+from store.database.session import ROWS_AT_ONCE, Store
 from store.predictions import ReviewedPrelabel, reviewed_prelabels
-from store.session import ROWS_AT_ONCE, Store
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from ml_backend.models.remote_engine import RemoteEngine, open_engine
 from ml_backend.settings import ServerSettings
 from ner.labels import LabelSet
 from ner.models.inference_server import EngineUnavailableError
+from store.database.session import open_store
 from store.errors import StoreError
-from store.session import open_store
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from ner.models.bundle import MODEL, Bundle, load_bundle
 from ner.models.model_library import ModelLibrary
 from ner.models.network import EngineName, Network
 from ner.tagger import Tagger
+from store.database.schema import Model, Project
+from store.database.session import Store, open_store
 from store.projects import project_by_id
-from store.schema import Model, Project
-from store.session import Store, open_store
 
 log = logging.getLogger(__name__)
 

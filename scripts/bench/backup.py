@@ -38,16 +38,16 @@ from ner.models.bundle import read_manifest, write_bundle
 from ner.spans import Span
 from scripts.bench.prepare_backend import TYPES, prepare
 from store.annotations import LABEL_STUDIO, NewAnnotation, append_annotations
+from store.database.dump import count_rows
+from store.database.schema import Document
+from store.database.session import Store, open_store
 from store.documents import NewDocument
-from store.dump import count_rows
 from store.predictions import NewPrediction, save_predictions
 from store.projects import link, project_by_name
 from store.registry import TrainedOn, finish_model, promote, save_training_items, start_model
 from store.runs import begin_run, finish_run
-from store.schema import Document
-from store.session import Store, open_store
 from store.tasks import upsert_tasks
-from store.votes import StoredVote, replace_votes
+from store.weak.votes import StoredVote, replace_votes
 from tests.store import cluster
 
 DATABASES = ("sqlite", "postgresql")

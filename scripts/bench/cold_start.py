@@ -31,11 +31,11 @@ from loop.weak.aggregating import said_together
 from ner.labels import LabelSet
 from ner.spans import Span, flat_spans
 from scripts.build_example import read_messages, seen_sources
+from store.database.schema import SPLITS, Project
+from store.database.session import Store, open_store
 from store.documents import stored_documents
 from store.projects import project_by_name
 from store.registry import models
-from store.schema import SPLITS, Project
-from store.session import Store, open_store
 from tests.server.real_label_studio import RealLabelStudio, make_template
 
 ROOT = Path(__file__).resolve().parents[2]

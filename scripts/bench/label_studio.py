@@ -25,7 +25,7 @@ from typing import TypeVar
 from loop.label_studio.client import LabelStudioClient, TaskQuery, parse_time
 from loop.sync.publish import publish
 from loop.sync.pull import pull
-from store.session import open_store
+from store.database.session import open_store
 from tests.server.linked import Linked, make_linked
 from tests.server.real_label_studio import RealLabelStudio, make_template
 

@@ -73,11 +73,11 @@ def prepare(folder: Path, source: Path | None, texts: Sequence[str]) -> None:
 
 def prepare_store(database: Path, texts: Sequence[str]) -> tuple[str, Path]:
     """A store whose one project has pulled the texts as tasks 1, 2, ..., none held out; the promoted version."""
+    from store.database.session import open_store
     from store.documents import NewDocument
     from store.projects import create_project, link
     from store.registry import finish_model, promote, start_model
     from store.runs import begin_run
-    from store.session import open_store
     from store.tasks import upsert_tasks
 
     store = open_store(f"sqlite:///{database}")

@@ -84,10 +84,10 @@ def count_models(home: Path) -> dict[str, Any]:
     from ner.labels import LabelSet
     from ner.models.bundle import load_bundle
     from ner.tagger import Tagger
+    from store.database.schema import HOLDOUT
+    from store.database.session import open_store
     from store.gold import gold
     from store.registry import models
-    from store.schema import HOLDOUT
-    from store.session import open_store
 
     settings = Settings.load(home)
     store = open_store(settings.store_url)

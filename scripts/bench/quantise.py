@@ -35,9 +35,9 @@ from loop.training.served_file.quantise import MIGRATION, SMOOTHED, quantise, wr
 from ner.arrays import Logits
 from ner.labels import LabelSet
 from ner.models.network import Network
+from store.database.session import open_store
 from store.projects import project_by_name
 from store.registry import promoted
-from store.session import open_store
 
 ROUNDS = 5
 GRAPH_ROUNDS, GRAPH_TOKENS = 200, 20

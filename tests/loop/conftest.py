@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loop.judging import ask
-from store.session import Store
+from store.database.session import Store
 from tests.store.empty import new_store
 
 Started = Callable[[str, Mapping[str, Any], float], CompletedProcess[bytes]]

@@ -17,10 +17,10 @@ from loop.settings.settings import Settings
 from loop.settings.toml_text import SettingValue, with_values
 from ner.disk import sha256
 from ner.models.bundle import MANIFEST, read_manifest
+from store.database.session import open_store
 from store.projects import project_by_name
 from store.registry import TypeScore, finish_model, promote, save_scores, start_model
 from store.runs import begin_run, finish_run
-from store.session import open_store
 from tests.fakes import tiny_bundle
 from tests.store.empty import put_store
 

@@ -14,11 +14,11 @@ from loop.cli.app import run
 from loop.settings.toml_text import with_values
 from ml_backend.app import BACKEND, create_app
 from ml_backend.settings import ServerSettings
-from store.migrating import head_revision
+from store.database.migrating import head_revision
+from store.database.schema import Prediction, Project, Run
+from store.database.session import Store, open_store
 from store.registry import models, promoted
 from store.runs import pending_hints
-from store.schema import Prediction, Project, Run
-from store.session import Store, open_store
 
 pytestmark = pytest.mark.training
 ARCHIVE = Path(__file__).parents[1] / "store" / "made_by_0_1_0" / "project.tar.gz"

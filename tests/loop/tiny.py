@@ -23,10 +23,10 @@ from loop.training.encoder import quiet
 from ner.models.model_library import ModelLibrary
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.projects import create_project
-from store.schema import Project
-from store.session import Store
 
 FAMILIES = ("bert-uncased", "bert-cased", "distilbert-uncased", "roberta-cased")
 LABELS = ("OS", "SOFTWARE")

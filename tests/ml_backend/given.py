@@ -19,12 +19,12 @@ from types import MappingProxyType
 from typing import Any
 
 from ml_backend.settings import ServerSettings
+from store.database.session import Store
 from store.documents import NewDocument
 from store.holdout import HoldoutTerms, rotate, spend_look
 from store.projects import create_project, link
 from store.registry import finish_model, promote, rollback, start_model
 from store.runs import begin_run
-from store.session import Store
 from store.splits import current_epoch
 from store.tasks import upsert_tasks
 from tests.fakes import tiny_bundle

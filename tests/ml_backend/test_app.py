@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 from ml_backend.backend import Backend
 from ml_backend.models.live_model import LiveModel
 from ner.tagger import Tagger
+from store.database.schema import HOLDOUT
+from store.database.session import Store
 from store.documents import stored_documents
 from store.runs import pending_hints
-from store.schema import HOLDOUT
-from store.session import Store
 from tests.ml_backend.given import CONFIG, OTHER_CONFIG, Home, make_home, make_project, request_body, task, until
 from tests.store.given import move
 

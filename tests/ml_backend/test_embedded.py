@@ -11,8 +11,8 @@ from ml_backend import embedded
 from ml_backend.embedded import StoreTagger, find_bundle, send_hint, start
 from ml_backend.payload import NoModelError, UnknownProjectError
 from ner.errors import BundleUnavailableError, ConfigError, InputError
+from store.database.session import open_store
 from store.runs import pending_hints
-from store.session import open_store
 from tests.fakes import tiny_bundle
 from tests.ml_backend.given import CONFIG, LABELS, OTHER_CONFIG, WORDS, Home, make_home, make_project, task, until
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ml_backend.hints import Hints
+from store.database.session import Store, open_store
 from store.errors import StoreError
 from store.runs import pending_hints
-from store.session import Store, open_store
 from tests.ml_backend.given import Home, until
 
 

@@ -11,10 +11,10 @@ from loop.sync.tasks import ReadTask, read_task
 from ml_backend.holdout import Holdout, fingerprint, place_unseen, read_holdout
 from ml_backend.payload import Asked, Limits, read_tasks
 from ner.label_studio.label_config import LabelConfig
+from store.database.schema import HOLDOUT
 from store.documents import stored_documents
 from store.predictions import NewPrediction, save_predictions
 from store.projects import project_by_id
-from store.schema import HOLDOUT
 from store.tasks import upsert_tasks
 from tests.ml_backend.given import CONFIG, Home, make_home
 from tests.store.given import move

@@ -122,11 +122,11 @@ def test_a_file_is_no_model_folder(home: Home):
 
 
 def test_a_password_that_is_refused_is_no_reason_to_wait(home: Home, monkeypatch: pytest.MonkeyPatch):
-    """The words of a real server are tried in tests/store/test_session.py."""
+    """The words of a real server are tried in tests/store/database/test_session.py."""
 
     def refuse(*_: object, **__: object) -> None:
         raise StoreOpenError("the store's server lets this user in")
 
-    monkeypatch.setattr("store.session.open_store", refuse)
+    monkeypatch.setattr("store.database.session.open_store", refuse)
     with pytest.raises(StoreOpenError):
         check(home.settings)

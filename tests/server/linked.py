@@ -11,9 +11,9 @@ from loop.label_studio.client import LabelStudioClient, Patience, TaskPage, Task
 from loop.sync.connect import link_project
 from ner.models.bundle import load_bundle
 from ner.tagger import Tagger
+from store.database.schema import Project
+from store.database.session import Store
 from store.projects import create_project, project_by_id
-from store.schema import Project
-from store.session import Store
 from tests.fakes import CONFIG, tiny_bundle
 from tests.server.real_label_studio import RealLabelStudio
 from tests.store import given

@@ -8,9 +8,9 @@ import pytest
 
 from loop.label_studio.client import LabelStudioClient
 from loop.settings.settings import Settings
+from store.database.schema import Document
+from store.database.session import open_store
 from store.projects import project_by_name
-from store.schema import Document
-from store.session import open_store
 from tests.loop.desk import Desk, make_desk
 from tests.server.linked import Linked
 from tests.server.real_label_studio import RealLabelStudio

@@ -24,12 +24,12 @@ from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
 from store.annotations import history
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from store.documents import open_documents
 from store.projects import create_project, project_by_id
 from store.registry import finish_model, promote, start_model
 from store.runs import tracked
-from store.schema import Project
-from store.session import Store, open_store
 from tests.fakes import tiny_bundle
 from tests.server.real_label_studio import RealLabelStudio
 

@@ -13,9 +13,9 @@ import pytest
 from loop.doctor.server import check_backend_rows
 from loop.label_studio.client import LabelStudioClient
 from loop.sync.connect import BackendAccount
+from store.database.session import open_store
 from store.predictions import is_of_votes
 from store.projects import link, project_by_name
-from store.session import open_store
 from tests.fakes import StubBackend
 from tests.loop.desk import Desk, make_desk
 from tests.loop.weak.test_applying import functions

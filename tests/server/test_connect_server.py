@@ -10,8 +10,8 @@ import pytest
 
 from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.sync.connect import BackendAccount, connect_backend, link_project
+from store.database.session import open_store
 from store.projects import create_project
-from store.session import open_store
 from tests.fakes import StubBackend
 from tests.server.real_label_studio import free_port
 

@@ -25,13 +25,13 @@ from loop.settings.template import config_of_labels, scaffold
 from loop.sync.connect import link_project
 from loop.sync.pull import pull
 from ner.documents import LabelledText
+from store.database.schema import AnnotationVersion
+from store.database.session import Store, open_store
 from store.documents import open_documents, stored_documents
 from store.gold import gold as gold_documents
 from store.predictions import predictions, ranks, reviewed_prelabels
 from store.projects import project_by_name
 from store.registry import promoted, promotions, trained_on
-from store.schema import AnnotationVersion
-from store.session import Store, open_store
 from tests.loop import tiny
 from tests.server.linked import StopsAfter
 from tests.server.real_label_studio import RealLabelStudio

@@ -23,10 +23,10 @@ from loop.sync.pull import pull
 from ner.errors import InputError
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.task_data import nested
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from store.gold import gold
 from store.projects import create_project, project_by_id
-from store.schema import Project
-from store.session import Store, open_store
 from tests.server.real_label_studio import RealLabelStudio
 
 CONTROLS = """<View>

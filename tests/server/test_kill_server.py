@@ -36,13 +36,13 @@ from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import to_result
 from ner.models.bundle import load_bundle
 from ner.spans import Span
+from store.database.schema import HOLDOUT, AnnotationVersion, Project, Run
+from store.database.session import open_store
 from store.documents import open_documents
 from store.predictions import predictions
 from store.projects import project_by_id, project_by_name
 from store.registry import promoted
 from store.runs import INTERRUPTED
-from store.schema import HOLDOUT, AnnotationVersion, Project, Run
-from store.session import open_store
 from tests.loop import tiny
 from tests.server.real_label_studio import RealLabelStudio
 

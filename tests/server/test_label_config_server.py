@@ -18,11 +18,11 @@ from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import task_text
 from ner.models.bundle import load_bundle
 from ner.tagger import Tagger
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from store.documents import NewDocument, add_documents
 from store.gold import gold
 from store.projects import create_project, project_by_id
-from store.schema import Project
-from store.session import Store, open_store
 from tests.fakes import tiny_bundle
 from tests.store import given
 

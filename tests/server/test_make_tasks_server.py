@@ -10,9 +10,9 @@ from loop.label_studio.client import LabelStudioClient
 from loop.settings.template import config_of_labels
 from loop.sync.connect import link_project, make_tasks
 from ner.label_studio.label_config import LabelConfig
+from store.database.session import open_store
 from store.documents import stored_documents
 from store.projects import create_project, project_by_id
-from store.session import open_store
 
 
 def test_open_texts_become_tasks_once_and_keep_id_group_and_split(client: LabelStudioClient, tmp_path: Path):

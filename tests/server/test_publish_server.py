@@ -10,10 +10,10 @@ import pytest
 from loop.label_studio.client import LabelStudioClient, LabelStudioError
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
+from store.database.session import Store, open_store
 from store.documents import StoredDocument, stored_documents
 from store.holdout import HoldoutTerms, not_blind, rotate, spend_look
 from store.predictions import predictions
-from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
 
 WORDS = {"excel": "SOFTWARE", "windows": "OS"}

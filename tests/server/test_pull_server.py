@@ -12,9 +12,9 @@ from loop.sync.pull import UNSERVABLE, pull
 from ner.label_studio.results import MALFORMED, NOT_A_SPAN, OUTSIDE_CONFIG, OUTSIDE_TEXT, TEXT_REFUSED
 from ner.spans import Span
 from store.annotations import history
+from store.database.session import Store, open_store
 from store.documents import count_open, stored_documents
 from store.gold import gold
-from store.session import Store, open_store
 from store.tasks import live_task_ids
 from tests.fakes import CONFIG
 from tests.server.linked import Linked, StopsAfter, make_linked, region

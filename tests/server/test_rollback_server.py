@@ -14,8 +14,8 @@ from loop.promotion.rollback import RolledBack, rollback
 from loop.sync.publish import publish
 from loop.sync.pull import pull
 from ner.models.model_library import ModelLibrary
+from store.database.session import Store, open_store
 from store.gold import gold
-from store.session import Store, open_store
 from tests.server.linked import Linked, make_linked, region
 
 RIGHT = {"excel": "SOFTWARE", "windows": "OS"}

@@ -19,9 +19,9 @@ from loop.settings.toml_text import with_values
 from loop.up.options import Options
 from loop.up.project import EXAMPLE, make_project
 from store.counts import project_counts
+from store.database.session import open_store
 from store.predictions import is_of_votes, predictions
 from store.projects import project_by_name
-from store.session import open_store
 from tests.server.real_label_studio import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.schema import Project
-from store.session import Store, open_store
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from tests.store import cluster, given
 from tests.store.empty import put_store
 

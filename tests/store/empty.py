@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from store.session import Store, open_store
+from store.database.session import Store, open_store
 
 
 def put_store(path: Path) -> str:

@@ -11,13 +11,13 @@ from sqlalchemy import update
 
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations, mark_annotations_deleted
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Project, Split
+from store.database.session import Store, Transaction
 from store.documents import NewDocument, add_documents
 from store.projects import create_project
 from store.registry import TrainedOn, finish_model, promote, save_training_items, start_model
 from store.runs import begin_run
-from store.schema import Project, Split
-from store.session import Store, Transaction
 
 CONFIG = '<View><Labels name="label" toName="text"/><Text name="text" value="$text"/></View>'
 SALT = "salt"

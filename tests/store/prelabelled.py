@@ -10,10 +10,10 @@ from sqlalchemy import update
 
 from ner.spans import Span
 from store.annotations import LABEL_STUDIO
+from store.database.schema import Prediction, Project, Promotion
+from store.database.session import Store
 from store.predictions import NewPrediction, confirm_predictions, save_predictions
 from store.registry import promote
-from store.schema import Prediction, Project, Promotion
-from store.session import Store
 from store.tasks import upsert_tasks
 from tests.store import given
 

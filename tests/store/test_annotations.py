@@ -20,9 +20,9 @@ from store.annotations import (
     list_set_aside,
     sync_annotations,
 )
+from store.database.schema import AnnotationVersion, Project
+from store.database.session import Store
 from store.errors import NotFoundError, StoreError
-from store.schema import AnnotationVersion, Project
-from store.session import Store
 from tests.store import given
 
 

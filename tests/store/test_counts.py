@@ -10,9 +10,9 @@ from store.annotations import (
     save_set_aside,
 )
 from store.counts import project_counts
+from store.database.schema import HOLDOUT, POOL, TRAIN, Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
-from store.schema import HOLDOUT, POOL, TRAIN, Project
-from store.session import Store
 from store.tasks import mark_deleted, set_aside_without_document, upsert_tasks
 from tests.store import given
 

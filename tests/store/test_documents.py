@@ -5,6 +5,8 @@ from sqlalchemy import event
 
 from ner.documents import content_hash
 from ner.errors import InputError
+from store.database.schema import POOL, TRAIN, Project
+from store.database.session import Store, chunks
 from store.documents import (
     NewDocument,
     add_documents,
@@ -14,8 +16,6 @@ from store.documents import (
     open_documents,
     stored_documents,
 )
-from store.schema import POOL, TRAIN, Project
-from store.session import Store, chunks
 from store.tasks import mark_deleted, upsert_tasks
 from tests.store import given
 

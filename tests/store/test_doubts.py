@@ -16,13 +16,13 @@ from ner.label_studio.label_config import OTHER_CONTROL, NotLearned
 from ner.label_studio.results import BLANK, DOUBTS, MAPPED_AWAY, OUTSIDE_CONFIG, OUTSIDE_TEXT, SEVERAL_LABELS
 from ner.spans import OVERLAPS, Span
 from store.annotations import NewAnnotation, append_annotations, history
-from store.columns import utc_now
 from store.counts import Doubts, counted, labels_of, project_counts
+from store.database.columns import utc_now
+from store.database.schema import HOLDOUT, TRAIN, Project, SetAside
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, count_open
 from store.gold import count_fresh_gold, gold, has_gold, labelled, training_gold
 from store.projects import set_label_config, set_label_map
-from store.schema import HOLDOUT, TRAIN, Project, SetAside
-from store.session import Store
 from tests.store import given
 
 OS, SOFTWARE = (17, 23, "OS"), (0, 5, "SOFTWARE")

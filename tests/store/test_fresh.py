@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from store.annotations import NewAnnotation
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import HOLDOUT, Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.gold import count_fresh_gold
-from store.schema import HOLDOUT, Project
-from store.session import Store
 from tests.store import given
 
 SHOWN = given.annotation((0, 5, "SOFTWARE"), parent_prediction=9)

@@ -7,12 +7,12 @@ from sqlalchemy import event
 
 from ner.spans import Span
 from store.annotations import append_annotations
+from store.database.schema import HOLDOUT, POOL, SPLITS, TRAIN, Project
+from store.database.session import ROWS_AT_ONCE, Store
 from store.documents import NewDocument, add_documents, each_document
 from store.errors import RefusedError
 from store.gold import GoldDocument, count_fresh_gold, each_labelled, fingerprint, gold, training_gold
 from store.registry import TrainedOn
-from store.schema import HOLDOUT, POOL, SPLITS, TRAIN, Project
-from store.session import ROWS_AT_ONCE, Store
 from store.tasks import mark_deleted, upsert_tasks
 from tests.store import given
 

@@ -7,15 +7,15 @@ from datetime import datetime
 import pytest
 
 from store.annotations import LABEL_STUDIO
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import HOLDOUT, POOL, TRAIN, HoldoutEpoch, Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
 from store.gold import count_fresh_gold
 from store.holdout import HoldoutTerms, Rotated, count_looks, looks_of, not_blind, rotate, spend_look, terms_of
 from store.predictions import NewPrediction, confirm_predictions, save_predictions
 from store.registry import TrainedOn
-from store.schema import HOLDOUT, POOL, TRAIN, HoldoutEpoch, Project
-from store.session import Store
 from store.splits import current_epoch, draws_holdout, epoch_salt, split_sizes
 from tests.store import given
 

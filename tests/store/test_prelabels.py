@@ -6,10 +6,10 @@ import pytest
 
 from ner.label_studio.edits import Edits
 from store.annotations import FILE, LABEL_STUDIO
+from store.database.schema import Project
+from store.database.session import Store
 from store.predictions import ReviewedPrelabel, reviewed_prelabels
 from store.registry import rollback
-from store.schema import Project
-from store.session import Store
 from store.tasks import mark_deleted
 from tests.store import given
 from tests.store.prelabelled import GNOME, LINUX, TEXT, serve, show, submit, tasks

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import stored_documents
 from store.errors import NotFoundError, RefusedError
 from store.projects import (
@@ -14,8 +16,6 @@ from store.projects import (
     set_watermark,
     slugify,
 )
-from store.schema import Project
-from store.session import Store
 from store.tasks import upsert_tasks
 from tests.store import given
 

@@ -4,7 +4,9 @@ import pytest
 from sqlalchemy import select, update
 
 from ner.spans import Span
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Hint, Project
+from store.database.session import Store
 from store.errors import NotFoundError, StoreError
 from store.predictions import (
     NewPrediction,
@@ -17,9 +19,7 @@ from store.predictions import (
 )
 from store.projects import link
 from store.runs import HINTS_KEPT, add_hint, handle_hints, pending_hints
-from store.schema import Hint, Project
-from store.session import Store
-from store.votes import StoredVote, replace_votes, votes
+from store.weak.votes import StoredVote, replace_votes, votes
 from tests.store import given
 
 SPAN = Span(0, 5, "SOFTWARE")

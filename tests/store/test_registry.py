@@ -8,6 +8,8 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from store import registry
+from store.database.schema import HOLDOUT, Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.errors import NotFoundError, RefusedError
 from store.gold import gold
@@ -30,8 +32,6 @@ from store.registry import (
     scores,
     trained_on,
 )
-from store.schema import HOLDOUT, Project
-from store.session import Store
 from tests.store import given
 
 DECISION = {"reason": "better", "who": "ana"}

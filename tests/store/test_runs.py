@@ -13,19 +13,19 @@ import psutil
 import pytest
 
 from store import runs
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Project, Run
+from store.database.session import Store, Transaction
 from store.errors import NotFoundError, RefusedError, RunHeldError, StoreBusyError, StoreOpenError
 from store.projects import project_by_id, set_overlap
 from store.registry import model
 from store.runs import begin_run, fail_run, finish_run, forget_runs, heartbeat, is_alive, last_run, recover, tracked
-from store.schema import Project, Run
-from store.session import Store, Transaction
 from tests.store import given
 
 BEGIN = """
 import sys, os, time
 from store import registry, runs
-from store.session import open_store
+from store.database.session import open_store
 store = open_store(sys.argv[1])
 with store.transaction() as tx:
     run = runs.begin_run(tx, int(sys.argv[2]), "retrain", exclusive=True)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from store.database.schema import HOLDOUT, POOL, TRAIN, Project, Split
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.errors import RefusedError
 from store.registry import TrainedOn
-from store.schema import HOLDOUT, POOL, TRAIN, Project, Split
-from store.session import Store
 from store.splits import current_epoch, draws_holdout
 from tests.store import given
 

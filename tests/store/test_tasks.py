@@ -4,11 +4,11 @@ import pytest
 
 from ner.errors import InputError
 from store.annotations import history
+from store.database.schema import HOLDOUT, Document, Project, Split
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.gold import gold
 from store.projects import link
-from store.schema import HOLDOUT, Document, Project, Split
-from store.session import Store
 from store.tasks import UpsertCounts, count_live_tasks, live_task_ids, mark_deleted, upsert_tasks
 from tests.store import given
 

@@ -7,6 +7,8 @@ from typing import Any
 from ner.spans import Span
 from store.annotations import LABEL_STUDIO, NewSetAside, mend_set_aside, save_set_aside, sync_annotations
 from store.counts import project_counts
+from store.database.schema import HOLDOUT, POOL, TRAIN, Project
+from store.database.session import Store
 from store.documents import count_open, names_by_text, open_documents, stored_documents
 from store.gold import count_fresh_gold, count_unpublished, fingerprint, gold, training_gold
 from store.holdout import HoldoutTerms, count_looks, looks_of, not_blind, rotate, spend_look, terms_of
@@ -35,13 +37,11 @@ from store.registry import (
     trained_on,
 )
 from store.runs import add_hint, forget_runs, handle_hints, last_run, pending_hints, tracked
-from store.schema import HOLDOUT, POOL, TRAIN, Project
-from store.session import Store
 from store.splits import current_epoch, split_sizes
 from store.tasks import count_live_tasks, upsert_tasks
-from store.votes import StoredVote, replace_votes, votes
-from store.weak_answers import NewAnswer, keep_answers
-from store.weak_sources import SourceVotes, add_votes, enter_source, muted_sources, set_muted
+from store.weak.answers import NewAnswer, keep_answers
+from store.weak.sources import SourceVotes, add_votes, enter_source, muted_sources, set_muted
+from store.weak.votes import StoredVote, replace_votes, votes
 from tests.store import given
 
 

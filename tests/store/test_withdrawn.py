@@ -6,6 +6,8 @@ from typing import Any
 
 from ner.spans import Span
 from store.annotations import FILE, LABEL_STUDIO
+from store.database.schema import Project
+from store.database.session import Store
 from store.predictions import (
     BegunFromPrelabel,
     NewPrediction,
@@ -14,8 +16,6 @@ from store.predictions import (
     published_on,
     save_predictions,
 )
-from store.schema import Project
-from store.session import Store
 from store.tasks import mark_deleted, upsert_tasks
 from tests.store import given
 

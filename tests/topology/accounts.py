@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from loop.label_studio.client import LabelStudioClient
 from store.annotations import LABEL_STUDIO
-from store.schema import AnnotationVersion, Document
-from store.session import Store
+from store.database.schema import AnnotationVersion, Document
+from store.database.session import Store
 
 Regions = tuple[tuple[int, int, str], ...]
 

@@ -24,8 +24,8 @@ from loop.settings.toml_text import with_values
 from ner.documents import LabelledText
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import task_text, to_result
-from store.schema import Project
-from store.session import Store, open_store
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from tests.loop import tiny
 from tests.topology.accounts import Annotation, Request, in_label_studio, in_store, requests_in
 from tests.topology.compose import Service

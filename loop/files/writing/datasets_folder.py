@@ -11,7 +11,7 @@ from typing import Any
 from loop.files.writing.texts import IOB2, TaggedText, tag_names
 from ner.errors import InputError
 from ner.labels import LabelSet
-from store.schema import SPLITS
+from store.database.schema import SPLITS
 
 
 def write_datasets(out: Path, texts: Iterable[TaggedText], labels: LabelSet, scheme: str = IOB2) -> None:

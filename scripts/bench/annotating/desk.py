@@ -25,14 +25,14 @@ from ner.models.bundle import load_bundle
 from ner.spans import Span, flat_spans
 from ner.tagger import Tagger
 from store.counts import project_counts
+from store.database.schema import HOLDOUT, POOL, Model, Project, Run
+from store.database.session import open_store
 from store.documents import StoredDocument, open_documents, stored_documents
 from store.gold import count_fresh_gold, count_unpublished
 from store.predictions import predictions
 from store.projects import project_by_name
 from store.registry import CANDIDATE, FAILED, INTERRUPTED, models, promotions, trained_on
 from store.runs import RUNNING, is_alive
-from store.schema import HOLDOUT, POOL, Model, Project, Run
-from store.session import open_store
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLD = EXAMPLE / "gold.jsonl"

@@ -16,9 +16,9 @@ import pytest
 from loop.backup import backup as backing_up
 from loop.backup.contents import without_passwords
 from loop.backup.files import place
+from store.database.schema import Base
 from store.projects import project_by_name
 from store.registry import model, promote
-from store.schema import Base
 from tests.fakes import tiny_bundle
 from tests.loop.backup.conftest import Databases
 from tests.loop.backup.work import add_texts, annotate, annotators_at_work, chains, killed, store_of

@@ -16,11 +16,11 @@ from loop.backup import restored_store
 from loop.backup.files import place
 from loop.cli.app import run
 from loop.cli.invocation import Invocation
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Model, Run
 from store.projects import link, project_by_name
 from store.registry import start_model, supersede
 from store.runs import RETRAIN, begin_run, tracked
-from store.schema import Model, Run
 from tests.fakes import CONFIG, FakeLabelStudio
 from tests.loop.backup.conftest import Databases
 from tests.loop.backup.work import add_texts, killed, store_of

@@ -12,12 +12,12 @@ from sqlalchemy import text, update
 
 from loop.backup.upgrade import open_upgraded
 from loop.settings.settings import Settings
-from store import migrating
-from store.columns import utc_now
-from store.dump import dump_lines
+from store.database import migrating
+from store.database.columns import utc_now
+from store.database.dump import dump_lines
+from store.database.schema import Run
+from store.database.session import connect, open_store
 from store.errors import StoreOpenError
-from store.schema import Run
-from store.session import connect, open_store
 from tests.loop.backup.conftest import Databases
 from tests.loop.desk import Desk
 from tests.loop.test_made_by_0_1_0 import ARCHIVE

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from loop.settings.settings import Settings
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.schema import AnnotationVersion
+from store.database.session import Store, open_store
 from store.documents import NewDocument, add_documents
 from store.projects import project_by_name
-from store.schema import AnnotationVersion
-from store.session import Store, open_store
 from tests.loop.desk import Desk
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from loop.cli import app as cli
 from loop.settings.settings import Settings
+from store.database.session import open_store
 from store.projects import project_by_name
-from store.session import open_store
 from tests.loop.desk import WORDS, Desk, heed_ctrl_c, make_desk
 from tests.store import given, prelabelled
 

@@ -9,8 +9,8 @@ import pytest
 
 from loop.cli.invocation import Invocation
 from loop.settings.settings import Settings
+from store.database.session import open_store
 from store.projects import link, project_by_name
-from store.session import open_store
 from tests.fakes import CONFIG, FakeLabelStudio
 from tests.loop.desk import Desk, make_desk
 

@@ -13,9 +13,9 @@ from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.session import open_store
 from store.documents import NewDocument, add_documents
 from store.projects import project_by_name
-from store.session import open_store
 from tests.loop.desk import Desk, make_desk
 
 

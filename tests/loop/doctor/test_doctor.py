@@ -23,9 +23,9 @@ from loop.doctor.server import (
 from loop.label_studio.client import LabelStudioClient
 from loop.settings.settings import Settings
 from loop.sync.connect import BackendAccount
+from store.database.schema import Project
+from store.database.session import open_store
 from store.projects import link, project_by_name
-from store.schema import Project
-from store.session import open_store
 from tests.fakes import Answer, FakeInferenceServer, ScriptedServer
 from tests.loop.desk import Desk, make_desk
 

@@ -20,10 +20,10 @@ from ner.errors import InputError
 from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import OUTSIDE_TEXT
 from ner.spans import Span
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.projects import create_project, set_label_config
-from store.schema import Project
-from store.session import Store
 from tests.store import given
 
 GOLD = {

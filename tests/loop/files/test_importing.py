@@ -30,13 +30,13 @@ from ner.label_studio.results import INVERTED
 from ner.spans import Span
 from store.annotations import history, list_set_aside
 from store.counts import Doubts
+from store.database.schema import AnnotationVersion, Project
+from store.database.session import Store
 from store.documents import NewDocument, stored_documents
 from store.gold import gold
 from store.projects import create_project, set_label_config, set_overlap
-from store.schema import AnnotationVersion, Project
-from store.session import Store
 from store.tasks import live_task_ids, mark_deleted, upsert_tasks
-from store.votes import votes
+from store.weak.votes import votes
 from tests.store.empty import new_store
 
 

@@ -16,10 +16,10 @@ from loop.quality.corruption import GoldCheck
 from loop.training.retrain import retrain
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.schema import Model, Project
+from store.database.session import Store, open_store
 from store.projects import project_by_name
 from store.registry import model
-from store.schema import Model, Project
-from store.session import Store, open_store
 from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store

@@ -33,11 +33,11 @@ from loop.settings.model import PromotionSettings, StatusSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store import registry
+from store.database.schema import Project
+from store.database.session import Store
 from store.gold import gold
 from store.holdout import count_looks
 from store.registry import TrainedOn, promotions, save_training_items, scores
-from store.schema import Project
-from store.session import Store
 from tests.loop import tiny
 from tests.loop.promotion.test_promote import GOLD, candidate, in_service, states
 from tests.loop.tiny import Placement

@@ -29,14 +29,14 @@ from ner.spans import Span
 from ner.tagger import Tagger
 from store import registry
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.errors import RefusedError, RunHeldError
 from store.gold import gold
 from store.holdout import count_looks
 from store.registry import finish_model, models, promotions, scores, start_model
 from store.runs import begin_run, finish_run
-from store.schema import Project
-from store.session import Store
 from store.splits import split_sizes
 from tests.fakes import tiny_bundle
 from tests.loop import tiny

@@ -19,13 +19,13 @@ from ner.models.bundle import MODEL, load_bundle
 from ner.models.model_library import ModelLibrary
 from ner.tagger import Tagger
 from store import registry
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from store.errors import RefusedError
 from store.predictions import withdrawn_since
 from store.projects import create_project, link, project_by_id, set_label_config
 from store.registry import promotions
 from store.runs import begin_run
-from store.schema import Project
-from store.session import Store, open_store
 from tests.fakes import CONFIG, FakeLabelStudio, tiny_bundle
 from tests.loop.desk import Desk, make_desk
 from tests.store import given

@@ -16,12 +16,12 @@ from loop.promotion.gates import gates_of
 from loop.promotion.promote import promote_candidate
 from ner.spans import Span
 from store import registry
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Project, Run
+from store.database.session import Store, open_store
 from store.errors import RefusedError, RunHeldError
 from store.registry import finish_model, promotions, start_model
 from store.runs import begin_run, finish_run, last_run, recover, tracked
-from store.schema import Project, Run
-from store.session import Store, open_store
 from tests.fakes import tiny_bundle
 from tests.loop import tiny
 from tests.loop.tiny import Placement

@@ -27,10 +27,10 @@ from ner.errors import BundleError
 from ner.models.bundle import MANIFEST, MODEL, TOKENIZER, load_bundle
 from ner.tagger import Tagger
 from store import registry
+from store.database.schema import Project
+from store.database.session import Store
 from store.registry import finish_model, start_model
 from store.runs import begin_run, finish_run
-from store.schema import Project
-from store.session import Store
 from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store

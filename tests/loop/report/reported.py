@@ -32,6 +32,7 @@ from loop.settings.model import PromotionSettings, StatusSettings
 from ner.labels import LabelSet
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.projects import create_project
 from store.registry import (
@@ -45,7 +46,6 @@ from store.registry import (
     start_model,
 )
 from store.runs import begin_run
-from store.session import Store
 
 TYPES = ("SOFTWARE", "OS", "HARDWARE", "VERSION")
 AT = datetime(2026, 11, 20, 14, 5, tzinfo=UTC)

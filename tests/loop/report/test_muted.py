@@ -14,9 +14,9 @@ from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
 from loop.report.report_json import from_json, to_json
 from loop.weak.worth import Harm
+from store.database.session import Store
 from store.registry import model
-from store.session import Store
-from store.weak_sources import BY_THE_LOOP, enter_source, muted_sources, muting, set_muted, weak_sources
+from store.weak.sources import BY_THE_LOOP, enter_source, muted_sources, muting, set_muted, weak_sources
 from tests.loop.report import reported
 from tests.store.empty import new_store
 

@@ -14,8 +14,8 @@ from loop.report.files import page_of
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
 from loop.report.report_json import from_json, to_json
+from store.database.session import Store
 from store.projects import project_by_name
-from store.session import Store
 from tests.loop.report import reported
 from tests.store import given
 from tests.store.empty import new_store

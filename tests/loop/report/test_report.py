@@ -22,11 +22,11 @@ from loop.report.report_json import FORMAT, from_json, to_json
 from loop.report.rollback import report_of_rollback
 from loop.settings.model import PromotionSettings, StatusSettings
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.session import Store
 from store.documents import stored_documents
 from store.gold import gold
 from store.projects import project_by_name
 from store.registry import model, promote
-from store.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import AT, TYPES, attempt, held_out, report_of, rolled_back, scored
 from tests.store.empty import new_store

@@ -15,7 +15,7 @@ from loop.report import files
 from loop.report.facts import Report
 from loop.report.files import ReportFiles, keep_report, read_report
 from loop.report.rollback import report_of_rollback
-from store.session import Store, open_store
+from store.database.session import Store, open_store
 from tests.loop.desk import Desk, make_desk
 from tests.loop.report import reported
 

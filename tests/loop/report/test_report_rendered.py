@@ -21,7 +21,7 @@ from loop.report.page.html import render_html
 from loop.report.page.markdown import escaped, line, render_markdown
 from loop.report.rollback import report_of_rollback
 from ner.spans import Span
-from store.session import Store
+from store.database.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import report_of, rolled_back, scored
 from tests.store.empty import new_store

@@ -17,7 +17,7 @@ from loop.report.page.attempt import page
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
 from loop.report.report_json import from_json, to_json
-from store.session import Store
+from store.database.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import attempt, report_of
 from tests.store.empty import new_store

@@ -13,12 +13,12 @@ from loop.service.status import project_status
 from loop.settings.model import StatusSettings
 from loop.settings.settings import Settings
 from loop.weak.agreed import agreed_version
+from store.database.schema import HOLDOUT
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.predictions import is_of_votes, predictions, ranks
 from store.projects import create_project, link
-from store.schema import HOLDOUT
-from store.session import Store
-from store.weak_sources import set_muted
+from store.weak.sources import set_muted
 from tests.fakes import CONFIG, FakeLabelStudio
 from tests.loop.weak.test_applying import functions
 from tests.store import given

@@ -31,12 +31,12 @@ from loop.service.starting import when_store_answers
 from loop.settings.settings import Settings
 from loop.sync.pull import pull
 from ner.errors import ConfigError
+from store.database.schema import Project, Run
+from store.database.session import Store
 from store.errors import StoreAwayError, StoreOpenError
 from store.projects import create_project, link
 from store.registry import fail_model, finish_model, model, promote, start_model
 from store.runs import add_hint, begin_run, pending_hints, tracked
-from store.schema import Project, Run
-from store.session import Store
 from tests.fakes import FakeLabelStudio, tiny_bundle
 from tests.store.empty import new_store
 

@@ -17,11 +17,11 @@ from loop.service.status import ProjectStatus, project_status
 from loop.settings.model import StatusSettings
 from loop.settings.template import config_of_labels
 from ner.label_studio.label_config import LabelConfig
+from store.database.schema import Project, Run
+from store.database.session import Store
 from store.projects import create_project, set_label_config
 from store.registry import TypeScore, fail_model, finish_model, promote, reject, save_scores, start_model
 from store.runs import begin_run, fail_run, finish_run
-from store.schema import Project, Run
-from store.session import Store
 from tests.store import given
 from tests.store.empty import new_store
 from tests.store.prelabelled import GNOME, LINUX, serve, show, submit, tasks

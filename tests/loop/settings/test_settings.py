@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from loop.settings.settings import Settings, about, find_home, keys, sqlite_url, variables, without_password
 from loop.settings.toml_text import new_loop_toml
 from ner.errors import ConfigError
-from store.session import open_store
+from store.database.session import open_store
 
 MINIMAL = '[project]\nname = "desk"\n'
 PLACES = [(section, key) for section, key, _ in keys()]

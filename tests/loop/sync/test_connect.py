@@ -12,10 +12,10 @@ from loop.sync.connect import follow_server, link_project, make_tasks
 from loop.sync.pull import pull
 from ner.errors import ConfigError, InputError
 from store.counts import Doubts
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.projects import create_project, project_by_id, set_label_map
-from store.schema import Project
-from store.session import Store, open_store
 from tests.fakes import CONFIG, FakeLabelStudio
 
 MOVED = "http://elsewhere.fake"

@@ -15,14 +15,14 @@ from ner.errors import ConfigError
 from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import StoredDocument, stored_documents
 from store.gold import count_unpublished
 from store.holdout import HoldoutTerms, not_blind, rotate, spend_look
 from store.predictions import predictions, ranks
 from store.projects import create_project, link
-from store.schema import Project
-from store.session import Store
 from tests.fakes import CONFIG, FakeLabelStudio, tiny_bundle
 from tests.store import given
 

@@ -17,13 +17,13 @@ from ner.label_studio.results import BLANK, INVERTED, MALFORMED, OUTSIDE_CONFIG,
 from ner.spans import Span
 from store.annotations import history, list_set_aside
 from store.counts import Doubts, project_counts
+from store.database.schema import AnnotationVersion, Document, Project
+from store.database.session import Store
 from store.documents import count_open, open_documents, stored_documents
 from store.errors import RunHeldError
 from store.gold import gold
 from store.projects import create_project, link, project_by_id, set_label_map
 from store.runs import last_run, tracked
-from store.schema import AnnotationVersion, Document, Project
-from store.session import Store
 from store.tasks import live_task_ids
 from tests.fakes import CONFIG, FakeLabelStudio
 

@@ -9,10 +9,10 @@ from loop.training.recovery import recover_project
 from ner.models.bundle import load_bundle
 from ner.models.model_library import ModelLibrary
 from store import registry
+from store.database.schema import Project, Run
+from store.database.session import Store
 from store.registry import fail_model, finish_model, models, promote, start_model
 from store.runs import MEND, begin_run, finish_run, tracked
-from store.schema import Project, Run
-from store.session import Store
 from tests.fakes import tiny_bundle
 from tests.loop import tiny
 from tests.store.empty import new_store

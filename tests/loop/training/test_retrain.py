@@ -32,15 +32,15 @@ from ner.models.bundle import MANIFEST, load_bundle
 from ner.models.model_library import ModelLibrary
 from ner.spans import Span
 from ner.tagger import Tagger
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Project
+from store.database.session import Store, open_store
 from store.errors import RunHeldError
 from store.gold import count_fresh_gold, training_gold
 from store.projects import project_by_name
 from store.registry import model, models, trained_on
 from store.runs import last_run, recover, tracked
-from store.schema import Project
-from store.session import Store, open_store
-from store.weak_sources import BY_THE_LOOP, enter_source, set_muted
+from store.weak.sources import BY_THE_LOOP, enter_source, set_muted
 from tests.loop import tiny
 from tests.loop.tiny import Placement
 from tests.store.empty import new_store
@@ -465,7 +465,7 @@ from loop.training.progress import TrainingProgress
 from loop.training.retrain import retrain
 from loop.settings.model import TrainSettings
 from store.projects import project_by_name
-from store.session import open_store
+from store.database.session import open_store
 from tests.loop.tiny import Placement
 
 url, models, settings, at = sys.argv[1:]

@@ -39,8 +39,8 @@ from loop.up.startup import Startup, backend_environment, label_studio_environme
 from loop.weak.applying import label_weakly
 from ner.errors import ConfigError, InputError, RuleError
 from ner.label_studio.label_config import LabelConfig
+from store.database.session import open_store
 from store.projects import project_by_name
-from store.session import open_store
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 STUBBORN = [

@@ -11,12 +11,12 @@ from loop.weak.agreed import agreed_votes
 from ner.documents import content_hash
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.projects import create_project
-from store.schema import Project
-from store.session import Store
-from store.votes import StoredVote, replace_votes
-from store.weak_sources import BY_THE_LOOP, enter_source, set_muted
+from store.weak.sources import BY_THE_LOOP, enter_source, set_muted
+from store.weak.votes import StoredVote, replace_votes
 
 TEXTS = [f"Excel on machine {number}" for number in range(20)]
 EXCEL = Span(0, 5, "SOFTWARE")

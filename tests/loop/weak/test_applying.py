@@ -16,13 +16,13 @@ from ner.label_studio.label_config import NotLearned
 from ner.label_studio.results import OUTSIDE_CONFIG
 from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
+from store.database.schema import HOLDOUT, Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.gold import gold
 from store.projects import create_project, set_label_config
-from store.schema import HOLDOUT, Project
-from store.session import Store
-from store.votes import StoredVote, replace_votes, votes
-from store.weak_sources import SourceVotes, set_muted
+from store.weak.sources import SourceVotes, set_muted
+from store.weak.votes import StoredVote, replace_votes, votes
 
 HEAD = "from ner.spans import Span\nfrom weak_labeling.functions import labeling_function\n"
 FUNCTION = (

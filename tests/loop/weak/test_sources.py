@@ -13,7 +13,7 @@ from loop.weak.sources import StoredAnswers, source_tools
 from loop.weak.token_classifier import LocalClassifier
 from ner.errors import InputError
 from ner.spans import Span
-from store.session import Store
+from store.database.session import Store
 from tests.loop import tiny
 from weak_labeling.loading import load_sources
 from weak_labeling.sources.answers import PromptAnswer, Spent, answer_key, question_key

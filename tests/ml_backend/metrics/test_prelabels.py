@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 from ml_backend.metrics import prelabels
 from ml_backend.metrics.prelabels import PrelabelMetrics
 from ner.errors import RuleError
+from store.database.schema import Project
 from store.projects import project_by_id
-from store.schema import Project
 from tests.ml_backend.given import Home, until
 from tests.store import given
 from tests.store.prelabelled import GNOME, LINUX, show, submit, tasks

@@ -16,22 +16,22 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from store.columns import utc_now
 from store.hints import add_hint
 from store.queue import NewPrediction, save_predictions, save_ranks
+from store.session import open_store
 from store.set_aside import NewSetAside, save_set_aside
+from store.votes import Vote, replace_votes
 
 from loop.cli import run
 from loop.settings import Settings
 from ner.spans import Span
 from store.annotations import LABEL_STUDIO, NewAnnotation, append_annotations
-from store.columns import utc_now
 from store.documents import NewDocument, stored_documents
 from store.projects import link, project_by_name, set_watermark
 from store.registry import promoted
 from store.runs import begin_run
-from store.session import open_store
 from store.tasks import upsert_tasks
-from store.votes import Vote, replace_votes
 from tests.loop import tiny
 
 TRAIN = {

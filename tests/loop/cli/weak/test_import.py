@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from loop.settings.settings import Settings
+from store.database.session import open_store
 from store.documents import stored_documents
 from store.projects import project_by_name
-from store.session import open_store
-from store.votes import votes
+from store.weak.votes import votes
 from tests.loop.desk import Desk, make_desk
 
 FUNCTION = (

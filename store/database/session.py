@@ -22,10 +22,10 @@ from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, ex
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from store import migrating
-from store.columns import to_json
+from store.database import migrating
+from store.database.columns import to_json
+from store.database.schema import Base
 from store.errors import StoreNotReadyError, StoreOpenError, translate
-from store.schema import Base
 
 BUSY_SECONDS = 30.0
 DIALECTS = ("sqlite", "postgresql")

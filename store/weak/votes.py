@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, Row, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from ner.spans import Span
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Document, Split, WeakVote
+from store.database.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 from store.errors import RefusedError
 from store.projects import lock_project
-from store.schema import Document, Split, WeakVote
-from store.session import ROWS_AT_ONCE, Transaction, chunks, insert_rows, select_in
 
 
 @dataclass(frozen=True, slots=True)

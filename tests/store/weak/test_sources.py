@@ -6,14 +6,13 @@ import pytest
 from sqlalchemy import update
 
 from ner.spans import Span
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import Document, Project
+from store.database.session import Store
 from store.documents import revive_documents
 from store.errors import NotFoundError, RefusedError
-from store.schema import Document, Project
-from store.session import Store
-from store.votes import StoredVote, votes
-from store.weak_answers import NewAnswer, keep_answers, known_answers
-from store.weak_sources import (
+from store.weak.answers import NewAnswer, keep_answers, known_answers
+from store.weak.sources import (
     BY_THE_LOOP,
     SET_ASIDE,
     SourceVotes,
@@ -25,6 +24,7 @@ from store.weak_sources import (
     set_muted,
     weak_sources,
 )
+from store.weak.votes import StoredVote, votes
 from tests.store import given
 
 

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 from store.annotations import append_annotations, history
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.registry import models, promote, promotions
-from store.schema import Project
-from store.session import Store
 from tests.store import given
 
 pytestmark = given.on_both

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from store.columns import Instant
+from store.database.columns import Instant
 
 revision = "0003"
 down_revision = "0002"

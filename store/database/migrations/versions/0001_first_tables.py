@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from store.columns import Instant, SpanList
+from store.database.columns import Instant, SpanList
 
 revision = "0001"
 down_revision = None

@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from ner.errors import RuleError
 from store import session as session_module
+from store.database.schema import Document, Hint, Project, Run
+from store.database.session import Store, Transaction, connect, open_store
 from store.errors import RefusedError, StoreAwayError, StoreBusyError, StoreError, StoreOpenError
 from store.projects import all_projects, create_project
-from store.schema import Document, Hint, Project, Run
-from store.session import Store, Transaction, connect, open_store
 from tests.store import given
 from tests.store.cluster import Cluster
 
@@ -253,7 +253,7 @@ def test_the_address_hides_its_password(tmp_path: Path) -> None:
 
 KILLED = """
 import os, sys
-from store.session import open_store
+from store.database.session import open_store
 from store.projects import create_project
 store = open_store(sys.argv[1])
 def make(tx, name):

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import event, text
 
 from store.annotations import LABEL_STUDIO, sync_annotations
+from store.database.schema import Project
+from store.database.session import Store, Transaction, open_store
 from store.documents import NewDocument, add_documents
 from store.predictions import reviewed_prelabels
-from store.schema import Project
-from store.session import Store, Transaction, open_store
 from store.tasks import upsert_tasks
 from tests.store import given
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from store.annotations import NewSetAside, history, list_set_aside, save_set_aside
+from store.database.schema import Project
+from store.database.session import Store
 from store.documents import NewDocument, add_documents, stored_documents, texts_by_name
 from store.projects import all_projects, create_project, project_by_name
-from store.schema import Project
-from store.session import Store
 from tests.store import given
 
 pytestmark = given.on_both

@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from store.columns import storable, utc_now
+from store.database.columns import storable, utc_now
+from store.database.schema import SourceRecord
+from store.database.session import Transaction, select_in
 from store.errors import NotFoundError
 from store.projects import lock_project
-from store.schema import SourceRecord
-from store.session import Transaction, select_in
-from store.votes import StoredVote, replace_votes, replace_votes_between, replace_votes_on
+from store.weak.votes import StoredVote, replace_votes, replace_votes_between, replace_votes_on
 
 BY_THE_LOOP = "loop"
 SET_ASIDE = "set_aside"  # among the faults of a source: why it was not asked any further

@@ -13,7 +13,7 @@ from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, MetaData, St
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ner.spans import Span
-from store.columns import Instant, SpanList
+from store.database.columns import Instant, SpanList
 
 POOL, TRAIN, HOLDOUT = "pool", "train", "holdout"
 SPLITS = (POOL, TRAIN, HOLDOUT)

@@ -34,11 +34,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeDecorator
 
-from store import migrating
-from store.columns import Instant
+from store.database import migrating
+from store.database.columns import Instant
+from store.database.schema import Base
+from store.database.session import ROWS_AT_ONCE, Transaction
 from store.errors import StoreError
-from store.schema import Base
-from store.session import ROWS_AT_ONCE, Transaction
 
 # Projects and models point at each other: a project's row comes first, and its pointer once the models are there.
 _PROJECTS, _POINTER = "projects", "promoted_version"

@@ -16,16 +16,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import Session
 
-from store import migrating
+from store.database import migrating
+from store.database.schema import Base
+from store.database.session import Store, open_store
 from store.errors import StoreOpenError
 from store.projects import project_by_name
-from store.schema import Base
-from store.session import Store, open_store
 from tests.store import given
 
 OPEN = """
 import sys
-from store.session import open_store
+from store.database.session import open_store
 sys.stdin.readline()
 store = open_store(sys.argv[1])
 print(store.schema_version())
@@ -166,14 +166,15 @@ def test_there_is_one_line_of_migrations() -> None:
 
 def test_the_migrations_run_from_an_installed_package(tmp_path: Path) -> None:
     wheels, installed = tmp_path / "wheels", tmp_path / "installed"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     source = tmp_path / "source"
     _copy_packages(root, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source)], check=True)
     wheel = next(wheels.glob("*.whl"))
     zipfile.ZipFile(wheel).extractall(installed)
-    code = "import store, sys; from store.session import open_store; print(store.__file__); open_store(sys.argv[1])"
+    opening = "from store.database.session import open_store"
+    code = f"import store, sys; {opening}; print(store.__file__); open_store(sys.argv[1])"
     opened = subprocess.run(
         [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'store.sqlite'}"],
         check=True,

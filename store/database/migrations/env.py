@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from store.schema import Base
+from store.database.schema import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from store.columns import utc_now
+from store.database.columns import utc_now
+from store.database.schema import WeakAnswer
+from store.database.session import Transaction, insert_rows, select_in
 from store.projects import lock_project
-from store.schema import WeakAnswer
-from store.session import Transaction, insert_rows, select_in
 
 
 @dataclass(frozen=True, slots=True)

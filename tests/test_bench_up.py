@@ -1,4 +1,4 @@
-"""scripts/bench/up.py: what it reads off a run of `up`, what its tables say, and that it measures nothing twice."""
+"""`scripts.bench.up`: what it reads off a run of `up`, what its tables say, and that it measures nothing twice."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scripts.bench.annotating.desk import places_in
-from scripts.bench.annotating.tables import compared, decision_table, served_table
-from scripts.bench.up import main, moments
+from scripts.bench.up.__main__ import main, moments
+from scripts.bench.up.desk import places_in
+from scripts.bench.up.tables import compared, decision_table, served_table
 
 SAID = """\
 [   0 s] Label Studio is starting for the first time, which takes a minute or two ...

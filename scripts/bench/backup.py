@@ -36,7 +36,7 @@ from sqlalchemy import select, text
 from loop.settings.toml_text import with_values
 from ner.models.bundle import read_manifest, write_bundle
 from ner.spans import Span
-from scripts.bench.prepare_backend import TYPES, prepare
+from scripts.bench.serving.prepare_backend import TYPES, prepare
 from store.annotations import LABEL_STUDIO, NewAnnotation, append_annotations
 from store.database.dump import count_rows
 from store.database.schema import Document

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from scripts.bench import triton_server
-from scripts.bench.triton_server import Triton, triton, write_model
+from scripts.bench.serving import triton_server
+from scripts.bench.serving.triton_server import Triton, triton, write_model
 from tests.ml_backend.given import Home, make_home, request_body, running, until
 
 SLUG = "it-support"

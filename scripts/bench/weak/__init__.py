@@ -1,1 +1,1 @@
-"""What aggregations of weak labels are worth."""
+"""What weak labels are worth: sources, suggestions, aggregation, training, speed."""

@@ -23,7 +23,7 @@ from loop.evaluation.regret import (
     worst_regret,
 )
 from loop.evaluation.scores import Counts
-from scripts.bench.regret import Corpus, expected_losses
+from scripts.bench.promotion.regret import Corpus, expected_losses
 
 POINT = 0.01
 losses = st.floats(0.001, 0.05)

@@ -1,12 +1,13 @@
 """Time `/predict` over HTTP: several servers side by side, in one run.
 
-    .venv/bin/python -m scripts.bench.predict [CONTENDER ...] [--rounds 5] [--slow 1000] [--workers 1] [--threads 4]
+    .venv/bin/python -m scripts.bench.serving.predict [CONTENDER ...] [--rounds 5] [--slow 1000] [--workers 1]
+        [--threads 4]
 
 A contender is one of
     this             `python -m ml_backend` of this checkout
     a folder         `python -m ml_backend` of another checkout, such as a `git worktree` of an earlier commit
     pipeline         a `transformers` pipeline behind the same route, under Flask and gunicorn, as Label Studio's own
-                     backends are (scripts/bench/huggingface_backend.py)
+                     backends are (scripts/bench/serving/huggingface_backend.py)
     waitress, granian, gunicorn, gunicorn-h1c, tornado, hypercorn
                      the WSGI app of the checkout that --wsgi names, under that server
 By default: this pipeline. Ratios compare each contender with the last one. What is not installed with the project:
@@ -17,7 +18,7 @@ sends them, for distinct real sentences (StackOverflow, dev). Clients are proces
 with kept-alive connections. The rounds alternate between the contenders, so that a busy machine is busy for all of
 them; a figure is the median of its rounds. Prints a Markdown table.
 
---slow N: times one healthy client alone, and then beside 2N slow clients (scripts/bench/slow_clients.py), by turns.
+--slow N: times one healthy client alone, and then beside 2N slow clients (slow_clients.py), by turns.
 --empty: requests without tasks, which cost what HTTP and JSON cost and nothing else.
 --model: a folder of transformers (a merged token classifier) to serve instead of the packaged MiniLM with a random
 classifier, which costs the same time. The ONNX file is made by the loop's own export.
@@ -46,16 +47,16 @@ from typing import Any
 
 import psutil
 
-from scripts.bench.prepare_backend import CONFIG
-from scripts.bench.slow_clients import slow_clients
+from scripts.bench.serving.prepare_backend import CONFIG
+from scripts.bench.serving.slow_clients import slow_clients
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _PROJECT = "1.1795219575"
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 # A healthy client waits for so long beside slow ones; then its answer counts as none.
 _PATIENCE_SECONDS = 15.0
 _APP = "ml_backend.wsgi:application"
-_PIPELINE = "scripts.bench.huggingface_backend:create_app"
+_PIPELINE = "scripts.bench.serving.huggingface_backend:create_app"
 _GUNICORN = (
     "gunicorn --worker-class gthread --workers {workers} --threads {threads} --bind 127.0.0.1:{port} --keep-alive 75"
     " --worker-connections 10000 --timeout 600 --no-control-socket"
@@ -68,8 +69,8 @@ _SERVERS = {
     f" --blocking-threads {{threads}} --backpressure 10000 {_APP}",
     "gunicorn": f"{_GUNICORN} --http-parser python {_APP}()",
     "gunicorn-h1c": f"{_GUNICORN} --http-parser fast {_APP}()",
-    "tornado": "scripts.bench.wsgi_servers tornado {port} {threads}",
-    "hypercorn": "scripts.bench.wsgi_servers hypercorn {port} {threads}",
+    "tornado": "scripts.bench.serving.wsgi_servers tornado {port} {threads}",
+    "hypercorn": "scripts.bench.serving.wsgi_servers hypercorn {port} {threads}",
     "pipeline": f"{_GUNICORN} {_PIPELINE}()",
 }
 

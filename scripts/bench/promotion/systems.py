@@ -1,4 +1,4 @@
-"""The documents and the systems of `promotion`: real counts of several models, and what is mixed from them."""
+"""The documents and systems of the promotion bench: real counts of several models, and what is mixed from them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The baseline of `scripts.bench.predict`: a `transformers` pipeline behind `/predict`.
+"""The baseline of `scripts.bench.serving.predict`: a `transformers` pipeline behind `/predict`.
 
-    gunicorn --worker-class gthread --threads 4 "scripts.bench.huggingface_backend:create_app()"
+    gunicorn --worker-class gthread --threads 4 "scripts.bench.serving.huggingface_backend:create_app()"
 
 It stands on Flask and gunicorn, as the backends of Label Studio's own examples do (`pip install flask gunicorn`). The
 variable HF_MODEL names a model folder.

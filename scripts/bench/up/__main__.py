@@ -35,8 +35,8 @@ from typing import Any
 from loop.settings.toml_text import with_values
 from loop.up.options import Options
 from loop.up.project import SALT, make_project
-from scripts.bench.annotating.desk import ROOT, Desk
-from scripts.bench.annotating.tables import print_tables
+from scripts.bench.up.desk import ROOT, Desk
+from scripts.bench.up.tables import print_tables
 from tests.server.real_label_studio import free_port
 
 STOPS, SEEDS = (50, 100, 150, 250), (1, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""Clients that never finish a request: `scripts.bench.predict --slow` holds them beside a healthy one.
+"""Clients that never finish a request: `scripts.bench.serving.predict --slow` holds them beside a healthy one.
 
 Half of them send half a request head and then nothing. The others send a whole head, and then a body byte by byte.
 """

@@ -1,4 +1,6 @@
-"""What a decision by bounded regret costs on average, at known true differences: python -m scripts.bench.regret
+"""What a decision by bounded regret costs on average, at known true differences.
+
+    python -m scripts.bench.promotion.regret
 
 Documents are drawn one by one, with their entities; the standard error of the decision is not used. A document has a
 number of gold entities, 0 among them, more spread than Poisson's, and is easy or hard. Each entity is found or missed,

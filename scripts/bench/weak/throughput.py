@@ -1,4 +1,4 @@
-"""Texts a second of a large gazetteer and 20 patterns, against spaCy: python -m scripts.bench.weak_throughput
+"""Texts a second of a large gazetteer and 20 patterns, against spaCy: python -m scripts.bench.weak.throughput
 
 Both sides get the same terms, patterns and texts, which a seeded generator makes, and run in the same way: forked
 processes that get texts in batches and send spans back. This project: a gazetteer and patterns as weak.toml has them,
@@ -190,7 +190,7 @@ def main() -> None:
 
 
 def _in_a_process(side: str, cores: int, number: int, entries: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "scripts.bench.weak_throughput", "--one", side, str(cores)]
+    command = [sys.executable, "-m", "scripts.bench.weak.throughput", "--one", side, str(cores)]
     command += ["--texts", str(number), "--entries", str(entries)]
     answer: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return answer

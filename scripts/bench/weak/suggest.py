@@ -1,4 +1,4 @@
-"""What accepted suggestions are worth on the examples: python -m scripts.bench.weak_suggest [NAME...]
+"""What accepted suggestions are worth on the examples: python -m scripts.bench.weak.suggest [NAME...]
 
 Of each example, half of the texts (drawn by chance) have gold, and suggestions are made for the other half, which is
 read as unlabelled. All suggestions are accepted: their terms as gazetteers and their patterns vote beside the sources.

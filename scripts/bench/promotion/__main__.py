@@ -44,7 +44,7 @@ from loop.evaluation.significance import (
 )
 from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS, Gate
 from loop.promotion.gates import type_gates
-from scripts.bench.promotion_systems import FloatArray, IntArray, Population, chances, f1, leaning
+from scripts.bench.promotion.systems import FloatArray, IntArray, Population, chances, f1, leaning
 
 LOOKS, DELTA = 10, 0.03
 SIZES, GAINS = (500, 1_000, 2_000, 4_000), (0.01, 0.02, 0.03)

@@ -1,4 +1,4 @@
-"""From `loop init` to pre-labels without any gold: python -m scripts.bench.cold_start [EXAMPLE ...]
+"""From `loop init` to pre-labels without any gold: python -m scripts.bench.weak.cold_start [EXAMPLE ...]
 
 For each example: makes its project, imports its texts, lets the sources of weak labels vote, and takes the seconds
 until the agreed votes are there. With --label-studio, a real server of the released package runs beside it, and the
@@ -38,7 +38,7 @@ from store.projects import project_by_name
 from store.registry import models
 from tests.server.real_label_studio import RealLabelStudio, make_template
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _HEAD = ("example", "texts", "seconds to pre-labels", "votes, seen", "votes, others", "first model, seen", "others")
 Said = Mapping[str, Sequence[Span]]
 

@@ -1,4 +1,4 @@
-"""Compare the ways to aggregate votes: python -m scripts.bench.weak_aggregates [NAME ...] [--gold N ...] [--seeds N]
+"""Compare the ways to aggregate votes: python -m scripts.bench.weak.aggregates [NAME ...] [--gold N ...] [--seeds N]
 
 Prints for each set of texts and each number of labelled texts, mean over seeds: strict micro-F1 (0..100) of every
 method and of "auto" on texts whose gold nobody saw, by how much "auto" is behind the best single method, and what

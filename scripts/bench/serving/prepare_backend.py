@@ -1,6 +1,6 @@
-"""What `scripts.bench.predict` serves: one set of weights as a `transformers` folder and as a bundle, and a store.
+"""What `predict` serves: one set of weights as a `transformers` folder and as a bundle, and a store.
 
-    .venv/bin/python -m scripts.bench.prepare_backend FOLDER [--model TRANSFORMERS_FOLDER] < texts.json
+    .venv/bin/python -m scripts.bench.serving.prepare_backend FOLDER [--model TRANSFORMERS_FOLDER] < texts.json
 
 FOLDER gets hf/, models/ and loop.db, whose one project has pulled the texts (a JSON list) as tasks 1, 2, ... Without
 --model the weights are the packaged MiniLM with a random classifier; the ONNX file is made by the loop's own export.

@@ -1,6 +1,6 @@
 """Time `/predict` with the local engine and with a Triton on the same machine, by turns; then kill Triton under load.
 
-    .venv/bin/python -m scripts.bench.remote_engine [--rounds 5] [--seconds 5] [--clients 4]
+    .venv/bin/python -m scripts.bench.serving.remote_engine [--rounds 5] [--seconds 5] [--clients 4]
 
 Both backends serve one bundle (the packaged MiniLM with a random classifier, INT8, made by the loop's own export), and
 Triton runs the same ONNX file, one instance for each core. Each client has a kept-alive connection, and asks for one
@@ -30,10 +30,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ner.models.inference_server import InferenceServer
-from scripts.bench.prepare_backend import CONFIG, TYPES
-from scripts.bench.triton_server import free_port, triton, write_model
+from scripts.bench.serving.prepare_backend import CONFIG, TYPES
+from scripts.bench.serving.triton_server import free_port, triton, write_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _TEXTS = ROOT / "examples" / "it_support" / "tasks.jsonl"
 _PROJECT = "1.1795219575"
 _MODEL = "ner"
@@ -75,7 +75,7 @@ def main() -> None:
 def prepare(folder: Path) -> None:
     """The bundle, the store and Triton's repository."""
     texts = [json.loads(line)["text"] for line in _TEXTS.read_text("utf-8").splitlines()]
-    command = [sys.executable, "-m", "scripts.bench.prepare_backend", str(folder)]
+    command = [sys.executable, "-m", "scripts.bench.serving.prepare_backend", str(folder)]
     subprocess.run(command, input=json.dumps(texts), text=True, check=True, cwd=ROOT)
     (graph,) = (folder / "models").rglob("model.onnx")
     cores = len(os.sched_getaffinity(0))

@@ -1,6 +1,6 @@
-"""The WSGI app under servers that `scripts.bench.predict` cannot start by a command line of theirs.
+"""The WSGI app under servers that `scripts.bench.serving.predict` cannot start by a command line of theirs.
 
-python -m scripts.bench.wsgi_servers {tornado,hypercorn} PORT THREADS
+python -m scripts.bench.serving.wsgi_servers {tornado,hypercorn} PORT THREADS
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Gold with and without weak labels: python -m scripts.bench.weak_training RESULTS.jsonl [--fast]
+"""Gold with and without weak labels: python -m scripts.bench.weak.training RESULTS.jsonl [--fast]
 
-StackOverflow-5 with the labelling functions of scripts/bench/stackoverflow_weak, which were written after a reading of
+StackOverflow-5 with the labelling functions of scripts/bench/weak/stackoverflow, which were written after a reading of
 the training sentences alone. Draws 50, 100, 250 and 500 gold sentences; 4,000 other sentences are the pool of the
 functions. For each draw, gold alone is learned from, and weak labels before gold; and `weak_choice` chooses as in a
 retrain, without a look at dev. The models in torch are scored on 600 sentences of dev, the same for all. A draw depends
@@ -45,7 +45,7 @@ from weak_labeling.functions import load_functions
 
 SET = "stackoverflow-ner"
 LABELS = LabelSet(("ERROR", "HARDWARE", "OS", "SOFTWARE", "VERSION"))
-FUNCTIONS = Path(__file__).parent / "stackoverflow_weak" / "labeling_functions.py"
+FUNCTIONS = Path(__file__).parent / "stackoverflow" / "labeling_functions.py"
 SIZES, SEEDS = (50, 100, 250, 500), (1, 2, 3)
 POOL, DEV, FAST_PASSES = 4000, 600, 12
 WAYS = ("gold", "weak", "chosen")

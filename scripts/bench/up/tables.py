@@ -1,4 +1,4 @@
-"""The tables of scripts/bench/up.py, from its lines."""
+"""The tables of `scripts.bench.up`, from its lines."""
 
 from __future__ import annotations
 

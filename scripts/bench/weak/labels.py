@@ -1,4 +1,4 @@
-"""Score the sources of an example and their majority vote against its gold: python -m scripts.bench.weak_labels NAME
+"""Score the sources of an example and their majority vote against its gold: python -m scripts.bench.weak.labels NAME
 
 The example is `it_support` unless another is named. Prints a Markdown table of strict precision, recall and F1 per
 entity type: on the texts that were read when the sources were written (`seen.txt`), and on the untouched texts. A

@@ -1,4 +1,4 @@
-"""Is a poisoned source found, muted and undone? python -m scripts.bench.weak_poison [--seeds N] [--gold N ...]
+"""Is a poisoned source found, muted and undone? python -m scripts.bench.weak.poison [--seeds N] [--gold N ...]
 
 A gazetteer that marks the most common words of the texts as entities joins the honest sources. Prints for each set of
 texts and amount of gold, over seeds: strict micro-F1 of the aggregate on texts whose gold nobody saw, without the
@@ -6,7 +6,7 @@ poisoned source, with it, and after harmful sources were muted; how often the po
 honest sources were muted, with the poisoned source there / without it.
 
 Sets: the example it_support with its own functions, NCBI Disease with the votes in `ncbi-disease-weak`, and
-StackOverflow-5 (training split) with the functions in `stackoverflow_weak`; the last two need LOOP_SHARED_DATA.
+StackOverflow-5 (training split) with the functions in `stackoverflow`; the last two need LOOP_SHARED_DATA.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from weak_labeling.apply import apply_functions
 from weak_labeling.loading import text_sources
 from weak_labeling.source import Vote
 
-ROOT = Path(__file__).parents[2]
-SHARED = Path(os.environ.get("LOOP_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
+ROOT = Path(__file__).parents[3]
+SHARED = Path(os.environ.get("LOOP_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
 COMMON_WORDS = 30
 POISON = "common words"
-_STACKOVERFLOW = ROOT / "scripts" / "bench" / "stackoverflow_weak" / "labeling_functions.py"
+_STACKOVERFLOW = ROOT / "scripts" / "bench" / "weak" / "stackoverflow" / "labeling_functions.py"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return made
 
 
+def facts(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and what there is to say of each, which may be markup and runs on over several lines."""
+    made = Table(box=None, show_header=False, pad_edge=False)
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
 _PIECE = re.compile(r"[^\s_./:-]*[\s_./:-]*")
 _INDENT = "  "
 

@@ -25,6 +25,11 @@ class Span:
         return self if self.score is None else replace(self, score=None)
 
 
+def unscored(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The spans without their scores, as they are compared."""
+    return tuple(span.without_score() for span in spans)
+
+
 def check_span(span: Span, text_length: int) -> None:
     """Raise InputError unless `0 <= start < end <= text_length`."""
     if span.start >= span.end:

@@ -149,7 +149,8 @@ class Rotated:
 
     retired: documents that went into training. drawn: of `eligible` ones, on which no model was trained and which
     nobody has labelled, so that no pre-label has been in sight of their labels. carried: those that joined the old
-    holdout after its last look, and have judged nothing. barred: documents of the pool that could not be drawn.
+    holdout after its last look, and have judged nothing. barred: documents of the pool that could not be drawn, since a
+    model was trained on them or their group.
     """
 
     epoch: int

@@ -27,7 +27,7 @@ from loop.training.progress import Stages
 from loop.weak.aggregating import vote_on, votes_stand
 from ner.errors import BundleError, RuleError
 from ner.labels import LabelSet
-from ner.spans import Span
+from ner.spans import Span, unscored
 from store.database.schema import Model, Project
 from store.database.session import Store
 from store.documents import stored_documents
@@ -135,7 +135,7 @@ def perturbed(
     folder = settings.library.bundle(chosen.path, chosen.files)
 
     def tag(texts: Sequence[str]) -> Sequence[Spans]:
-        return [_unscored(spans) for spans in ask_served(folder, project.labels, texts, threads=threads).spans]
+        return [unscored(spans) for spans in ask_served(folder, project.labels, texts, threads=threads).spans]
 
     labels = LabelSet(tuple(project.labels))
     try:
@@ -189,7 +189,7 @@ def _opponent(
         raise IncumbentError(incumbent.version, error) from error
     # The incumbent may know other labels than the project has now. Such an incumbent serves all the same, and finds
     # nothing of the new types.
-    said = (tuple(span for span in _unscored(spans) if span.label in project.labels) for spans in served.spans)
+    said = (tuple(span for span in unscored(spans) if span.label in project.labels) for spans in served.spans)
     return incumbent.version, tuple(said), ()
 
 
@@ -209,7 +209,7 @@ def _ask_earlier(
         except (BundleError, JudgingError) as error:
             problems.append(f"{found.version}, which served before, cannot be asked and is left out: {error}")
         else:
-            said[found.version] = tuple(_unscored(spans) for spans in served.spans)
+            said[found.version] = tuple(unscored(spans) for spans in served.spans)
     return said, tuple(problems)
 
 
@@ -225,7 +225,7 @@ def _other_texts(store: Store, project: Project, number: int) -> list[str]:
 def _agreement(served: ServedAnswers, reference: Reference, version: str) -> Agreement | None:
     if reference.error:
         return None
-    found = check_agreement([_unscored(s) for s in served.spans], [_unscored(s) for s in reference.spans])
+    found = check_agreement([unscored(s) for s in served.spans], [unscored(s) for s in reference.spans])
     if not agrees(found):
         raise WrongFileError(
             "contract, INT8 against FP32: the served file says what was trained",
@@ -248,18 +248,13 @@ def _documents(
             name=item.external_id,
             text=item.text,
             gold=gold,
-            candidate=_unscored(served.spans[index]),
+            candidate=unscored(served.spans[index]),
             incumbent=said[index] if said is not None else None,
-            reference=_unscored(reference.spans[index]) if known else None,
+            reference=unscored(reference.spans[index]) if known else None,
             group=item.group_key,
         )
         for index, (item, gold) in enumerate(documents)
     )
-
-
-def _unscored(spans: Sequence[Span]) -> Spans:
-    """Spans as they are compared."""
-    return tuple(span.without_score() for span in spans)
 
 
 def _efficiency(served: ServedAnswers, reference: Reference) -> Efficiency:

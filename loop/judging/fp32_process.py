@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -153,11 +154,8 @@ def rebuild(bundle: Bundle, base: BaseModel, settings: TrainSettings, workspace:
 
 def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[tuple[Span, ...], ...]:
     """The spans of each text by the FP32 file, read the way the INT8 file serves."""
-    tagger = Tagger(replace(bundle, network=Network(rebuilt.fp32)), threads)
-    try:
+    with closing(Tagger(replace(bundle, network=Network(rebuilt.fp32)), threads)) as tagger:
         return tuple(tagging.spans for tagging in tagger.tag_many(texts))
-    finally:
-        tagger.close()
 
 
 def speeds_of(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Speed, ...]:

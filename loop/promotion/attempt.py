@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loop.evaluation.significance import Comparison
     from loop.judging.measured import ContractCheck, Efficiency, HeldOutText
     from loop.quality.corruption import GoldCheck
+    from store.holdout import Rotated
 
 PROMOTED, HELD, REJECTED, FORCED = "promoted", "held", "rejected", "forced"
 DEFERRED, REFUSED = "deferred", "refused"
@@ -66,23 +67,6 @@ class Look:
     spent: float
     schedule: str
     used: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """A holdout that was spent, and the holdout that was drawn in its place. All counts are of documents.
-
-    retired: went into training. drawn: of the `eligible` documents of the pool. carried: had joined the old holdout
-    after its last look, and so have judged nothing. barred: of the pool, could not be drawn, since a model was trained
-    on them or their group.
-    """
-
-    epoch: int
-    retired: int
-    drawn: int
-    eligible: int
-    carried: int
-    barred: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +155,7 @@ class Attempt:
     gates: tuple[Gate, ...] = ()
     contract: tuple[ContractCheck, ...] = ()
     look: Look | None = None
-    rotation: Rotation | None = None
+    rotation: Rotated | None = None
     efficiency: Efficiency | None = None
     robustness: tuple[Perturbed, ...] = ()
     judged_seconds: float = 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -19,7 +18,7 @@ from loop.evaluation.significance import (
     standard_error_of,
 )
 from loop.judging.measured import WEAK_VOTE, HeldOutText
-from loop.promotion.attempt import Look, Rotation
+from loop.promotion.attempt import Look
 from loop.promotion.policies import PROVEN, PolicyLimits
 from loop.settings.model import BY_WEAK_VOTE, PromotionSettings
 from ner.spans import Span, flat_spans
@@ -27,7 +26,7 @@ from store.database.schema import HOLDOUT, POOL, HoldoutLook, Project
 from store.database.session import Store, Transaction
 from store.errors import RefusedError
 from store.gold import GoldDocument, fingerprint, gold
-from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, count_looks, not_blind, rotate, spend_look, terms_of
+from store.holdout import EVALUATE, PROMOTE, HoldoutTerms, Rotated, count_looks, not_blind, rotate, spend_look, terms_of
 from store.registry import DEFER, HOLD, promoted, promotions
 from store.runs import RENEW, TrackedRun, tracked
 from store.splits import current_epoch, split_sizes
@@ -107,7 +106,7 @@ def _tested_against(session: Session, project: Project, version: str, seen: str)
 
 def renew(
     run: TrackedRun, project: Project, settings: PromotionSettings, *, even_if_left: bool = False
-) -> Rotation | None:
+) -> Rotated | None:
     """Retire a spent holdout and draw the next one; None when the holdout is not spent, or none can be drawn.
 
     even_if_left: retire a holdout that has looks left, too. The next holdout has at least as many documents as the
@@ -122,10 +121,10 @@ def renew(
             )
         done = rotate(tx, project.id, least=settings.least_documents)
         tx.commit()
-    return Rotation(**asdict(done)) if done else None
+    return done
 
 
-def renew_by_hand(store: Store, project: Project, settings: PromotionSettings) -> Rotation:
+def renew_by_hand(store: Store, project: Project, settings: PromotionSettings) -> Rotated:
     """Retire the holdout, spent or not, and draw the next one, while no promotion or training is at work.
 
     Raises RefusedError where the holdout has judged no model, or where the pool has too few documents to draw from;

@@ -8,11 +8,12 @@ from typing import Any
 
 from loop.evaluation.scores import Scores
 from loop.judging.evidence import Measured
-from loop.promotion.attempt import FORCED, HELD, INSUFFICIENT, PROMOTED, Attempt, Rotation
+from loop.promotion.attempt import FORCED, HELD, INSUFFICIENT, PROMOTED, Attempt
 from store import registry
 from store.database.schema import HOLDOUT, Model, Project
 from store.database.session import Transaction
 from store.errors import RefusedError
+from store.holdout import Rotated
 from store.registry import TypeScore, save_scores
 from store.runs import TrackedRun
 
@@ -56,7 +57,7 @@ def figures_of(attempt: Attempt, scored: Mapping[str, Scores], digest: str) -> d
     return figures
 
 
-def rotated(rotation: Rotation | None) -> str:
+def rotated(rotation: Rotated | None) -> str:
     """What became of a spent holdout, in a sentence with a space behind it; nothing where none was."""
     if rotation is None:
         return ""

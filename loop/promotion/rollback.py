@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -273,11 +273,8 @@ class _AfterMove:
         self._pull(client)
         self._find(client.prediction_versions(ls_project_id, tasks_to_ask_about(self.store, self.project)))
         queued: Sequence[int] = self._requeue(client, ls_project_id) if put_back else ()
-        tagger = Tagger(self.bundle, self.threads)
-        try:
+        with closing(Tagger(self.bundle, self.threads)) as tagger:
             published = publish(self.store, client, self.project, tagger, progress=self.progress)
-        finally:
-            tagger.close()
         self.result = replace(self.result, published=published)
         self._offer_again(client, queued)
 

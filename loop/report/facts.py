@@ -13,11 +13,12 @@ from datetime import datetime
 from loop.evaluation.errors import Confusion, Example, TypeErrors
 from loop.evaluation.robustness import Perturbed
 from loop.judging.measured import ContractCheck, Efficiency
-from loop.promotion.attempt import Gate, Look, Rotation, Ruling
+from loop.promotion.attempt import Gate, Look, Ruling
 from loop.quality.corruption import GoldCheck
 from loop.quality.prelabels import Prelabels
 from loop.report.history import PastDecision
 from store.counts import Doubts
+from store.holdout import Rotated
 
 ATTEMPT, ROLLBACK = "attempt", "rollback"
 MICRO, MACRO = "micro", "macro"
@@ -360,7 +361,7 @@ class Ledger:
     alpha_left: float | None
     looks_left: int | None
     spent: tuple[SpentLook, ...]
-    rotation: Rotation | None
+    rotation: Rotated | None
     forced: tuple[ForcedPromotion, ...]
 
 

@@ -5,7 +5,7 @@ The scores, the comparison and the agreement are those that the decision was mad
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from loop.evaluation.errors import JudgedText, analyse, confusion_matrix, confusions, examples, per_type
@@ -14,7 +14,7 @@ from loop.evaluation.significance import Difference
 from loop.promotion.attempt import NON_INFERIORITY, Attempt
 from loop.report import facts
 from ner.labels import LabelSet
-from ner.spans import Span
+from ner.spans import unscored
 
 EXAMPLES_OF_A_KIND = 8
 COSTLIEST = 12
@@ -49,7 +49,7 @@ def results(attempt: Attempt, delta: float) -> facts.Results:
 def errors(attempt: Attempt, *, quoting: bool = True) -> facts.ErrorFacts:
     """The candidate's errors: by type, the confusion matrix, the costliest confusions, and examples if `quoting`."""
     analysis = analyse(
-        JudgedText(one.name, one.text, _plain(one.gold), _plain(one.candidate)) for one in attempt.documents
+        JudgedText(one.name, one.text, unscored(one.gold), unscored(one.candidate)) for one in attempt.documents
     )
     types, found = attempt.types, confusions(analysis)
     rows = per_type(analysis, types)
@@ -75,7 +75,7 @@ def quantisation(attempt: Attempt) -> tuple[facts.QuantisationLoss, ...]:
     served = attempt.candidate_scores
     if served is None or not said or len(said) < len(attempt.documents):
         return ()
-    fp32 = score([_plain(one.gold) for one in attempt.documents], list(map(_plain, said)), LabelSet(attempt.types))
+    fp32 = score([unscored(one.gold) for one in attempt.documents], list(map(unscored, said)), LabelSet(attempt.types))
     pairs = [(facts.MICRO, fp32.micro, served.micro)]
     pairs += [(name, fp32.per_type[name], served.per_type[name]) for name in attempt.types]
     return tuple(
@@ -112,10 +112,6 @@ def _row(name: str, new: PRF, old: PRF | None, found: Difference | None, status:
         standard_error=found.standard_error if found else None,
         status=status,
     )
-
-
-def _plain(spans: Sequence[Span]) -> tuple[Span, ...]:
-    return tuple(span.without_score() for span in spans)
 
 
 def _of(scores: Scores, name: str) -> PRF:

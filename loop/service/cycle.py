@@ -131,11 +131,10 @@ def publish_votes_step(cycle: Cycle) -> StepCounts:
 
 def retrain_step(cycle: Cycle) -> StepCounts:
     """Train when enough gold is new since the last training or the labels changed, or once from weak votes alone."""
-    last = _last_attempt(cycle)
-    fresh = _fresh_gold(cycle, last)
-    enough = cycle.settings.service.retrain_after
-    gold = _has_gold(cycle)
-    project = cycle.project()
+    last, enough = _last_attempt(cycle), cycle.settings.service.retrain_after
+    with cycle.store.read() as session:
+        project, gold = project_by_id(session, cycle.project_id), has_gold(session, cycle.project_id)
+        fresh = count_fresh_gold(session, cycle.project_id, last.created_at if last else None)
     first = last is None and not gold and bool(weak_documents(cycle.store, project))
     relabelled = gold and last is not None and _labels_changed(cycle, last)
     if fresh < enough and not first and not relabelled:
@@ -278,16 +277,6 @@ def _labels_changed(cycle: Cycle, last: Model) -> bool:
     except BundleError:
         return False
     return list(manifest.labels) != list(cycle.project().labels)
-
-
-def _has_gold(cycle: Cycle) -> bool:
-    with cycle.store.read() as session:
-        return has_gold(session, cycle.project_id)
-
-
-def _fresh_gold(cycle: Cycle, since: Model | None) -> int:
-    with cycle.store.read() as session:
-        return count_fresh_gold(session, cycle.project_id, since.created_at if since else None)
 
 
 def _is_published(cycle: Cycle, version: str) -> bool:

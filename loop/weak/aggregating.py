@@ -22,7 +22,7 @@ from loop.weak.sources import has_sources
 from loop.weak.worth import UNLABELLED, VoteSample, without_votes
 from ner.documents import content_hash
 from ner.labels import LabelSet
-from ner.spans import Span
+from ner.spans import Span, unscored
 from store.database.schema import Project
 from store.database.session import Store
 from store.documents import StoredDocument, stored_documents
@@ -124,7 +124,7 @@ def weak_documents(
     voted = voted_project(store, project, max(MOST_UNLABELLED, texts))
     voted = replace(voted, gold={key: spans for key, spans in voted.gold.items() if key not in without})
     return [
-        WeakDocument(document.document_id, document.text, document.group_key, _unscored(said), said.soft)
+        WeakDocument(document.document_id, document.text, document.group_key, unscored(said.spans), said.soft)
         for document, text, said in _answers(voted)
         if text.votes and document.document_id not in voted.doubtful
     ]
@@ -139,7 +139,7 @@ def vote_on(
     """
     if has_sources(settings):
         label_weakly(store, settings, project)
-    return tuple(_unscored(said) for said in said_together(store, project, documents))
+    return tuple(unscored(said.spans) for said in said_together(store, project, documents))
 
 
 def votes_stand(store: Store, settings: Settings, project: Project) -> bool:
@@ -189,7 +189,3 @@ def _stored_votes(session: Session, project: Project, ids: Collection[int] | Non
 
 def _voted(document: StoredDocument | GoldDocument, cast: dict[int, list[Vote]]) -> VotedText:
     return VotedText(document.document_id, document.text, tuple(cast.get(document.document_id, ())))
-
-
-def _unscored(said: Aggregated) -> tuple[Span, ...]:
-    return tuple(span.without_score() for span in said.spans)

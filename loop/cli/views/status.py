@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from loop.console import bar, styled, table
+from loop.console import bar, facts, styled, table
 from loop.files.doubts import doubts_lines
 from loop.promotion.power import HoldoutPower
 from loop.quality.prelabels import PrelabelCounts, Prelabels
@@ -27,7 +27,7 @@ def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[Rendera
     """What to print, from the top down. Ages are counted from `now`, an aware time."""
     now = now or datetime.now(UTC)
     yield styled(f"[bold]{escape(status.project)}[/]  {escape(status.label_studio or 'not in Label Studio')}")
-    yield _facts(status, now)
+    yield facts(_facts(status, now))
     yield ""
     yield _types(status)
     yield from _shortages(status.labels)
@@ -38,26 +38,22 @@ def view(status: ProjectStatus, now: datetime | None = None) -> Iterator[Rendera
     yield from _prelabels(status.prelabels)
 
 
-def _facts(status: ProjectStatus, now: datetime) -> Table:
+def _facts(status: ProjectStatus, now: datetime) -> Iterator[tuple[str, str]]:
     counts = status.counts
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
     splits = _listed(counts.documents)
     documents = f"{sum(counts.documents.values()):,} ({splits})" if splits else "none yet: `loop import` or `loop pull`"
-    facts.add_row("model in service", _model(status, now))
-    facts.add_row("models", _listed(_named(status.models)) or "none trained yet")
-    facts.add_row("documents", documents)
-    facts.add_row("labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout")
-    facts.add_row(f"holdout {status.holdout.epoch}", _holdout(status.holdout))
-    facts.add_row("open tasks", f"{counts.open:,}")
-    facts.add_row("last pull", _age(status.last_pull, now))
-    facts.add_row("last promotion", _decision(status.last_promotion, now))
+    yield "model in service", _model(status, now)
+    yield "models", _listed(_named(status.models)) or "none trained yet"
+    yield "documents", documents
+    yield "labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout"
+    yield f"holdout {status.holdout.epoch}", _holdout(status.holdout)
+    yield "open tasks", f"{counts.open:,}"
+    yield "last pull", _age(status.last_pull, now)
+    yield "last promotion", _decision(status.last_promotion, now)
     if status.last_decision is not None and status.last_decision != status.last_promotion:
-        facts.add_row("last decision", _decision(status.last_decision, now))
+        yield "last decision", _decision(status.last_decision, now)
     for run in status.running:
-        facts.add_row("running", f"{run.kind}, since {_age(run.started_at, now)}")
-    return facts
+        yield "running", f"{run.kind}, since {_age(run.started_at, now)}"
 
 
 def _holdout(power: HoldoutPower) -> str:

@@ -86,12 +86,7 @@ def source_view(found: WeakLedger, name: str, width: int | None) -> Iterator[Tab
     made, shown = _table("type", [entry.label for entry in one.types], figures, [False] * len(figures), width)
     yield console.unfolded(made) if width is None else made
     yield ""
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
-    for row in _facts(one):
-        facts.add_row(*map(escape, row))
-    yield facts
+    yield console.facts((name, escape(said)) for name, said in _facts(one))
     yield ""
     yield from _basis(found)
     yield _legend(shown)

@@ -8,7 +8,7 @@ from dataclasses import astuple
 
 from loop.files.doubts import doubts_sentence
 from loop.judging.measured import Efficiency
-from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look, Rotation
+from loop.promotion.attempt import FAIL, FORCED, PASS, PROMOTED, Look
 from loop.report import facts
 from loop.report.next_steps import has_common_minimum, recommended, unseen_changes, unseen_text
 from loop.report.page import blocks
@@ -26,6 +26,7 @@ from loop.wording import (
     value,
     whole,
 )
+from store.holdout import Rotated
 
 _SHOWN_HASH = 16
 _SHOWN_TYPES = 8
@@ -261,7 +262,7 @@ def _look(found: facts.Ledger, look: Look) -> Iterator[tuple[str, str]]:
     yield "alpha left", f"{chance(found.alpha_left)}, over {number_of(found.looks_left or 0, 'look')}"
 
 
-def _rotation(found: Rotation) -> Iterator[tuple[str, str]]:
+def _rotation(found: Rotated) -> Iterator[tuple[str, str]]:
     yield "new holdout", str(found.epoch)
     yield "retired into training", number_of(found.retired, "document")
     yield "drawn", f"{number_of(found.drawn, 'document')} of {whole(found.eligible)} that could be drawn"

@@ -22,7 +22,6 @@ from loop.promotion.attempt import (
     Attempt,
     Gate,
     Look,
-    Rotation,
 )
 from loop.promotion.gates import type_gates
 from loop.promotion.rollback import Affected, RolledBack
@@ -34,6 +33,7 @@ from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.database.session import Store
 from store.documents import NewDocument, add_documents
+from store.holdout import Rotated
 from store.projects import create_project
 from store.registry import (
     TrainedOn,
@@ -161,7 +161,7 @@ def forced() -> Attempt:
 def spent() -> Attempt:
     """An attempt at which the holdout was spent and another one drawn."""
     look = Look(epoch=1, number=10, looks=10, alpha=0.005, total=0.05, spent=0.05, schedule="even")
-    return replace(rejected(), look=look, rotation=Rotation(2, 120, 131, 800, 4, 310))
+    return replace(rejected(), look=look, rotation=Rotated(2, 120, 131, 800, 4, 310))
 
 
 def deferred() -> Attempt:

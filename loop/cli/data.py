@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,14 +96,34 @@ ColumnsOption = Annotated[
         help="CoNLL: the numbers of the columns of token and tag (-1: the last). Tables: the names of the columns.",
     ),
 ]
-TagSchemeOption = Annotated[
-    SchemeName | None, typer.Option("--tag-scheme", help="The scheme of the tags, where the file does not show it.")
-]
-LabelNamesOption = Annotated[
-    str | None,
-    typer.Option("--label-names", metavar="O,B-X,...", help="The names of the numbers in `ner_tags`, from 0 on."),
-]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out the records that break a rule, and say so.")]
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How a file is to be read: the options that the commands share which read files of any format."""
+
+    file_format: FormatOption = InputFormat.AUTO
+    columns: ColumnsOption = None
+    tag_scheme: Annotated[
+        SchemeName | None, typer.Option("--tag-scheme", help="The scheme of the tags, where the file does not show it.")
+    ] = None
+    label_names: Annotated[
+        str | None,
+        typer.Option("--label-names", metavar="O,B-X,...", help="The names of the numbers in `ner_tags`, from 0 on."),
+    ] = None
+    skip_bad: SkipBadOption = False
+
+    def request(self, invocation: Invocation) -> Request:
+        """How files are to be read by these options for the project of the invocation."""
+        from loop.files.reading import Request
+        from loop.files.records import FileHints
+        from ner.label_studio.label_config import LabelConfig
+
+        scheme = self.tag_scheme.value if self.tag_scheme else None
+        hints = FileHints(_listed(self.columns), scheme, _listed(self.label_names))
+        config = LabelConfig.parse(invocation.project.label_config)
+        return Request(config, invocation.settings.label_map, self.file_format.value, hints)
 
 
 def register(app: typer.Typer) -> None:
@@ -123,11 +144,8 @@ def import_files(
             help="Where the documents go. pool: a share of them, drawn at random, is held out. train or holdout: all."
         ),
     ] = SplitName.POOL,
-    file_format: FormatOption = InputFormat.AUTO,
-    columns: ColumnsOption = None,
-    tag_scheme: TagSchemeOption = None,
-    label_names: LabelNamesOption = None,
-    skip_bad: SkipBadOption = False,
+    *,
+    reading: FileOptions,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Store nothing; show what would become of the files.")
     ] = False,
@@ -154,32 +172,13 @@ def import_files(
             invocation.project,
             path,
             split.value,
-            request(invocation, file_format, columns, tag_scheme, label_names),
-            skip_bad=skip_bad,
+            reading.request(invocation),
+            skip_bad=reading.skip_bad,
             dry_run=dry_run,
             progress=ticker,
         )
     invocation.answer({"files": done}, *view(done, invocation.project.labels))
     return 0
-
-
-def request(
-    invocation: Invocation,
-    file_format: InputFormat = InputFormat.AUTO,
-    columns: str | None = None,
-    tag_scheme: SchemeName | None = None,
-    label_names: str | None = None,
-) -> Request:
-    """How files are to be read for the project of the invocation, by these options."""
-    from loop.files.reading import Request
-    from loop.files.records import FileHints
-    from ner.label_studio.label_config import LabelConfig
-
-    hints = FileHints(
-        columns=_listed(columns), tag_scheme=tag_scheme.value if tag_scheme else None, labels=_listed(label_names)
-    )
-    config = LabelConfig.parse(invocation.project.label_config)
-    return Request(config, invocation.settings.label_map, file_format.value, hints)
 
 
 def _listed(given: str | None) -> tuple[str, ...]:

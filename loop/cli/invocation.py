@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -160,20 +160,25 @@ def start_logging(level: str) -> None:
 def command(app: typer.Typer, name: str, example: str) -> Callable[[Callable[..., int | None]], Callable[..., Any]]:
     """Register `function(invocation, ...)` as the command `name`, with the shared options behind its own.
 
-    The function returns the exit code. Its docstring is the help, and `example` ends the help.
+    The function returns the exit code. Its docstring is the help, and `example` ends the help. A parameter whose type
+    is a dataclass stands for a group of options: the fields of the dataclass.
     """
 
     def register(function: Callable[..., int | None]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(ctx: typer.Context, directory: Path | None, as_json: bool, verbose: bool, **own: Any) -> int | None:
             ctx.obj.merge(directory, as_json, verbose)
+            given = {name: kinds[name](**{one: own.pop(one) for one in spread[name]}) for name in kinds}
             try:
-                return function(ctx.obj, **own)
+                return function(ctx.obj, **own, **given)
             except BrokenPipeError:  # the reader has left: nothing is flushed at the end
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 0
 
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        taken = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        kinds: dict[str, Any] = {one.name: one.annotation for one in taken if is_dataclass(one.annotation)}
+        spread = {name: inspect.signature(kind, eval_str=True).parameters for name, kind in kinds.items()}
+        own = [option for one in taken for option in spread.get(one.name, {one.name: one}).values()]
         keyword = inspect.Parameter.KEYWORD_ONLY
         shared = [
             inspect.Parameter("directory", keyword, default=None, annotation=Directory),

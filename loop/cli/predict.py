@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from loop import console
-from loop.cli.data import ColumnsOption, FormatOption, InputFormat, SkipBadOption, request
+from loop.cli.data import ColumnsOption, FileOptions, FormatOption, InputFormat, SkipBadOption
 from loop.cli.invocation import Invocation, command
 
 
@@ -42,7 +42,7 @@ def predict(
     from loop.files.predicting import read_texts
     from loop.settings.whole_files import whole_file
 
-    read = read_texts(file, request(invocation, file_format, columns), skip_bad=skip_bad)
+    read = read_texts(file, FileOptions(file_format, columns).request(invocation), skip_bad=skip_bad)
     texts = read.texts
     for note in read.said:
         console.stderr().print(note, highlight=False, markup=False, soft_wrap=True)

@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loop import console
-from loop.cli.data import (
-    ColumnsOption,
-    FormatOption,
-    InputFormat,
-    LabelNamesOption,
-    SkipBadOption,
-    TagSchemeOption,
-    request,
-)
+from loop.cli.data import FileOptions
 from loop.cli.invocation import Invocation, command
 from ner.containers import hold, with_variables
 from ner.errors import ConfigError, RuleError
@@ -156,11 +148,8 @@ def simulate(
         list[Path] | None,
         typer.Option("--key-file", metavar="FILE", help="API key of a further annotator; may be given again."),
     ] = None,
-    file_format: FormatOption = InputFormat.AUTO,
-    columns: ColumnsOption = None,
-    tag_scheme: TagSchemeOption = None,
-    label_names: LabelNamesOption = None,
-    skip_bad: SkipBadOption = False,
+    *,
+    reading: FileOptions,
 ) -> int | None:
     """Play an annotator: take the next task that Label Studio offers, and submit its gold, with mistakes if you like.
 
@@ -173,8 +162,7 @@ def simulate(
     from loop.sync.pull import linked_project_id
 
     project, client = invocation.project, invocation.client
-    wanted = request(invocation, file_format, columns, tag_scheme, label_names)
-    known = read_labelled(gold, wanted, skip_bad=skip_bad)
+    known = read_labelled(gold, reading.request(invocation), skip_bad=reading.skip_bad)
     clients = [client, *(LabelStudioClient(client.url, _key(path)) for path in key_file or ())]
     ticker, number = invocation.ticker("annotations submitted"), itertools.count(1)
     done = annotate(

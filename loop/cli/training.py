@@ -11,15 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from loop import console
-from loop.cli.data import (
-    ColumnsOption,
-    FormatOption,
-    InputFormat,
-    LabelNamesOption,
-    SkipBadOption,
-    TagSchemeOption,
-    request,
-)
+from loop.cli.data import FileOptions
 from loop.cli.invocation import Invocation, Version, command
 from loop.cli.views.parts import scores_table
 
@@ -111,11 +103,8 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", help="A labelled file instead of the holdout; any format of `loop import`."),
     ] = None,
-    file_format: FormatOption = InputFormat.AUTO,
-    columns: ColumnsOption = None,
-    tag_scheme: TagSchemeOption = None,
-    label_names: LabelNamesOption = None,
-    skip_bad: SkipBadOption = False,
+    *,
+    reading: FileOptions,
 ) -> int | None:
     """Entity-level strict precision, recall and F1 of the file as served: the model in service, or VERSION.
 
@@ -128,8 +117,7 @@ def evaluate(
     project = invocation.project
     gold = None
     if on is not None:
-        wanted = request(invocation, file_format, columns, tag_scheme, label_names)
-        gold = read_labelled(on, wanted, skip_bad=skip_bad)
+        gold = read_labelled(on, reading.request(invocation), skip_bad=reading.skip_bad)
     tagger = invocation.tagger(version)
     if gold is None:
         done = evaluate_on_holdout(invocation.store, project, tagger, invocation.settings.promotion)

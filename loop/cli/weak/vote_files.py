@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from loop import console
-from loop.cli.data import SplitName, request
+from loop.cli.data import FileOptions, SplitName
 from loop.cli.invocation import Invocation, command
 from ner.errors import InputError
 
@@ -44,7 +44,7 @@ def import_votes(
     from loop.cli.views.vote_files import imported_view
     from loop.files.importing import import_votes as store_votes
 
-    asked = replace(request(invocation), gold=with_gold)
+    asked = replace(FileOptions().request(invocation), gold=with_gold)
     done = []
     for path in files:
         ticker = invocation.ticker(f"{path.name}: records read")

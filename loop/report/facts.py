@@ -1,4 +1,4 @@
-"""What a report tells, as frozen dataclasses. `gather` and `rollback` fill them, and `report_json` keeps them.
+"""What a report tells, as frozen dataclasses. `gather` and `rollback` fill them, and `files` keeps them.
 
 F1, precision, recall and differences are 0..1. Alphas and p-values are probabilities. None is what was not measured.
 A field of a dataclass is a key of report.json. Reports that are on disk stay readable: a new field has a default.
@@ -20,6 +20,7 @@ from loop.report.history import PastDecision
 from store.counts import Doubts
 from store.holdout import Rotated
 
+FORMAT = 1
 ATTEMPT, ROLLBACK = "attempt", "rollback"
 MICRO, MACRO = "micro", "macro"
 

@@ -1,22 +1,28 @@
-"""Where reports are kept: `<reports>/<version>-<nn>/report.{json,html,md}`, nn counting the reports on a version."""
+"""Where reports are kept: `<reports>/<version>-<nn>/report.{json,html,md}`, nn counting the reports on a version.
+
+report.json is the whole of a report; it is read back into the dataclasses of `facts`, and the pages are made of it."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
-from loop.report.facts import ROLLBACK, Report, RollbackReport
+from pydantic import TypeAdapter, ValidationError
+
+from loop.console import plain
+from loop.report.facts import ATTEMPT, FORMAT, ROLLBACK, AttemptReport, Report, RollbackReport
 from loop.report.history import PastDecision
 from loop.report.page import attempt, rollback
 from loop.report.page.blocks import Page
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
-from loop.report.report_json import from_json, to_json
 from loop.settings.whole_files import write_whole
 from ner.errors import InputError
 from store import registry
@@ -26,6 +32,7 @@ JSON, HTML, MARKDOWN = "report.json", "report.html", "report.md"
 _FOLDER = re.compile(r"(?P<version>.+)-(?P<number>\d{2,})")
 _DRAFT = ".building-"
 _LATE = timedelta(seconds=1)
+_KINDS: Mapping[str, type[Report]] = {ATTEMPT: AttemptReport, ROLLBACK: RollbackReport}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,31 @@ def read_report(files: ReportFiles) -> Report:
     except (OSError, ValueError) as error:
         next_step = f"Look at {files.json}, or read it with the version of this program that wrote it."
         raise InputError("a report can be read", value=str(error), next_step=next_step) from error
+
+
+def to_json(report: Report) -> str:
+    """The whole report as one JSON document."""
+    return json.dumps(plain(report), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def from_json(text: str) -> Report:
+    """The report of a document. Unknown keys are passed over. Raises ValueError where the document is no report."""
+    try:
+        read = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the JSON is nested too deeply") from error
+    if not isinstance(read, dict) or read.get("format") != FORMAT or read.get("kind") not in _KINDS:
+        raise ValueError(f"a report has format {FORMAT} and is of the kind {' or '.join(_KINDS)}")
+    try:
+        return _reader(read["kind"]).validate_python(read)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@cache
+def _reader(kind: str) -> TypeAdapter[Report]:
+    return TypeAdapter(_KINDS[kind])
 
 
 def find_report(reports: Path, version: str | None = None) -> ReportFiles:

@@ -18,7 +18,6 @@ from loop.report.data import project_data
 from loop.report.history import PastDecision, decisions, is_in_service
 from loop.report.limits import limits, risks
 from loop.report.next_steps import findings, next_steps
-from loop.report.report_json import FORMAT
 from loop.report.scoring import agreement, errors, quantisation, results
 from loop.report.verdict import verdict
 from loop.settings.model import PromotionSettings, StatusSettings, TrainSettings
@@ -49,7 +48,7 @@ def report_of(
         project = project_by_name(session, attempt.project)
         known = decisions(session, project.id)
         gathered = facts.AttemptReport(
-            format=FORMAT,
+            format=facts.FORMAT,
             kind=facts.ATTEMPT,
             at=attempt.at,
             project=attempt.project,

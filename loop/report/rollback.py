@@ -11,7 +11,6 @@ from loop.promotion.rollback import RolledBack
 from loop.report import facts
 from loop.report.gather import forced_promotions, origin
 from loop.report.history import PastDecision, decisions
-from loop.report.report_json import FORMAT
 from loop.wording import DEFAULT_REASON, listed, number_of
 from store.database.schema import HOLDOUT
 from store.database.session import Store
@@ -31,7 +30,7 @@ def report_of_rollback(project_name: str, done: RolledBack, store: Store) -> fac
     headline = "put back" if put_forward(done, known) else "rolled back"
     service = _service(done, known)
     return facts.RollbackReport(
-        format=FORMAT,
+        format=facts.FORMAT,
         kind=facts.ROLLBACK,
         at=done.at,
         project=project_name,

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from loop.report.facts import AttemptReport
-from loop.report.files import page_of
+from loop.report.files import from_json, page_of, to_json
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
-from loop.report.report_json import from_json, to_json
 from loop.weak.worth import Harm
 from store.database.session import Store
 from store.registry import model

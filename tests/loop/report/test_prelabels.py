@@ -10,10 +10,9 @@ import pytest
 
 from loop.quality.prelabels import Prelabels
 from loop.report.facts import AttemptReport
-from loop.report.files import page_of
+from loop.report.files import from_json, page_of, to_json
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
-from loop.report.report_json import from_json, to_json
 from store.database.session import Store
 from store.projects import project_by_name
 from tests.loop.report import reported

@@ -13,12 +13,12 @@ import pytest
 from loop.console import plain
 from loop.promotion.attempt import DEFERRED, FAIL, INSUFFICIENT, NON_INFERIORITY, Attempt, Gate
 from loop.promotion.rollback import RolledBack
-from loop.report.facts import AnnotatorCounts
+from loop.report.facts import FORMAT, AnnotatorCounts
+from loop.report.files import from_json, to_json
 from loop.report.history import decisions
 from loop.report.limits import limits
 from loop.report.page.attempt import page
 from loop.report.page.markdown import render_markdown
-from loop.report.report_json import FORMAT, from_json, to_json
 from loop.report.rollback import report_of_rollback
 from loop.settings.model import PromotionSettings, StatusSettings
 from store.annotations import FILE, NewAnnotation, append_annotations

@@ -10,9 +10,8 @@ import pytest
 
 from loop.report import files
 from loop.report.facts import Report
-from loop.report.files import ReportFiles, find_report, keep_report, read_report, render_again
+from loop.report.files import ReportFiles, find_report, from_json, keep_report, read_report, render_again, to_json
 from loop.report.page.blocks import Page
-from loop.report.report_json import from_json, to_json
 from ner.errors import InputError
 from store.errors import NotFoundError
 

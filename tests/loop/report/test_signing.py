@@ -13,10 +13,10 @@ from loop.cli.views.report import view
 from loop.console import stdout
 from loop.promotion.attempt import FORCED, HELD, PROMOTED, REJECTED, Attempt, Rival, Ruling
 from loop.quality.corruption import AnnotatorCheck, CountShift, GoldCheck
+from loop.report.files import from_json, to_json
 from loop.report.page.attempt import page
 from loop.report.page.html import render_html
 from loop.report.page.markdown import render_markdown
-from loop.report.report_json import from_json, to_json
 from store.database.session import Store
 from tests.loop.report import reported
 from tests.loop.report.reported import attempt, report_of

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from ner.errors import RuleError
-from store import session as session_module
+from store.database import session as session_module
 from store.database.schema import Document, Hint, Project, Run
 from store.database.session import Store, Transaction, connect, open_store
 from store.errors import RefusedError, StoreAwayError, StoreBusyError, StoreError, StoreOpenError

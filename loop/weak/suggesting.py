@@ -40,7 +40,8 @@ class SuggestedEntry:
 
     spans: labelled spans that the entry finds and no source does, in so many documents. right, judged: of what it adds
     to documents that it was not made from, the spans that are gold. low: the lower bound of that share (0..1), which
-    holds with this certainty. new_spans: what it adds to unlabelled texts, in so many texts.
+    holds with this certainty; for patterns, the bounds of all patterns hold with it together. new_spans: what it adds
+    to unlabelled texts, in so many texts.
     """
 
     number: int
@@ -132,7 +133,7 @@ def _entry(one: Suggestion, documents: Sequence[StoredDocument]) -> SuggestedEnt
         evidence.right,
         evidence.judged,
         evidence.low,
-        CERTAINTY[draft.kind],
+        CERTAINTY,
         len(one.added),
         len({place for place, _ in one.added}),
         tuple(_example(documents[place], span) for place, span in _different(one, documents)),

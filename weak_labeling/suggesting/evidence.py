@@ -7,18 +7,19 @@ that sources have already. The spans of one document are no independent trials; 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from scipy.special import betaincinv
+
 from ner.errors import InputError
-from ner.intervals import wilson
 from ner.spans import Span
 from weak_labeling.apply import checked_spans
 from weak_labeling.source import TextSource
 from weak_labeling.suggesting.drafts import Draft
 
-# How sure a bound is taken to be. A pattern is the best of many that were tried, and so looks better than it is.
-CERTAINTY: Mapping[str, float] = {"gazetteer": 0.95, "pattern": 0.99}
+# How sure a bound is taken to be.
+CERTAINTY = 0.95
 # Documents that must speak for an entry, so that each can be judged by what the others say.
 LEAST_DOCUMENTS = 2
 Found = tuple[int, Span]  # place of the text in its sequence, span
@@ -58,12 +59,15 @@ class Evidence:
 class Candidate:
     """An entry, the spans that it adds to the labelled texts, and those by which it is judged: what the other documents
     alone would have made of it adds them to each document.
+
+    tried: the entry is the best of so many, and so looks better than it is.
     """
 
     draft: Draft
     source: TextSource
     added: frozenset[Found]
     held_back: frozenset[Found]
+    tried: int = 1
 
     def evidence(self, texts: Sequence[KnownText], taken: frozenset[Found] = frozenset()) -> Evidence:
         """What speaks for it. taken: spans that other entries have."""
@@ -78,16 +82,21 @@ class Candidate:
             len(documents),
             sum(verdicts),
             len(verdicts),
-            lower_bound(judged.values(), CERTAINTY[self.draft.kind]),
+            lower_bound(judged.values(), self.tried),
         )
 
 
-def lower_bound(documents: Iterable[Sequence[bool]], certainty: float) -> float:
-    """Of the share of right verdicts (0..1), by Wilson, with each document as one trial; 0 without a verdict."""
+def lower_bound(documents: Iterable[Sequence[bool]], tried: int = 1) -> float:
+    """Of the share of right verdicts (0..1), with each document as one trial; 0 without a right verdict.
+
+    The exact bound of Clopper and Pearson 1934: Wilson's is too high for a few documents that are all right. The bounds
+    of the best of `tried` entries hold with CERTAINTY all together (Bonferroni).
+    """
     shares = [sum(verdicts) / len(verdicts) for verdicts in documents]
-    if not shares:
+    right = sum(shares)
+    if not right:
         return 0.0
-    return wilson(sum(shares) / len(shares), len(shares), 2 * certainty - 1)[0]
+    return float(betaincinv(right, len(shares) - right + 1, (1 - CERTAINTY) / tried))
 
 
 def is_gold(texts: Sequence[KnownText], found: Found) -> bool:

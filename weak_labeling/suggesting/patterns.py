@@ -68,14 +68,16 @@ def pattern_candidates(texts: Sequence[KnownText]) -> Iterator[Candidate]:
     A span counts as held back where the other documents would have given the shape with its word, also where the word
     is left out in the end.
     """
-    for family in _families(texts):
+    families = _families(texts)
+    for family in families:
         tried = _Tried.of(_without_hopeless(family, texts[:_FIRST]), texts)
         words = [word for word in tried.family.words if tried.is_right(word)]
         if words:
             draft = family.draft(words)
             source = draft.untried("suggested")
             added = tried.found if len(words) == len(tried.family.words) else additions(source, texts, family.label)
-            yield Candidate(draft, source, added, frozenset(filter(tried.is_held_back, tried.found)))
+            held_back = frozenset(filter(tried.is_held_back, tried.found))
+            yield Candidate(draft, source, added, held_back, len(families))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ from weak_labeling.suggesting.patterns import pattern_candidates
 from weak_labeling.suggesting.terms import places_of, term_candidates
 
 # What a suggestion needs: the lower bound of its precision, and the share of what it adds that was right. A term that
-# is right in two documents of two has a bound of 0.43.
-LEAST_BOUND, LEAST_RIGHT = 0.4, 2 / 3
+# is right in two documents of two has a bound of 0.22.
+LEAST_BOUND, LEAST_RIGHT = 0.2, 0.8
 MOST_SUGGESTIONS = 100
 Progress = Callable[[int], None]
 
@@ -68,7 +68,7 @@ def suggestions(
 ) -> tuple[Suggestion, ...]:
     """The entries that no source has yet, those first that add most right spans to the unlabelled texts.
 
-    Each has labelled spans in two documents, a bound of 0.4, two thirds right, and a span to add. Numbers differ.
+    Each has labelled spans in two documents, a bound of 0.2, four fifths right, and a span to add. Numbers differ.
     progress: called with the number of entries that were tried.
     """
     left = [

@@ -4,7 +4,8 @@ Of each example, half of the texts (drawn by chance) have gold, and suggestions 
 read as unlabelled. All suggestions are accepted: their terms as gazetteers and their patterns vote beside the sources.
 Prints a Markdown table: how many of the example's sources are left, drawn by chance; micro F1 of the majority vote on
 the other half, without and with the accepted suggestions; how many there are; how much of what they add is right; and
-the share of suggestions that are at least as precise there as their lower bound says.
+the share of suggestions that are at least as precise there as their lower bound says, of all suggestions and of those
+that add MANY spans or more.
 """
 
 from __future__ import annotations
@@ -29,12 +30,17 @@ from weak_labeling.suggesting.drafts import Draft, TermDraft
 from weak_labeling.suggesting.evidence import KnownText
 from weak_labeling.suggesting.ranking import suggestions
 
+# Of fewer spans, chance alone may leave too few that are right.
+MANY = 5
 NAMES = ("it_support", "maritime", "utility_specs", "helpline")
 
 
 @dataclass
 class Row:
-    """Sums over seeds. added, right: spans of all suggestions; held: suggestions that are as precise as their bound."""
+    """Sums over seeds. added, right: spans of all suggestions; held: suggestions that are as precise as their bound.
+
+    many, many_held: of those that add MANY spans.
+    """
 
     without: float = 0.0
     with_all: float = 0.0
@@ -42,6 +48,8 @@ class Row:
     added: int = 0
     right: int = 0
     held: int = 0
+    many: int = 0
+    many_held: int = 0
 
 
 def main() -> None:
@@ -50,8 +58,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=NAMES, help="folders of examples/")
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
-    print("| example | sources left | F1 without | F1 with | suggestions | right of what they add | bounds that hold |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    shown = ("F1 without", "F1 with", "suggestions", "right of what they add", "bounds that hold", f"with {MANY}")
+    print(f"| example | sources left | {' | '.join(shown)} |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in given.names:
         for left in (1.0, 0.5, 0.0):
             row = Row()
@@ -59,6 +68,7 @@ def main() -> None:
                 measure(row, name, left, random.Random(seed))
             scores = f"{row.without / given.seeds:.3f} | {row.with_all / given.seeds:.3f}"
             shares = f"{row.right / max(row.added, 1):.0%} | {row.held / max(row.number, 1):.0%}"
+            shares += f" | {row.many_held} of {row.many}"
             print(f"| {name} | {left:.0%} | {scores} | {row.number / given.seeds:g} | {shares} |", flush=True)
 
 
@@ -75,7 +85,8 @@ def measure(row: Row, name: str, left: float, chance: random.Random) -> None:
     for one in found:
         right = sum(span in others[place].spans for place, span in one.added)
         row.added, row.right = row.added + len(one.added), row.right + right
-        row.held += right >= one.evidence.low * len(one.added)
+        holds, many = right >= one.evidence.low * len(one.added), len(one.added) >= MANY
+        row.held, row.many, row.many_held = row.held + holds, row.many + many, row.many_held + (many and holds)
     row.number += len(found)
     row.without += f1(sources, others, labels)
     row.with_all += f1([*sources, *accepted(one.draft for one in found)], others, labels)

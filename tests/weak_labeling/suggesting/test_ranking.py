@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import pytest
 
 from ner.spans import Span
 from weak_labeling.suggesting.evidence import KnownText
 from weak_labeling.suggesting.ranking import Suggestion, suggestions
+from weak_labeling.suggesting.shapes import shapes_of
 
 
 def known(marked: str, document: str, *, voted: bool = False, labelled: bool = True) -> KnownText:
@@ -35,9 +35,9 @@ def terms(found: Sequence[Suggestion]) -> list[object]:
     return [one.draft.keys()["terms"] for one in found if one.draft.kind == "gazetteer"]
 
 
-def all_right(documents: int, certainty: float) -> float:
-    """Wilson's lower bound where each document is right."""
-    return documents / (documents + NormalDist().inv_cdf(certainty) ** 2)
+def all_right(documents: int, tried: int = 1) -> float:
+    """The lower bound where each document is right: the share at which that is as likely as one in twenty."""
+    return (0.05 / tried) ** (1 / documents)
 
 
 def test_a_term_of_two_documents_is_suggested_with_what_it_adds():
@@ -45,7 +45,7 @@ def test_a_term_of_two_documents_is_suggested_with_what_it_adds():
     assert found.draft.keys() == {"kind": "gazetteer", "label": "NAME", "terms": ("Anna",)}
     evidence = found.evidence
     assert (evidence.spans, evidence.documents, evidence.right, evidence.judged) == (2, 2, 2, 2)
-    assert evidence.low == pytest.approx(all_right(2, 0.95))
+    assert evidence.low == pytest.approx(all_right(2))
     assert found.added == ((0, Span(4, 8, "NAME")),)
 
 
@@ -92,7 +92,10 @@ def test_numbers_of_one_look_become_a_pattern_that_stands_first():
     gold = labelled(*(f"install [KB40{n}4658] now, {n} of 1234567" for n in range(8)))
     first, *_ = suggestions(gold, others("KB1111111 fails", "call 1111111"))
     assert first.draft.keys()["pattern"] == r"\bKB\d+(?![\w-]|[.,]\d)"
-    assert first.evidence.low == pytest.approx(all_right(8, 0.99))
+    tried = len(
+        {shape for text in gold for span in text.missed for shape, _ in shapes_of(text.text, span.start, span.end)}
+    )
+    assert first.evidence.low == pytest.approx(all_right(8, tried))
     assert first.added == ((0, Span(0, 9, "NAME")),)
 
 
@@ -140,4 +143,4 @@ def test_the_number_hangs_on_the_content_alone():
 def test_several_texts_of_one_document_are_one_trial():
     texts = [known(f"{n} ask [anna]", "same") for n in range(9)]
     (found,) = suggestions([*texts, known("so [anna]", "other")], others("anna"))
-    assert (found.evidence.spans, found.evidence.low) == (10, pytest.approx(all_right(2, 0.95)))
+    assert (found.evidence.spans, found.evidence.low) == (10, pytest.approx(all_right(2)))

@@ -188,6 +188,8 @@ def load_terms(path: Path) -> tuple[str, ...]:
 def read_utf8(path: Path) -> str:
     """The text of a file in UTF-8, with or without a byte order mark. InputError names the line that is not UTF-8."""
     try:
+        if path.exists() and not path.is_file():  # a pipe has no end, and a device may have none
+            raise OSError(0, "no plain file")
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # a ValueError for a path that no file can have
         value = f"{path} ({getattr(error, 'strerror', error)})"

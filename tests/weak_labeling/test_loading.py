@@ -106,6 +106,26 @@ WRONG = {
         5,
         "at most 20,000 characters",
     ),
+    "counts that multiply": (
+        "[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'\npattern = '(((a{1000}){1000}){1000})'",
+        5,
+        "Take smaller counts",
+    ),
+    "a delimiter of two characters": (
+        "[[source]]\nname = 'x'\nkind = 'gazetteer'\nlabel = 'VESSEL'\nfile = 'x.csv'\ndelimiter = '::'",
+        6,
+        "is one character",
+    ),
+    "a device": (
+        "[[source]]\nname = 'x'\nkind = 'gazetteer'\nlabel = 'VESSEL'\nfile = '/dev/tty'",
+        5,
+        "no plain file",
+    ),
+    "a long path": (
+        f"[[source]]\nname = 'x'\nkind = 'transformers'\nfolder = '{'x' * 5000}'",
+        4,
+        "Correct the path",
+    ),
     "a blank name": ("[[source]]\nname = ' '\nkind = 'neighbours'", 2, "not blank"),
     "no TOML": ('[[source]]\nname = "x"\nkind = "pattern"\npattern = "\\d"', 4, "single quotes"),
     "a zero byte": ("[[source]]\nname = 'x'\n# \0", 3, "Save the file as UTF-8"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator
 
 from ner.spans import Span
 from weak_labeling.gazetteers import LetterCase, Strictness, TermFinder, TermRules, load_terms, wrong_term
@@ -33,6 +35,12 @@ class GazetteerSource:
         return self.context.keep(self.finder(text), text)
 
 
+def _delimiter(given: str) -> str:
+    if len(given) != 1 or given in '"\r\n':
+        raise ValueError("a delimiter is one character, and no quotation mark or line end")
+    return given
+
+
 class GazetteerEntry(ContextEntry):
     """`terms` or a `file`. A CSV or TSV file has a header: `column` names the terms (by default the first), and
     `label_column` their labels, where they differ.
@@ -43,7 +51,7 @@ class GazetteerEntry(ContextEntry):
     file: Text | None = None
     column: Text | None = None
     label_column: Text | None = None
-    delimiter: str | None = None
+    delimiter: Annotated[str, AfterValidator(_delimiter)] | None = None
     case: LetterCase = "smart"
     accents: Strictness = "exact"
     plural: bool = False

@@ -32,12 +32,16 @@ class ModelEntry(SourceEntry):
     def existing_folder(self, place: SourceContext, *files: str) -> Path:
         """The folder, which holds these files. Raises EntryError."""
         folder = place.file(self.folder)
-        missing = next((name for name in files if not (folder / name).is_file()), None)
+        try:
+            missing = next((name for name in files if not (folder / name).is_file()), None)
+            value = f"{folder}, without {missing}" if folder.is_dir() else f"{folder}, which is no folder"
+        except OSError as error:  # no file can have this path
+            missing, value = files[0], f"{folder} ({error.strerror})"
         if missing is not None:
             raise EntryError(
                 f"the folder of a source of kind {self.kind!r} holds {' and '.join(files)}",
                 key="folder",
-                value=f"{folder}, without {missing}" if folder.is_dir() else f"{folder}, which is no folder",
+                value=value,
                 next_step="Correct the path; it is relative to the project's folder.",
             )
         return folder

@@ -321,6 +321,7 @@ class _Asking:
             self.slow[source] = 0
         if os.getpid() != process:  # the source forked, and this is its child: it has no business here
             os._exit(0)
+        os.fstat(self.connection.fileno())  # a source that has closed it shall not leave the blame to the next
         return answer
 
 

@@ -99,12 +99,24 @@ def dies(text: str) -> list[Span]:
     return [Span(0, 1, "OS")]
 
 
+def closes_everything(text: str) -> None:
+    if "bad" in text:
+        os.closerange(3, 100)
+
+
 def loops_in_c(text: str) -> None:
     if "bad" in text:
         sum(iter(int, 1))  # no bytecode runs in between, so no alarm is heard
 
 
-@pytest.mark.parametrize(("finder", "said"), [(dies, "ended the process"), (loops_in_c, "could not be interrupted")])
+@pytest.mark.parametrize(
+    ("finder", "said"),
+    [
+        (dies, "ended the process"),
+        (closes_everything, "ended the process"),
+        (loops_in_c, "could not be interrupted"),
+    ],
+)
 def test_a_worker_that_is_lost_is_replaced_and_no_other_answer_is_lost(finder: SpanFinder, said: str) -> None:
     (batch,) = asked([finder], ["one", "bad", "two"])
     first, second, third = reasons(batch)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from ner.spans import Span
+from weak_labeling.suggesting.drafts import Draft
 from weak_labeling.suggesting.evidence import KnownText
 from weak_labeling.suggesting.ranking import Suggestion, suggestions
 from weak_labeling.suggesting.shapes import shapes_of
@@ -61,6 +62,29 @@ def test_a_common_word_is_not_suggested_though_it_is_gold_now_and_then():
 def test_what_is_surely_wrong_in_four_of_ten_cases_is_not_suggested():
     gold = labelled(*(f"{n} [anna]" for n in range(30)), *(f"{n} anna" for n in range(20)))
     assert suggestions(gold, others("for anna")) == ()
+
+
+@pytest.mark.parametrize("word", ["x", "42", "IT"], ids=["a letter", "a number", "an acronym and a word"])
+def test_what_is_no_word_or_is_gold_in_one_document_each_is_not_suggested(word: str):
+    """A gazetteer tells IT from it."""
+    gold = labelled(f"ask [{word}] now", f"so [{word.lower()}] said")
+    assert suggestions(gold, others(f"for {word}, {word.lower()}")) == ()
+
+
+def test_a_term_is_suggested_as_it_is_written_most_often():
+    gold = labelled("ask [anna] now", "so [anna] said", "then [Anna] came")
+    (found,) = suggestions(gold, others("for anna"))
+    assert found.draft.keys()["terms"] == ("anna",)
+
+
+def test_what_an_entry_adds_wrongly_is_no_labelled_span_of_it():
+    (found,) = suggestions(labelled(*(f"{n} [anna]" for n in range(9)), "anna"), others("for anna"))
+    evidence = found.evidence
+    assert (evidence.spans, evidence.documents, evidence.right, evidence.judged) == (9, 9, 9, 10)
+
+
+def test_a_pattern_of_two_documents_is_the_best_of_too_many_to_be_suggested():
+    assert suggestions(labelled("install [KB4034658]", "load [KB4022747]"), others("KB1111111 fails")) == ()
 
 
 def test_what_sources_mark_already_speaks_for_nothing():
@@ -124,6 +148,47 @@ def test_what_a_suggestion_has_the_next_ones_do_not_count():
         (1, Span(5, 8, "NAME")),
         (2, Span(3, 7, "NAME")),
     ]
+
+
+def test_a_labelled_span_speaks_for_one_suggestion_alone():
+    """Here the pattern has the spans of the term, though the two add nothing in common."""
+    gold = labelled(
+        *3 * ["dear [anna]"], *(f"dear [{name}]" for name in ("ab", "cd", "ef", "gh", "ij", "kl", "mn", "op"))
+    )
+    (found,) = suggestions(gold, others("by anna", "dear zoe"))
+    assert (found.draft.kind, found.evidence.spans, [place for place, _ in found.added]) == ("pattern", 11, [1])
+
+
+def test_a_suggestion_with_nothing_left_to_add_is_left_out():
+    gold = labelled(
+        "ask [anna]", "so [anna]", *(f"dear [{name}]" for name in ("ab", "cd", "ef", "gh", "ij", "kl", "mn"))
+    )
+    (found,) = suggestions(gold, others("dear anna"))
+    assert found.added == ((0, Span(5, 9, "NAME")),)
+
+
+def test_a_word_that_is_right_in_three_of_four_cases_stays_in_a_pattern():
+    right = [*(f"version [{n}.{n}]" for n in range(8)), *(f"build [{n}.9]" for n in range(3))]
+    gold = labelled(*right, "build 3.9", *(f"in 3.{n}" for n in range(9)))
+    first, *_ = suggestions(gold, others("version 8.1"))
+    assert first.draft.keys()["before"] == r"\b(?i:version|build)"
+
+
+def test_numbers_differ_and_there_are_no_more_than_people_read(monkeypatch: pytest.MonkeyPatch):
+    gold, open_texts = labelled("ask [anna], [bo]", "so [anna], [bo]"), others("anna, anna, bo")
+    assert len(suggestions(gold, open_texts)) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("weak_labeling.suggesting.ranking.MOST_SUGGESTIONS", 1)
+        assert len(suggestions(gold, open_texts)) == 1
+    monkeypatch.setattr(Draft, "number", 12345)
+    assert terms(suggestions(gold, open_texts)) == [("anna",)]
+
+
+def test_an_entry_that_weak_toml_refuses_is_not_suggested(monkeypatch: pytest.MonkeyPatch):
+    gold = labelled(*(f"install [KB40{n}4658] now" for n in range(8)))
+    assert suggestions(gold, others("KB1111111"))
+    monkeypatch.setattr("weak_labeling.sources.expressions.LONGEST", 5)
+    assert suggestions(gold, others("KB1111111")) == ()
 
 
 def test_a_wider_pattern_does_not_live_on_what_a_narrower_one_has():

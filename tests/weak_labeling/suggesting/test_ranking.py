@@ -115,7 +115,7 @@ def test_case_counts_where_the_word_is_common_in_small_letters():
 def test_numbers_of_one_look_become_a_pattern_that_stands_first():
     gold = labelled(*(f"install [KB40{n}4658] now, {n} of 1234567" for n in range(8)))
     first, *_ = suggestions(gold, others("KB1111111 fails", "call 1111111"))
-    assert first.draft.keys()["pattern"] == r"\bKB\d+(?![\w-]|[.,]\d)"
+    assert first.draft.keys() == {"kind": "pattern", "label": "NAME", "pattern": r"\bKB\d+(?![\w-]|[.,]\d)"}
     tried = len(
         {shape for text in gold for span in text.missed for shape, _ in shapes_of(text.text, span.start, span.end)}
     )
@@ -130,13 +130,31 @@ def test_a_number_that_means_something_behind_one_word_only_gets_this_word():
     assert first.added == ((0, Span(8, 11, "NAME")),)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "pattern", "key"),
+    [
+        (("[{} ft]", "[{} m]"), "[{} pm]", r"(?<![\w.,-])\d+ (?:ft|m)\b", "pattern"),
+        (("[Grade {}]", "[Class {}]"), "[Table {}]", r"\b(?:Class|Grade) \d+(?![\w-]|[.,]\d)", "pattern"),
+        (("[{}] errors", "[{}] faults"), "[{}] people", r"(?i:errors|faults)\b", "after"),
+    ],
+    ids=["the last word", "the first word", "the word behind"],
+)
+def test_a_pattern_keeps_the_words_that_are_right(right: tuple[str, ...], wrong: str, pattern: str, key: str):
+    """A word that is gold twice and wrong nine times is no part of it."""
+    plain = wrong.replace("[", "").replace("]", "")
+    gold = labelled(*(text.format(10 + n) for n in range(9) for text in (*right, plain)), *map(wrong.format, (30, 31)))
+    first, *_ = suggestions(gold, others(right[0].replace("[", "").replace("]", "").format(77), plain.format(77)))
+    assert first.draft.keys()[key] == pattern
+    assert (first.evidence.spans, first.evidence.judged, [place for place, _ in first.added]) == (18, 18, [0])
+
+
 def test_a_word_that_the_other_documents_would_have_given_is_judged_though_it_is_left_out():
     gold = labelled(
         *(f"version [{n}.{n}]" for n in range(8)), "at [8.8]", "at [9.9]", "at 7.3 then at 7.4", *8 * ["in 3.3"]
     )
     first, *_ = suggestions(gold, others("version 8.1"))
     assert first.draft.keys()["before"] == r"\b(?i:version)"
-    assert (first.evidence.right, first.evidence.judged) == (8, 10)
+    assert (first.evidence.spans, first.evidence.right, first.evidence.judged) == (8, 8, 10)
 
 
 def test_what_a_suggestion_has_the_next_ones_do_not_count():

@@ -22,6 +22,7 @@ from store.database.session import Store
 from store.weak.sources import SET_ASIDE, unknown_source, weak_sources
 from store.weak.votes import count_votes
 from weak_labeling.aggregate.choosing import MethodScore
+from weak_labeling.aggregate.combined import Combined
 from weak_labeling.aggregate.contract import VotedText
 from weak_labeling.aggregate.generative import estimated_precision
 from weak_labeling.aggregate.learned import Learned
@@ -31,6 +32,8 @@ from weak_labeling.source import Vote
 
 # Texts on which coverage, overlap and conflict are counted, at most.
 SAMPLED = 5_000
+# Methods that take seconds to learn anew.
+_SLOW = (Learned.name, Combined.name)
 _Key = tuple[str, str]  # source, label
 
 
@@ -96,8 +99,8 @@ class WeakLedger:
     """Every source by name. method: how votes become labels, and reason: why so. scores: of all that were tried.
 
     f1: of the votes that count, on the gold; None without gold. worth_by: the method that the worth of a source is
-    measured by. Where all sources are measured, "weighted" stands in for "learned", which takes seconds to learn anew
-    without a source.
+    measured by. Where all sources are measured, "weighted" stands in for "learned" and "combined", which take seconds
+    to learn anew without a source.
     gold_documents: labelled documents; sampled: texts that the shares are counted on.
     """
 
@@ -132,7 +135,7 @@ def ledger(store: Store, project: Project, only: str | None = None) -> WeakLedge
     measured = _Measured.of(voted)
     sample, done = measured.sample, measured.sample.aggregation()
     names = [one.name for one in records if one.muted_at is None and only in (None, one.name)]
-    by = Weighted.name if done.method == Learned.name and only is None else done.method
+    by = Weighted.name if done.method in _SLOW and only is None else done.method
     counts = sample.counts_of(done)
     together = counts if by == done.method else sample.counts(by)
     worth = {one.source: one for one in worth_of(sample, names, by, together)} if sample.labelled else {}

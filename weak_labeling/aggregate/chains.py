@@ -1,4 +1,4 @@
-"""Linear chains over words, many at a time: forward and backward sums, and best paths, in plain numpy.
+"""Linear chains over words, many at a time: forward and backward sums in plain numpy.
 
 Lafferty et al. 2001 (conditional random fields); Rabiner 1989 (scaling). Texts of all lengths go through one loop over
 places: the words are packed by their place in the text, the longest text first, so that each step is one slice.
@@ -6,7 +6,6 @@ places: the words are packed by their place in the text, the longest text first,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,11 +38,17 @@ def packing(starts: IntArray) -> Packing:
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """log_z: of all chains together. marginals: (words, tags). pairs: (tags, tags), expected numbers of transitions."""
+    """log_z: of all chains together. marginals: (words, tags). pairs: (tags, tags), expected numbers of transitions.
+
+    The chance of tag b behind a word with tag a is `exp(transitions[a, b]) * coming[word + 1, b] / future[word, a]`;
+    both are (words, tags), and `coming` is 0 where a chain begins.
+    """
 
     log_z: float
     marginals: FloatArray
     pairs: FloatArray
+    future: FloatArray
+    coming: FloatArray
 
 
 def posterior(scores: FloatArray, start: FloatArray, transitions: FloatArray, packed: Packing) -> Posterior:
@@ -53,10 +58,10 @@ def posterior(scores: FloatArray, start: FloatArray, transitions: FloatArray, pa
     local = np.exp(local - top)
     step = np.exp(transitions)
     alpha, scale = _forward(local, np.exp(start), step, packed.steps)
-    beta, pairs = _backward(local, alpha, scale, step, packed.steps)
-    marginals = np.empty_like(alpha)
-    marginals[packed.order] = alpha * beta
-    return Posterior(float(np.log(scale).sum() + top.sum()), marginals, pairs)
+    beta, coming, pairs = _backward(local, alpha, scale, step, packed.steps)
+    marginals, future, arriving = np.empty_like(alpha), np.empty_like(alpha), np.empty_like(alpha)
+    marginals[packed.order], future[packed.order], arriving[packed.order] = alpha * beta, beta, coming
+    return Posterior(float(np.log(scale).sum() + top.sum()), marginals, pairs, future, arriving)
 
 
 def _forward(local: FloatArray, start: FloatArray, step: FloatArray, steps: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -74,39 +79,12 @@ def _forward(local: FloatArray, start: FloatArray, step: FloatArray, steps: IntA
 
 def _backward(
     local: FloatArray, alpha: FloatArray, scale: FloatArray, step: FloatArray, steps: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    beta, pairs = np.ones_like(local), np.zeros_like(step)
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    beta, coming, pairs = np.ones_like(local), np.zeros_like(local), np.zeros_like(step)
     bounds = list(zip(steps[:-1].tolist(), steps[1:].tolist(), strict=True))
     for (first, _), (second, stop) in reversed(list(pairwise(bounds))):
-        coming = local[second:stop] * beta[second:stop] / scale[second:stop, None]
-        there = slice(first, first + stop - second)
-        beta[there] = coming @ step.T
-        pairs += alpha[there].T @ coming
-    return beta, pairs * step
-
-
-def best_paths(scores: FloatArray, start: FloatArray, transitions: FloatArray, packed: Packing) -> IntArray:
-    """(words,) the tags of the best path of each chain (Viterbi 1967)."""
-    local = scores[packed.order]
-    back = np.zeros(local.shape, dtype=np.int64)
-    total = np.empty_like(local)
-    bounds = list(zip(packed.steps[:-1].tolist(), packed.steps[1:].tolist(), strict=True))
-    before = 0
-    for first, stop in bounds:
-        if first:
-            came = total[before : before + stop - first, :, None] + transitions
-            back[first:stop] = came.argmax(axis=1)
-            total[first:stop] = local[first:stop] + came.max(axis=1)
-        else:
-            total[:stop] = local[:stop] + start
-        before = first
-    return _traced(total, back, bounds, packed.order)
-
-
-def _traced(total: FloatArray, back: IntArray, bounds: Sequence[tuple[int, int]], order: IntArray) -> IntArray:
-    path: IntArray = total.argmax(axis=1)
-    for (first, _), (second, stop) in reversed(list(pairwise(bounds))):
-        path[first : first + stop - second] = np.take_along_axis(back[second:stop], path[second:stop, None], 1)[:, 0]
-    tags: IntArray = np.empty_like(path)
-    tags[order] = path
-    return tags
+        here, there = slice(second, stop), slice(first, first + stop - second)
+        coming[here] = local[here] * beta[here] / scale[here, None]
+        beta[there] = coming[here] @ step.T
+        pairs += alpha[there].T @ coming[here]
+    return beta, coming, pairs * step

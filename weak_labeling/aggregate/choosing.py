@@ -1,9 +1,10 @@
 """Which method aggregates: the method that was named, or "auto", which the gold chooses.
 
 "auto" tries the methods on the labelled texts, each text answered by a fit without its gold (cross-validation: Stone
-1974). The best F1 wins. Where methods are hardly apart, the method wins that learns more from gold: it saw less gold in
-the trial than it gets. Without enough gold it is the majority vote: which of the methods without gold is better cannot
-be known then, and no method is best on every set.
+1974). It takes the methods together ("combined") unless another method is clearly better: with little gold, the best F1
+is mostly luck, and the methods together are seldom far behind the best of them. Of methods that are not clearly worse
+than the best, the method wins that learns most. Without enough gold it is the majority vote: which of the methods
+without gold is better cannot be known then, and no method is best on every set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ner.arrays import FloatArray, IntArray
 from ner.errors import InputError
 from ner.labels import LabelSet
 from ner.spans import Span
-from weak_labeling.aggregate.contract import Aggregated, Aggregator, Gold, Learner, Method, VotedText
+from weak_labeling.aggregate.combined import Combined
+from weak_labeling.aggregate.contract import Aggregated, Aggregator, Believed, Gold, Learner, Method, VotedText
 from weak_labeling.aggregate.generative import Generative, estimated_precision
 from weak_labeling.aggregate.learned import Learned
 from weak_labeling.aggregate.majority import MajorityVote
@@ -27,13 +29,14 @@ from weak_labeling.aggregate.weighted import Weighted
 
 AUTO = "auto"
 # From the simplest to the one that learns most.
-METHODS: tuple[Method, ...] = (MajorityVote(), Generative(), Weighted(), Learned())
+_COMBINED = Combined()
+METHODS: tuple[Method, ...] = (MajorityVote(), Generative(), Weighted(), Learned(), _COMBINED)
 # Below so many labelled texts "auto" does not try methods out.
 LEAST_LABELLED = 10
 # Folds of cross-validation: more where there is little gold, so that each fit sees almost all.
 _FOLDS, _FOLDS_OF_FEW, _FEW = 5, 10, 50
-# Methods are hardly apart where their F1 differ by no more than this share of the standard error of the difference.
-_HARDLY = 0.25
+# A method is clearly better where its F1 is higher by more than so many standard errors of the difference.
+_CLEARLY = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def aggregate(texts: Sequence[VotedText], gold: Gold, labels: LabelSet, method: 
     labelled = tuple(text for text in texts if text.key in gold)
     if method == AUTO and len(labelled) >= LEAST_LABELLED and any(gold[text.key] for text in labelled):
         believed = estimated_precision(texts, labels)
-        trials = [_Trial(one, one.learn(texts, labels, believed), labelled, gold) for one in METHODS]
+        trials = [_Trial(one, learner, labelled, gold) for one, learner in learners(texts, labels, believed)]
         chosen, reason = _chosen(trials)
         scores = tuple(trial.score for trial in trials)
     else:
@@ -100,6 +103,30 @@ def aggregate(texts: Sequence[VotedText], gold: Gold, labels: LabelSet, method: 
         if method == AUTO:
             reason = f"The majority vote stands until {LEAST_LABELLED} texts with entities are labelled."
     return Aggregation(chosen.method.name, reason, scores, tuple(texts), chosen.learner(gold), chosen)
+
+
+def learners(texts: Sequence[VotedText], labels: LabelSet, believed: Believed) -> Iterator[tuple[Method, Learner]]:
+    """Every method, which has learned from the votes; the last joins the others, so that nothing is learned twice."""
+    known: dict[str, Learner] = {}
+    for one in METHODS:
+        if one is _COMBINED:
+            yield one, _COMBINED.of(known, labels)
+        else:
+            known[one.name] = _remembered(one.learn(texts, labels, believed))
+            yield one, known[one.name]
+
+
+def _remembered(learner: Learner) -> Learner:
+    """The same, which learns once from the same gold."""
+    fitted: dict[frozenset[Hashable], Aggregator] = {}
+
+    def remembering(gold: Gold) -> Aggregator:
+        keys = frozenset(gold)
+        if keys not in fitted:
+            fitted[keys] = learner(gold)
+        return fitted[keys]
+
+    return remembering
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +183,15 @@ class _Trial:
 
 def _chosen(trials: Sequence[_Trial]) -> tuple[_Trial, str]:
     best = max(trials, key=lambda trial: trial.f1)
-    close = [one for one in trials if best.f1 - one.f1 <= _HARDLY * _deviation(best.shares - one.shares)]
-    # Of methods that say the same, the simplest.
-    chosen = next(one for one in trials if np.array_equal(one.counts, close[-1].counts))
+    chosen = [one for one in trials if best.f1 - one.f1 <= _CLEARLY * _deviation(best.shares - one.shares)][-1]
     told = f"F1 {chosen.f1:.3f} on {len(chosen.labelled):,} labelled texts, each answered without its own gold"
+    what = f" ({_COMBINED})" if chosen.method is _COMBINED else ""
     if chosen.f1 == best.f1:
-        return chosen, f"The best of {len(trials)} methods: {told}."
-    return chosen, f"{told}: hardly less than {best.method.name} ({best.f1:.3f}), and it learns more from gold."
+        return chosen, f"The best of {len(trials)} methods{what}: {told}."
+    return (
+        chosen,
+        f"{told}{what}: not clearly less than {best.method.name} ({best.f1:.3f}), and it learns more from gold.",
+    )
 
 
 def _deviation(shares: FloatArray) -> float:

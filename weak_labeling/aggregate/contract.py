@@ -42,10 +42,14 @@ class SoftTags:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregated:
-    """What the sources say together of one text: flat spans with a score (0..1), and the tags behind them."""
+    """What the sources say together of one text: flat spans with a score (0..1), and the tags behind them.
+
+    possible: what a method that knows chances of spans thinks possible, each with its chance, overlapping; else empty.
+    """
 
     spans: tuple[Span, ...]
     soft: SoftTags
+    possible: tuple[Span, ...] = ()
 
 
 class Aggregator(Protocol):

@@ -1,19 +1,19 @@
 """The method "learned": a linear-chain CRF over the votes and the words, which starts as the vote and learns from gold.
 
-Lafferty et al. 2001 for the chain. The prior is the smoothed vote, weighted by what is learned without gold
-(`weak_labeling.aggregate.generative`); gold moves the answers from there as far as there is evidence (MAP adaptation:
-Chelba and Acero 2004). Short forms in brackets vote as two more sources, which the prior leaves out. Weights of a
-source are partly shared over all types, so that rare types profit from frequent types. Spans are decoded for the best
-expected F1 (Lipton et al. 2014): with little gold, the most probable path finds too few.
+Lafferty et al. 2001 for the chain. The prior is the smoothed vote, weighted as the method "weighted" does; gold moves
+the answers from there as far as there is evidence (MAP adaptation: Chelba and Acero 2004). Short forms in brackets vote
+as two more sources, which the prior leaves out, and what votes elsewhere say of such words is a feature
+(`weak_labeling.aggregate.word_evidence`). Weights of a source and of this evidence are partly shared over all types, so
+that rare types profit from frequent types. Spans are decoded for the best expected F1
+(`weak_labeling.aggregate.span_chances`).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,22 +21,25 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, hstack
 from threadpoolctl import threadpool_limits
 
-from ner.arrays import FloatArray, IntArray
-from ner.decoding import tags_to_spans
+from ner.arrays import BoolArray, FloatArray, IntArray
 from ner.labels import LabelSet
+from ner.spans import Span
 from weak_labeling.aggregate.abbreviations import ELSEWHERE, HERE, Abbreviations, abbreviations
-from weak_labeling.aggregate.chains import Packing, best_paths, packing, posterior
+from weak_labeling.aggregate.chains import packing, posterior
 from weak_labeling.aggregate.contract import Aggregated, Believed, Gold, SoftTags, VotedText
 from weak_labeling.aggregate.generative import weights_of
+from weak_labeling.aggregate.span_chances import LEAST_SAID, SpanChances, best_of, span_chances
 from weak_labeling.aggregate.table import VoteTable, vote_table
-from weak_labeling.aggregate.words import tag_words
+from weak_labeling.aggregate.weighted import precision_on_gold
+from weak_labeling.aggregate.word_evidence import WordEvidence, sampled, word_evidence
+from weak_labeling.aggregate.word_features import feature_matrix, frequent_features, word_features
+from weak_labeling.aggregate.words import spoken_also, tag_words
 
 _CHUNK = 1000
-_BIAS, _SILENT, _HALF_VOTE = 0.3, 0.005, 0.5
-_OFFSETS = (0.0, 0.5, 1.0, 1.5, 2.0)
+_BIAS, _EVIDENCE, _SILENT, _HALF_VOTE = 0.3, 0.2, 0.005, 0.5
 _ITERATIONS = 30
 _LEAST_TRUST = 0.05
-_LEAST_SEEN, _MOST_LABELLED = 2, 1_000
+_MOST_LABELLED = 1_000
 
 
 @dataclass(frozen=True)
@@ -49,31 +52,41 @@ class Learned:
     def learn(
         self, texts: Sequence[VotedText], labels: LabelSet, believed: Believed, /
     ) -> Callable[[Gold], LearnedVote]:
-        """Learn from the votes what the prior is, and which sources and abbreviations there are."""
+        """Learn from the votes which sources and abbreviations there are, and which words they are about."""
         sources = tuple(sorted({vote.source for text in texts for vote in text.votes}))
         model = LearnedVote(labels, sources, abbreviations(texts), weights_of(believed))
-        return lambda gold: model.taught([text for text in texts if text.key in gold], gold)
+        sample = sampled(texts)
+        table = model.table(sample)
+        model = replace(model, evidence=word_evidence(sample, table, model.voted_types(table), len(labels.types)))
+
+        def taught(gold: Gold) -> LearnedVote:
+            known = [text for text in texts if text.key in gold]
+            trust = weights_of(precision_on_gold(known, gold, believed))
+            return replace(model, trust=trust).taught(known, gold)
+
+        return taught
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedVote:
     """What was learned.
 
-    trust: what a vote of a source for a type counts in the prior. words: the columns of the features of words.
-    weights: of the features, all in one row.
+    trust: what a vote of a source for a type counts in the prior. evidence: what votes on other texts say of words.
+    words: the columns of the features of words. weights: of the features, all in one row.
     """
 
     labels: LabelSet
     sources: tuple[str, ...]
     abbreviations: Abbreviations
     trust: Mapping[tuple[str, str], float]
+    evidence: WordEvidence | None = None
     words: dict[str, int] = field(default_factory=dict)
     weights: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __call__(self, texts: Sequence[VotedText], /) -> Iterator[Aggregated]:
         """One answer for each text, in order; memory holds a thousand texts at a time."""
         for first in range(0, len(texts), _CHUNK):
-            yield from self._answers(self.table(texts[first : first + _CHUNK]))
+            yield from self._answers(texts[first : first + _CHUNK])
 
     def table(self, texts: Sequence[VotedText]) -> VoteTable:
         """The votes on these texts, those on abbreviations last."""
@@ -90,6 +103,12 @@ class LearnedVote:
         votes = np.bincount(table.word * tags + table.tag, weights=weights, minlength=table.words * tags)
         return votes.astype(np.float64).reshape(-1, tags)
 
+    def voted_types(self, table: VoteTable) -> IntArray:
+        """(words,) 0 where no source votes, else the number from 1 of the type that the vote gives to the word."""
+        said = self.said(table)
+        by_type = said[:, 1::2] + said[:, 2::2]
+        return np.where(by_type.any(axis=1), by_type.argmax(axis=1) + 1, 0)
+
     def taught(self, known: Sequence[VotedText], gold: Gold) -> LearnedVote:
         """The same model, which has learned from labelled texts; of very many, from some that are evenly spread."""
         known = known[:: max(1, math.ceil(len(known) / _MOST_LABELLED))]
@@ -99,15 +118,13 @@ class LearnedVote:
             tag_words(gold[text.key], table.offsets[first:stop], self.labels)
             for text, (first, stop) in zip(known, bounds, strict=True)
         ]
-        seen = Counter(name for names in _word_features(table) for name in names)
-        words = sorted(name for name, count in seen.items() if count >= _LEAST_SEEN)
-        model = replace(self, words={name: number for number, name in enumerate(words)})
-        return model._fitted(table, np.concatenate([np.zeros(0, dtype=np.int64), *tags]))
+        model = replace(self, words=frequent_features(word_features(table)))
+        return model._fitted(known, table, np.concatenate([np.zeros(0, dtype=np.int64), *tags]))
 
-    def _fitted(self, table: VoteTable, tags: IntArray) -> LearnedVote:
+    def _fitted(self, texts: Sequence[VotedText], table: VoteTable, tags: IntArray) -> LearnedVote:
         """With the weights that the (words,) gold tags speak for: L-BFGS on the penalised likelihood."""
         chains = table.chains(np.flatnonzero((tags > 0) & (tags % 2 == 0)))
-        design, packed = _design(table, self), packing(chains)
+        design, packed = self._design(texts, table), packing(chains)
         classes, tag_count = _classes(self.labels), len(self.labels.tags)
         second = np.setdiff1d(np.arange(len(tags)), chains)
         moves = np.bincount(classes[tags[second - 1], tags[second]], minlength=8)
@@ -138,17 +155,22 @@ class LearnedVote:
         classes = _classes(self.labels)
         return scores, np.where(classes >= 0, moves[classes], -np.inf)
 
-    def _answers(self, table: VoteTable) -> Iterator[Aggregated]:
-        scores, transitions = self._scores(_design(table, self), self.weights)
-        start, chains, spoken = _start(self.labels), table.chains(), self.said(table).sum(axis=1) > 0
-        packed = packing(chains)
-        marginals = posterior(scores, start, transitions, packed).marginals
-        tags = _best_expected_f1(scores, marginals, start, transitions, packed, chains)
-        spoken |= tags > 0
-        for first, stop in zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True):
-            offsets, probabilities = table.offsets[first:stop], marginals[first:stop]
-            spans = tags_to_spans(tags[first:stop], offsets, self.labels, probabilities)
-            yield Aggregated(spans, SoftTags(offsets, probabilities, spoken[first:stop]))
+    def _answers(self, texts: Sequence[VotedText]) -> Iterator[Aggregated]:
+        table = self.table(texts)
+        scores, transitions = self._scores(self._design(texts, table), self.weights)
+        sums = posterior(scores, _start(self.labels), transitions, packing(table.chains()))
+        spans_of_texts = _spans_of_texts(span_chances(sums, transitions), table, self.labels)
+        spoken = self.said(table).sum(axis=1) > 0
+        bounds = zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True)
+        for (first, stop), possible in zip(bounds, spans_of_texts, strict=True):
+            offsets = table.offsets[first:stop]
+            spans = best_of(possible, LEAST_SAID)
+            soft = SoftTags(offsets, sums.marginals[first:stop], spoken[first:stop])
+            yield Aggregated(spans, spoken_also(soft, spans, self.labels), possible)
+
+    def _design(self, texts: Sequence[VotedText], table: VoteTable) -> _Design:
+        names, none = word_features(table), np.zeros((table.words, len(self.labels.types)))
+        return _design(table, names, self.evidence(texts, table, names) if self.evidence else none, self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,16 +184,31 @@ class _Design:
     tied: Any
 
 
-def _design(table: VoteTable, model: LearnedVote) -> _Design:
+def _design(table: VoteTable, names: Sequence[str], evidence: FloatArray, model: LearnedVote) -> _Design:
     tags, sources, said = len(model.labels.tags), len(model.sources) + 2, model.said(table)
-    bias = np.column_stack([np.ones(table.words), (said.sum(axis=1) > 0).astype(np.float64)]) * _BIAS
-    named = ((row, model.words.get(name)) for row, names in enumerate(_word_features(table)) for name in names)
-    pairs = np.array([pair for pair in named if pair[1] is not None], dtype=np.int64).reshape(-1, 2)
-    words = csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(table.words, len(model.words)))
+    silent = said.sum(axis=1) == 0
+    bias = np.column_stack([np.ones(table.words), ~silent]) * _BIAS
+    words = feature_matrix(names, model.words)
     untied = hstack([csr_matrix(bias), _vote_features(table, sources, tags), words]).tocsr()
     place = table.word * tags + table.tag, table.source * 2 + table.tag % 2
     shared = csr_matrix((np.ones(len(table.word)), place), shape=(table.words * tags, sources * 2))
-    return _Design(untied, hstack([csr_matrix(_prior(said).reshape(-1, 1)), shared]).tocsr())
+    prior = csr_matrix(_prior(said).reshape(-1, 1))
+    return _Design(untied, hstack([prior, shared, *_evidence(evidence * _EVIDENCE, silent, table.starts)]).tocsr())
+
+
+def _evidence(odds: FloatArray, silent: BoolArray, starts: IntArray) -> Iterator[Any]:
+    """Columns for B and I of (words, types) log-odds: of the word with and without a vote, and of its neighbours."""
+    before, behind = np.zeros_like(odds), np.zeros_like(odds)
+    before[1:], behind[:-1] = odds[:-1], odds[1:]
+    first, last = starts[:-1][np.diff(starts) > 0], starts[1:][np.diff(starts) > 0] - 1
+    before[first], behind[last] = 0.0, 0.0
+    without = silent[:, None]
+    words, types = odds.shape
+    row = np.arange(words)[:, None] * (2 * types + 1) + 1 + 2 * np.arange(types)
+    for values in (odds * without, odds * ~without, before * without, behind * without):
+        for tag in (0, 1):
+            place = (row + tag).ravel(), np.zeros(words * types, dtype=np.int64)
+            yield csr_matrix((values.ravel(), place), shape=(words * (2 * types + 1), 1))
 
 
 def _prior(said: FloatArray) -> FloatArray:
@@ -198,24 +235,6 @@ def _vote_features(table: VoteTable, sources: int, tags: int) -> Any:
     return csr_matrix((np.ones(int(inside.sum())), (row[inside], column[inside])), shape=shape)
 
 
-def _word_features(table: VoteTable) -> Iterator[tuple[str, ...]]:
-    """Names of the features of each word: the word, its affixes and shape, and its neighbours."""
-    for first, stop in zip(table.starts[:-1].tolist(), table.starts[1:].tolist(), strict=True):
-        words = ("", *table.tokens[first:stop], "")
-        small, shapes = [word.lower() for word in words], [_shape(word) for word in words]
-        for i in range(1, len(words) - 1):
-            word = small[i]
-            affixes = [f"end {word[-size:]}" for size in (2, 3, 4, 5)] + [f"start {word[:size]}" for size in (3, 4)]
-            around = [f"before {small[i - 1]}", f"behind {small[i + 1]}"]
-            looks = [f"shape {shapes[i]}", f"shape before {shapes[i - 1]}", f"shape behind {shapes[i + 1]}"]
-            yield (f"word {word}", *affixes, *around, *looks)
-
-
-def _shape(word: str) -> str:
-    classes = re.sub(r"[a-z]", "a", re.sub(r"[A-Z]", "A", re.sub(r"\d", "0", word)))
-    return re.sub(r"(.)\1+", r"\1", classes)[:6]
-
-
 def _start(labels: LabelSet) -> FloatArray:
     return np.where(labels.allowed_start(), 0.0, -np.inf)
 
@@ -227,42 +246,12 @@ def _classes(labels: LabelSet) -> IntArray:
     return np.where(labels.allowed_transitions(), classes, -1)
 
 
-def _best_expected_f1(
-    scores: FloatArray,
-    marginals: FloatArray,
-    start: FloatArray,
-    transitions: FloatArray,
-    packed: Packing,
-    starts: IntArray,
-) -> IntArray:
-    """(words,) of the paths with O made cheaper or dearer, the path whose spans have the best expected F1."""
-    best = -1.0
-    found: IntArray = np.zeros(len(scores), dtype=np.int64)
-    for offset in _OFFSETS:
-        moved = scores.copy()
-        moved[:, 0] -= offset
-        tags = best_paths(moved, start, transitions, packed)
-        surety = _span_probabilities(tags, marginals, starts)
-        expected = 2 * surety.sum() / (len(surety) + marginals[:, 1::2].sum() + 1e-9)
-        if expected > best:
-            best, found = float(expected), tags
-    return found
-
-
-def _span_probabilities(tags: IntArray, marginals: FloatArray, starts: IntArray) -> FloatArray:
-    """(spans,) how likely each span is exactly right, as if B- and I- went on equally often."""
-    if not len(tags):
-        return np.zeros(0)
-    inside = marginals[:, 2::2]
-    goes_on = np.full((len(tags) + 1, inside.shape[1]), 1e-9)
-    before = (marginals[:, 1::2] + inside)[:-1]
-    goes_on[1:-1] = (inside[1:] / np.maximum(before, 1e-12)).clip(1e-9, 1 - 1e-9)
-    goes_on[starts] = 1e-9
-    path = np.log(goes_on).cumsum(axis=0)
-    first = np.flatnonzero(tags % 2 == 1)
-    ends = np.flatnonzero(np.append((tags == 0) | (tags % 2 == 1), True))
-    stop = ends[np.searchsorted(ends, first + 1)]
-    kind = (tags[first] - 1) // 2
-    probabilities: FloatArray = marginals[first, tags[first]] * np.exp(path[stop - 1, kind] - path[first, kind])
-    probabilities *= 1 - goes_on[stop, kind]
-    return probabilities
+def _spans_of_texts(found: SpanChances, table: VoteTable, labels: LabelSet) -> Iterator[tuple[Span, ...]]:
+    """For each text of the table its possible spans, in text order, overlapping; a span's score is its chance."""
+    order = np.lexsort((found.stop, found.first))
+    first, stop = found.first[order], found.stop[order]
+    starts, ends = table.offsets[first, 0].tolist(), table.offsets[stop - 1, 1].tolist()
+    named = [labels.types[kind] for kind in found.kind[order].tolist()]
+    spans = list(map(Span, starts, ends, named, found.chance[order].tolist()))
+    cuts = np.searchsorted(first, table.starts).tolist()
+    return (tuple(spans[begin:end]) for begin, end in pairwise(cuts))

@@ -34,10 +34,10 @@ class Weighted:
         self, texts: Sequence[VotedText], labels: LabelSet, believed: Believed, /
     ) -> Callable[[Gold], WeightedVote]:
         """Believe what the votes say, until gold says better."""
-        return lambda gold: WeightedVote(labels, weights_of(_precision(texts, gold, believed)))
+        return lambda gold: WeightedVote(labels, weights_of(precision_on_gold(texts, gold, believed)))
 
 
-def _precision(texts: Iterable[VotedText], gold: Gold, believed: Believed) -> dict[_Key, float]:
+def precision_on_gold(texts: Iterable[VotedText], gold: Gold, believed: Believed) -> dict[_Key, float]:
     """(source, label) -> the share (0..1) of its votes that are gold exactly, smoothed towards what is believed."""
     votes, right = _counted(texts, gold)
     expected: dict[str, float] = defaultdict(float)

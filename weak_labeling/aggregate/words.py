@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from ner.alignment import as_offsets, spans_to_tags
 from ner.arrays import IntArray
 from ner.labels import LabelSet
 from ner.spans import Span, clean_spans, drop_overlaps
+from weak_labeling.aggregate.contract import SoftTags
 from weak_labeling.source import Vote
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -40,6 +42,11 @@ def word_range(span: Span, offsets: IntArray) -> tuple[int, int]:
 def tag_words(spans: Iterable[Span], offsets: IntArray, labels: LabelSet) -> IntArray:
     """(n,) the tag of each word, as ids into `LabelSet.tags`; a border inside a word moves out to the word's end."""
     return spans_to_tags(spans, offsets, labels).tags
+
+
+def spoken_also(soft: SoftTags, spans: Iterable[Span], labels: LabelSet) -> SoftTags:
+    """The same tags; the words of these spans are spoken of, too."""
+    return replace(soft, spoken=soft.spoken | (tag_words(spans, soft.offsets, labels) > 0))
 
 
 def cleaned(text: str, votes: Iterable[Vote]) -> tuple[Vote, ...]:

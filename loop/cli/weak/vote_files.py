@@ -63,7 +63,7 @@ def aggregate(
         Path | None, typer.Option(help="Some of the texts with their right spans, in any format of `loop import`.")
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="METHOD", help="auto, majority, generative, weighted or learned.")
+        str, typer.Option(metavar="METHOD", help="auto, majority, generative, weighted, learned or combined.")
     ] = "auto",
 ) -> int | None:
     """Make one answer of the votes of many sources on a text. No project is needed.
@@ -74,7 +74,8 @@ def aggregate(
 
     majority: each source counts the same. generative: by how far the other sources agree with a source, type by type.
     weighted: by how right a source is on the gold. learned: a model of the votes and the words, taught by the gold.
-    auto: the method that is best on the gold, the simpler one where the gold cannot tell; without gold, majority.
+    combined: the last three together.
+    auto: combined, unless another method is clearly better on the gold; without gold, majority.
 
     With gold the answer has strict precision, recall and F1 on the labelled texts. No labelled text is answered by a
     method that saw its gold. A vote that breaks a rule is left out and named; the exit code is then 4.

@@ -20,8 +20,9 @@ from statistics import mean
 from loop.evaluation.scores import count
 from ner.spans import Span
 from scripts.bench.weak.sets import SETS, BenchSet
-from weak_labeling.aggregate.choosing import METHODS, aggregate
+from weak_labeling.aggregate.choosing import METHODS, aggregate, learners
 from weak_labeling.aggregate.contract import Aggregated, VotedText
+from weak_labeling.aggregate.generative import estimated_precision
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def main() -> None:
 def compared(found: BenchSet, numbers: Sequence[int], seeds: int) -> Iterator[Row]:
     """A row for each number of labelled texts and each seed."""
     texts = (*found.pool, *found.judged)
+    known = list(learners(texts, found.labels, estimated_precision(texts, found.labels)))
     for seed in range(seeds):
         drawn = list(found.pool)
         Random(seed).shuffle(drawn)
@@ -69,8 +71,8 @@ def compared(found: BenchSet, numbers: Sequence[int], seeds: int) -> Iterator[Ro
             gold = {text.key: found.gold[text.key] for text in drawn[:number]}
             chosen = aggregate(texts, gold, found.labels).method
             f1 = {
-                one.name: _f1(found, judged, aggregate(texts, gold, found.labels, one.name).fitted(judged))
-                for one in METHODS
+                one.name: _f1(found, judged, learner(gold)(judged))
+                for one, learner in known
                 if number or not one.needs_gold
             }
             yield Row(found.name, number, seed, f1, chosen)

@@ -59,7 +59,7 @@ def test_gold_chooses_and_scores(votes: str, tmp_path: Path, capsys: pytest.Capt
     assert run(["weak", "aggregate", votes, "--gold", gold, "--out", str(out), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["method"] != "majority"
-    assert [one["method"] for one in told["scores"]] == ["majority", "generative", "weighted", "learned"]
+    assert [one["method"] for one in told["scores"]] == ["majority", "generative", "weighted", "learned", "combined"]
     assert told["f1"]["micro"]["f1"] == 1.0
     assert told["f1"]["OS"]["support"] == 12
     assert written(out) == [[(name, "OS")] for name in NAMES]

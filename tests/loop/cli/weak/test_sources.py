@@ -114,11 +114,11 @@ def test_the_worth_of_one_source_is_measured_by_the_method_in_use(desk: Desk):
     desk.loop("import", str(desk.write("gold.jsonl", *texts)), "--split", "train")
     desk.loop("weak", "apply")
     of_all = desk.loop("weak", "report", "--json").json
-    assert (of_all["method"], of_all["worth_by"]) == ("learned", "weighted")
+    assert (of_all["method"], of_all["worth_by"]) == ("combined", "weighted")
     worth = of_all["sources"][0]["worth"]
     assert (worth["method"], worth["without_f1"]) == ("weighted", 0.0)
     worth = desk.loop("weak", "report", "--source", "names", "--json").json["worth"]
-    assert (worth["method"], worth["with_f1"]) == ("learned", of_all["f1"])
+    assert (worth["method"], worth["with_f1"]) == ("combined", of_all["f1"])
     assert worth["without_f1"] > 0.9
 
 

@@ -14,6 +14,7 @@ again. --fast trains with 12 passes in place of 20, both ways. Two processes wit
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -79,16 +80,23 @@ class Project:
         pool = {size + n: one["text"] for n, one in enumerate(sentences[max(SIZES) :])}
         texts = {one.document_id: one.text for one in self.gold} | pool
         votes = apply_functions(load_functions(FUNCTIONS), texts.items(), LABELS.types).votes
-        self.voted = [VotedText(key, texts[key], given) for key, given in votes.items() if given]
+        self.texts = [VotedText(key, texts[key], given) for key, given in votes.items()]
 
     def weak(self, without: frozenset[int]) -> Sequence[WeakDocument]:
         """The weak labels, made without the gold of these documents."""
         gold = {one.document_id: one.spans for one in self.gold if one.document_id not in without}
-        answers = aggregate(self.voted, gold, LABELS).answers()
+        spoken = [voted for voted in self.texts if voted.votes]
+        answers = aggregate(spoken, gold, LABELS).answers()
         return [
             WeakDocument(int(str(voted.key)), voted.text, str(voted.key), bare(said.spans), said.soft)
-            for voted, said in zip(self.voted, answers, strict=True)
+            for voted, said in zip(spoken, answers, strict=True)
         ]
+
+    def with_votes(self, texts: list[VotedText]) -> Project:
+        """The same project with other votes on its texts."""
+        other = copy.copy(self)
+        other.texts = texts
+        return other
 
 
 def compared(seed: int, size: int, settings: TrainSettings) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def test_accepted_terms_become_lines_of_one_gazetteer_and_comments_stay(desk: De
     assert [(one["number"], one["source"]) for one in done["entries"]] == [(known["Paint"], "suggested_software")]
     text = (desk.home / "weak.toml").read_text()
     assert text.startswith(COMMENTED) and text.count("[[source]]") == 2
+    assert text.count("# Terms of labelled spans.") == 1 and b"\r" not in (desk.home / "weak.toml").read_bytes()
     assert numbers(desk) == {}
     sources = {one["name"]: one for one in desk.loop("weak", "report", "--json").json["sources"]}
     assert (sources["suggested_software"]["votes"], sources["suggested_software"]["precision"]["right"]) == (7, 4)
@@ -108,7 +109,8 @@ def test_a_pattern_is_a_source_of_its_own_and_is_found_again_by_its_votes(desk: 
     (pattern,) = (one for one in desk.loop("weak", "suggest", "--json").json["suggestions"] if one["kind"] == "pattern")
     desk.loop("weak", "suggest", "--accept", str(pattern["number"]))
     name = f"suggested_os_{pattern['number']}"
-    assert f'name = "{name}"' in (desk.home / "weak.toml").read_text()
+    text = (desk.home / "weak.toml").read_text()
+    assert f'name = "{name}"' in text and "# From 9 labelled spans in 9 documents; at least " in text
     desk.loop("weak", "apply")
     found = desk.loop("weak", "explain", "ku", "--json").json["votes"]
     assert [(one["text"], one["sources"]) for one in found] == [("KB7777777", [name])]
@@ -128,6 +130,14 @@ def test_a_file_that_takes_no_entry_stays_as_it_is(desk: Desk, spoilt: str):
     (desk.home / "weak.toml").write_text(spoilt)
     said = desk.loop("weak", "suggest", "--accept", str(number))
     assert said.code == 4 and "TOML" in said.err and (desk.home / "weak.toml").read_text() == spoilt
+
+
+def test_nothing_is_written_where_the_source_could_not_be_loaded(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    number = numbers(desk)["Visio"]
+    monkeypatch.setattr("loop.weak.accepting._written", lambda value: "3")
+    said = desk.loop("weak", "suggest", "--accept", str(number))
+    assert said.code == 4 and "with the suggestion can be loaded: got the `kind` of a source is one of" in said.err
+    assert (desk.home / "weak.toml").read_text() == COMMENTED
 
 
 def test_names_that_are_taken_broken_entries_and_muted_gazetteers_are_left_alone(desk: Desk):

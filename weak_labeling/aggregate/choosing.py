@@ -88,7 +88,11 @@ def aggregate(texts: Sequence[VotedText], gold: Gold, labels: LabelSet, method: 
     """
     names = [known.name for known in METHODS]
     if method not in (AUTO, *names):
-        raise InputError(f"a method of aggregation is one of {', '.join((AUTO, *names))}", value=method)
+        raise InputError(
+            f"a method of aggregation is one of {', '.join((AUTO, *names))}",
+            value=repr(method),
+            next_step="Name one of these, or none for auto.",
+        )
     labelled = tuple(text for text in texts if text.key in gold)
     if method == AUTO and len(labelled) >= LEAST_LABELLED and any(gold[text.key] for text in labelled):
         believed = estimated_precision(texts, labels)

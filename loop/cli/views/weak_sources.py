@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loop import console
+from loop.cli.views.parts import wrapped
 from loop.wording import number_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def ledger_view(found: WeakLedger, width: int | None) -> Iterator[Table | Text |
     yield ""
     yield from _basis(found)
     for one in found.sources:
-        yield from _remarks(one)
+        yield from map(wrapped, _remarks(one))
     yield ""
     yield _legend(shown)
     more = "" if width is None else "`--wide` shows every column. "
@@ -89,6 +90,7 @@ def source_view(found: WeakLedger, name: str, width: int | None) -> Iterator[Tab
     yield console.facts((name, escape(said)) for name, said in _facts(one))
     yield ""
     yield from _basis(found)
+    yield ""
     yield _legend(shown)
 
 
@@ -113,12 +115,13 @@ def explained_view(found: Explained, labels: Sequence[str]) -> Iterator[Table | 
         yield votes if found.votes else "No source votes on this text."
     yield ""
     if found.outcome:
-        yield f"In brackets: what the votes say together, with a score from 0 to 1. By {found.method}. {found.reason}"
+        said = "In brackets: what the votes say together, with a score from 0 to 1."
+        yield wrapped(f"{said} By {found.method}. {found.reason}")
     elif found.votes:
-        yield f"Together the votes say nothing. By {found.method}. {found.reason}"
+        yield wrapped(f"Together the votes say nothing. By {found.method}. {found.reason}")
     if found.gold is not None:
         gold = ", ".join(f"{found.text[span.start : span.end]!r} {span.label}" for span in found.gold)
-        yield f"Gold: {gold or 'no entity'}."
+        yield wrapped(f"Gold: {gold or 'no entity'}.")
     for name, reason in found.faults.items():
         yield f"{name} failed: {reason}"
     yield from found.problems
@@ -189,13 +192,17 @@ def _worth(one: LedgerEntry) -> str:
     return "-" if one.worth is None else f"{100 * one.worth.gain:+.1f}"
 
 
-def _basis(found: WeakLedger) -> Iterator[str]:
+def _basis(found: WeakLedger) -> Iterator[Text]:
+    yield from map(wrapped, _basis_told(found))
+
+
+def _basis_told(found: WeakLedger) -> Iterator[str]:
     yield f"Votes become labels by {found.method}. {found.reason}"
     if found.scores:
         yield f"F1 by method: {', '.join(f'{one.method} {one.f1:.3f}' for one in found.scores)}."
     if found.worth_by != found.method:
         yield (
-            f"Worth is measured by {found.worth_by}, which learns anew without a source in no time. With `--source "
+            f"Worth is measured by {found.worth_by}, which is fast to teach again without a source. With `--source "
             f"NAME`, worth is measured by {found.method}."
         )
     if found.f1 is not None:

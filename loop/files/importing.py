@@ -141,7 +141,7 @@ def import_votes(
             _check_votes(reading)
         works = (_Import(project, reading, split, every_text=True) for reading in readings)
         if dry_run:
-            return [_check(store, work).result(dry_run=True) for work in works]
+            return [_tried(store, work) for work in works]
         return [_store(store, work, True, progress) for work in works]
 
 
@@ -178,6 +178,16 @@ def _check(store: Store, work: _Import) -> _Import:
             work.settled(session, batch)
     work.check_not_empty()
     return work
+
+
+def _tried(store: Store, work: _Import) -> Imported:
+    """What storing the file would count; the one transaction of it is rolled back."""
+    with store.transaction() as tx:
+        for batch in work.batches():
+            work.store(tx, work.settled(tx.session, batch), True)
+        work.check_not_empty()
+        work.finish(tx)
+    return work.result(dry_run=True)
 
 
 def _store(store: Store, work: _Import, skip_bad: bool, progress: Callable[[int], None]) -> Imported:

@@ -125,7 +125,8 @@ def test_a_source_that_changed_its_mind_on_a_text_of_the_file_keeps_no_older_vot
 def test_a_dry_run_counts_and_stores_nothing(desk: Desk):
     path = desk.write("votes.jsonl", {"text": "Excel hangs", "weak": [vote(0, 5), vote(0, 99)]})
     said = desk.loop("weak", "import", str(path), "--dry-run", "--json")
-    assert (said.code, said.json["files"][0]["bad"]) == (4, 1)
+    found = said.json["files"][0]
+    assert (said.code, found["bad"], found["added"], found["votes"], found["sources"]) == (4, 1, 1, 1, {"names": 1})
     assert sum(desk.loop("status", "--json").json["counts"]["documents"].values()) == 0
 
 

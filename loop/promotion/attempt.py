@@ -49,6 +49,12 @@ class Gate:
         """Whether the gate stands in the way of a promotion."""
         return self.status in (FAIL, NOT_MEASURED)
 
+    @property
+    def told(self) -> str:
+        """The gate with what was measured and what was asked for."""
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.name} ({self.value}, target {self.target}{note})"
+
 
 @dataclass(frozen=True, slots=True)
 class Look:

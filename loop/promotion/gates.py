@@ -284,7 +284,7 @@ def _no_target(scores: Scores) -> str:
 
 
 def _listed(gates: Sequence[Gate]) -> str:
-    return "; ".join(f"{gate.name} ({gate.value}{', ' + gate.note if gate.note else ''})" for gate in gates)
+    return "; ".join(gate.told for gate in gates)
 
 
 def _p(value: float | None) -> str:

@@ -41,7 +41,7 @@ class CandidateFacts:
     model in service; None likewise. types: candidate against the model in service on each entity type of
     `estimate_types`. p_value: of the claim that the candidate is better, by the paired test; alpha: what the claim may
     spend. Each is None where no claim can be made. worse_types: the types that the gates of `type_gates` stop.
-    blocking: the names of the file gates and the targets that are not passed. by_hand: whether a person put the model
+    blocking: the file gates and the targets that are not passed, in words. by_hand: whether a person put the model
     in service there. first: whether the model in service is the first one, which was compared with no other model.
     """
 

@@ -70,7 +70,7 @@ def rule(
         p_value=_p_value(compared, new, counts[anchor], anchor, look, settings) if look and anchor else None,
         alpha=look.alpha if look and anchor else None,
         worse_types=tuple(gate.entity_type or gate.name for gate in worse if gate.blocks),
-        blocking=tuple(gate.name for gate in absolute if gate.blocks),
+        blocking=tuple(gate.told for gate in absolute if gate.blocks),
         by_hand=compared.by_hand,
         first=compared.first,
     )

@@ -394,8 +394,12 @@ def test_a_candidate_that_finds_nothing_is_rejected_though_what_it_is_compared_w
     attempt = judge(store, desk, placed, {"macintosh": "OS"})
     assert attempt.ruling is not None and attempt.candidate_scores is not None
     assert attempt.candidate_scores.micro.predicted == 0
+    support = attempt.candidate_scores.micro.support
     assert (attempt.ruling.needed, attempt.ruling.served.difference) == (0, 0)
-    assert (attempt.outcome, attempt.ruling.reasons) == ("rejected", ("not passed: entities found",))
+    assert (attempt.outcome, attempt.ruling.reasons) == (
+        "rejected",
+        (f"not passed: entities found (none of {support}, target at least 1)",),
+    )
 
 
 def test_a_first_model_that_is_held_against_the_weak_vote_waits_for_gold_too(

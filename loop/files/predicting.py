@@ -19,10 +19,9 @@ from ner.documents import LabelledText, check_text
 from ner.errors import InputError
 from ner.label_studio.results import DOUBTS
 from ner.spans import Span
-from ner.tagger import Tagger
+from ner.tagger import CHUNK, Tagger
 
 T = TypeVar("T")
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -99,9 +98,9 @@ def read_labelled(path: Path, request: Request, *, skip_bad: bool = False) -> La
 
 
 def predict(tagger: Tagger, texts: Iterable[tuple[str, str]], progress: Callable[[int], Any]) -> Iterator[Predicted]:
-    """The model's answer to each (id, text), in order, a few hundred at a time; `progress` hears how many are done."""
+    """The model's answer to each (id, text), in order, CHUNK at a time; `progress` hears how many are done."""
     remaining, done = iter(texts), 0
-    while batch := list(islice(remaining, _BATCH)):
+    while batch := list(islice(remaining, CHUNK)):
         taggings = iter(tagger.tag_many([text for _, text in batch if text.strip()]))
         done += len(batch)
         progress(done)

@@ -13,7 +13,7 @@ from ner.errors import BundleError, BundleUnavailableError
 from ner.labels import LabelSet
 from ner.models.bundle import LABELS, MODEL, TOKENIZER, read_manifest
 
-OPSETS = (11, 21)  # what the runtime's dynamic INT8 operators are defined for, and this project was tried with
+OPSETS = (11, 21)  # what the runtime's INT8 operators are defined for, and this project was tried with
 _TRAIN = "Train the model again: `loop retrain`."
 
 

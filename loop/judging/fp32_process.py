@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from loop.training.trainer import reproducible
 from ner.arrays import Logits
 from ner.errors import BundleError
 from ner.models.bundle import MODEL, TOKENIZER, Bundle, Manifest, load_bundle
-from ner.models.network import Network
+from ner.models.network import FunctionNetwork, Network
 from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows
@@ -179,7 +179,7 @@ class InTorch:
         self._bundle = bundle
         self._model = rebuilt.model
         self._read = torch_reader(rebuilt.model, rebuilt.padding_id)
-        self._lone = Tagger(replace(bundle, network=_network(self._logits)))
+        self._lone = Tagger(replace(bundle, network=FunctionNetwork(self._logits)))
 
     def one(self, text: str) -> object:
         return self._lone.tag(text)
@@ -192,7 +192,7 @@ class InTorch:
         framed = [window for text in texts for window in self._windows(text)]
         rows = zip(framed, self._read([_untagged(window) for window in framed]), strict=True)
         known = {tuple(window): logits for window, logits in rows}
-        return Tagger(replace(self._bundle, network=_network(lambda ids: known[tuple(ids)]))).tag_many(texts)
+        return Tagger(replace(self._bundle, network=FunctionNetwork(lambda ids: known[tuple(ids)]))).tag_many(texts)
 
     def _windows(self, text: str) -> list[list[int]]:
         encoder = self._bundle.encoder
@@ -205,17 +205,6 @@ class InTorch:
         with torch.inference_mode():
             logits: Logits = self._model(input_ids=torch.tensor([list(ids)])).logits[0].numpy()
         return logits
-
-
-@dataclass(frozen=True, slots=True)
-class _Answering:
-    """What the tagger asks of a network."""
-
-    logits: Any
-
-
-def _network(logits: Any) -> Network:
-    return cast(Network, _Answering(logits))
 
 
 def _untagged(ids: list[int]) -> FramedWindow:

@@ -63,11 +63,16 @@ def run_example(source: ModelSource, folder: Path) -> Answers:
 
 def usage(source: ModelSource) -> str:
     """How the folder is used."""
+    company = (
+        "Windows of one length may share a run: each has the same logits as alone."
+        if source.bundle.network.windows_share_runs
+        else "Give it one window a run: its logits may depend on the others."
+    )
     return (
         "`model.onnx` reads `input_ids`, (batch, tokens) int64, and gives `logits`, (batch, tokens, tags) float32. "
-        f"It computes in {source.bundle.manifest.precision}. Give it one window a run, without padding: it knows no "
-        "padding, and dynamic INT8 scales each run as a whole. `example.py` finds the entities of texts; `decoding.py` "
-        "beside it cuts long texts into windows and decodes the tags.\n\n"
+        f"It computes in {source.bundle.manifest.precision}. It knows no padding. {company} "
+        "`example.py` finds the entities of texts; `decoding.py` beside it cuts long texts into windows and decodes "
+        "the tags.\n\n"
         "    pip install onnxruntime tokenizers numpy\n"
         '    echo \'{"text": "..."}\' | python example.py'
     )

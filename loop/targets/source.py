@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ner.arrays import Logits
 from ner.models.bundle import Bundle
-from ner.models.network import Network
+from ner.models.network import FunctionNetwork, Network
 from ner.spans import Span
 from ner.tagger import Tagger
 from ner.windows import windows
@@ -99,7 +99,7 @@ class ModelSource:
 
     def decoded(self, logits: LogitsOf) -> Answers:
         """The spans of each text by the logits of its windows; windows and decoding are those of `loop predict`."""
-        return self._answers(replace(self.bundle, network=cast(Network, _Answering(logits))))
+        return self._answers(replace(self.bundle, network=FunctionNetwork(logits)))
 
     def windows(self) -> list[list[int]]:
         """The framed ids of every window of the texts, in order."""
@@ -118,10 +118,3 @@ class ModelSource:
         folder = self.workspace / FP32
         folder.mkdir(exist_ok=True)
         return folder
-
-
-@dataclass(frozen=True, slots=True)
-class _Answering:
-    """What the tagger asks of a network."""
-
-    logits: LogitsOf

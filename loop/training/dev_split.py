@@ -14,7 +14,7 @@ from loop.training.batches import EncodedText, FramedWindow, collate, frame
 from ner.arrays import FloatArray, Logits
 from ner.decoding import joint_costs, log_softmax, tags_to_spans, viterbi
 from ner.labels import LabelSet
-from ner.models.network import Network
+from ner.models.network import Network, by_place
 from ner.spans import Span
 from ner.tokens import TextEncoder
 from ner.windows import merge
@@ -120,5 +120,11 @@ def torch_reader(model: Any, padding_id: int) -> Reader:
 
 
 def onnx_reader(network: Network) -> Reader:
-    """Logits of an ONNX file, one window a run, as it is served."""
-    return lambda framed: [network.logits(window.ids.tolist()) for window in framed]
+    """Logits of an ONNX file, which reads windows as it does when it serves."""
+
+    def read(framed: Sequence[FramedWindow]) -> list[Logits]:
+        ids = [window.ids.tolist() for window in framed]
+        runs = network.runs([len(one) for one in ids])
+        return by_place(runs, (list(network.logits_of_run([ids[place] for place in run])) for run in runs))
+
+    return read

@@ -212,7 +212,7 @@ class RetrainResult:
 
     @property
     def precision(self) -> str:
-        """What the served file computes in, such as "INT8, smoothed"."""
+        """What the served file computes in, such as "INT8, static"."""
         return self.parity.precision
 
     @property

@@ -14,7 +14,7 @@ _TOGETHER_SECONDS = 0.05
 
 
 class PairedNetwork(Network):
-    """Two sessions on one graph: `wide` runs a window on several threads, `narrow` on one. Their logits are the same.
+    """Two sessions on one graph: `wide` runs windows on several threads, `narrow` on one. Their logits are the same.
 
     Side by side, runs on one thread get more done in all. A run that is alone would leave the other cores idle. A run
     counts as alone when no two runs have overlapped for a moment.
@@ -22,15 +22,16 @@ class PairedNetwork(Network):
 
     def __init__(self, narrow: Network, wide: Network) -> None:
         self._narrow, self._wide = narrow, wide
+        self.windows_share_runs = narrow.windows_share_runs
         self._lock = threading.Lock()
         self._running = 0
         self._overlapped_at = float("-inf")
 
-    def logits(self, ids: Sequence[int]) -> Logits:
-        """As `Network.logits`."""
+    def logits_of_run(self, windows: Sequence[Sequence[int]]) -> Logits:
+        """As `Network.logits_of_run`."""
         network = self._enter()
         try:
-            return network.logits(ids)
+            return network.logits_of_run(windows)
         finally:
             with self._lock:
                 self._running -= 1

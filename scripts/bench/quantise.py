@@ -1,8 +1,8 @@
-"""What INT8 costs, and what smoothing gives back: python -m scripts.bench.quantise HOME
+"""What INT8 costs, and what smoothing gives back: python -m scripts.bench.quantise HOME [--on FILE]
 
-HOME is a project with a model in service, as `stackoverflow --keep HOME` leaves one. Its adapter is merged and exported
-to FP32 anew, quantised in several ways, and each file is read one window a run, as it is served, on the
-development split (never on the holdout). Prints a Markdown table.
+HOME is a project with a model, as `stackoverflow --keep HOME` leaves one. Its adapter is merged and exported
+to FP32 anew, and quantised in several ways. Each file is read as it is served, on the development split (never on the
+holdout), or on the labelled texts of FILE. Prints a Markdown table; times are of the processor, on one thread.
 
     python -m scripts.bench.quantise --graphs
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,23 +24,28 @@ from statistics import median
 import numpy as np
 import onnx
 
+from loop.files.predicting import read_labelled
+from loop.files.reading import Request
 from loop.settings.model import TrainSettings
 from loop.settings.settings import Settings
 from loop.training import lora
+from loop.training.batches import encode
 from loop.training.dev_split import DevEvaluation, EvaluationTexts, onnx_reader
 from loop.training.encoder import MINILM, load_base, quiet
 from loop.training.retrain import Prepared, prepare
 from loop.training.served_file.export import to_onnx
 from loop.training.served_file.precision import CALIBRATION, divergence
-from loop.training.served_file.quantise import MIGRATION, SMOOTHED, quantise, write_simplified
+from loop.training.served_file.quantise import MIGRATION, Quantiser, write_simplified
 from ner.arrays import Logits
+from ner.label_studio.label_config import LabelConfig
 from ner.labels import LabelSet
 from ner.models.network import Network
 from store.database.session import open_store
 from store.projects import project_by_name
-from store.registry import promoted
+from store.registry import models, promoted
 
 ROUNDS = 5
+ALONE, TOGETHER = 200, 1000
 GRAPH_ROUNDS, GRAPH_TOKENS = 200, 20
 
 
@@ -55,6 +61,7 @@ def main() -> None:
     """Read the argument, make the files, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", type=Path, nargs="?", help="a project with a model in service")
+    parser.add_argument("--on", type=Path, metavar="FILE", help="labelled texts in place of the development split")
     parser.add_argument("--graphs", action="store_true", help="compare graphs of the untrained base encoder instead")
     arguments = parser.parse_args()
     if not arguments.graphs and arguments.home is None:
@@ -63,38 +70,65 @@ def main() -> None:
         if arguments.graphs:
             compare_graphs(Path(scratch))
         else:
-            measure(arguments.home, Path(scratch))
+            measure(arguments.home, arguments.on, Path(scratch))
 
 
-def measure(home: Path, folder: Path) -> None:
+def measure(home: Path, on: Path | None, folder: Path) -> None:
     """Make and read every variant."""
     prepared, training, adapter = gathered(home)
+    read = prepared.dev if on is None else texts_of(on, home, prepared)
     fp32 = folder / "fp32.onnx"
     to_onnx(merged(prepared, training, adapter), fp32, prepared.data.lesson.last[0].ids.tolist())
-    reference = Measured.of(fp32, prepared.dev)
-    print(f"{len(prepared.dev.texts)} texts, {prepared.dev.entities} entities, {len(reference.logits)} windows\n")
-    print("| file | F1 | texts that differ from FP32 | KL to FP32, nats a token | ms a window | MB |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    reference = Measured.of(fp32, read)
+    print(f"{len(read.texts):,} texts, {read.entities:,} entities, {len(reference.logits):,} windows\n")
+    print(
+        "| file | F1 | texts that differ from FP32 | KL to FP32, nats a token | CPU ms a window | in shared runs | MB |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     files = {"FP32, graph as exported": fp32}
     for variant in variants(prepared):
         files[variant.name] = folder / f"{len(files)}.onnx"
         variant.make(fp32, files[variant.name])
-    seconds = times(list(files.values()), prepared)
+    taken = times(list(files.values()), read)
     for name, path in files.items():
-        Measured.of(path, prepared.dev).print_row(name, reference, seconds[path], path.stat().st_size)
+        Measured.of(path, read).print_row(name, reference, taken[path], path.stat().st_size)
+    for name, path in files.items():
+        print_company(name, Network(path), read)
+
+
+def print_company(name: str, network: Network, read: EvaluationTexts) -> None:
+    """How many windows have other logits in a run with other windows than alone, where windows may share a run."""
+    if network.windows_share_runs:
+        windows = read.windows()
+        pairs = zip(windows, onnx_reader(network)(windows), strict=True)
+        others = sum(not np.array_equal(network.logits(window.ids.tolist()), logits) for window, logits in pairs)
+        print(f"\n{name}: {others} of {len(windows):,} windows have other logits in shared runs than alone")
 
 
 def variants(prepared: Prepared) -> Iterator[Variant]:
-    """INT8 without and with the two steps that ours has before and after: simplifying the graph, and smoothing."""
-    calibration = [window.ids.tolist() for window in prepared.data.lesson.last[:CALIBRATION]]
-    tags = len(prepared.labels.tags)
-    yield Variant("INT8, graph as exported", plain)
-    yield Variant("INT8, graph simplified", partial(quantise, calibration=(), num_tags=tags))
-    for migration, share in ((0.5, SMOOTHED), (MIGRATION, SMOOTHED), (0.9, SMOOTHED), (MIGRATION, 1.0)):
-        make = partial(quantise, calibration=calibration, num_tags=tags, migration=migration, smoothed=share)
-        where = " in every layer" if share == 1.0 else ""
-        served = " (served)" * ((migration, share) == (MIGRATION, SMOOTHED))
-        yield Variant(f"INT8, simplified, smoothed by {migration}{where}{served}", make)
+    """Dynamic INT8 by ONNX Runtime's own tool; then constant scales, with activations smoothed more and more."""
+    windows = [window.ids.tolist() for window in prepared.data.lesson.last[:CALIBRATION]]
+    yield Variant("dynamic INT8, graph as exported", plain)
+    for migration in (None, 0.5, 0.65, 0.8, 0.9, 0.95):
+        smoothed = "not smoothed" if migration is None else f"smoothed by {migration}"
+        served = " (served)" * (migration == MIGRATION)
+        yield Variant(f"INT8, {smoothed}{served}", partial(static, windows, migration))
+
+
+def static(windows: Sequence[Sequence[int]], migration: float | None, source: Path, target: Path) -> None:
+    """As the file that serves is made, with this share of the range moved into the weights."""
+    Quantiser(source, windows, migration).write(target)
+
+
+def texts_of(file: Path, home: Path, prepared: Prepared) -> EvaluationTexts:
+    """The labelled texts of a file, read as `loop evaluate --on` reads them."""
+    settings = Settings.load(home)
+    with closing(open_store(settings.store_url)) as store, store.read() as session:
+        config = LabelConfig.parse(project_by_name(session, settings.project_name).label_config)
+    found = read_labelled(file, Request(config, settings.label_map)).documents
+    dev, length = prepared.dev, settings.train.max_length
+    texts = [encode(one.text, one.spans, dev.encoder, prepared.labels, length) for one in found]
+    return replace(dev, texts=tuple(texts))
 
 
 def compare_graphs(folder: Path) -> None:
@@ -107,7 +141,7 @@ def compare_graphs(folder: Path) -> None:
         "FP32, simplified (this project)": write_simplified,
         "FP32, transformer optimiser": optimised,
         "INT8, as exported": plain,
-        "INT8, simplified (this project)": partial(quantise, calibration=(), num_tags=len(labels.tags)),
+        "INT8, simplified (this project)": partial(static, [ids], MIGRATION),
         "INT8, transformer optimiser": optimised_int8,
     }
     files = {"FP32, as exported": fp32}
@@ -165,13 +199,15 @@ def plain(source: Path, target: Path) -> None:
 
 
 def gathered(home: Path) -> tuple[Prepared, TrainSettings, Path]:
-    """The data and splits that the model in service was trained with, its settings, and the folder of its adapter."""
+    """The data and splits that the model was trained with, its settings, and the folder of its adapter.
+
+    The model in service, or the newest one where none is.
+    """
     settings = Settings.load(home)
     store = open_store(settings.store_url)
     with store.read() as session:
         project = project_by_name(session, settings.project_name)
-        model = promoted(session, project.id)
-    assert model is not None, "no model is in service there"
+        model = promoted(session, project.id) or models(session, project.id)[-1]
     training = settings.train.changed(seed=model.seed)
     prepared = prepare(store, settings.library, project, training, True)
     store.close()
@@ -203,15 +239,16 @@ class Measured:
 
         return Measured(dev.evaluate(read), tuple(logits))
 
-    def print_row(self, name: str, reference: Measured, seconds: float, size: int) -> None:
+    def print_row(self, name: str, reference: Measured, taken: Taken, size: int) -> None:
         """A line of the table."""
         pairs = zip(self.evaluated.spans, reference.evaluated.spans, strict=True)
         differing = sum(bare(ours) != bare(theirs) for ours, theirs in pairs)
         both = zip(reference.logits, self.logits, strict=True)
         kl = np.concatenate([divergence(theirs, ours) for theirs, ours in both]).mean()
-        cost = f"{1000 * seconds:.2f} | {size / 1e6:.1f}"
+        together = f"{1000 * taken.together:.2f}" if taken.together else ""
+        cost = f"{1000 * taken.alone:.2f} | {together} | {size / 1e6:.1f}"
         figures = f"{100 * self.evaluated.f1:.2f} | {differing} | {kl:.5f} | {cost}"
-        print(f"| {name} | {figures} |")
+        print(f"| {name} | {figures} |", flush=True)
 
 
 def bare(spans: object) -> set[tuple[int, int, str]]:
@@ -219,17 +256,34 @@ def bare(spans: object) -> set[tuple[int, int, str]]:
     return {(span.start, span.end, span.label) for span in spans}  # type: ignore[attr-defined]
 
 
-def times(files: list[Path], prepared: Prepared) -> dict[Path, float]:
-    """Seconds a window on one thread: the best of ROUNDS, in which every file takes its turn."""
-    windows = replace(prepared.dev, texts=prepared.dev.texts[:200]).windows()
+@dataclass(frozen=True)
+class Taken:
+    """Processor seconds a window on one thread: alone, and in runs of many; None where windows may not share one."""
+
+    alone: float
+    together: float | None
+
+
+def times(files: list[Path], read: EvaluationTexts) -> dict[Path, Taken]:
+    """Medians of ROUNDS, in which every file takes its turn."""
+    windows = [window.ids.tolist() for window in read.windows()]
+    few, many = windows[:ALONE], windows[:TOGETHER]
     networks = {path: Network(path) for path in files}
-    best = dict.fromkeys(files, float("inf"))
+    alone: dict[Path, list[float]] = {path: [] for path in files}
+    together: dict[Path, list[float]] = {path: [] for path in files}
     for _ in range(ROUNDS):
         for path, network in networks.items():
-            begin = time.perf_counter()
-            onnx_reader(network)(windows)
-            best[path] = min(best[path], (time.perf_counter() - begin) / len(windows))
-    return best
+            begin = time.process_time()
+            for ids in few:
+                network.logits(ids)
+            alone[path].append((time.process_time() - begin) / len(few))
+            if network.windows_share_runs:
+                runs = network.runs([len(ids) for ids in many])
+                begin = time.process_time()
+                for run in runs:
+                    network.logits_of_run([many[place] for place in run])
+                together[path].append((time.process_time() - begin) / len(many))
+    return {path: Taken(median(alone[path]), median(together[path]) if together[path] else None) for path in files}
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Parity:
 
     @property
     def precision(self) -> str:
-        """What the served file computes in, such as "INT8, smoothed"; a constant of `precision`."""
+        """What the served file computes in, such as "INT8, static"; a constant of `precision`."""
         return self.served.step.precision
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def export_bundle(
 ) -> Parity:
     """Write `model.onnx`, what is served of a merged torch model, into `folder`.
 
-    Every file is read one window a run, as it is served. Raises ParityError when the exported file says something else
+    Every file is read as it is served. Raises ParityError when the exported file says something else
     than the model in torch. How much of the file is INT8 is decided by `precision.write_served`.
     """
     fp32, served = folder / _FP32, folder / MODEL
@@ -103,7 +103,7 @@ def check_logits(difference: float) -> None:
 def to_onnx(model: Any, path: Path, example: Sequence[int], *, masked: bool = False) -> None:
     """Write the FP32 graph: input_ids (batch, tokens) int64 to logits (batch, tokens, tags).
 
-    The loop reads every window alone and unpadded, so its graph has no attention mask. masked: the graph also reads
+    The loop reads windows unpadded, so its graph has no attention mask. masked: the graph also reads
     attention_mask, (batch, tokens) int64, for servers that pad windows to batches. Token types are a constant where the
     model has them: else transformers would work out the shape of as many zeros as there are tokens, in eighteen nodes.
     The exporter of torchscript traces the model; its plain graph is the fastest once quantised.

@@ -7,8 +7,7 @@ each only where it is recognised:
   "as it is".
 - Products of one input with several weights (query, key, value): one product and a split, so that the input is also
   quantised once rather than three times.
-- Attention, from its three inputs to its output: ONNX Runtime's `MultiHeadAttention`, in float as before; and where
-  the product before it was quantised, both together: `QAttention`, which works on the parts of the product as they are.
+- Attention, from its three inputs to its output: ONNX Runtime's `MultiHeadAttention`, in float as before.
 
 `export` compares the result with torch, as it would without this.
 """
@@ -29,38 +28,30 @@ Array = npt.NDArray[Any]
 
 
 def simplify(model: ModelProto) -> None:
-    """Fold shapes and merge products of an FP32 graph, in place; what is not recognised stays as it is."""
-    graph = _Graph(model)
+    """Fold shapes, merge products and fuse attention in an FP32 graph, in place; the rest stays as it is."""
+    graph = Graph(model)
     for node in graph.of_type("Reshape"):
         graph.fold_shape(node)
     for products in graph.products_by_input():
         graph.merge(products)
-    graph.write()
-
-
-def fuse_attention(model: ModelProto) -> None:
-    """Fuse the attention of a simplified graph, in place; after quantising, which does not know the new operators."""
-    graph = _Graph(model)
     for node in graph.of_type("Softmax"):
         graph.fuse(node)
-    for node in graph.of_type("MultiHeadAttention"):
-        graph.absorb(node)
     graph.write()
 
 
-class _Graph:
-    """A model's nodes in order, who makes and who reads each value, and the constants."""
+class Graph:
+    """A model's nodes in order, who makes and who reads each value, and the constants; `write` changes the model."""
 
     def __init__(self, model: ModelProto) -> None:
         self._model = model
         self._nodes = list(model.graph.node)
-        self._constants: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.constants: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
         for node in self.of_type("Constant"):
-            self._constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         # The exporter keeps equal tensors once, and refers to them so.
         for node in self.of_type("Identity"):
-            if node.input[0] in self._constants:
-                self._constants[node.output[0]] = self._constants[node.input[0]]
+            if node.input[0] in self.constants:
+                self.constants[node.output[0]] = self.constants[node.input[0]]
         self._added: dict[str, Array] = {}
         self._index()
 
@@ -75,7 +66,7 @@ class _Graph:
             return
         sizes = [self._size(name, place) for place, name in enumerate(parts.input)]
         if None not in sizes:
-            reshape.input[1] = self._constant(np.array(sizes, dtype=np.int64), reshape.name + "_shape")
+            reshape.input[1] = self.constant(np.array(sizes, dtype=np.int64), reshape.name + "_shape")
 
     def products_by_input(self) -> list[list[tuple[NodeProto, NodeProto]]]:
         """(MatMul, the Add of its bias) pairs that share their input, two or more together."""
@@ -89,11 +80,11 @@ class _Graph:
     def merge(self, products: list[tuple[NodeProto, NodeProto]]) -> None:
         """One product in place of several; the values keep their names."""
         name = products[0][0].name + "_merged"
-        weights = [self._constants[product.input[1]] for product, _ in products]
-        biases = [self._constants[self._bias(product, add)] for product, add in products]
-        weight = self._constant(np.concatenate(weights, axis=1), name + "_weight")
-        bias = self._constant(np.concatenate(biases), name + "_bias")
-        sizes = self._constant(np.array([len(one) for one in biases], dtype=np.int64), name + "_sizes")
+        weights = [self.constants[product.input[1]] for product, _ in products]
+        biases = [self.constants[self._bias(product, add)] for product, add in products]
+        weight = self.constant(np.concatenate(weights, axis=1), name + "_weight")
+        bias = self.constant(np.concatenate(biases), name + "_bias")
+        sizes = self.constant(np.array([len(one) for one in biases], dtype=np.int64), name + "_sizes")
         made = [
             helper.make_node("MatMul", [products[0][0].input[0], weight], [name + "_product"], name=name + "_product"),
             helper.make_node("Add", [name + "_product", bias], [name + "_sum"], name=name + "_sum"),
@@ -101,7 +92,7 @@ class _Graph:
                 "Split", [name + "_sum", sizes], [add.output[0] for _, add in products], name=name, axis=2
             ),
         ]
-        self._replace([node for pair in products for node in pair], made, before=products[0][0])
+        self.replace([node for pair in products for node in pair], made, before=products[0][0])
 
     def fuse(self, softmax: NodeProto) -> None:
         """MultiHeadAttention in place of everything between query, key, value and the context, if it is just that."""
@@ -124,40 +115,51 @@ class _Graph:
         made = helper.make_node(
             "MultiHeadAttention", names, list(joined.output), name=softmax.name + "_attention", **attributes
         )
-        self._replace([joined], [made], before=joined)
+        self.replace([joined], [made], before=joined)
 
-    def absorb(self, attention: NodeProto) -> None:
-        """QAttention in place of attention over query, key and value that are equal parts of a quantised product."""
-        split = self._maker(attention.input[0], "Split")
-        parts = self._parts(split)
-        if split is None or list(split.output) != list(attention.input) or len(parts) != 3 or len(set(parts)) != 1:
-            return
-        added = self._maker(split.input[0], "Add")
-        scaled = self._fed_by(added, "Mul")
-        product = self._fed_by(self._fed_by(scaled, "Cast"), "MatMulInteger")
-        scales = self._fed_by(scaled, "Mul")
-        if added is None or scaled is None or product is None or scales is None or len(product.input) != 4:
-            return
-        bias = self._bias(scaled, added)
-        weight_scale = next((name for name in scales.input if name in self._constants), "")
-        if self._rank(bias) != 1 or self._rank(product.input[1]) != 2 or not weight_scale:
-            return
-        activation_scale = next(name for name in scales.input if name != weight_scale)
-        values, weight, zero_point, weight_zero_point = product.input
-        inputs = [values, weight, bias, activation_scale, weight_scale, "", zero_point, weight_zero_point]
-        made = helper.make_node(
-            "QAttention", inputs, list(attention.output), name=attention.name + "_quantised", domain=MICROSOFT
-        )
-        made.attribute.extend(attention.attribute)
-        self._replace([attention], [made], before=attention)
+    def products(self) -> list[NodeProto]:
+        """The products of an activation with a constant matrix, in order."""
+        return [node for node in self.of_type("MatMul") if self._rank(node.input[1]) == 2]
+
+    def bias_after(self, product: NodeProto) -> tuple[NodeProto, str] | None:
+        """(the Add, the name of the vector) that is all that follows a product."""
+        add = self._only_reader(product.output[0], "Add")
+        bias = self._bias(product, add) if add is not None else ""
+        return (add, bias) if add is not None and self._rank(bias) == 1 else None
+
+    def scale_value(self, context: str, factor: Array) -> bool:
+        """Multiply the channels of an attention's output, by its constants: those that make its value are multiplied.
+
+        What weights each row of the value does not mix channels. False, and nothing is changed, where the output is
+        not that of an attention over a merged product.
+        """
+        attention = self._maker(context, "MultiHeadAttention")
+        split = self._maker(attention.input[2], "Split") if attention is not None else None
+        add = self._maker(split.input[0], "Add") if split is not None else None
+        product = next((made for name in add.input if (made := self._maker(name, "MatMul"))), None) if add else None
+        if attention is None or split is None or add is None or product is None or len(self._readers[context]) != 1:
+            return False
+        sizes, place = self._parts(split), list(split.output).index(attention.input[2])
+        bias = self._bias(product, add)
+        changed = (product.input[1], bias)
+        own = all(name not in self._makers and len(self._readers[name]) == 1 for name in changed)
+        if not own or [self._rank(name) for name in changed] != [2, 1] or not sizes:
+            return False
+        columns = slice(sum(sizes[:place]), sum(sizes[: place + 1]))
+        for name in changed:
+            scaled = self.constants[name].copy()
+            scaled[..., columns] *= factor
+            self.constant(scaled, name)
+        return True
 
     def write(self) -> None:
-        """Put what is needed back into the model."""
+        """Put what is needed back into the model; the graph may go on from there."""
         graph = self._model.graph
         kept = self._needed()
         used = {name for node in kept for name in node.input}
         added = [numpy_helper.from_array(value, name) for name, value in self._added.items()]
-        tensors = [tensor for tensor in [*graph.initializer, *added] if tensor.name in used]
+        own = [tensor for tensor in graph.initializer if tensor.name not in self._added]
+        tensors = [tensor for tensor in [*own, *added] if tensor.name in used]
         nodes = [NodeProto.FromString(node.SerializeToString()) for node in kept]
         tensors = [type(tensor).FromString(tensor.SerializeToString()) for tensor in tensors]
         del graph.node[:], graph.initializer[:], graph.value_info[:]
@@ -184,15 +186,17 @@ class _Graph:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
 
-    def _replace(self, old: Iterable[NodeProto], new: list[NodeProto], before: NodeProto) -> None:
+    def replace(self, old: Iterable[NodeProto], new: list[NodeProto], before: NodeProto) -> None:
+        """Put new nodes where `before` stands, and take old ones out."""
         place = next(place for place, node in enumerate(self._nodes) if node is before)
         gone = {id(node) for node in old}
         head = [node for node in self._nodes[:place] if id(node) not in gone]
         self._nodes = [*head, *new, *(node for node in self._nodes[place:] if id(node) not in gone)]
         self._index()
 
-    def _constant(self, value: Array, name: str) -> str:
-        self._added[name] = self._constants[name] = value
+    def constant(self, value: Array, name: str) -> str:
+        """Add a constant, or change it; its name."""
+        self._added[name] = self.constants[name] = value
         return name
 
     def _maker(self, name: str, *types: str) -> NodeProto | None:
@@ -204,32 +208,32 @@ class _Graph:
         return readers[0] if len(readers) == 1 and readers[0].op_type == type_ else None
 
     def _rank(self, name: str) -> int:
-        return self._constants[name].ndim if name in self._constants else -1
+        return self.constants[name].ndim if name in self.constants else -1
 
     def _bias(self, product: NodeProto, add: NodeProto) -> str:
         return str(next((name for name in add.input if name != product.output[0]), ""))
 
     def _size(self, name: str, place: int) -> int | None:
         """One entry of a shape: a constant, 0 for dimension `place` of some value, None for anything else."""
-        if name in self._constants:
-            return int(self._constants[name].item()) if self._constants[name].size == 1 else None
+        if name in self.constants:
+            return int(self.constants[name].item()) if self.constants[name].size == 1 else None
         unsqueeze = self._maker(name, "Unsqueeze")
         gather = self._maker(unsqueeze.input[0], "Gather") if unsqueeze is not None else None
         if gather is None or self._maker(gather.input[0], "Shape") is None:
             return None
-        index = self._constants.get(gather.input[1])
+        index = self.constants.get(gather.input[1])
         return 0 if index is not None and index.size == 1 and int(index.item()) == place else None
 
     def _shape(self, reshape: NodeProto) -> list[int] | None:
-        value = self._constants.get(reshape.input[1])
+        value = self.constants.get(reshape.input[1])
         return None if value is None else [int(size) for size in value]
 
     def _scale(self, node: NodeProto | None) -> tuple[float, NodeProto | None]:
         """The factor of the scores, and the product that makes them."""
         if node is None or node.op_type == "MatMul":
             return 1.0, node
-        factor = next((self._constants[name] for name in node.input if name in self._constants), None)
-        scores = next((self._maker(name, "MatMul") for name in node.input if name not in self._constants), None)
+        factor = next((self.constants[name] for name in node.input if name in self.constants), None)
+        scores = next((self._maker(name, "MatMul") for name in node.input if name not in self.constants), None)
         return (float(factor.item()), scores) if factor is not None and factor.size == 1 else (1.0, None)
 
     def _heads(self, name: str, perm: list[int]) -> tuple[str, int] | None:
@@ -241,16 +245,11 @@ class _Graph:
             return None
         return cut.input[0], shape[3]
 
-    def _fed_by(self, node: NodeProto | None, type_: str) -> NodeProto | None:
-        """Who makes an input of the node, when that is of this type."""
-        makers = [self._maker(name, type_) for name in node.input] if node is not None else []
-        return next((maker for maker in makers if maker is not None), None)
-
     def _parts(self, split: NodeProto | None) -> list[int]:
         """How wide the parts of the last dimension are; none where another one is split, or it is not known."""
         if split is None or _axis(split, 0) not in (-1, 2) or self._rank(split.input[-1]) != 1:
             return []
-        return [int(size) for size in self._constants[split.input[-1]]]
+        return [int(size) for size in self.constants[split.input[-1]]]
 
     def _width(self, name: str) -> int:
         """The last dimension of a part of a merged product; 0 when it is not known."""

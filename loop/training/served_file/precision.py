@@ -1,6 +1,6 @@
 """The file that is served: as much of it in INT8 as still says what FP32 says.
 
-INT8 is tried first, since it serves two to three times as fast. Many texts, unlabelled ones too, show whether INT8 says
+INT8 is tried first, since it serves several times as fast. Many texts, unlabelled ones too, show whether INT8 says
 what FP32 says: the few dozen entities of a development split cannot. Where INT8 does not, every next step keeps more of
 FP32, and the last step is FP32 itself. So every trained model ends as a file that can serve.
 """
@@ -18,13 +18,13 @@ import numpy as np
 from loop.evaluation.scores import Agreement, check_agreement
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import EvaluationTexts, Spans, onnx_reader
-from loop.training.served_file.quantise import quantisable, quantise, quantise_one, write_simplified
+from loop.training.served_file.quantise import Quantiser
 from ner.arrays import Logits
 from ner.decoding import log_softmax
 from ner.errors import BundleError, BundleUnavailableError
 from ner.models.network import Network
 
-INT8_SMOOTHED, INT8, PARTLY_INT8, FP32 = "INT8, smoothed", "INT8", "INT8, partly FP32", "FP32"
+INT8, PARTLY_INT8, FP32 = "INT8, static", "INT8, partly FP32", "FP32"
 # F1 of the served file's spans against those of FP32: with 0.97, INT8 changes at most about three spans in a hundred.
 LEAST_AGREEMENT = 0.97
 # How many of the nodes that could be INT8 are left in FP32, step by step.
@@ -38,7 +38,6 @@ class Step:
     """One way to write the file. in_fp32: names of the nodes that are left in FP32 where the others are INT8."""
 
     precision: str
-    smoothed: bool = False
     in_fp32: tuple[str, ...] = ()
 
 
@@ -64,12 +63,11 @@ def write_served(
 ) -> tuple[Trial, ...]:
     """Write `target`, the file that serves in place of `fp32`; gives all attempts, the last of which is that file.
 
-    compared: the texts on which spans are compared, every window read alone as it is served. calibration: windows
-    whose activations say what is to be smoothed.
+    compared: the texts on which spans are compared. calibration: windows whose activations give the scales.
     """
     writer = _Writer(fp32, target, compared, [window.ids.tolist() for window in calibration[:CALIBRATION]])
     attempts: list[Trial] = []
-    for step in writer.steps(attempts):
+    for step in writer.steps():
         attempts.append(writer.attempt(step))
         if attempts[-1].suffices:
             break
@@ -78,27 +76,22 @@ def write_served(
 
 class _Writer:
     def __init__(self, fp32: Path, target: Path, compared: EvaluationTexts, calibration: list[list[int]]) -> None:
-        self._fp32, self._target, self._compared, self._calibration = fp32, target, compared, calibration
+        self._fp32, self._target, self._compared = fp32, target, compared
+        self._quantiser = Quantiser(fp32, calibration)
         self._expected = self._tag(fp32)
 
-    def steps(self, attempts: Sequence[Trial]) -> Iterator[Step]:
-        """What to try, in order; `attempts` holds what came of the steps before."""
-        yield Step(INT8_SMOOTHED, smoothed=True)
+    def steps(self) -> Iterator[Step]:
+        """What to try, in order."""
         yield Step(INT8)
-        smoothed = attempts[0].agreement.f1 >= attempts[1].agreement.f1
         names = self._most_sensitive()
         for share in SHARES_IN_FP32:
-            yield Step(PARTLY_INT8, smoothed, tuple(names[: math.ceil(share * len(names))]))
+            yield Step(PARTLY_INT8, tuple(names[: math.ceil(share * len(names))]))
         yield Step(FP32)
 
     def attempt(self, step: Step) -> Trial:
         """Write the file and compare it with FP32. A file in INT8 that cannot be run agrees on no text."""
-        if step.precision == FP32:
-            write_simplified(self._fp32, self._target)
-        else:
-            calibration = self._calibration if step.smoothed else []
-            num_tags = len(self._compared.labels.tags)
-            quantise(self._fp32, self._target, calibration, num_tags, in_fp32=step.in_fp32)
+        in_fp32 = self._quantiser.nodes if step.precision == FP32 else step.in_fp32
+        self._quantiser.write(self._target, in_fp32)
         try:
             return Trial(step, check_agreement(self._tag(self._target), self._expected))
         except BundleUnavailableError:
@@ -121,8 +114,8 @@ class _Writer:
         windows = [window for window in self._compared.windows() if len(window.ids)][:_PROBED]
         expected = onnx_reader(Network(self._fp32))(windows)
         costs: dict[str, float] = {}
-        for name in quantisable(self._fp32):
-            quantise_one(self._fp32, self._target, name)
+        for name in self._quantiser.nodes:
+            self._quantiser.write(self._target, [other for other in self._quantiser.nodes if other != name])
             try:
                 answered = onnx_reader(Network(self._target))(windows)
             except BundleUnavailableError:

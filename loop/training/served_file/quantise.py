@@ -1,211 +1,207 @@
-"""FP32 ONNX to INT8: dynamic, weights per output channel, activations smoothed first.
+"""FP32 ONNX to INT8: weights per output channel, activations smoothed, then with one constant scale each.
 
-A merged LoRA model has activation channels that are much larger than the others, and dynamic INT8 has one scale for
-all of a window's activations. SmoothQuant (Xiao et al. 2023) divides each channel before a matrix product and
-multiplies the weights' rows by the same factor: the product stays, the range shrinks. Measured in BENCHMARKS.md.
+The scales come from calibration windows. So a product rounds the tokens of a window without a look at any other value,
+and a window has the same logits alone and in a run with other windows. Where scales are taken from the values at hand
+(dynamic INT8), each answer depends on the company.
+
+A merged LoRA model has activation channels that are much larger than the others. SmoothQuant (Xiao et al. 2023) divides
+each channel before a matrix product and multiplies the weights' rows by the same factor: the product stays, the range
+shrinks. Measured in BENCHMARKS.md.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import ModelProto, NodeProto, helper
 
-from loop.training.encoder import quiet
-from loop.training.served_file.onnx_graph import fuse_attention, simplify
+from loop.training.served_file.onnx_graph import MICROSOFT, Graph, simplify
+from ner.models.network import WINDOWS_SHARE_RUNS
 from ner.models.runtime import onnxruntime
 
 MIGRATION = 0.8
-SMOOTHED = 0.5
 _LEAST = 1e-5
-_OPERATORS = ["MatMul", "Gather"]
-# A smaller table of embeddings (of positions, of token types) would save little room, and take two steps more a run.
+# A smaller table of embeddings (of positions, of token types) would save little room, and take one step more a run.
 _LARGE_TABLE = 1_000_000
+# Operators that may sum a window's values in another order when its run has more windows, in floats.
+_IN_FLOATS = ("MatMul", "Gemm", "Conv")
 
 FloatArray = npt.NDArray[np.float32]
 
 
-def quantise(
-    source: Path,
-    target: Path,
-    calibration: Sequence[Sequence[int]],
-    num_tags: int,
-    migration: float = MIGRATION,
-    smoothed: float = SMOOTHED,
-    in_fp32: Collection[str] = (),
-) -> None:
-    """Write the INT8 model of the FP32 ONNX file `source` to `target`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Range:
+    """(k,) the lowest and the highest value of each of the k channels of an activation."""
 
-    calibration: windows of token ids (special ones included) whose activations say how large each channel gets; none
-    leaves the activations as they are. migration: how much of the range moves from them into the weights, 0..1.
-    smoothed: as for `smooth_activations`. The classifier's product (num_tags wide) is quantised but not smoothed.
-    in_fp32: names of nodes (`quantisable`) that are not quantised.
+    lowest: FloatArray
+    highest: FloatArray
+
+    @property
+    def largest(self) -> FloatArray:
+        """(k,) absolute values."""
+        largest: FloatArray = np.maximum(-self.lowest, self.highest)
+        return largest
+
+    def scale(self) -> tuple[np.float32, np.uint8]:
+        """The step between two of the 256 values for all channels, and the value that stands for zero."""
+        lowest, highest = min(float(self.lowest.min()), 0.0), max(float(self.highest.max()), 0.0)
+        step = np.float32(max(highest - lowest, _LEAST) / 255)
+        return step, np.uint8(np.clip(round(-lowest / float(step)), 0, 255))
+
+
+class Quantiser:
+    """An FP32 file and what its activations are on calibration windows, from which INT8 files are written.
+
+    windows: token ids, special ones included. migration: how much of the range of activations moves into the weights,
+    0..1; None for no smoothing.
     """
-    model = _simplified(source)
-    if calibration:
-        smooth_activations(model, calibration, num_tags, migration, smoothed)
-    _quantise_nodes(model, target, {"nodes_to_exclude": [*_small_tables(model), *in_fp32]})
-    _fuse_file(target)
+
+    def __init__(self, source: Path, windows: Iterable[Sequence[int]], migration: float | None = MIGRATION) -> None:
+        self._model = onnx.load(str(source))
+        self._migration = migration
+        simplify(self._model)
+        graph = Graph(self._model)
+        self._ranges = _ranges(self._model, sorted({node.input[0] for node in graph.products()}), windows)
+        self.nodes = [node.output[0] for node in (*self._products(graph), *_large_tables(graph))]
+
+    def write(self, target: Path, in_fp32: Collection[str] = ()) -> None:
+        """Write the file to `target`; in_fp32: those of `nodes` that are left in FP32."""
+        model = ModelProto()
+        model.CopyFrom(self._model)
+        graph = Graph(model)
+        products: dict[str, list[NodeProto]] = {}
+        for node in self._products(graph):
+            if node.output[0] not in in_fp32:
+                products.setdefault(node.input[0], []).append(node)
+        smoothed = {name: self._factor(graph, name, nodes) for name, nodes in products.items()}
+        in_value = {
+            name for name, factor in smoothed.items() if factor is not None and graph.scale_value(name, 1 / factor)
+        }
+        for name, nodes in products.items():
+            _quantise_products(graph, nodes, self._ranges[name], smoothed[name], name in in_value)
+        for node in _large_tables(graph):
+            if node.output[0] not in in_fp32:
+                _quantise_table(graph, node)
+        graph.write()
+        if _windows_share_runs(model):
+            helper.set_model_props(model, {WINDOWS_SHARE_RUNS: "yes"})
+        onnx.save(model, str(target))
+
+    def _products(self, graph: Graph) -> list[NodeProto]:
+        """The products that can be INT8: whose input is known, and finite."""
+        return [node for node in graph.products() if node.input[0] in self._ranges]
+
+    def _factor(self, graph: Graph, name: str, nodes: Sequence[NodeProto]) -> FloatArray | None:
+        """max|X_j| ** migration / max|W_j| ** (1 - migration) for each channel j, divided by its geometric mean.
+
+        Over all calibration windows and all products that share the input; None for no smoothing.
+        """
+        if self._migration is None:
+            return None
+        weights = np.max([np.abs(graph.constants[node.input[1]]).max(axis=1) for node in nodes], axis=0)
+        activations = np.maximum(self._ranges[name].largest, _LEAST)
+        wanted = activations**self._migration / np.maximum(weights, _LEAST) ** (1 - self._migration)
+        factor: FloatArray = (wanted / np.exp(np.log(wanted).mean())).astype(np.float32)
+        return factor
 
 
-def quantise_one(source: Path, target: Path, name: str) -> None:
-    """Write `source` to `target` with one node of `quantisable` in INT8 and all others in FP32."""
-    model = _simplified(source)
-    _quantise_nodes(model, target, {"nodes_to_quantize": [name]})
+def quantise(source: Path, target: Path, windows: Iterable[Sequence[int]]) -> None:
+    """Write `source`, a file in FP32, to `target` in INT8; windows: as for `Quantiser`."""
+    Quantiser(source, windows).write(target)
 
 
 def write_simplified(source: Path, target: Path) -> None:
     """Write `source` to `target` with the smaller graph that INT8 files have, all in FP32."""
-    model = _simplified(source)
-    onnx.save(model, str(target))
-    _fuse_file(target)
-
-
-def quantisable(source: Path) -> list[str]:
-    """The names of the nodes that `quantise` writes in INT8: products with weights, and large tables of embeddings."""
-    model = _simplified(source)
-    weights, small = {tensor.name for tensor in model.graph.initializer}, set(_small_tables(model))
-    nodes = (node for node in model.graph.node if node.op_type in _OPERATORS and weights.intersection(node.input))
-    return [node.name for node in nodes if node.name and node.name not in small]
-
-
-def _simplified(source: Path) -> Any:
     model = onnx.load(str(source))
     simplify(model)
-    return model
+    onnx.save(model, str(target))
 
 
-def _quantise_nodes(model: Any, target: Path, chosen: Mapping[str, Any]) -> None:
-    """chosen: the arguments of ONNX Runtime's tool that say which nodes are quantised."""
-    # Imported here, since `ner.models.runtime` has to load ONNX Runtime first.
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    plain = target.with_suffix(".plain.onnx")
-    onnx.save(model, str(plain))
-    try:
-        with quiet():
-            quantize_dynamic(
-                str(plain),
-                str(target),
-                op_types_to_quantize=_OPERATORS,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                **chosen,
-            )
-    finally:
-        plain.unlink()
-
-
-def _fuse_file(path: Path) -> None:
-    model = onnx.load(str(path))
-    fuse_attention(model)
-    onnx.save(model, str(path))
-
-
-def _small_tables(model: Any) -> list[str]:
-    """The names of the nodes that look up rows of a table with fewer than _LARGE_TABLE values.
-
-    Nodes without a name are left out: an empty name would stand for every such node.
-    """
-    small = {tensor.name for tensor in model.graph.initializer if math.prod(tensor.dims) < _LARGE_TABLE}
-    return [node.name for node in model.graph.node if node.op_type == "Gather" and node.input[0] in small and node.name]
-
-
-def smooth_activations(
-    model: Any,
-    calibration: Iterable[Sequence[int]],
-    num_tags: int,
-    migration: float = MIGRATION,
-    smoothed: float = SMOOTHED,
-) -> None:
-    """Put a scaling before the products of activations and weights, in place, and the inverse into the weights.
-
-    Not before the products of query, key and value where they are merged, nor of the attention's context. Of all others
-    the share `smoothed` is, 0..1, rounded up and counted from the first: what is rounded early is carried through every
-    layer that follows, and later it hardly changes an answer but takes its time (BENCHMARKS.md).
-
-    factor_j = max|X_j| ** migration / max|W_j| ** (1 - migration), over calibration windows and all products that share
-    the input, divided by its geometric mean.
-    """
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    products = _smoothed_products(model, weights, num_tags, smoothed)
-    if not products:
-        return
-    largest = _largest_activations(model, list(products), calibration)
-    scalings = {}
-    for name, nodes in products.items():
-        rows = {node.input[1]: numpy_helper.to_array(weights[node.input[1]]) for node in nodes}
-        of_weights = np.max([np.abs(row).max(axis=1) for row in rows.values()], axis=0)
-        factor = _factor(largest[name], of_weights, migration)
-        for weight, row in rows.items():
-            weights[weight].CopyFrom(numpy_helper.from_array(row * factor[:, None], weight))
-        scalings[name] = _scaling(model, name, factor)
-        for node in nodes:
-            node.input[0] = scalings[name].output[0]
-    _insert_behind(model, scalings)
-
-
-def _smoothed_products(model: Any, weights: Mapping[str, Any], num_tags: int, share: float) -> dict[str, list[Any]]:
-    """The products before which a scaling is put, by their input."""
-    shared = {node.input[0] for node in model.graph.node if node.op_type == "Identity"}
-    contexts = {name for node in model.graph.node if node.op_type == "Reshape" for name in node.output}
-    split = {node.input[0] for node in model.graph.node if node.op_type == "Split"}
-    made_of = {name for node in model.graph.node if split.intersection(node.output) for name in node.input}
-    products: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights or node.input[0] in contexts:
-            continue
-        if node.input[1] in shared:  # a weight of several layers, each with activations of its own
-            continue
-        if not made_of.intersection(node.output) and weights[node.input[1]].dims[-1] != num_tags:
-            products.setdefault(node.input[0], []).append(node)
-    return dict(islice(products.items(), math.ceil(share * len(products))))
-
-
-def _largest_activations(model: Any, names: list[str], calibration: Iterable[Sequence[int]]) -> dict[str, FloatArray]:
-    """The largest absolute value of each channel of the named activations."""
-    probed = onnx.ModelProto()
+def _ranges(model: ModelProto, names: list[str], windows: Iterable[Sequence[int]]) -> dict[str, Range]:
+    """The range of each named activation over all windows; without those that have none, or an infinite one."""
+    probed = ModelProto()
     probed.CopyFrom(model)
     for name in names:
-        probed.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        probed.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
     inputs = [item.name for item in session.get_inputs()]
-    largest: dict[str, FloatArray] = {}
-    for ids in calibration:
+    found: dict[str, Range] = {}
+    for ids in windows:
         read = np.array([ids], dtype=np.int64)
         values = session.run(names, {name: read if name == "input_ids" else np.ones_like(read) for name in inputs})
         for name, value in zip(names, values, strict=True):
-            found = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-            largest[name] = np.maximum(largest[name], found) if name in largest else found
-    return largest
+            rows = value.reshape(-1, value.shape[-1])
+            known = [found[name].lowest, found[name].highest] if name in found else []
+            rows = np.vstack([rows, *known])
+            found[name] = Range(rows.min(axis=0), rows.max(axis=0))
+    return {name: one for name, one in found.items() if np.isfinite([one.lowest, one.highest]).all()}
 
 
-def _factor(activations: FloatArray, weights: FloatArray, migration: float) -> FloatArray:
-    wanted = np.maximum(activations, _LEAST) ** migration / np.maximum(weights, _LEAST) ** (1 - migration)
-    factor: FloatArray = (wanted / np.exp(np.log(wanted).mean())).astype(np.float32)
-    return factor
+def _quantise_products(
+    graph: Graph, nodes: Sequence[NodeProto], seen: Range, factor: FloatArray | None, divided: bool
+) -> None:
+    """Round the input that the products share, and put integer products in their place.
+
+    divided: whether the input comes divided by the factor already.
+    """
+    name, before = nodes[0].input[0], []
+    source = name
+    if factor is not None:
+        seen = Range(seen.lowest / factor, seen.highest / factor)
+        if not divided:
+            source = f"{name}_smooth"
+            inverse = graph.constant((1 / factor).astype(np.float32), f"{name}_inverse_factor")
+            before.append(helper.make_node("Mul", [name, inverse], [source], name=source))
+    step, zero = seen.scale()
+    rounded, scale = f"{name}_rounded", graph.constant(np.array(step), f"{name}_scale")
+    zero_point = graph.constant(np.array(zero), f"{name}_zero_point")
+    before.append(helper.make_node("QuantizeLinear", [source, scale, zero_point], [rounded], name=rounded))
+    graph.replace([], before, before=nodes[0])
+    for node in nodes:
+        _quantise_product(graph, node, (rounded, scale, zero_point), factor)
 
 
-def _scaling(model: Any, name: str, factor: FloatArray) -> Any:
-    """A node that divides the activation; its constant is added to the model."""
-    inverse = f"{name}_inverse_factor"
-    model.graph.initializer.append(numpy_helper.from_array(1 / factor, inverse))
-    return onnx.helper.make_node("Mul", [name, inverse], [f"{name}_smooth"], name=f"{name}_smoothing")
+def _quantise_product(graph: Graph, node: NodeProto, rounded: tuple[str, str, str], factor: FloatArray | None) -> None:
+    """MatMulIntegerToFloat in place of a product and its bias; rounded: the names of the input, its scale and zero."""
+    values, scale, zero_point = rounded
+    weight = graph.constants[node.input[1]]
+    weight = weight if factor is None else weight * factor[:, None]
+    steps = np.maximum(np.abs(weight).max(axis=0), _LEAST).astype(np.float32) / 127
+    name = node.output[0]
+    integers = graph.constant(np.rint(weight / steps).astype(np.int8), f"{name}_weight")
+    inputs = [values, integers, scale, graph.constant(steps, f"{name}_weight_scale"), zero_point]
+    followed = graph.bias_after(node)
+    if followed is not None:
+        inputs += ["", followed[1]]
+    last = followed[0] if followed is not None else node
+    made = helper.make_node("MatMulIntegerToFloat", inputs, list(last.output), name=f"{name}_int8", domain=MICROSOFT)
+    graph.replace([node, last], [made], before=node)
 
 
-def _insert_behind(model: Any, scalings: dict[str, Any]) -> None:
-    """Each scaling directly behind the node that makes its input: nodes of a graph stand in order."""
-    ordered = []
-    for node in model.graph.node:
-        ordered.append(node)
-        ordered.extend(scalings[output] for output in node.output if output in scalings)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
+def _large_tables(graph: Graph) -> list[NodeProto]:
+    """The look-ups of rows of a table that has _LARGE_TABLE values or more."""
+    tables = [node for node in graph.of_type("Gather") if node.input[0] in graph.constants]
+    return [node for node in tables if graph.constants[node.input[0]].size >= _LARGE_TABLE]
+
+
+def _quantise_table(graph: Graph, node: NodeProto) -> None:
+    table, name = graph.constants[node.input[0]], node.output[0]
+    step = np.float32(max(float(np.abs(table).max()), _LEAST) / 127)
+    integers = graph.constant(np.rint(table / step).astype(np.int8), f"{name}_table")
+    scale = graph.constant(np.array(step), f"{name}_scale")
+    looked_up = helper.make_node("Gather", [integers, node.input[1]], [f"{name}_int8"], name=f"{name}_int8")
+    looked_up.attribute.extend(node.attribute)
+    made = helper.make_node("DequantizeLinear", [f"{name}_int8", scale], [name], name=f"{name}_float")
+    graph.replace([node], [looked_up, made], before=node)
+
+
+def _windows_share_runs(model: Any) -> bool:
+    """Whether windows have the same logits alone and in one run: all products with weights are in integers."""
+    graph = Graph(model)
+    return not any(name in graph.constants for node in graph.of_type(*_IN_FLOATS) for name in node.input)

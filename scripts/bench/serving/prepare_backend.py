@@ -55,7 +55,7 @@ def prepare(folder: Path, source: Path | None, texts: Sequence[str]) -> None:
     building.mkdir(parents=True)
     windows = [base.text_encoder.frame(base.text_encoder.encode(text).ids)[:128] for text in texts[:256]]
     to_onnx(base.model, building / "fp32.onnx", windows[0])
-    quantise(building / "fp32.onnx", building / MODEL, windows, len(labels.tags))
+    quantise(building / "fp32.onnx", building / MODEL, windows)
     (building / "fp32.onnx").unlink()
     base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
     manifest = Manifest(

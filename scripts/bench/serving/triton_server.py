@@ -39,7 +39,7 @@ input [
 output [ {{ name: "logits" data_type: TYPE_FP32 dims: [ -1, {tags} ] }} ]
 instance_group [ {{ kind: KIND_CPU count: {instances} }} ]
 """
-# Answers one request at a time, as this project's own network does: dynamic INT8 depends on company.
+# Answers one request at a time, as this project's own network answers a lone request.
 _MODEL = """\
 import os
 import sys

@@ -79,7 +79,7 @@ def test_few_texts_are_gone_through_more_than_once_and_none_are_not_timed() -> N
 
 @pytest.mark.parametrize(
     ("computes_in", "runtime"),
-    [(precision.INT8_SMOOTHED, SERVED_INT8), (precision.PARTLY_INT8, SERVED_INT8), (precision.FP32, SERVED_FP32)],
+    [(precision.INT8, SERVED_INT8), (precision.PARTLY_INT8, SERVED_INT8), (precision.FP32, SERVED_FP32)],
 )
 def test_a_file_that_had_to_be_exported_in_fp32_is_not_timed_under_the_name_of_int8(
     tmp_path: Path, computes_in: str, runtime: str

@@ -25,7 +25,6 @@ from loop.cli.export_model import TargetName, export_model
 from loop.targets import proof
 from loop.targets.export import TARGETS
 from loop.targets.transformers_folder import BOUND
-from loop.targets.triton import IN_COMPANY
 from ner.models.bundle import load_bundle
 from tests.loop.targets import triton_config
 from tests.loop.targets.exported import FIRST_HELD_OUT, LAST, LONG, Trained, loop, train
@@ -60,7 +59,7 @@ def test_the_command_names_every_target():
 
 
 def test_the_help_and_the_readme_tell_the_bounds_that_hold():
-    bounds = [f"{round(100 * bound)}" for bound in (proof.EXACT, proof.OTHER_PRECISION, IN_COMPANY, BOUND)]
+    bounds = [f"{round(100 * bound)}" for bound in (proof.EXACT, proof.OTHER_PRECISION, BOUND)]
     assert re.findall(r"(\d+)\s+percent", export_model.__doc__ or "") == bounds
     readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     told = readme[readme.index("folder is written only if") :]

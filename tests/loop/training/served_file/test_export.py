@@ -16,8 +16,7 @@ from loop.training.dev_split import EvaluationTexts, onnx_reader, torch_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import ParityError
 from loop.training.served_file.export import LOGIT_TOLERANCE, check_logits, export_bundle, to_onnx
-from loop.training.served_file.onnx_graph import simplify
-from loop.training.served_file.quantise import quantise, smooth_activations
+from loop.training.served_file.quantise import Quantiser, quantise
 from ner.labels import LabelSet
 from ner.models.network import Network
 from tests.loop import tiny
@@ -57,21 +56,6 @@ def test_padding_a_batch_in_torch_changes_nothing(base: BaseModel) -> None:
     assert differences(read(windows), [read([window])[0] for window in windows]) < 1e-4
 
 
-def test_smoothing_changes_no_answer_in_fp32(base: BaseModel, tmp_path: Path) -> None:
-    windows = texts_of(base).windows()
-    to_onnx(base.model, tmp_path / "plain.onnx", windows[0].ids.tolist())
-    model = onnx.load(str(tmp_path / "plain.onnx"))
-    simplify(model)
-    before = len(model.graph.node)
-    smooth_activations(model, [window.ids.tolist() for window in windows], len(LABELS.tags))
-    onnx.checker.check_model(model)
-    onnx.save(model, str(tmp_path / "smooth.onnx"))
-    # In the first of the two layers, before its two wide products.
-    assert len(model.graph.node) == before + 2
-    plain, smooth = (onnx_reader(Network(tmp_path / f"{name}.onnx"))(windows) for name in ("plain", "smooth"))
-    assert differences(plain, smooth) < 1e-4
-
-
 def one_layer(path: Path, scale: np.ndarray[Any, Any], rows: int = 20) -> Path:
     """ids -> embeddings * scale -> a product of which each channel has an equal share -> a product for two tags."""
     random = np.random.default_rng(0)
@@ -100,8 +84,9 @@ def test_a_channel_far_larger_than_the_others_costs_int8_less_when_it_is_smoothe
     scale[3] = 300.0
     fp32 = one_layer(tmp_path / "fp32.onnx", scale)
     windows = [FramedWindow(np.arange(20), np.zeros(20, dtype=np.int64))]
-    quantise(fp32, tmp_path / "plain.onnx", [], 2)
-    quantise(fp32, tmp_path / "smooth.onnx", [windows[0].ids.tolist()], 2)
+    calibration = [windows[0].ids.tolist()]
+    Quantiser(fp32, calibration, migration=None).write(tmp_path / "plain.onnx")
+    quantise(fp32, tmp_path / "smooth.onnx", calibration)
     exact, plain, smooth = (onnx_reader(Network(tmp_path / f"{n}.onnx"))(windows) for n in ("fp32", "plain", "smooth"))
     assert differences(exact, smooth) < differences(exact, plain) / 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "plain.onnx", "smooth.onnx"]
@@ -120,11 +105,28 @@ def test_weights_are_stored_in_a_byte(base: BaseModel, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_nothing_to_smooth_is_no_error(tmp_path: Path) -> None:
+def test_without_windows_nothing_is_known_of_the_activations_and_products_stay_in_fp32(tmp_path: Path) -> None:
     fp32 = one_layer(tmp_path / "fp32.onnx", np.ones(16))
-    quantise(fp32, tmp_path / "plain.onnx", [], 2)
-    quantise(fp32, tmp_path / "none.onnx", [[1, 2, 3]], 2, smoothed=0.0)
-    assert (tmp_path / "none.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+    quantise(fp32, tmp_path / "same.onnx", [])
+    assert in_fp32(tmp_path / "same.onnx") == in_fp32(fp32)
+    assert not Network(tmp_path / "same.onnx").windows_share_runs
+
+
+def test_what_is_larger_than_all_that_calibration_saw_is_cut_there(tmp_path: Path) -> None:
+    """The last rows of the table are a thousand times the others, and calibration reads none of them."""
+    model = onnx.load(str(one_layer(tmp_path / "fp32.onnx", np.ones(16))))
+    table = next(one for one in model.graph.initializer if one.name == "table")
+    rows = onnx.numpy_helper.to_array(table).copy()
+    rows[10:] = 1000 * rows[:10]
+    table.CopyFrom(onnx.numpy_helper.from_array(rows, "table"))
+    onnx.save(model, str(tmp_path / "fp32.onnx"))
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", [list(range(10))])
+    exact, found = Network(tmp_path / "fp32.onnx"), Network(tmp_path / "int8.onnx")
+    seen, unseen = list(range(10)), list(range(10, 20))
+    size = np.abs(exact.logits(seen)).max()
+    assert np.abs(exact.logits(seen) - found.logits(seen)).max() < 0.1 * size
+    assert np.abs(exact.logits(unseen)).max() > 100 * size
+    assert np.abs(found.logits(unseen)).max() < 10 * size
 
 
 def test_nodes_without_names_are_quantised_too(tmp_path: Path) -> None:
@@ -132,13 +134,13 @@ def test_nodes_without_names_are_quantised_too(tmp_path: Path) -> None:
     for node in model.graph.node:
         node.name = ""
     onnx.save(model, str(tmp_path / "fp32.onnx"))
-    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", [], 2)
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", [[1, 2, 3]])
     assert not in_fp32(tmp_path / "int8.onnx") & {"hidden", "tags"}
 
 
 @pytest.mark.parametrize(("rows", "left"), [(62_500, set()), (62_499, {"table"})])
 def test_a_large_table_of_embeddings_is_stored_in_a_byte(tmp_path: Path, rows: int, left: set[str]) -> None:
-    quantise(one_layer(tmp_path / "fp32.onnx", np.ones(16), rows), tmp_path / "int8.onnx", [], 2)
+    quantise(one_layer(tmp_path / "fp32.onnx", np.ones(16), rows), tmp_path / "int8.onnx", [[1, 2, 3]])
     assert in_fp32(tmp_path / "int8.onnx") == left
 
 

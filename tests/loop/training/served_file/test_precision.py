@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from loop.training.served_file.export import to_onnx
 from loop.training.served_file.precision import (
     FP32,
     INT8,
-    INT8_SMOOTHED,
     LEAST_AGREEMENT,
     PARTLY_INT8,
     divergence,
     write_served,
 )
+from loop.training.served_file.quantise import Quantiser
 from ner.errors import BundleUnavailableError
 from ner.labels import LabelSet
 from ner.models.network import Network
@@ -51,12 +52,12 @@ def written(base: BaseModel, texts: EvaluationTexts, folder: Path) -> Any:
     return write_served(folder / "fp32.onnx", folder / "model.onnx", texts, texts.windows())
 
 
-def test_a_model_that_int8_hardly_changes_is_served_in_smoothed_int8(
+def test_a_model_that_int8_hardly_changes_is_served_in_int8(
     base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "LEAST_AGREEMENT", 0.9)  # random weights are less certain than trained ones
     [attempt] = written(base, texts, tmp_path)
-    assert attempt.step.precision == INT8_SMOOTHED
+    assert attempt.step.precision == INT8
     assert attempt.agreement.f1 >= 0.9
     assert attempt.agreement.texts == 80
     assert attempt.agreement.spans > 0
@@ -67,16 +68,16 @@ def test_the_product_that_int8_spoils_is_found_and_left_in_fp32(
 ) -> None:
     spoiled = base.model.bert.encoder.layer[1]
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
-    with torch.no_grad():  # one channel so large that one scale for all leaves nothing of the others
-        spoiled.intermediate.dense.weight[3].mul_(1e3)
+    with torch.no_grad():  # one channel whose share in the product is so large, and taken off again, that no scale fits
+        spoiled.intermediate.dense.weight[3] = 0
         spoiled.intermediate.dense.bias[3] = 2e3
-        spoiled.output.dense.weight[:, 3].mul_(1e-3)
         spoiled.output.dense.weight.mul_(10)
+        spoiled.output.dense.bias.sub_(2e3 * spoiled.output.dense.weight[:, 3])
     try:
         attempts = written(base, texts, tmp_path)
     finally:
         base.model.load_state_dict(before)
-    assert [attempt.step.precision for attempt in attempts] == [INT8_SMOOTHED, INT8, PARTLY_INT8]
+    assert [attempt.step.precision for attempt in attempts] == [INT8, PARTLY_INT8]
     assert "layer.1/output/dense" in attempts[-1].step.in_fp32[0]
     assert attempts[0].agreement.f1 < LEAST_AGREEMENT <= attempts[-1].agreement.f1
     floats = [one for one in onnx.load(str(tmp_path / "model.onnx")).graph.initializer if list(one.dims) == [64, 32]]
@@ -88,11 +89,11 @@ def test_the_product_that_int8_spoils_is_found_and_left_in_fp32(
 def test_where_no_int8_will_do_fp32_is_served_and_changes_nothing(
     base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: float
 ) -> None:
-    monkeypatch.setattr(precision, "quantise", lambda source, target, *_, **__: spoil(source, target, added))
+    monkeypatch.setattr(Quantiser, "write", spoiling(tmp_path, lambda int8: added if int8 else None))
     attempts = written(base, texts, tmp_path)
-    assert [attempt.step.precision for attempt in attempts] == [INT8_SMOOTHED, INT8, *[PARTLY_INT8] * 3, FP32]
+    assert [attempt.step.precision for attempt in attempts] == [INT8, *[PARTLY_INT8] * 3, FP32]
     # Of nine products (four in each of two layers, and the classifier) an eighth, a quarter, a half, rounded up.
-    assert [len(attempt.step.in_fp32) for attempt in attempts] == [0, 0, 2, 3, 5, 0]
+    assert [len(attempt.step.in_fp32) for attempt in attempts] == [0, 2, 3, 5, 0]
     windows = texts.windows()
     fp32, served = (onnx_reader(Network(tmp_path / name))(windows) for name in ("fp32.onnx", "model.onnx"))
     assert max(np.abs(one - other).max() for one, other in zip(fp32, served, strict=True)) < 1e-4
@@ -101,16 +102,11 @@ def test_where_no_int8_will_do_fp32_is_served_and_changes_nothing(
 def test_a_node_that_alone_in_int8_gives_no_finite_logits_is_left_in_fp32_first(
     base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = precision.quantise_one
+    def added(int8: set[str]) -> float:
+        return np.inf if len(int8) == 1 and "layer.0/output/dense" in min(int8) else 1000.0 * (len(int8) > 1)
 
-    def spoiling(source: Path, target: Path, name: str) -> None:
-        if "layer.0/output/dense" in name:
-            return spoil(source, target, np.inf)
-        return real(source, target, name)
-
-    monkeypatch.setattr(precision, "quantise", lambda source, target, *_, **__: spoil(source, target, 1000.0))
-    monkeypatch.setattr(precision, "quantise_one", spoiling)
-    assert "layer.0/output/dense" in written(base, texts, tmp_path)[2].step.in_fp32[0]
+    monkeypatch.setattr(Quantiser, "write", spoiling(tmp_path, added))
+    assert "layer.0/output/dense" in written(base, texts, tmp_path)[1].step.in_fp32[0]
 
 
 def test_a_lack_of_memory_says_nothing_about_int8(
@@ -119,9 +115,22 @@ def test_a_lack_of_memory_says_nothing_about_int8(
     def starved(*_: object, **__: object) -> None:
         raise BundleUnavailableError("memory is at hand")
 
-    monkeypatch.setattr(precision, "quantise", starved)
+    monkeypatch.setattr(Quantiser, "write", starved)
     with pytest.raises(BundleUnavailableError):
         written(base, texts, tmp_path)
+
+
+def spoiling(folder: Path, added: Callable[[set[str]], float | None]) -> Callable[..., None]:
+    """A `Quantiser.write` that spoils a file by what is `added` for its nodes in INT8, and writes in truth for None."""
+    real = Quantiser.write
+
+    def write(self: Quantiser, target: Path, in_fp32: Collection[str] = ()) -> None:
+        value = added(set(self.nodes) - set(in_fp32))
+        if value is None:
+            return real(self, target, in_fp32)
+        return spoil(folder / "fp32.onnx", target, value)
+
+    return write
 
 
 def spoil(source: Path, target: Path, added: float) -> None:

@@ -38,7 +38,7 @@ _MACHINE = re.compile(
 _INTEGERS: dict[str, npt.DTypeLike] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FILLS = {"input_ids": None, "attention_mask": 1, "token_type_ids": 0}
 _AWAKE_MICROSECONDS = 2000
-# ONNX Runtime's own addition and normalisation in one node takes longer than the two nodes take.
+# Addition and normalisation in one node take a little longer than the two nodes take.
 _SLOWER = ["SkipLayerNormFusion"]
 _REBUILD = "Train or export the model again."
 # The entry in a file's metadata that its writer makes where a window's logits do not depend on the company.

@@ -19,7 +19,7 @@ from loop.weak.applying import enter_imported, label_weakly
 from loop.weak.worth import UNLABELLED, Harm, harmful
 from store.database.schema import Project
 from store.database.session import Store
-from store.weak.sources import BY_THE_LOOP, set_muted, weak_sources
+from store.weak.sources import BY_THE_LOOP, muted_sources, set_muted, weak_sources
 from weak_labeling.sources.neighbours import NeighboursSource
 
 
@@ -45,7 +45,8 @@ def decide(store: Store, project: Project, name: str, muted: bool, who: str) -> 
 def mute_harmful(store: Store, settings: Settings, project: Project) -> tuple[Muted, ...]:
     """Mute the sources that do harm by the gold there is (of pool and train); gives what was muted, the worst first.
 
-    Sources that go by the votes of others are then asked again.
+    Sources that go by the votes of others are then asked again. Where such a source was muted for what it took from
+    another muted source, its votes are new, and it is not muted any more.
     """
     with store.transaction() as tx:
         enter_imported(tx, project)
@@ -62,4 +63,7 @@ def mute_harmful(store: Store, settings: Settings, project: Project) -> tuple[Mu
             tx.commit()
         if any(one.kind == NeighboursSource.kind for one in known):
             label_weakly(store, settings, project, retry=False)
+            with store.read() as session:
+                muted = muted_sources(session, project.id)
+            found = tuple(harm for harm in found if harm.source in muted)
     return tuple(map(Muted, found))

@@ -10,6 +10,7 @@ from loop.settings.settings import Settings
 from loop.settings.template import config_of_labels
 from loop.weak.aggregating import vote_on, weak_documents
 from loop.weak.applying import AskedSource, WeaklyLabelled, is_up_to_date, label_weakly
+from loop.weak.muting import mute_harmful
 from loop.weak.sources import declared_sources
 from ner.errors import InputError
 from ner.label_studio.label_config import NotLearned
@@ -21,7 +22,7 @@ from store.database.session import Store
 from store.documents import NewDocument, add_documents
 from store.gold import gold
 from store.projects import create_project, set_label_config
-from store.weak.sources import SourceVotes, set_muted
+from store.weak.sources import SourceVotes, muted_sources, set_muted
 from store.weak.votes import StoredVote, replace_votes, votes
 
 HEAD = "from ner.spans import Span\nfrom weak_labeling.functions import labeling_function\n"
@@ -234,3 +235,24 @@ def test_a_source_of_neighbours_hears_what_the_others_say_of_the_group_and_no_mu
         tx.commit()
     label(store, project, path)
     assert not any(source == "beside" for _, source, _ in cast(store, project))
+
+
+def test_a_source_that_repeated_a_muted_source_is_asked_again_and_is_not_called_muted(
+    store: Store, project: Project, tmp_path: Path
+):
+    (tmp_path / "weak.toml").write_text('[[source]]\nname = "beside"\nkind = "neighbours"\nvotes = 1\n')
+    path = functions(tmp_path / "f.py", ("excel", "Excel", "SOFTWARE"), ("poison", "printer is", "OS"))
+    path.write_text(path.read_text().replace("at + 10", "at + 7"))
+    for number in range(30):
+        add(store, project, f"Excel {number}, the printer is off", f"Excel {number} and printer", group=f"g{number}")
+    with store.transaction() as tx:
+        said = [(key, NewAnnotation(FILE, f"g{key}", [], spans=(Span(0, 5, "SOFTWARE"),))) for key in range(5, 65)]
+        append_annotations(tx, said)
+        tx.commit()
+    label(store, project, path)
+    assert sum(source == "beside" and label == "OS" for _, source, label in cast(store, project)) == 30
+    (muted,) = mute_harmful(store, settings_of(path), project)
+    assert muted.harm.source == "poison"
+    with store.read() as session:
+        assert muted_sources(session, project.id) == {"poison"}
+    assert not any(source == "beside" and label == "OS" for _, source, label in cast(store, project))

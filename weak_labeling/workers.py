@@ -203,6 +203,7 @@ class _Worker:
         _PLACE.pack_into(self._memory, 0, _NOWHERE, 0, 0.0)
         self.connection, theirs = multiprocessing.Pipe()
         self.at_work_on: _Pending | None = None
+        self._seen, self._seen_since = _PLACE.unpack_from(self._memory), 0.0
         others = [self.connection, *(worker.connection for worker in siblings)]
         asking = _Asking(sources, labels, limit, theirs, self._memory)
         process = multiprocessing.get_context("fork").Process(target=asking.run, args=(others,), daemon=True)
@@ -224,9 +225,15 @@ class _Worker:
         return source, text
 
     def seconds_at_one_place(self) -> float:
-        """How long it has asked one source about one text."""
-        source, _, since = _PLACE.unpack_from(self._memory)
-        return 0.0 if source == _NOWHERE else time.monotonic() - since
+        """How long it has been seen to ask one source about one text.
+
+        A look may fall into the middle of a note, and see zeros. So the time that is noted only tells one note from
+        the next, and what counts is since when the same note has been seen.
+        """
+        note, now = _PLACE.unpack_from(self._memory), time.monotonic()
+        if note != self._seen:
+            self._seen, self._seen_since = note, now
+        return 0.0 if note[0] == _NOWHERE else now - self._seen_since
 
     def kill(self) -> None:
         """End it, and whatever its sources started, at once."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ner.spans import Span
+from weak_labeling import workers as module
 from weak_labeling.functions import LabelingFunction, SpanFinder
 from weak_labeling.source import Fault
 from weak_labeling.workers import SLOW_IN_A_ROW, TEXTS_AT_ONCE, AskedBatch, Batch, Workers, batches
@@ -169,3 +170,28 @@ def test_long_texts_come_in_smaller_batches() -> None:
     given = [(1, "x" * 150_000), (2, "x" * 60_000), (3, "x" * 500_000), (4, "x")]
     assert [[document for document, _ in batch.texts] for batch in batches(given, (0,))] == [[1], [2], [3], [4]]
     assert isinstance(next(batches([(1, "")], (0,))), Batch)
+
+
+def test_a_look_in_the_middle_of_a_note_cuts_nobody_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = module._PLACE
+
+    class Torn:
+        """Every second look of the parent sees the zeros with which the writing of a note begins."""
+
+        size, pack_into = place.size, place.pack_into
+
+        def __init__(self) -> None:
+            self.looks = 0
+
+        def unpack_from(self, memory: bytes) -> tuple[int, int, float]:
+            self.looks += 1
+            noted: tuple[int, int, float] = place.unpack_from(memory)
+            return (0, 0, 0.0) if self.looks % 2 else noted
+
+    def slow(text: str) -> Iterator[Span]:
+        time.sleep(0.3)
+        yield GOOD
+
+    monkeypatch.setattr(module, "_PLACE", Torn())
+    [batch] = asked([slow], ["text"] * 4, limit=AMPLE)
+    assert reasons(batch) == [None] * 4

@@ -15,11 +15,7 @@ passes, not 20.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from itertools import product
-from pathlib import Path
 from random import Random
 from statistics import mean
 from typing import Any
@@ -30,13 +26,12 @@ from loop.training.progress import TrainingProgress
 from loop.training.weak_choice import choose
 from loop.weak.worth import UNLABELLED, VoteSample, harmful, without_votes
 from ner.documents import content_hash
-from scripts.bench.little_gold import lines
 from scripts.bench.weak.poison import POISON, poison
-from scripts.bench.weak.training import FAST_PASSES, LABELS, Project, f1_of
+from scripts.bench.weak.training import LABELS, SEEDS, Project, f1_of, run_draws
 from store.registry import GOLD
 from weak_labeling.aggregate.contract import VotedText
 
-SIZES, SEEDS = (100, 250), (1, 2, 3)
+SIZES = (100, 250)
 WAYS = ("clean", "muted", "poisoned")
 _HEAD = (
     "gold",
@@ -53,22 +48,12 @@ _HEAD = (
 
 def main() -> None:
     """Read the arguments, run what is not in the file yet, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
-    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--fast", action="store_true")
-    given = parser.parse_args()
-    done = {(line["size"], line["seed"]) for line in lines(given.results)}
-    for seed, size in product(given.seeds, given.sizes):
-        if (size, seed) not in done:
-            settings = TrainSettings(seed=seed, threads=given.threads)
-            settings = settings.changed(passes=FAST_PASSES) if given.fast else settings
-            line = compared(Project(seed, size), settings, twice=(size, seed) == (SIZES[0], SEEDS[0]))
-            with given.results.open("a") as file:
-                file.write(json.dumps({"size": size, "seed": seed, "fast": given.fast, **line}) + "\n")
-    print_table(lines(given.results))
+    print_table(run_draws(__doc__, SIZES, measured))
+
+
+def measured(seed: int, size: int, settings: TrainSettings) -> dict[str, Any]:
+    """What is written of one draw; the first draw is trained twice on the same data."""
+    return compared(Project(seed, size), settings, twice=(size, seed) == (SIZES[0], SEEDS[0]))
 
 
 def compared(project: Project, settings: TrainSettings, *, twice: bool) -> dict[str, Any]:
@@ -110,11 +95,11 @@ def learned_from(
     return choose(alone, weak, LABELS, settings, always, TrainingProgress())[0]
 
 
-def print_table(measured: Sequence[Mapping[str, Any]]) -> None:
+def print_table(results: Sequence[Mapping[str, Any]]) -> None:
     """A row for each number of gold sentences: means of the draws, single draws behind them."""
     print(f"| {' | '.join(_HEAD)} |\n|{' --- |' * len(_HEAD)}")
-    for size in sorted({line["size"] for line in measured}):
-        rows = sorted((line for line in measured if line["size"] == size), key=lambda line: line["seed"])
+    for size in sorted({line["size"] for line in results}):
+        rows = sorted((line for line in results if line["size"] == size), key=lambda line: line["seed"])
         cells = [f"**{mean(row[way] for row in rows):.3f}** ({singles(rows, way)})" for way in WAYS]
         found = sum(POISON in row["muted_sources"] for row in rows)
         honest = sum(len(set(row["muted_sources"]) - {POISON}) for row in rows)

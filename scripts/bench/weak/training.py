@@ -17,7 +17,7 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -54,9 +54,16 @@ WAYS = ("gold", "weak", "chosen")
 
 def main() -> None:
     """Read the arguments, run what is not in the file yet, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    print_table(run_draws(__doc__, SIZES, compared))
+
+
+def run_draws(
+    about: str | None, sizes: Sequence[int], measure: Callable[[int, int, TrainSettings], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Read the arguments, measure each draw (seed, size) that the file of results lacks, and give all its lines."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
+    parser.add_argument("--sizes", nargs="*", type=int, default=sizes)
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--fast", action="store_true")
@@ -65,10 +72,10 @@ def main() -> None:
     for seed, size in product(given.seeds, given.sizes):
         if (size, seed) not in done:
             settings = TrainSettings(seed=seed, threads=given.threads)
-            line = compared(seed, size, settings.changed(passes=FAST_PASSES) if given.fast else settings)
+            line = measure(seed, size, settings.changed(passes=FAST_PASSES) if given.fast else settings)
             with given.results.open("a") as file:
                 file.write(json.dumps({"size": size, "seed": seed, "fast": given.fast, **line}) + "\n")
-    print_table(lines(given.results))
+    return lines(given.results)
 
 
 class Project:

@@ -24,6 +24,7 @@ from loop.cli import (
     promotion,
     report,
     server,
+    study,
     training,
 )
 from loop.cli.invocation import AsJson, Directory, Invocation, Verbose
@@ -69,6 +70,7 @@ _GROUPS = (
     promotion,
     report,
     compare,
+    study,
     predict,
     export_model,
     server,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from loop.files.exporting import Exported
     from loop.files.reading import Request
+    from loop.files.records import FileHints
 
 
 class SplitName(StrEnum):
@@ -117,13 +118,17 @@ class FileOptions:
     def request(self, invocation: Invocation) -> Request:
         """How files are to be read by these options for the project of the invocation."""
         from loop.files.reading import Request
-        from loop.files.records import FileHints
         from ner.label_studio.label_config import LabelConfig
 
-        scheme = self.tag_scheme.value if self.tag_scheme else None
-        hints = FileHints(_listed(self.columns), scheme, _listed(self.label_names))
         config = LabelConfig.parse(invocation.project.label_config)
-        return Request(config, invocation.settings.label_map, self.file_format.value, hints)
+        return Request(config, invocation.settings.label_map, self.file_format.value, self.hints())
+
+    def hints(self) -> FileHints:
+        """What these options say of a file whose content does not say it."""
+        from loop.files.records import FileHints
+
+        scheme = self.tag_scheme.value if self.tag_scheme else None
+        return FileHints(_listed(self.columns), scheme, _listed(self.label_names))
 
 
 def register(app: typer.Typer) -> None:

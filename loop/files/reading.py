@@ -31,6 +31,7 @@ from store.annotations import NewAnnotation
 from store.documents import check_key
 from weak_labeling.source import Vote
 
+_NO_HINTS = FileHints()
 OTHER_KIND = "annotation of a project without spans"
 
 
@@ -126,10 +127,11 @@ def survey(file: Input, request: Request, rule: LabelRule) -> Reading:
     )
 
 
-def survey_of_any_labels(file: Input) -> Reading:
+def survey_of_any_labels(file: Input, file_format: str = AUTO, hints: FileHints = _NO_HINTS) -> Reading:
     """The reading of a file without a project: its labels are those that stand in the file, whatever their control."""
     nameless = LabelConfig((Control("label", ()),), "text", "text")
-    opened = find_format(file).open(file, Source("", nameless))
+    chosen = find_format(file, hints) if file_format == AUTO else format_named(file_format)
+    opened = chosen.open(file, Source("", nameless, hints))
     seen = _Survey(nameless)
     proof = proven_unit(seen.claims(opened.records()))
     config = replace(nameless, controls=(Control("label", tuple(seen.labels)),), foreign=tuple(seen.controls))

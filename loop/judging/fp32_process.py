@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from loop.judging.ask import reply
 from loop.judging.contract import WrongFileError
-from loop.judging.measured import ONNX_FP32, TORCH_FP32, Speed, served_runtime
+from loop.judging.measured import ONNX_FP32, TORCH_FP32, served_runtime
 from loop.judging.speeds import Runtime, measure_speeds, onnx_runtime
 from loop.settings.model import TrainSettings
 from loop.training import lora
@@ -68,7 +68,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
         rebuilt = rebuild(bundle, base, settings, workspace)
         threads = torch.get_num_threads()
         spans = tag(bundle, rebuilt, texts, threads)
-        speeds = speeds_of(bundle, rebuilt, texts[: request["timed"]], threads)
+        speeds = measure_speeds(runtimes_of(bundle, rebuilt, threads), texts[: request["timed"]], threads)
     return {
         "spans": [[asdict(span) for span in found] for found in spans],
         "speeds": [asdict(speed) for speed in speeds],
@@ -158,18 +158,17 @@ def tag(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) ->
         return tuple(tagging.spans for tagging in tagger.tag_many(texts))
 
 
-def speeds_of(bundle: Bundle, rebuilt: Rebuilt, texts: Sequence[str], threads: int) -> tuple[Speed, ...]:
-    """Torch FP32, ONNX FP32 and the INT8 file that serves, from text to spans, by turns, each with `threads` threads.
+def runtimes_of(bundle: Bundle, rebuilt: Rebuilt, threads: int) -> list[Runtime]:
+    """Torch FP32, ONNX FP32 and the INT8 file that serves, from text to spans, each with `threads` threads.
 
     Torch runs a lone text unpadded, and several texts as one padded batch. ONNX runs as it serves.
     """
     in_torch = InTorch(bundle, rebuilt)
-    runtimes = [
+    return [
         Runtime(TORCH_FP32, in_torch.one, in_torch.several),
         onnx_runtime(ONNX_FP32, bundle, rebuilt.fp32, threads),
         onnx_runtime(served_runtime(bundle.manifest.precision), bundle, bundle.path / MODEL, threads),
     ]
-    return measure_speeds(runtimes, texts, threads)
 
 
 class InTorch:

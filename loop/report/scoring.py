@@ -5,7 +5,7 @@ The scores, the comparison and the agreement are those that the decision was mad
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from loop.evaluation.errors import JudgedText, analyse, confusion_matrix, confusions, examples, per_type
@@ -48,10 +48,14 @@ def results(attempt: Attempt, delta: float) -> facts.Results:
 
 def errors(attempt: Attempt, *, quoting: bool = True) -> facts.ErrorFacts:
     """The candidate's errors: by type, the confusion matrix, the costliest confusions, and examples if `quoting`."""
-    analysis = analyse(
-        JudgedText(one.name, one.text, unscored(one.gold), unscored(one.candidate)) for one in attempt.documents
-    )
-    types, found = attempt.types, confusions(analysis)
+    judged = (JudgedText(one.name, one.text, unscored(one.gold), unscored(one.candidate)) for one in attempt.documents)
+    return errors_of(judged, attempt.types, quoting=quoting)
+
+
+def errors_of(texts: Iterable[JudgedText], types: Sequence[str], *, quoting: bool = True) -> facts.ErrorFacts:
+    """The errors of any system on judged texts, whose spans have no scores."""
+    analysis = analyse(texts)
+    found = confusions(analysis)
     rows = per_type(analysis, types)
     matrix = facts.ConfusionMatrix(
         rows=(*types, "spurious"),
@@ -76,8 +80,13 @@ def quantisation(attempt: Attempt) -> tuple[facts.QuantisationLoss, ...]:
     if served is None or not said or len(said) < len(attempt.documents):
         return ()
     fp32 = score([unscored(one.gold) for one in attempt.documents], list(map(unscored, said)), LabelSet(attempt.types))
+    return losses(fp32, served)
+
+
+def losses(fp32: Scores, served: Scores) -> tuple[facts.QuantisationLoss, ...]:
+    """Micro first, then each type."""
     pairs = [(facts.MICRO, fp32.micro, served.micro)]
-    pairs += [(name, fp32.per_type[name], served.per_type[name]) for name in attempt.types]
+    pairs += [(name, fp32.per_type[name], row) for name, row in served.per_type.items()]
     return tuple(
         facts.QuantisationLoss(name, before.f1, after.f1, before.f1 - after.f1, after.support)
         for name, before, after in pairs
@@ -103,8 +112,8 @@ def _row(name: str, new: PRF, old: PRF | None, found: Difference | None, status:
     return facts.ResultRow(
         name=name,
         support=new.support,
-        candidate=_system(new),
-        incumbent=_system(old) if old else None,
+        candidate=system_scores(new),
+        incumbent=system_scores(old) if old else None,
         delta=new.f1 - old.f1 if old else None,
         low=found.low if found else None,
         high=found.high if found else None,
@@ -118,7 +127,8 @@ def _of(scores: Scores, name: str) -> PRF:
     return {facts.MICRO: scores.micro, facts.MACRO: scores.macro}.get(name) or scores.per_type[name]
 
 
-def _system(row: PRF) -> facts.SystemScores:
+def system_scores(row: PRF) -> facts.SystemScores:
+    """The figures of a row, for a report."""
     figures = asdict(row)
     del figures["support"]
     return facts.SystemScores(**figures)

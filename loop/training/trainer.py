@@ -32,12 +32,16 @@ _TRY = "Lower train.learning_rate, raise train.passes, label more, or train with
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many optimiser steps of which size. An epoch is one pass over the windows."""
+    """How many optimiser steps of which size. An epoch is one pass over the windows.
+
+    head_learning_rate: of the classifier where the encoder itself is trained, which bears less; None for one rate.
+    """
 
     epochs: int
     batch_size: int
     steps_per_epoch: int
     learning_rate: float
+    head_learning_rate: float | None = None
 
     @property
     def steps(self) -> int:
@@ -161,7 +165,7 @@ class _Trainer:
         self._weights = trainable(model)
         self._average = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._optimiser = torch.optim.AdamW(
-            self._weights.values(),
+            self._groups(),
             lr=plan.learning_rate,
             betas=(0.9, settings.beta2),
             weight_decay=settings.weight_decay,
@@ -201,7 +205,7 @@ class _Trainer:
     def _step(self, framed: Sequence[FramedWindow], padding_id: int) -> float:
         ids, mask, tags = collate(framed, padding_id)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self._rate() * group["share"]
         with self._precision():
             logits = self._model(input_ids=ids, attention_mask=mask).logits
         loss = cross_entropy(logits.float(), tags, soft_targets(framed, tags, logits.shape[-1]))
@@ -215,6 +219,16 @@ class _Trainer:
         self.done += 1
         self._update_average()
         return value
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """What is trained, by the share of the plan's rate: the classifier apart where the plan has a rate for it."""
+        head_rate = self._plan.head_learning_rate
+        if head_rate is None:
+            return [{"params": list(self._weights.values()), "share": 1.0}]
+        encoder = f"{self._model.base_model_prefix}."
+        inside = [weight for name, weight in self._weights.items() if name.startswith(encoder)]
+        head = [weight for name, weight in self._weights.items() if not name.startswith(encoder)]
+        return [{"params": inside, "share": 1.0}, {"params": head, "share": head_rate / self._plan.learning_rate}]
 
     def _rate(self) -> float:
         """Linear from 0 to the plan's rate over the warm-up, then linear to 0 at the last step."""

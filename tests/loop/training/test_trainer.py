@@ -10,7 +10,7 @@ import torch
 from loop.settings.model import TrainSettings
 from loop.training.batches import FramedWindow
 from loop.training.progress import TrainingProgress, TrainingStep
-from loop.training.trainer import make_plan, reproducible, train
+from loop.training.trainer import Plan, make_plan, reproducible, train
 
 SETTINGS = TrainSettings(batch_size=32, passes=20)
 
@@ -64,6 +64,29 @@ def test_a_training_leaves_the_model_with_the_average_of_its_weights() -> None:
         average = decay * average + (1 - decay) * weights
     assert torch.allclose(model.scores.weight, average, atol=1e-6)
     assert not torch.allclose(average, after_each_step[-1], atol=0.01)
+
+
+def test_the_classifier_of_a_whole_encoder_learns_at_a_rate_of_its_own() -> None:
+    class Classifying(torch.nn.Module):
+        base_model_prefix = "encoder"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = torch.nn.Embedding(8, 3)
+            self.classifier = torch.nn.Linear(3, 3)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+            return SimpleNamespace(logits=self.classifier(self.encoder(input_ids)))
+
+    model = Classifying()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    settings = SETTINGS.changed(weight_decay=0.0, averaging=0.0, warmup_share=0.0, precision="float32")
+    windows = [FramedWindow(np.array([1, 2, 3]), np.array([0, 1, 2]))] * 4
+    train(model, windows, Plan(1, 4, 1, 1e-3, head_learning_rate=1e-2), settings, 0, TrainingProgress())
+    moved = {name: (weight - before[name]).abs().max().item() for name, weight in model.named_parameters()}
+    # The first step of Adam is as long as its rate.
+    assert moved["encoder.weight"] == pytest.approx(1e-3, rel=0.01)
+    assert [moved["classifier.weight"], moved["classifier.bias"]] == pytest.approx([1e-2, 1e-2], rel=0.01)
 
 
 def test_seeds_and_threads_are_as_before_afterwards() -> None:

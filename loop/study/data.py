@@ -1,0 +1,163 @@
+"""What a study learns from and is judged on: labelled texts of files, without a project."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from loop.files.audit import believed
+from loop.files.formats.known import AUTO
+from loop.files.importing import SHOWN_PROBLEMS, RejectedFileError, skipped
+from loop.files.raw.inputs import Input, open_inputs
+from loop.files.reading import survey_of_any_labels
+from loop.files.records import FileHints, Problem
+from loop.training.dataset import TrainingDocument, development_salt, split
+from loop.wording import listed, number_of
+from ner.documents import LabelledText, content_hash
+from ner.errors import InputError
+from ner.labels import LabelSet
+from ner.spans import flat_spans
+
+LEAST_TEXTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTexts:
+    """The texts of a study: train and dev share no text and no group. said: what was left out, a sentence each."""
+
+    train: tuple[TrainingDocument, ...]
+    dev: tuple[TrainingDocument, ...]
+    labels: LabelSet
+    said: tuple[str, ...] = ()
+
+    def counts(self, documents: Iterable[TrainingDocument]) -> Counter[str]:
+        """How many entities of each type the documents hold."""
+        return Counter(span.label for document in documents for span in document.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class HowToRead:
+    """How the files of a study are read: the name of a format, or "auto"; hints; whether bad records are left out."""
+
+    file_format: str = AUTO
+    hints: FileHints = field(default_factory=FileHints)
+    skip_bad: bool = False
+
+
+def read_texts(
+    data: Path, dev: Path | None, *, share: float, labels: Sequence[str], seed: int, how: HowToRead
+) -> StudyTexts:
+    """The texts of a study.
+
+    dev: a file to judge by; else `share` of the groups of `data` is held back, the same groups for the same seed.
+    labels: what is learned; spans of other labels are no entities. Empty for every label of the files. Raises
+    InputError where a file cannot be read, or holds too little to learn from or to judge by.
+    """
+    gold, said = _read(data, how)
+    judged: list[LabelledText] = []
+    if dev is not None:
+        judged, said_of_dev = _read(dev, how)
+        said += said_of_dev
+    found = tuple(sorted({span.label for text in (*gold, *judged) for span in text.spans}))
+    if not found:
+        value = f"{number_of(len(gold), 'text')} of {data.name} without one"
+        raise InputError("a file to study holds an entity", value=value, next_step="Check that the file is labelled.")
+    known = LabelSet(tuple(labels) or found)
+    documents = [_document(place, text) for place, text in enumerate((*_distinct(gold, said), *judged))]
+    documents = list(_of_labels(documents, known, said))
+    learned, kept = documents[: len(documents) - len(judged)], tuple(documents[len(documents) - len(judged) :])
+    if dev is None:
+        _check(learned, data, 2 * LEAST_TEXTS)
+        train, kept = split(learned, share, development_salt(seed))
+    else:
+        train = _apart(learned, kept, said)
+    _check(train, data, LEAST_TEXTS)
+    _check(kept, dev or data, 1)
+    return StudyTexts(train, kept, known, tuple(said))
+
+
+def _read(path: Path, how: HowToRead) -> tuple[list[LabelledText], list[str]]:
+    """(the labelled texts of a file, what is said of the file)."""
+    texts: list[LabelledText] = []
+    problems: list[Problem] = []
+    with open_inputs(path) as files:
+        said = [note for file in files for note in _gather(file, how, texts, problems)]
+    if problems and not how.skip_bad:
+        raise RejectedFileError(path.name, problems[:SHOWN_PROBLEMS], len(problems))
+    if not texts:
+        raise InputError(
+            "a file to study holds labelled texts", value=f"none in {path.name}", next_step=" ".join(said) or "Label."
+        )
+    return texts, [*said, *skipped(path.name, problems)]
+
+
+def _gather(file: Input, how: HowToRead, texts: list[LabelledText], problems: list[Problem]) -> Iterator[str]:
+    """Add the texts and problems of one file; yields what to say of the file."""
+    reading = survey_of_any_labels(file, how.file_format, how.hints)
+    unlabelled = doubtful = 0
+    for record in reading.records():
+        if isinstance(record, Problem):
+            problems.append(record)
+            continue
+        decisive = believed(record)
+        if decisive is None:
+            unlabelled += 1
+        elif decisive.spans is None:
+            doubtful += 1
+        else:
+            spans = flat_spans(record.text, decisive.spans)
+            texts.append(LabelledText(record.external_id or record.where, record.text, spans, record.group))
+    yield from reading.said
+    if unlabelled:
+        yield f"{file.name}: {number_of(unlabelled, 'text')} without labels left out."
+    if doubtful:
+        yield f"{file.name}: {number_of(doubtful, 'text')} in doubt left out; `loop import --dry-run` shows why."
+
+
+def _document(place: int, text: LabelledText) -> TrainingDocument:
+    return TrainingDocument(place, content_hash(text.text), text.group_key, text.text, text.spans)
+
+
+def _distinct(texts: Sequence[LabelledText], said: list[str]) -> list[LabelledText]:
+    """Each text once, as `loop import` takes texts: the first counts."""
+    first: dict[str, LabelledText] = {}
+    for text in texts:
+        first.setdefault(text.text, text)
+    if len(first) < len(texts):
+        said.append(f"{number_of(len(texts) - len(first), 'repeated text')} left out of the training.")
+    return list(first.values())
+
+
+def _of_labels(documents: Iterable[TrainingDocument], labels: LabelSet, said: list[str]) -> Iterator[TrainingDocument]:
+    """The documents with the spans whose label is one of `labels`."""
+    others: Counter[str] = Counter()
+    for document in documents:
+        others.update(span.label for span in document.spans if span.label not in labels.types)
+        yield replace(document, spans=tuple(span for span in document.spans if span.label in labels.types))
+    if others:
+        names = listed([name for name, _ in others.most_common()])
+        said.append(f"{number_of(others.total(), 'span')} of other labels count as no entity: {names}.")
+
+
+def _apart(
+    train: Sequence[TrainingDocument], dev: Sequence[TrainingDocument], said: list[str]
+) -> tuple[TrainingDocument, ...]:
+    """The texts to learn from that share neither text nor group with the texts to judge by."""
+    texts, groups = {one.content_hash for one in dev}, {one.group_key for one in dev}
+    kept = tuple(one for one in train if one.content_hash not in texts and one.group_key not in groups)
+    if len(kept) < len(train):
+        left_out = number_of(len(train) - len(kept), "text")
+        said.append(f"{left_out} left out of the training: the text or its group is judged by.")
+    return kept
+
+
+def _check(documents: Sequence[TrainingDocument], path: Path, least: int) -> None:
+    with_entities = sum(bool(document.spans) for document in documents)
+    if len(documents) < least or not with_entities:
+        raise InputError(
+            f"a study needs {number_of(least, 'text')} or more of a file, and an entity in one of them",
+            value=f"{number_of(len(documents), 'text')} of {path.name}, {with_entities} with entities",
+            next_step="Label more texts, check --labels, or give --dev a file of texts that are not learned from.",
+        )

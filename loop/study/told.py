@@ -1,0 +1,66 @@
+"""What a study comes to, in sentences: on the terminal and at the top of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loop.judging.measured import Speed
+from loop.study.results import StudiedVariant, Study
+from loop.wording import NOTHING, documents_of, interval, number_of, points, quantity, score
+
+BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
+
+
+def sentences(study: Study) -> Iterator[str]:
+    """The best variant, then what every other variant differs by."""
+    best = study.best
+    if best is None:
+        return
+    data = study.data
+    where = documents_of(data.groups, data.dev_texts, "document")
+    yield (
+        f"{study.name_of(best)} has the highest micro-F1 as served, {score(best.micro.f1)}, on {where} that no variant "
+        f"learned from; {number_of(data.train_texts, 'text')} were learned from."
+    )
+    for one in study.measured:
+        if one.differences:
+            yield f"{study.name_of(one)} against {study.against}: {difference(one)}{_price(study, one)}."
+    for one in study.variants:
+        if one.error:
+            yield f"{study.name_of(one)} could not be trained: {one.error}"
+
+
+def verdict(one: StudiedVariant) -> str:
+    """Whether a variant is shown to differ from the one that all are compared with; nothing for that one."""
+    if not one.differences:
+        return ""
+    micro = one.differences[0]
+    return BETTER if micro.low > 0 else WORSE if micro.high < 0 else OPEN
+
+
+def difference(one: StudiedVariant) -> str:
+    """`+0.5 points (-0.8 to +1.8), no difference shown`."""
+    micro = one.differences[0]
+    return f"{points(micro.delta)} points ({interval(micro.low, micro.high)}), {verdict(one)}"
+
+
+def served_speed(one: StudiedVariant) -> Speed | None:
+    """Of the file that serves, which is timed last; None where nothing was timed."""
+    return one.speeds[-1] if one.speeds else None
+
+
+def _price(study: Study, one: StudiedVariant) -> str:
+    """How the size and the latency of the served file compare, where both are known."""
+    other = next((found for found in study.measured if study.name_of(found) == study.against), None)
+    if other is None or one.costs is None or other.costs is None:
+        return ""
+    told = f"; its served file has {quantity(one.costs.int8_mb, 'MB')} instead of {quantity(other.costs.int8_mb, 'MB')}"
+    own, others = served_speed(one), served_speed(other)
+    if own and others:
+        told += f" and takes {quantity(own.latency_ms, 'ms')} a text instead of {quantity(others.latency_ms, 'ms')}"
+    return told
+
+
+def millions(count: int | None) -> str:
+    """A number of parameters: `22.6 M`."""
+    return NOTHING if count is None else f"{count:,}" if count < 100_000 else f"{count / 1e6:.3g} M"

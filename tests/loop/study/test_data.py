@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loop.study.data import HowToRead, StudyTexts, read_texts
+from ner.errors import InputError
+
+
+def record(text: str, label: str | None = "OS", **more: Any) -> dict[str, Any]:
+    """A text whose first word is an entity, or that has none."""
+    spans = [] if label is None else [{"start": 0, "end": text.index(" "), "label": label}]
+    return {"text": text, "spans": spans, **more}
+
+
+def written(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
+    return path
+
+
+def read(data: Path, dev: Path | None = None, labels: tuple[str, ...] = (), share: float = 0.3) -> StudyTexts:
+    return read_texts(data, dev, share=share, labels=labels, seed=13, how=HowToRead())
+
+
+def test_texts_of_one_group_stand_on_one_side(tmp_path: Path) -> None:
+    records = [record(f"Windows {number} fails", doc=f"post {number // 5}") for number in range(50)]
+    texts = read(written(tmp_path / "gold.jsonl", records))
+    train, dev = ({document.group_key for document in side} for side in (texts.train, texts.dev))
+    assert train and dev and not train & dev
+    assert len(texts.train) + len(texts.dev) == 50
+
+
+def test_the_same_seed_holds_the_same_texts_back(tmp_path: Path) -> None:
+    gold = written(tmp_path / "gold.jsonl", [record(f"Windows {number} fails") for number in range(30)])
+    assert read(gold).dev == read(gold).dev
+
+
+def test_what_is_judged_by_is_not_learned_from_and_that_is_said(tmp_path: Path) -> None:
+    gold = [record("Debian boots"), record("Windows fails", doc="a"), record("Ubuntu hangs"), record("macOS stops")]
+    dev = [record("Debian boots"), record("Fedora waits", doc="a")]
+    texts = read(written(tmp_path / "gold.jsonl", gold), written(tmp_path / "dev.jsonl", dev))
+    assert [document.text for document in texts.train] == ["Ubuntu hangs", "macOS stops"]
+    assert [document.text for document in texts.dev] == ["Debian boots", "Fedora waits"]
+    assert texts.said == ("2 texts left out of the training: the text or its group is judged by.",)
+
+
+def test_labels_are_those_of_both_files_unless_they_are_named(tmp_path: Path) -> None:
+    gold = written(tmp_path / "gold.jsonl", [record(f"Windows {number} fails") for number in range(5)])
+    dev = written(tmp_path / "dev.jsonl", [record("Excel waits", "SOFTWARE"), record("Debian boots")])
+    assert read(gold, dev).labels.types == ("OS", "SOFTWARE")
+    named = read(gold, dev, ("OS",))
+    assert named.labels.types == ("OS",)
+    assert [len(document.spans) for document in named.dev] == [0, 1]
+    assert named.said == ("1 span of other labels count as no entity: SOFTWARE.",)
+
+
+def test_texts_without_labels_and_repeated_texts_are_left_out_and_counted(tmp_path: Path) -> None:
+    records = [record(f"Windows {number} fails") for number in range(9)]
+    records += [{"text": "nobody looked at this"}, record("Windows 3 fails", None)]
+    texts = read(written(tmp_path / "gold.jsonl", records))
+    assert len(texts.train) + len(texts.dev) == 9
+    assert sorted(texts.counts((*texts.train, *texts.dev)).items()) == [("OS", 9)]
+    assert texts.said == (
+        "gold.jsonl: 1 text without labels left out.", "1 repeated text left out of the training."
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "records",
+    [[{"text": "nobody looked"}], [record("Windows fails")], [record(f"it {n} fails", None) for n in range(9)]],
+)
+def test_too_little_gold_is_refused(tmp_path: Path, records: list[dict[str, Any]]) -> None:
+    with pytest.raises(InputError, match=r"gold\.jsonl"):
+        read(written(tmp_path / "gold.jsonl", records))
+
+
+def test_a_label_that_nobody_used_is_refused_with_the_advice_to_check_labels(tmp_path: Path) -> None:
+    gold = written(tmp_path / "gold.jsonl", [record(f"Windows {number} fails") for number in range(9)])
+    with pytest.raises(InputError, match=r"9 texts of gold\.jsonl, 0 with entities.*check --labels"):
+        read(gold, labels=("PERSON",))

@@ -61,7 +61,7 @@ def study(
     full_rate: Annotated[
         float | None,
         typer.Option(
-            min=0,
+            min=1e-7,
             help="Learning rate of full and distilled. By default 2e-4 for an encoder of 384 channels, 5e-5 for 768.",
         ),
     ] = None,
@@ -80,8 +80,8 @@ def study(
     """Train variants on the same texts, judge them on the same other texts, and write one report. No project is needed.
 
     full: every weight of the encoder learns. lora: an adapter and a classifier learn, as `loop retrain` trains them.
-    distilled: half of the layers of the best other variant, taught by its soft labels and the gold. Every variant is
-    exported and served in INT8, as a project's model is.
+    distilled: half of the layers of the best other variant, taught by its soft labels and the gold; it also learns from
+    the texts without labels of DATA. Every variant is exported and served in INT8, as a project's model is.
 
     The report tells strict precision, recall and F1 as served, by type; the difference to lora with its interval;
     parameters and sizes; latency in torch FP32, ONNX FP32 and ONNX INT8; errors; and F1 on perturbed texts. FOLDER gets

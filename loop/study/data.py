@@ -20,16 +20,21 @@ from ner.errors import InputError
 from ner.labels import LabelSet
 from ner.spans import flat_spans
 
-LEAST_TEXTS = 2
+LEAST_TEXTS, MOST_UNLABELLED = 2, 5000
 
 
 @dataclass(frozen=True, slots=True)
 class StudyTexts:
-    """The texts of a study: train and dev share no text and no group. said: what was left out, a sentence each."""
+    """The texts of a study. Those to judge by share no text and no group with the others.
+
+    unlabelled: texts that nobody labelled, which a student reads as its teacher does. said: what was left out, a
+    sentence each.
+    """
 
     train: tuple[TrainingDocument, ...]
     dev: tuple[TrainingDocument, ...]
     labels: LabelSet
+    unlabelled: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
 
     def counts(self, documents: Iterable[TrainingDocument]) -> Counter[str]:
@@ -55,11 +60,12 @@ def read_texts(
     labels: what is learned; spans of other labels are no entities. Empty for every label of the files. Raises
     InputError where a file cannot be read, or holds too little to learn from or to judge by.
     """
-    gold, said = _read(data, how)
+    gold, unlabelled, said = _read(data, how)
     judged: list[LabelledText] = []
     if dev is not None:
-        judged, said_of_dev = _read(dev, how)
+        judged, left_out, said_of_dev = _read(dev, how)
         said += said_of_dev
+        said += [f"{dev.name}: {number_of(len(left_out), 'text')} without labels left out."] if left_out else []
     found = tuple(sorted({span.label for text in (*gold, *judged) for span in text.spans}))
     if not found:
         value = f"{number_of(len(gold), 'text')} of {data.name} without one"
@@ -75,43 +81,47 @@ def read_texts(
         train = _apart(learned, kept, said)
     _check(train, data, LEAST_TEXTS)
     _check(kept, dev or data, 1)
-    return StudyTexts(train, kept, known, tuple(said))
+    return StudyTexts(train, kept, known, tuple(_unlabelled(unlabelled, (*train, *kept), kept)), tuple(said))
 
 
-def _read(path: Path, how: HowToRead) -> tuple[list[LabelledText], list[str]]:
-    """(the labelled texts of a file, what is said of the file)."""
+def _read(path: Path, how: HowToRead) -> tuple[list[LabelledText], list[LabelledText], list[str]]:
+    """(the labelled texts of a file, those without labels, what is said of the file)."""
     texts: list[LabelledText] = []
+    unlabelled: list[LabelledText] = []
     problems: list[Problem] = []
     with open_inputs(path) as files:
-        said = [note for file in files for note in _gather(file, how, texts, problems)]
+        said = [note for file in files for note in _gather(file, how, texts, unlabelled, problems)]
     if problems and not how.skip_bad:
         raise RejectedFileError(path.name, problems[:SHOWN_PROBLEMS], len(problems))
     if not texts:
         raise InputError(
             "a file to study holds labelled texts", value=f"none in {path.name}", next_step=" ".join(said) or "Label."
         )
-    return texts, [*said, *skipped(path.name, problems)]
+    return texts, unlabelled, [*said, *skipped(path.name, problems)]
 
 
-def _gather(file: Input, how: HowToRead, texts: list[LabelledText], problems: list[Problem]) -> Iterator[str]:
+def _gather(
+    file: Input,
+    how: HowToRead,
+    texts: list[LabelledText],
+    unlabelled: list[LabelledText],
+    problems: list[Problem],
+) -> Iterator[str]:
     """Add the texts and problems of one file; yields what to say of the file."""
     reading = survey_of_any_labels(file, how.file_format, how.hints)
-    unlabelled = doubtful = 0
+    doubtful = 0
     for record in reading.records():
         if isinstance(record, Problem):
             problems.append(record)
             continue
         decisive = believed(record)
-        if decisive is None:
-            unlabelled += 1
-        elif decisive.spans is None:
+        if decisive is not None and decisive.spans is None:
             doubtful += 1
-        else:
-            spans = flat_spans(record.text, decisive.spans)
-            texts.append(LabelledText(record.external_id or record.where, record.text, spans, record.group))
+            continue
+        spans = flat_spans(record.text, (decisive and decisive.spans) or ())
+        side = unlabelled if decisive is None else texts
+        side.append(LabelledText(record.external_id or record.where, record.text, spans, record.group))
     yield from reading.said
-    if unlabelled:
-        yield f"{file.name}: {number_of(unlabelled, 'text')} without labels left out."
     if doubtful:
         yield f"{file.name}: {number_of(doubtful, 'text')} in doubt left out; `loop import --dry-run` shows why."
 
@@ -151,6 +161,15 @@ def _apart(
         left_out = number_of(len(train) - len(kept), "text")
         said.append(f"{left_out} left out of the training: the text or its group is judged by.")
     return kept
+
+
+def _unlabelled(
+    texts: Iterable[LabelledText], known: Iterable[TrainingDocument], dev: Iterable[TrainingDocument]
+) -> list[str]:
+    """At most MOST_UNLABELLED texts that are not among the known ones and share no group with those to judge by."""
+    hashes, groups = {one.content_hash for one in known}, {one.group_key for one in dev}
+    left = {content_hash(text.text): text.text for text in texts if text.group_key not in groups}
+    return [left[name] for name in sorted(left.keys() - hashes)[:MOST_UNLABELLED]]  # by hash: as good as at random
 
 
 def _check(documents: Sequence[TrainingDocument], path: Path, least: int) -> None:

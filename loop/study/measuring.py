@@ -89,10 +89,10 @@ class ServedVariant:
         )
 
     def errors(self) -> ErrorFacts:
-        """What the file that serves gets wrong."""
+        """What the file that serves gets wrong, without a word of the texts."""
         pairs = zip(self.texts.dev, self.served, strict=True)
-        judged = (JudgedText(one.content_hash[:8], one.text, one.spans, found) for one, found in pairs)
-        return errors_of(judged, self.texts.labels.types)
+        judged = (JudgedText(one.content_hash, one.text, one.spans, found) for one, found in pairs)
+        return errors_of(judged, self.texts.labels.types, quoting=False)
 
     def robustness(self, limit: int, seed: int, threads: int) -> tuple[Perturbed, ...]:
         """How the file that serves does on at most `limit` perturbed texts."""

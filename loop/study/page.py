@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from loop.report import facts
 from loop.report.page import blocks
-from loop.report.page.errors import costliest, errors_per_type, matrix_of
-from loop.report.page.figures import forest
+from loop.report.page.errors import costliest, matrix_of
+from loop.report.page.figures import TimedF1, forest, scatter
 from loop.study.results import StudiedVariant, Study, VariantRun
 from loop.study.told import millions, sentences, served_speed
 from loop.wording import (
@@ -75,13 +76,28 @@ def _variants(study: Study) -> Iterator[blocks.Block]:
         groups=(("", 1), ("as served", 3), (f"against {study.against}", 2), ("", 3)),
         note=_seeds_note(study),
     )
-    figure = forest(_results(study))
-    if figure:
+    differences = forest(_results(study))
+    if differences:
         yield blocks.Picture(
-            figure,
+            differences,
             f"Differences in F1 points to {study.against}, with their 95 % intervals: the paired bootstrap over "
             "documents. An interval that crosses the line shows no difference.",
         )
+    timed = scatter(list(_timed(study)))
+    if timed:
+        yield blocks.Picture(
+            timed,
+            "Micro-F1 against the median time of one text, in each runtime: the best place is at the top left. "
+            "The time is a logarithmic axis.",
+        )
+
+
+def _timed(study: Study) -> Iterator[TimedF1]:
+    """Of the first seed; only the last runtime is the file that serves."""
+    for one in study.measured:
+        for speed in one.speeds:
+            f1 = one.runs[0].f1 if speed is one.speeds[-1] else one.runs[0].fp32_f1
+            yield TimedF1(study.name_of(one), speed.runtime, f1, speed.latency_ms)
 
 
 def _row(one: StudiedVariant) -> Iterator[blocks.Cell]:
@@ -96,7 +112,7 @@ def _row(one: StudiedVariant) -> Iterator[blocks.Cell]:
 
 def _seeds_note(study: Study) -> str:
     if len(study.seeds) == 1:
-        return f"One training each, from seed {study.seeds[0]}: another seed moves F1 by a point or so."
+        return f"One training each, from seed {study.seeds[0]}. Another seed gives another F1."
     spread = "; ".join(f"{study.name_of(one)} {', '.join(score(run.f1) for run in one.runs)}" for one in study.measured)
     return f"Over {len(study.seeds)} seeds together ({value(study.seeds)}). Micro-F1 of each: {spread}."
 
@@ -214,14 +230,21 @@ def _int8(study: Study) -> blocks.Table:
 
 
 def _errors(study: Study) -> Iterator[blocks.Block]:
-    for one in study.measured:
-        if one.errors is None:
-            continue
-        yield blocks.Words(f"{study.name_of(one)}, seed {one.runs[0].seed}:")
-        yield errors_per_type(one.errors)
-        yield matrix_of(one.errors.matrix)
-        if one.errors.costliest:
-            yield costliest(one.errors)
+    found = [(study.name_of(one), one.errors) for one in study.measured if one.errors is not None]
+    yield blocks.Table(
+        f"What became of the entities, from seed {study.seeds[0]}",
+        ("variant", "right", "wrong bounds", "wrong type", "missed", "spurious"),
+        tuple((name, *map(whole, _kinds(errors))) for name, errors in found),
+        note="Right, wrong bounds, wrong type and missed add up to the gold.",
+    )
+    for name, errors in found:
+        for block in (matrix_of(errors.matrix), *([costliest(errors)] if errors.costliest else [])):
+            yield replace(block, caption=f"{name}: {block.caption}") if isinstance(block, blocks.Table) else block
+
+
+def _kinds(errors: facts.ErrorFacts) -> tuple[int, ...]:
+    rows = [(one.right, one.boundary, one.mistyped, one.missed, one.spurious) for one in errors.per_type]
+    return tuple(map(sum, zip(*rows, strict=True)))
 
 
 def _robustness(study: Study) -> Iterator[blocks.Block]:
@@ -256,6 +279,7 @@ def _data(study: Study) -> Iterator[blocks.Block]:
         ("", "file", "texts", "entities"),
         (
             ("learned from", found.data, whole(found.train_texts), whole(sum(one.train for one in found.types))),
+            *([("read by students", found.data, whole(found.unlabelled), NOTHING)] if found.unlabelled else []),
             ("judged by", judged, whole(found.dev_texts), whole(sum(one.dev for one in found.types))),
         ),
         words=frozenset({1}),

@@ -30,7 +30,8 @@ class StudiedType:
 class StudiedData:
     """data, dev: names of the files; dev is None where a share of the data was held back.
 
-    groups: the documents that the texts to judge by belong to. said: what was left out, and why.
+    groups: the documents that the texts to judge by belong to. unlabelled: texts that only a student reads. said: what
+    was left out, and why.
     """
 
     data: str
@@ -38,6 +39,7 @@ class StudiedData:
     train_texts: int
     dev_texts: int
     groups: int
+    unlabelled: int
     types: tuple[StudiedType, ...]
     said: tuple[str, ...]
 

@@ -16,10 +16,11 @@ import torch
 
 from loop.training.batches import FramedWindow
 from loop.training.dev_split import torch_reader
+from ner.arrays import FloatArray, Logits
 from ner.decoding import log_softmax
 from ner.errors import ConfigError
 
-# How much the gold counts in what a student learns; the teacher's soft labels have the rest.
+# How much the gold counts in what a student learns of a labelled text; the teacher's soft labels have the rest.
 GOLD_SHARE = 0.5
 _ANOTHER = "Leave `distilled` out of --variants, or study a BERT, DistilBERT or RoBERTa model of two layers or more."
 
@@ -63,20 +64,18 @@ def kept_layers(number: int) -> tuple[int, ...]:
     return tuple(round(place) for place in np.linspace(0, number - 1, number // 2).tolist())
 
 
-def soft_windows(teacher: Any, windows: Sequence[FramedWindow], padding_id: int) -> list[FramedWindow]:
-    """The windows with what a student learns of each token: the teacher's tags and the gold, by GOLD_SHARE."""
+def soft_windows(
+    teacher: Any, windows: Sequence[FramedWindow], padding_id: int, gold_share: float = GOLD_SHARE
+) -> list[FramedWindow]:
+    """The windows with what a student learns of each token: the gold to `gold_share`, else what the teacher says."""
     logits = torch_reader(teacher, padding_id)(windows)
-    return [
-        replace(
-            window, soft=GOLD_SHARE * _certain(window, rows.shape[1]) + (1 - GOLD_SHARE) * np.exp(log_softmax(rows))
-        )
-        for window, rows in zip(windows, logits, strict=True)
-    ]
+    return [replace(window, soft=_soft(window, rows, gold_share)) for window, rows in zip(windows, logits, strict=True)]
 
 
-def _certain(window: FramedWindow, num_tags: int) -> Any:
-    """(m, num_tags): 1 for the gold tag of each token. Rows of tokens that are not learned mean nothing."""
-    return np.eye(num_tags)[np.maximum(window.tags, 0)]
+def _soft(window: FramedWindow, logits: Logits, gold_share: float) -> FloatArray:
+    """(m, num_tags). Rows of tokens that are not learned mean nothing."""
+    gold: FloatArray = np.eye(logits.shape[1])[np.maximum(window.tags, 0)]
+    return gold_share * gold + (1 - gold_share) * np.exp(log_softmax(logits))
 
 
 def _layers_name(model: Any) -> str | None:

@@ -132,7 +132,7 @@ class _EncoderStudy:
         failed: dict[str, str] = {}
         for seed in self.plan.seeds:
             at_hand: dict[str, ServedVariant] = {}
-            for name in sorted(self.plan.variants, key=VARIANTS.index):  # a student comes after its teachers
+            for name in self._order:
                 if name in failed:
                     continue
                 try:
@@ -151,9 +151,14 @@ class _EncoderStudy:
             for name in self.plan.variants
         ]
 
+    @property
+    def _order(self) -> list[str]:
+        """The variants as they are trained: a student comes after its teachers."""
+        return sorted(self.plan.variants, key=lambda name: name == DISTILLED)
+
     def _served(self, name: str, seed: int, others: dict[str, ServedVariant]) -> ServedVariant:
         """A variant, trained from a seed and written as files. others: what was trained from this seed before."""
-        progress = _Named(self.progress, f"{self.settings.encoder} {name}, seed {seed}")
+        progress = _Named(self.progress, self._title(name, seed))
         settings, folder = self.settings.changed(seed=seed), self.folder / f"{name}-{seed}"
         folder.mkdir(parents=True)
         teacher = _teacher(others) if name == DISTILLED else None
@@ -163,6 +168,15 @@ class _EncoderStudy:
         progress.stage("exporting")
         with reproducible(seed, self.plan.threads):
             return serve(trained, self.texts, settings, folder, self.plan.threads)
+
+    def _title(self, name: str, seed: int) -> str:
+        """`lora, seed 13 (2 of 3)`, with the encoder where there are several."""
+        plan, encoder = self.plan, self.settings.encoder
+        places = plan.encoders.index(encoder), plan.seeds.index(seed), self._order.index(name)
+        done = (places[0] * len(plan.seeds) + places[1]) * len(plan.variants) + places[2]
+        total = len(plan.encoders) * len(plan.seeds) * len(plan.variants)
+        shown = f"{encoder} {name}" if len(plan.encoders) > 1 else name
+        return f"{shown}, seed {seed} ({done + 1} of {total})"
 
     def _speeds(self, served: Sequence[ServedVariant]) -> list[tuple[Speed, ...]]:
         """The speeds of each variant; all take turns, so that a busy machine is busy for all of them."""
@@ -248,6 +262,7 @@ def _data(texts: StudyTexts, data: str, dev: str | None) -> StudiedData:
         train_texts=len(texts.train),
         dev_texts=len(texts.dev),
         groups=len({document.group_key for document in texts.dev}),
+        unlabelled=len(texts.unlabelled),
         types=tuple(StudiedType(name, train[name], judged[name]) for name in texts.labels.types),
         said=texts.said,
     )

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from loop.judging.measured import Speed
 from loop.study.results import StudiedVariant, Study
-from loop.wording import NOTHING, documents_of, interval, number_of, points, quantity, score
+from loop.wording import NOTHING, documents_of, interval, listed, number_of, points, quantity, score
 
 BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
+NOTICEABLY_FASTER = 1.25
 
 
 def sentences(study: Study) -> Iterator[str]:
@@ -19,15 +20,32 @@ def sentences(study: Study) -> Iterator[str]:
     data = study.data
     where = documents_of(data.groups, data.dev_texts, "document")
     yield (
-        f"{study.name_of(best)} has the highest micro-F1 as served, {score(best.micro.f1)}, on {where} that no variant "
-        f"learned from; {number_of(data.train_texts, 'text')} were learned from."
+        f"{study.name_of(best)} has the highest micro-F1 as served, {score(best.micro.f1)}: learned from "
+        f"{number_of(data.train_texts, 'text')}, judged on {where} that no variant learned from."
     )
+    yield from _worth(study)
     for one in study.measured:
         if one.differences:
             yield f"{study.name_of(one)} against {study.against}: {difference(one)}{_price(study, one)}."
     for one in study.variants:
         if one.error:
             yield f"{study.name_of(one)} could not be trained: {one.error}"
+
+
+def _worth(study: Study) -> Iterator[str]:
+    """Which variants are shown to be better, and which are faster without being shown to be worse."""
+    others = [one for one in study.measured if one.differences]
+    if not others:
+        return
+    better = [study.name_of(one) for one in others if verdict(one) == BETTER]
+    shown = f"Shown to be better than {study.against}: {listed(better)}." if better else ""
+    faster = [
+        f"{study.name_of(one)} ({times:.1f} times as fast)"
+        for one in others
+        if verdict(one) != WORSE and (times := _times_as_fast(study, one)) >= NOTICEABLY_FASTER
+    ]
+    told = f" Faster, and not shown to be worse: {listed(faster)}." if faster else ""
+    yield (shown or f"No variant is shown to be better than {study.against}.") + told
 
 
 def verdict(one: StudiedVariant) -> str:
@@ -49,10 +67,20 @@ def served_speed(one: StudiedVariant) -> Speed | None:
     return one.speeds[-1] if one.speeds else None
 
 
+def _times_as_fast(study: Study, one: StudiedVariant) -> float:
+    """Compared with the variant that all are compared with, for a lone text as served; 1 where nothing was timed."""
+    own, others = served_speed(one), served_speed(_against(study))
+    return others.latency_ms / own.latency_ms if own and others else 1.0
+
+
+def _against(study: Study) -> StudiedVariant:
+    return next(one for one in study.measured if study.name_of(one) == study.against)
+
+
 def _price(study: Study, one: StudiedVariant) -> str:
     """How the size and the latency of the served file compare, where both are known."""
-    other = next((found for found in study.measured if study.name_of(found) == study.against), None)
-    if other is None or one.costs is None or other.costs is None:
+    other = _against(study)
+    if one.costs is None or other.costs is None:
         return ""
     told = f"; its served file has {quantity(one.costs.int8_mb, 'MB')} instead of {quantity(other.costs.int8_mb, 'MB')}"
     own, others = served_speed(one), served_speed(other)

@@ -17,7 +17,7 @@ from loop.settings.model import TrainSettings, WeakSettings
 from loop.study.data import StudyTexts
 from loop.study.student import halved, soft_windows
 from loop.training import lora
-from loop.training.batches import FramedWindow
+from loop.training.batches import FramedWindow, encode, frame
 from loop.training.dataset import Dataset
 from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, classifier_name, load_base
@@ -93,7 +93,7 @@ def train_variant(
             return _Work(base, data, settings, progress).adapted(workspace / lora.ADAPTER)
         rate = full_rate or usual_rate(base.model.config.hidden_size)
         work = _Work(base, data, settings.changed(learning_rate=rate), progress)
-        return work.whole() if teacher is None else work.student(teacher)
+        return work.whole() if teacher is None else work.student(teacher, texts.unlabelled)
 
 
 def usual_rate(channels: int) -> float:
@@ -127,12 +127,20 @@ class _Work:
         lora.start_at_prior(model, self.data.tag_counts())
         return self._learn(model, self.data.lesson.last, HEAD_RATE)
 
-    def student(self, teacher: Teacher) -> TrainedVariant:
+    def student(self, teacher: Teacher, unlabelled: Sequence[str]) -> TrainedVariant:
         """Every weight of half of the teacher's layers learns; the classifier is the teacher's."""
         self.progress.stage("reading the texts as the teacher does")
-        model = halved(teacher.model)
-        windows = soft_windows(teacher.model, self.data.lesson.last, self.base.tokenizer.pad_token_id or 0)
-        return replace(self._learn(model.requires_grad_(True), windows, HEAD_RATE), teacher=teacher.name)
+        padding_id = self.base.tokenizer.pad_token_id or 0
+        windows = soft_windows(teacher.model, self.data.lesson.last, padding_id)
+        windows += soft_windows(teacher.model, self._windows(unlabelled), padding_id, gold_share=0.0)
+        model = halved(teacher.model).requires_grad_(True)
+        return replace(self._learn(model, windows, HEAD_RATE), teacher=teacher.name)
+
+    def _windows(self, texts: Sequence[str]) -> list[FramedWindow]:
+        """The windows of texts without labels."""
+        encoder, labels, most = self.base.text_encoder, self.data.dev.labels, self.settings.max_length
+        framed = (window for text in texts for window in frame(encode(text, (), encoder, labels, most), encoder))
+        return [window for window in framed if (window.tags >= 0).any()]
 
     def _learn(self, model: Any, windows: Sequence[FramedWindow], head_rate: float | None) -> TrainedVariant:
         padding_id = self.base.tokenizer.pad_token_id or 0

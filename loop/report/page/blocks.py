@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from loop.evaluation.errors import Piece
-from loop.report.page.figures import Forest, HistoryLine
+from loop.report.page.figures import Forest, HistoryLine, Scatter
 
 MOST_ROWS = 100
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Table:
 class Picture:
     """A plot, the sentence under it, and the table that shows the same, if any."""
 
-    figure: Forest | HistoryLine
+    figure: Forest | HistoryLine | Scatter
     caption: str
     table: Table | None = None
 

@@ -21,15 +21,14 @@ _KINDS = {
 
 def error_blocks(found: ErrorFacts) -> Iterator[blocks.Block]:
     """Errors by type, the confusion matrix, the costliest confusions, and examples."""
-    yield errors_per_type(found)
+    yield _errors_per_type(found)
     yield matrix_of(found.matrix)
     if found.costliest:
         yield costliest(found)
     yield from _examples(found)
 
 
-def errors_per_type(found: ErrorFacts) -> blocks.Table:
-    """What became of the entities of each type."""
+def _errors_per_type(found: ErrorFacts) -> blocks.Table:
     counts = [(one.right, one.boundary, one.mistyped, one.missed, one.taken, one.spurious) for one in found.per_type]
     rows = [(one.type, *map(whole, row)) for one, row in zip(found.per_type, counts, strict=True)]
     named, note = blocks.some(rows, "types")

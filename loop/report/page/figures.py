@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from loop.promotion.attempt import FAIL, INSUFFICIENT, PASS
@@ -22,6 +22,8 @@ _LEAST_REACH = 0.01  # F1: two systems that say the same have no difference to s
 _FARTHEST = 0.3  # F1: half of the widest axis of differences
 _TONES = {PASS: "good", FAIL: "bad", INSUFFICIENT: "open"}
 _WIDE_LABELS, _NARROW_LABELS = 10, 5
+_SHAPES = ("plain", "open", "good")
+_LINE = 9.0  # of a label, in percent of the height of a plot
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -93,6 +95,41 @@ class HistoryLine:
     name: str = "history"
 
 
+@dataclass(frozen=True, slots=True)
+class ScatterMark:
+    """A way to run a system. shape: of the mark, as in `Interval.tone`. label: beside the mark, at `label_y`, or ""."""
+
+    x: float
+    y: float
+    shape: str
+    label: str = ""
+    label_y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """F1 against the time of a text, which is a logarithmic axis. segments: (x1, y1, x2, y2), between marks of one
+    system. shapes: (shape, what it stands for)."""
+
+    description: str
+    marks: tuple[ScatterMark, ...]
+    segments: tuple[tuple[float, float, float, float], ...]
+    x_ticks: tuple[Tick, ...]
+    ticks: tuple[Tick, ...]
+    shapes: tuple[tuple[str, str], ...]
+    name: str = "scatter"
+
+
+@dataclass(frozen=True, slots=True)
+class TimedF1:
+    """A system in one runtime: its F1 (0..1) and the milliseconds of a text."""
+
+    system: str
+    runtime: str
+    f1: float
+    ms: float
+
+
 def forest(results: Results) -> Forest | None:
     """Micro first, then the types with most gold; None where nothing was compared."""
     rows = sorted(
@@ -149,14 +186,76 @@ def _place(value: float, reach: float) -> float:
     return round(50 + 50 * value / reach, 2)
 
 
+def scatter(points: Sequence[TimedF1]) -> Scatter | None:
+    """F1 against time. The points of a system follow each other, the last of them is labelled; None without points."""
+    if not points:
+        return None
+    low, high = _f1_range([point.f1 for point in points])
+    left, right = math.log10(min(one.ms for one in points)), math.log10(max(one.ms for one in points))
+    left, right = left - 0.35 * max(right - left, 0.3), right + 0.1 * max(right - left, 0.3)  # labels stand at the left
+    runtimes = list(dict.fromkeys(point.runtime for point in points))
+    shapes = dict(zip(runtimes, _SHAPES, strict=False))
+    marks = [
+        ScatterMark(
+            x=round(100 * (math.log10(one.ms) - left) / (right - left), 2),
+            y=round(100 * (high - one.f1) / (high - low), 2),
+            shape=shapes.get(one.runtime, _SHAPES[-1]),
+            label=visible(shortened(one.system, 24)) if last else "",
+        )
+        for one, last in zip(points, _last_of_each(points), strict=True)
+    ]
+    told = "; ".join(f"{one.system}, {one.runtime}: {score(one.f1)} in {one.ms:.3g} ms" for one in points)
+    return Scatter(
+        description=f"Micro-F1 against the time of a text. {told}.",
+        marks=tuple(_apart(marks)),
+        segments=tuple(
+            (a.x, a.y, b.x, b.y)
+            for (a, b), (one, other) in zip(pairwise(marks), pairwise(points), strict=True)
+            if one.system == other.system
+        ),
+        x_ticks=tuple(_log_ticks(left, right)),
+        ticks=tuple(_ticks(low, high)),
+        shapes=tuple((shape, runtime) for runtime, shape in shapes.items()),
+    )
+
+
+def _last_of_each(points: Sequence[TimedF1]) -> list[bool]:
+    return [here.system != after.system for here, after in pairwise(points)] + [True]
+
+
+def _apart(marks: Sequence[ScatterMark]) -> list[ScatterMark]:
+    """The marks with their labels far enough apart to be read, from the top down."""
+    placed, free = list(marks), -math.inf
+    for index in sorted(range(len(marks)), key=lambda place: marks[place].y):
+        if marks[index].label:
+            free = max(marks[index].y, free)
+            placed[index] = replace(marks[index], label_y=round(free, 2))
+            free += _LINE
+    return placed
+
+
+def _log_ticks(left: float, right: float) -> Iterator[Tick]:
+    """1, 2 and 5 in each power of ten between two logarithms."""
+    for power in range(math.floor(left), math.ceil(right) + 1):
+        for digit in (1, 2, 5):
+            at = power + math.log10(digit)
+            if left <= at <= right:
+                yield Tick(round(100 * (at - left) / (right - left), 2), f"{digit * 10.0**power:g} ms")
+
+
+def _f1_range(values: Sequence[float]) -> tuple[float, float]:
+    """The lowest and the highest F1 of an axis that shows these values."""
+    margin = max(0.02, (max(values) - min(values)) * 0.35)
+    return max(0.0, min(values) - margin), min(1.0, max(values) + margin)
+
+
 def history_line(history: Sequence[HistoryPoint]) -> HistoryLine | None:
     """The latest versions; None for fewer than two that were measured."""
     rows = [row for row in history if row.f1 is not None][-_MOST_VERSIONS:]
     if len(rows) < 2:
         return None
     values = [row.f1 or 0.0 for row in rows]
-    margin = max(0.02, (max(values) - min(values)) * 0.35)
-    low, high = max(0.0, min(values) - margin), min(1.0, max(values) + margin)
+    low, high = _f1_range(values)
     xs = [round(100 * (index + 0.5) / len(rows), 2) for index in range(len(rows))]
     ys = [round(100 * (high - value) / (high - low), 2) for value in values]
     served = [index for index, row in enumerate(rows) if row.action not in (REJECT, HOLD)]

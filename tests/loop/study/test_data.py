@@ -57,15 +57,20 @@ def test_labels_are_those_of_both_files_unless_they_are_named(tmp_path: Path) ->
     assert named.said == ("1 span of other labels count as no entity: SOFTWARE.",)
 
 
-def test_texts_without_labels_and_repeated_texts_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_text_is_learned_from_once_as_it_was_labelled_first(tmp_path: Path) -> None:
     records = [record(f"Windows {number} fails") for number in range(9)]
-    records += [{"text": "nobody looked at this"}, record("Windows 3 fails", None)]
-    texts = read(written(tmp_path / "gold.jsonl", records))
-    assert len(texts.train) + len(texts.dev) == 9
+    texts = read(written(tmp_path / "gold.jsonl", [*records, record("Windows 3 fails", None)]))
     assert sorted(texts.counts((*texts.train, *texts.dev)).items()) == [("OS", 9)]
-    assert texts.said == (
-        "gold.jsonl: 1 text without labels left out.", "1 repeated text left out of the training."
-    )  # fmt: skip
+    assert texts.said == ("1 repeated text left out of the training.",)
+
+
+def test_texts_without_labels_are_kept_for_the_student_unless_they_are_judged_by(tmp_path: Path) -> None:
+    records = [record("Windows fails"), record("Ubuntu hangs"), {"text": "a pool of texts"}]
+    records += [{"text": "of a group that judges", "doc": "a"}, {"text": "Debian boots"}]
+    dev = [record("Debian boots"), record("Fedora waits", doc="a"), {"text": "nobody labelled this"}]
+    texts = read(written(tmp_path / "gold.jsonl", records), written(tmp_path / "dev.jsonl", dev))
+    assert texts.unlabelled == ("a pool of texts",)
+    assert texts.said == ("dev.jsonl: 1 text without labels left out.",)
 
 
 @pytest.mark.parametrize(

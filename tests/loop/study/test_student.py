@@ -74,3 +74,5 @@ def test_a_student_learns_the_teachers_tags_and_the_gold_in_fixed_shares() -> No
         (1 - GOLD_SHARE) * said[1:] + GOLD_SHARE * np.array([[0, 1], [1, 0]]), abs=1e-5
     )
     assert softened.tags.tolist() == [IGNORED, 1, 0]
+    (alone,) = soft_windows(teacher, [window], 0, gold_share=0.0)
+    assert alone.soft == pytest.approx(said, abs=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,7 @@ def test_the_report_is_one_page_that_fetches_nothing(place: Place, told: Mapping
     for one in told["variants"]:
         micro = next(row for row in one["scores"] if row["name"] == "micro")
         assert f"{micro['served']['f1']:.3f}" in page
+    assert not any(text in page or text in json.dumps(written) for text, _ in tiny.corpus(80))
 
 
 def test_the_table_on_a_terminal_fits_80_columns_and_names_the_report(place: Place) -> None:
@@ -144,7 +145,9 @@ def test_the_table_on_a_terminal_fits_80_columns_and_names_the_report(place: Pla
     assert [line.split()[0] for line in table[1:]] == ["lora", "full"]
     assert max(map(len, table)) <= 80
     assert f"Report: {out / 'report.html'}" in said
-    assert "full, seed 13: training ..." in progress
+    assert progress.index("lora, seed 13 (1 of 2): training ...") < progress.index(
+        "full, seed 13 (2 of 2): training ..."
+    )
 
 
 def test_a_folder_that_is_taken_is_refused_before_anything_is_trained(place: Place, told: Mapping[str, Any]) -> None:
@@ -167,9 +170,12 @@ def test_variants_that_cannot_be_studied_are_refused(place: Place, given: str, r
     assert rule in said
 
 
-def study(place: Place, encoder: Path, names: tuple[str, ...], **changed: Any) -> Study:
+def study(
+    place: Place, encoder: Path, names: tuple[str, ...], unlabelled: tuple[str, ...] = (), **changed: Any
+) -> Study:
     """A small study, without the command line."""
     texts = read_texts(place.gold, None, share=0.3, labels=(), seed=13, how=HowToRead())
+    texts = replace(texts, unlabelled=unlabelled)
     plan = StudyPlan((str(encoder),), names, (13,), 1, full_rate=0.01, timed=0, perturbed=0)
     settings = tiny.train_settings(encoder, **{"passes": 6, **changed})
     return run_study(texts, ("gold.jsonl", None), plan, settings, "loop study", TrainingProgress())
@@ -177,7 +183,10 @@ def study(place: Place, encoder: Path, names: tuple[str, ...], **changed: Any) -
 
 @pytest.mark.parametrize("family", ["distilbert-uncased", "roberta-cased"])
 def test_other_families_of_encoders_are_studied_too(place: Place, tmp_path: Path, family: str) -> None:
-    done = study(place, tiny.encoder(tmp_path / "encoder", family), (LORA, DISTILLED))
+    pool = tuple(f"the pool has Windows {number}" for number in range(8))  # a batch more in each epoch
+    done = study(place, tiny.encoder(tmp_path / "encoder", family), (LORA, DISTILLED), pool)
+    lora, student = (one.runs[0] for one in done.variants)
+    assert student.steps / student.epochs == lora.steps / lora.epochs + 1
     assert [one.error for one in done.variants] == [None, None]
     assert done.variants[1].runs[0].teacher == LORA
     assert done.variants[1].speeds == done.variants[1].robustness == ()

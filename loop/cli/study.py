@@ -98,7 +98,7 @@ def study(
     from loop.study.study import StudyPlan, every_core, run_study
     from loop.training.progress import TrainingError
 
-    folder = out or Path(f"{data.name.partition('.')[0] or 'data'}-study")
+    folder = out or Path(f"{data.name.partition('.')[0].strip('-') or 'data'}-study")
     check_free(folder)
     settings = invocation.settings.train if invocation.directory else TrainSettings()
     plan = StudyPlan(

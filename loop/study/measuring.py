@@ -30,6 +30,15 @@ Spans = tuple[Span, ...]
 _FP32 = "fp32.onnx"
 
 
+@dataclass(frozen=True, slots=True)
+class SeedAnswers:
+    """What is kept of a training once its model may go. served: the spans of each text to judge by, as served."""
+
+    run: VariantRun
+    served: tuple[Spans, ...]
+    notices: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedVariant:
     """A trained variant with the files that serve it, and what these say of the texts to judge by.
@@ -59,10 +68,10 @@ class ServedVariant:
         """Of the FP32 file."""
         return score(self.gold, self.fp32, self.texts.labels)
 
-    def run(self) -> VariantRun:
-        """This training in figures."""
+    def answers(self) -> SeedAnswers:
+        """This training in figures, and what its file says."""
         done = self.trained.outcome
-        return VariantRun(
+        run = VariantRun(
             seed=self.seed,
             f1=self.scores().micro.f1,
             fp32_f1=self.fp32_scores().micro.f1,
@@ -76,6 +85,7 @@ class ServedVariant:
             seconds=done.seconds,
             teacher=self.trained.teacher,
         )
+        return SeedAnswers(run, self.served, self.notices)
 
     def costs(self) -> VariantCosts:
         """Parameters and sizes."""
@@ -117,7 +127,7 @@ def serve(
     """
     building, fp32 = folder / "building", folder / _FP32
     building.mkdir()
-    trained.base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
+    trained.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
     dev, windows = trained.data.dev, trained.data.lesson.last
     compared = replace(dev, texts=tuple(islice(chain(dev.texts, trained.data.texts), COMPARED_TEXTS)))
     parity = export_bundle(trained.model, building, compared, windows, trained.padding_id)

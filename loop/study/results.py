@@ -133,9 +133,12 @@ class Study:
     format: int = FORMAT
 
     def name_of(self, variant: StudiedVariant) -> str:
-        """What people call a variant: with its encoder where there are several."""
-        several = len({one.encoder for one in self.variants}) > 1
-        return f"{variant.encoder} {variant.variant}" if several else variant.variant
+        """What people call a variant: with its encoder where there are several, by the last part of its path."""
+        encoders = {one.encoder for one in self.variants}
+        if len(encoders) == 1:
+            return variant.variant
+        short = len({_last_part(one) for one in encoders}) == len(encoders)
+        return f"{_last_part(variant.encoder) if short else variant.encoder} {variant.variant}"
 
     @property
     def measured(self) -> tuple[StudiedVariant, ...]:
@@ -146,3 +149,7 @@ class Study:
     def best(self) -> StudiedVariant | None:
         """The measured variant with the highest micro-F1."""
         return max(self.measured, key=lambda one: one.micro.f1, default=None)
+
+
+def _last_part(encoder: str) -> str:
+    return encoder.rstrip("/").rpartition("/")[2]

@@ -19,7 +19,7 @@ from loop.report import facts
 from loop.report.scoring import losses, system_scores
 from loop.settings.model import TrainSettings
 from loop.study.data import StudyTexts
-from loop.study.measuring import ServedVariant, serve
+from loop.study.measuring import SeedAnswers, ServedVariant, serve
 from loop.study.results import StudiedData, StudiedType, StudiedVariant, Study, VariantScore
 from loop.study.student import check_halves
 from loop.study.variants import DISTILLED, LORA, VARIANTS, Teacher, train_variant
@@ -27,6 +27,8 @@ from loop.training.encoder import classifier_name, load_base, lora_targets
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 from loop.training.trainer import reproducible
 from ner.errors import ConfigError
+
+_TRY = "Label more, give --full-rate another value, or change [train] of the project that -C names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,29 +129,36 @@ class _EncoderStudy:
     progress: TrainingProgress
 
     def run(self) -> list[_Found]:
-        """The variants, in the order of the plan."""
-        served: dict[str, list[ServedVariant]] = {name: [] for name in self.plan.variants}
+        """The variants, in the order of the plan. The models of the first seed alone are kept: these are measured."""
+        answers: dict[str, list[SeedAnswers]] = {name: [] for name in self.plan.variants}
+        kept: dict[str, ServedVariant] = {}
         failed: dict[str, str] = {}
         for seed in self.plan.seeds:
-            at_hand: dict[str, ServedVariant] = {}
-            for name in self._order:
-                if name in failed:
-                    continue
-                try:
-                    at_hand[name] = self._served(name, seed, at_hand)
-                except TrainingError as error:
-                    failed[name] = str(error)
-                    self.progress.notice(f"{self.settings.encoder} {name} is left out: {error}")
-            for name, one in at_hand.items():
-                served[name].append(one)
+            for name, served in self._of_seed(seed, failed).items():
+                answers[name].append(served.answers())
+                kept.setdefault(name, served)
         good = [name for name in self.plan.variants if name not in failed]
-        speeds = self._speeds([served[name][0] for name in good])
-        measured = {name: self._measured(name, served[name], taken) for name, taken in zip(good, speeds, strict=True)}
-        encoder = self.settings.encoder
+        speeds = dict(zip(good, self._speeds([kept[name] for name in good]), strict=True))
         return [
-            measured[name] if name in measured else _Found(StudiedVariant(encoder, name, error=failed[name]))
+            self._measured(name, kept[name], answers[name], speeds[name])
+            if name in speeds
+            else _Found(StudiedVariant(self.settings.encoder, name, error=failed[name]))
             for name in self.plan.variants
         ]
+
+    def _of_seed(self, seed: int, failed: dict[str, str]) -> dict[str, ServedVariant]:
+        """Every variant that can be trained from this seed; why another one cannot is added to `failed`."""
+        at_hand: dict[str, ServedVariant] = {}
+        for name in self._order:
+            if name in failed:
+                continue
+            try:
+                at_hand[name] = self._served(name, seed, at_hand)
+            except TrainingError as error:
+                # The next step of the error is that of `loop retrain`.
+                failed[name] = str(TrainingError(error.rule, value=error.value, next_step=_TRY))
+                self.progress.notice(f"{self.settings.encoder} {name} is left out: {failed[name]}")
+        return at_hand
 
     @property
     def _order(self) -> list[str]:
@@ -187,25 +196,26 @@ class _EncoderStudy:
             taken = iter(measure_speeds([way for several in ways for way in several], timed, threads))
         return [tuple(next(taken) for _ in several) if timed else () for several in ways]
 
-    def _measured(self, name: str, served: Sequence[ServedVariant], speeds: tuple[Speed, ...]) -> _Found:
-        first, labels = served[0], self.texts.labels
+    def _measured(
+        self, name: str, first: ServedVariant, answers: Sequence[SeedAnswers], speeds: tuple[Speed, ...]
+    ) -> _Found:
+        """first: of the first seed."""
         self.progress.stage(f"{self.settings.encoder} {name}: robustness")
-        gold = [spans for one in served for spans in one.gold]
-        pooled = score(gold, [spans for one in served for spans in one.served], labels)
+        pooled = score(first.gold * len(answers), [spans for one in answers for spans in one.served], self.texts.labels)
         rows = {**pooled.per_type, facts.MICRO: pooled.micro, facts.MACRO: pooled.macro}
         variant = StudiedVariant(
             encoder=self.settings.encoder,
             variant=name,
-            runs=tuple(one.run() for one in served),
+            runs=tuple(one.run for one in answers),
             scores=tuple(VariantScore(kind, row.support, system_scores(row)) for kind, row in rows.items()),
             costs=first.costs(),
             speeds=speeds,
             errors=first.errors(),
             quantisation=losses(first.fp32_scores(), first.scores()),
             robustness=first.robustness(self.plan.perturbed, self.plan.seeds[0], self.plan.threads),
-            notices=tuple(dict.fromkeys(note for one in served for note in one.notices)),
+            notices=tuple(dict.fromkeys(note for one in answers for note in one.notices)),
         )
-        documents = [document.group_key for document in self.texts.dev] * len(served)
+        documents = [document.group_key for document in self.texts.dev] * len(answers)
         return _Found(variant, grouped(pooled.counts, documents))
 
 

@@ -45,12 +45,13 @@ class Teacher:
 class TrainedVariant:
     """A variant that was trained once, from one seed.
 
-    model: a token classifier in torch, with an adapter merged. data: the texts as the encoder reads them. head_rate: of
-    the classifier, where it differs. trainable: how many parameters learned. adapter_mb: of the saved adapter and its
-    classifier; None for a variant without one. teacher: the variant that taught this one. notices: for people.
+    tokenizer: the fast tokenizer of transformers. model: a token classifier in torch, with an adapter merged. data: the
+    texts as the encoder reads them. head_rate: of the classifier, where it differs. trainable: how many parameters
+    learned. adapter_mb: of the saved adapter and its classifier; None for a variant without one. teacher: the variant
+    that taught this one. notices: for people.
     """
 
-    base: BaseModel
+    tokenizer: Any
     model: Any
     data: EncodedData
     outcome: Outcome
@@ -68,7 +69,7 @@ class TrainedVariant:
     @property
     def padding_id(self) -> int:
         """The id that fills a batch."""
-        return self.base.tokenizer.pad_token_id or 0
+        return self.tokenizer.pad_token_id or 0
 
 
 def train_variant(
@@ -152,4 +153,6 @@ class _Work:
         learned = islice((text for text in self.data.texts if text.spans), _LEARNED_TEXTS)
         notices = tuple(check_learned(model, replace(self.data.dev, texts=tuple(learned)), padding_id))
         trainable = sum(weight.numel() for weight in lora.trainable(model).values())
-        return TrainedVariant(self.base, model.eval(), self.data, outcome, trainable, head_rate, notices=notices)
+        return TrainedVariant(
+            self.base.tokenizer, model.eval(), self.data, outcome, trainable, head_rate, notices=notices
+        )

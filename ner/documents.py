@@ -15,13 +15,17 @@ MAX_TEXT_CHARS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One text and the entities in it. Texts of one source, such as a thread, have the same `group`."""
+    """One text and the entities in it. Texts of one source, such as a thread, have the same `group`.
+
+    unannotated: the types that nobody looked for in the text, so that predictions of these types are not judged.
+    """
 
     id: str
     text: str
     spans: tuple[Span, ...] = ()
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    unannotated: frozenset[str] = frozenset()
 
     @property
     def group_key(self) -> str:

@@ -20,16 +20,17 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from ner.labels import OUTSIDE
 from ner.spans import Span
-from store.annotations import in_doubt, is_latest
+from store.annotations import LABEL_STUDIO, in_doubt, is_latest
 from store.database.columns import spans_to_json, to_json
 from store.database.schema import HOLDOUT, POOL, SPLITS, TRAIN, AnnotationVersion, Document, Prediction, Split
 from store.database.session import ROWS_AT_ONCE, select_in
 from store.documents import is_open
+from store.label_dates import label_dates
 from store.projects import project_by_id
 
 LEARNED_FROM = (POOL, TRAIN)
@@ -40,6 +41,8 @@ class GoldDocument:
     """A document with the spans that are believed, and the annotation version they come from.
 
     `alternatives` is the number of its other live annotations, `disagreements` that of those with other spans.
+    `unannotated`: types of the project that the annotation was not made for, as `label_dates` tells: of these types,
+    the document says neither where they are nor that there are none.
     """
 
     document_id: int
@@ -54,6 +57,7 @@ class GoldDocument:
     ground_truth: bool
     alternatives: int
     disagreements: int
+    unannotated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class HeldOut:
 
 
 def labelled(session: Session, project_id: int, splits: Collection[str] = SPLITS) -> Labelled:
-    """The labelled documents of these splits, oldest first; by two queries, however many there are."""
+    """The labelled documents of these splits, oldest first; by a few queries, however many there are."""
     found = list(each_labelled(session, project_id, splits))
     return Labelled(
         tuple(item for item in found if isinstance(item, GoldDocument)),
@@ -176,8 +180,11 @@ def is_held_out(document: type[Document]) -> ColumnElement[bool]:
 
 
 def fingerprint(documents: Iterable[GoldDocument]) -> str:
-    """SHA-256 (hex) over texts and spans; the same in every store and in any order of documents."""
-    lines = sorted(f"{item.content_hash} {to_json(spans_to_json(sorted(item.spans)))}" for item in documents)
+    """SHA-256 (hex) over texts, spans and unannotated types; the same in every store and in any order of documents."""
+    lines = sorted(
+        " ".join([item.content_hash, to_json(spans_to_json(sorted(item.spans))), *sorted(item.unannotated)])
+        for item in documents
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -196,6 +203,7 @@ def _live(project_id: int, splits: Collection[str]) -> Select[*tuple[Any, ...]]:
             version.creator,
             version.ground_truth,
             in_doubt(version).label("in_doubt"),
+            _made_at(version).label("made_at"),
         )
         .join(Split, Split.document_id == Document.id)
         .join(version, version.document_id == Document.id)
@@ -215,12 +223,19 @@ def _says_something(version: type[AnnotationVersion]) -> ColumnElement[bool]:
     return or_(version.spans.is_not(None), in_doubt(version))
 
 
+def _made_at(version: type[AnnotationVersion]) -> ColumnElement[datetime]:
+    """When people made the annotation. A file is taken to be of the types that the project had at the import."""
+    in_label_studio = and_(version.source == LABEL_STUDIO, version.source_updated_at.is_not(None))
+    return case((in_label_studio, version.source_updated_at), else_=version.seen_at)
+
+
 def _judged(
     session: Session, project_id: int, rows: Iterable[Row[*tuple[Any, ...]]]
 ) -> Iterator[GoldDocument | DoubtfulDocument]:
     """What each document of `_live`'s rows is, one after another."""
     project = project_by_id(session, project_id)
     labels, label_map = frozenset(project.labels), project.label_map or {}
+    dates = label_dates(session, project_id)
     for _, versions in groupby(rows, key=lambda row: row.document_id):
         best, *others = versions
         spans = None if best.in_doubt else _in_labels(best.spans, labels, label_map)
@@ -228,7 +243,8 @@ def _judged(
         if spans is None or unknown:
             yield _doubtful(best, spans, tuple(unknown))
         else:
-            yield _believed(best, spans, others)
+            silent = dates.unknown_at(best.made_at, labels, label_map) - {span.label for span in spans}
+            yield _believed(best, spans, others, silent)
 
 
 def _in_labels(spans: tuple[Span, ...], labels: Collection[str], label_map: Mapping[str, str]) -> tuple[Span, ...]:
@@ -257,7 +273,10 @@ def _doubtful(
 
 
 def _believed(
-    best: Row[*tuple[Any, ...]], believed: tuple[Span, ...], others: list[Row[*tuple[Any, ...]]]
+    best: Row[*tuple[Any, ...]],
+    believed: tuple[Span, ...],
+    others: list[Row[*tuple[Any, ...]]],
+    unannotated: frozenset[str],
 ) -> GoldDocument:
     """The best annotation as gold; of the others, those in doubt count as alternatives and not as disagreements."""
     spans = _as_set(best.spans) if others else frozenset()
@@ -274,6 +293,7 @@ def _believed(
         ground_truth=best.ground_truth,
         alternatives=len(others),
         disagreements=sum(not other.in_doubt and _as_set(other.spans) != spans for other in others),
+        unannotated=unannotated,
     )
 
 

@@ -16,6 +16,7 @@ from store.database.columns import utc_now
 from store.database.schema import Document, Project
 from store.database.session import Transaction
 from store.errors import NotFoundError, RefusedError
+from store.label_dates import note_labels
 
 DEFAULT_HOLDOUT_SHARE = 0.2
 
@@ -147,8 +148,9 @@ def normal_url(url: str) -> str:
 
 
 def set_label_config(tx: Transaction, project_id: int, label_config: str, labels: Sequence[str]) -> Project:
-    """Take over a label config that changed in Label Studio."""
+    """Take over a label config that changed; labels that come or go are dated."""
     project = lock_project(tx, project_id)
+    note_labels(tx, project_id, project.labels, labels)
     project.label_config, project.labels = label_config, list(labels)
     tx.session.flush()
     return project

@@ -7,7 +7,7 @@ Strict: a predicted span is right when start, end and type are all those of a go
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -87,8 +87,18 @@ def evaluate_bundle(tagger: Tagger, texts: Sequence[LabelledText]) -> Scores:
     training (`ner.spans.flat_spans`).
     """
     gold = [flat_spans(text.text, text.spans) for text in texts]
-    predicted = [tagging.spans for tagging in tagger.tag_many([text.text for text in texts])]
+    said = tagger.tag_many([text.text for text in texts])
+    predicted = [judgeable(tagging.spans, text.unannotated) for tagging, text in zip(said, texts, strict=True)]
     return score(gold, predicted, tagger.labels)
+
+
+def judgeable(predicted: Sequence[Span], unannotated: Collection[str]) -> tuple[Span, ...]:
+    """The predicted spans that the gold of their text can judge: those of types that the text was annotated for.
+
+    A prediction of another type is neither right nor wrong. Whoever holds answers against gold takes the answers
+    through this function first.
+    """
+    return tuple(span for span in predicted if span.label not in unannotated)
 
 
 def score(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: LabelSet) -> Scores:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loop.evaluation.robustness import Perturbed, robustness
-from loop.evaluation.scores import Agreement, check_agreement
+from loop.evaluation.scores import Agreement, check_agreement, judgeable
 from loop.judging.ask import JudgingError, Reference, ServedAnswers, ask_fp32, ask_served
 from loop.judging.contract import WrongFileError
 from loop.judging.measured import (
@@ -93,7 +93,7 @@ def measure(
     timed = 0 if options.reference else options.timed  # with a reference, INT8 is timed beside FP32
     served = ask_served(folder, project.labels, texts, threads=threads, timed=timed)
     against, said, problems = _opponent(store, settings, project, incumbent, documents, threads)
-    answers, left_out = _ask_earlier(settings, project, earlier, held_out, threads)
+    answers, left_out = _ask_earlier(settings, project, earlier, [item for item, _ in documents], threads)
     reference = Reference(error="not asked for")
     if options.reference:
         stages("asking it in FP32")
@@ -127,10 +127,11 @@ def perturbed(
 ) -> tuple[Perturbed, ...]:
     """How the candidate does on perturbed texts of the holdout; nothing where none are asked for, or asking fails.
 
-    No gate reads these figures, so that a failure does not stop the promotion.
+    Texts that were not annotated for all types are left out. No gate reads these figures, so that a failure does not
+    stop the promotion.
     """
-    options = settings.promotion
-    if not options.robustness or not documents:
+    options, whole = settings.promotion, [one for one in documents if not one.unannotated]
+    if not options.robustness or not whole:
         return ()
     folder = settings.library.bundle(chosen.path, chosen.files)
 
@@ -139,7 +140,7 @@ def perturbed(
 
     labels = LabelSet(tuple(project.labels))
     try:
-        texts = [(one.text, one.gold) for one in documents]
+        texts = [(one.text, one.gold) for one in whole]
         return robustness(texts, tag, labels, seed=options.seed, limit=options.robustness)
     except (BundleError, JudgingError) as error:
         logger.warning("robustness was not measured: %s", error)
@@ -194,13 +195,13 @@ def _opponent(
 
 
 def _ask_earlier(
-    settings: Settings, project: Project, earlier: Sequence[Model], texts: Sequence[str], threads: int
+    settings: Settings, project: Project, earlier: Sequence[Model], documents: Sequence[GoldDocument], threads: int
 ) -> tuple[dict[str, tuple[Spans, ...]], tuple[str, ...]]:
-    """(what each earlier model says of each text, why models are left out).
+    """(what each earlier model says of each document, why models are left out).
 
     A model of other labels is left out, and so is a model without a folder.
     """
-    said, problems = {}, []
+    said, problems, texts = {}, [], [item.text for item in documents]
     for found in earlier:
         try:
             settings.library.share(found.path, found.files)  # it may be put back: a backend must be able to fetch it
@@ -209,7 +210,8 @@ def _ask_earlier(
         except (BundleError, JudgingError) as error:
             problems.append(f"{found.version}, which served before, cannot be asked and is left out: {error}")
         else:
-            said[found.version] = tuple(unscored(spans) for spans in served.spans)
+            pairs = zip(served.spans, documents, strict=True)
+            said[found.version] = tuple(judgeable(unscored(spans), item.unannotated) for spans, item in pairs)
     return said, tuple(problems)
 
 
@@ -248,10 +250,11 @@ def _documents(
             name=item.external_id,
             text=item.text,
             gold=gold,
-            candidate=unscored(served.spans[index]),
-            incumbent=said[index] if said is not None else None,
-            reference=unscored(reference.spans[index]) if known else None,
+            candidate=judgeable(unscored(served.spans[index]), item.unannotated),
+            incumbent=judgeable(said[index], item.unannotated) if said is not None else None,
+            reference=judgeable(unscored(reference.spans[index]), item.unannotated) if known else None,
             group=item.group_key,
+            unannotated=item.unannotated,
         )
         for index, (item, gold) in enumerate(documents)
     )

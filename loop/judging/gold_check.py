@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from loop.evaluation.scores import judgeable
 from loop.judging.ask import JudgingError, ask_served
 from loop.quality.corruption import GoldCheck, NewAnnotationText, check_annotators, count_shifts
 from loop.settings.settings import Settings
@@ -68,7 +69,7 @@ def _asked(
         NewAnnotationText(
             item.creator,
             item.group_key,
-            total(edits_of(spans, clean_spans(item.text, item.spans)[0]).values()),
+            total(edits_of(judgeable(spans, item.unannotated), clean_spans(item.text, item.spans)[0]).values()),
         )
         for item, spans in zip(compared, served[len(texts) :], strict=True)
     ]

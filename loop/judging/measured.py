@@ -18,7 +18,8 @@ _FEWEST_SPANS = 20  # with fewer, one that differs would weigh more than a broke
 class HeldOutText:
     """A text of the holdout with its gold and the answers of each system; None where a system was not asked.
 
-    Spans have the project's types, and do not overlap. reference: the candidate in FP32, before INT8. group: what the
+    Spans have the project's types, and do not overlap. unannotated: types that nobody looked for in the text; no answer
+    has them. reference: the candidate in FP32, before INT8. group: what the
     text belongs to (a thread, a post). Texts of one group depend on each other, and are one document to the test.
     """
 
@@ -29,6 +30,7 @@ class HeldOutText:
     incumbent: tuple[Span, ...] | None = None
     reference: tuple[Span, ...] | None = None
     group: str = ""
+    unannotated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,12 @@ def evaluate_on_holdout(
     look = _spend(store, project, tagger.version, documents, promotion or PromotionSettings())
     known = set(tagger.labels.types)
     kept = [
-        LabelledText(item.external_id, item.text, tuple(span for span in item.spans if span.label in known))
+        LabelledText(
+            item.external_id,
+            item.text,
+            tuple(span for span in item.spans if span.label in known),
+            unannotated=item.unannotated,
+        )
         for item in documents
     ]
     done = Evaluated(tagger.version, HOLDOUT, evaluate_bundle(tagger, kept), look)

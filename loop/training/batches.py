@@ -30,7 +30,8 @@ class EncodedText:
     ids: its n tokens, without special ones. offsets: (n, 2). tags: (n,) to learn, IGNORED where a token carries no
     text. tagged: (n,) bool. parts: the windows that cover it; none for a text without tokens. lost: spans that no tag
     stands for. snapped: spans whose boundary lies inside a token. soft: (n, num_tags) how likely each tag of each token
-    is, learned in place of `tags` wherever these are not IGNORED; None for gold.
+    is, learned in place of `tags` wherever these are not IGNORED; None for gold. unannotated: types that the text was
+    not annotated for. outside: as of `FramedWindow`.
     """
 
     text: str
@@ -43,6 +44,8 @@ class EncodedText:
     lost: int
     snapped: int
     soft: FloatArray | None = None
+    unannotated: frozenset[str] = frozenset()
+    outside: tuple[int, ...] = ()
 
     def joints(self) -> tuple[IntArray, IntArray]:
         """(kinds, tags) of the tokens that carry text, what `ner.decoding.learned_costs` counts."""
@@ -53,18 +56,28 @@ class EncodedText:
 class FramedWindow:
     """One window with its special tokens: ids and tags of the same length m; tags to learn, or IGNORED.
 
-    soft: (m, num_tags) in place of the tags that are not IGNORED, or None.
+    soft: (m, num_tags) in place of the tags that are not IGNORED, or None. outside: ids of the tags, O among them, that
+    a token outside the gold spans may have where the text was not annotated for all types; empty where only O is meant.
     """
 
     ids: IntArray
     tags: IntArray
     soft: FloatArray | None = None
+    outside: tuple[int, ...] = ()
 
 
-def encode(text: str, spans: tuple[Span, ...], encoder: TextEncoder, labels: LabelSet, max_length: int) -> EncodedText:
+def encode(
+    text: str,
+    spans: tuple[Span, ...],
+    encoder: TextEncoder,
+    labels: LabelSet,
+    max_length: int,
+    unannotated: frozenset[str] = frozenset(),
+) -> EncodedText:
     """The text's tokens, tags and windows; `spans` is its gold, () for a text without any."""
     tokens = encoder.encode(text)
     alignment = spans_to_tags(spans, tokens.offsets, labels)
+    silent = sorted(tag for name in unannotated for tag in (labels.begin(name), labels.inside(name)))
     return EncodedText(
         text=text,
         spans=spans,
@@ -75,6 +88,8 @@ def encode(text: str, spans: tuple[Span, ...], encoder: TextEncoder, labels: Lab
         parts=windows(len(tokens.ids), max_length, encoder.num_special),
         lost=len(alignment.set_aside),
         snapped=len(alignment.snapped),
+        unannotated=unannotated,
+        outside=(0, *silent) if silent else (),
     )
 
 
@@ -111,7 +126,7 @@ def frame(text: EncodedText, encoder: TextEncoder) -> list[FramedWindow]:
         soft = None
         if text.soft is not None:
             soft = np.pad(text.soft[part.start : part.end], ((len(before), len(after)), (0, 0)))
-        framed.append(FramedWindow(ids, np.concatenate([before, tags, after]), soft))
+        framed.append(FramedWindow(ids, np.concatenate([before, tags, after]), soft, text.outside))
     return framed
 
 
@@ -153,3 +168,14 @@ def soft_targets(framed: Sequence[FramedWindow], tags: Any, num_tags: int) -> An
         if window.soft is not None:
             targets[row, : len(window.soft)] = torch.from_numpy(window.soft).float()
     return targets
+
+
+def outside_tags(framed: Sequence[FramedWindow], num_tags: int) -> Any | None:
+    """(batch, num_tags) bool: the tags that a token which is O in the gold of its window may have; None where only O
+    is meant, in every window."""
+    if not any(window.outside for window in framed):
+        return None
+    allowed = torch.zeros((len(framed), num_tags), dtype=torch.bool)
+    for row, window in enumerate(framed):
+        allowed[row, list(window.outside or (0,))] = True
+    return allowed

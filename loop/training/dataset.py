@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -53,7 +54,10 @@ def no_weak_labels(_without: frozenset[int], /) -> Sequence[WeakDocument]:
 
 @dataclass(frozen=True, slots=True)
 class TrainingDocument:
-    """A text to learn from; `annotation_version_id` is None exactly when its spans are weak. soft: of a weak text."""
+    """A text to learn from; `annotation_version_id` is None exactly when its spans are weak. soft: of a weak text.
+
+    unannotated: types that the text was not annotated for, as `GoldDocument`; none of a weak text.
+    """
 
     document_id: int
     content_hash: str
@@ -62,6 +66,7 @@ class TrainingDocument:
     spans: tuple[Span, ...]
     annotation_version_id: int | None = None
     soft: SoftTags | None = None
+    unannotated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the role, kind, text and spans of every document, in any order, in any store."""
+        """SHA-256 (hex) over the role, kind, text, spans and unannotated types of every document, in any order."""
         return data_fingerprint(self)
 
     def items(self) -> list[TrainedOn]:
@@ -97,6 +102,10 @@ class Dataset:
     def parts(self) -> tuple[tuple[str, str, tuple[TrainingDocument, ...]], ...]:
         """(role, kind, documents) of everything."""
         return (TRAIN_ROLE, self.kind, self.train), (DEV_ROLE, self.kind, self.dev), (TRAIN_ROLE, WEAK, self.weak)
+
+    def silent_on(self) -> dict[str, int]:
+        """How many documents were annotated before a type came, by type; they do not teach that it is absent."""
+        return dict(Counter(label for document in (*self.train, *self.dev) for label in document.unannotated))
 
     def missing_types(self, labels: LabelSet) -> tuple[str, ...]:
         """The entity types without a single span to learn from."""
@@ -147,12 +156,13 @@ def split(
 
 
 def data_fingerprint(dataset: Dataset) -> str:
-    """SHA-256 (hex) over the sorted lines `role kind content-hash spans`; soft tags follow their spans."""
+    """SHA-256 (hex) over the sorted lines `role kind content-hash spans`; soft tags or unannotated types follow."""
     lines = []
     for role, kind, documents in dataset.parts():
         for document in documents:
             spans = ",".join(f"{span.start}-{span.end}-{span.label!r}" for span in sorted(document.spans))
-            lines.append(f"{role} {kind} {document.content_hash} {spans}{_soft_digest(document.soft)}")
+            silent = "".join(f" -{label!r}" for label in sorted(document.unannotated))
+            lines.append(f"{role} {kind} {document.content_hash} {spans}{_soft_digest(document.soft)}{silent}")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
@@ -192,6 +202,7 @@ def _from_gold(document: GoldDocument) -> TrainingDocument:
         document.text,
         document.spans,
         document.annotation_version_id,
+        unannotated=document.unannotated,
     )
 
 

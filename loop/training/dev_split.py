@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from loop.evaluation.scores import Counts, Scores, count, score
+from loop.evaluation.scores import Counts, Scores, count, judgeable, score
 from loop.training.batches import EncodedText, FramedWindow, collate, frame
 from ner.arrays import FloatArray, Logits
 from ner.decoding import joint_costs, log_softmax, tags_to_spans, viterbi
@@ -26,7 +26,7 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DevEvaluation:
-    """What a model makes of labelled texts.
+    """What a model makes of labelled texts, without predictions of types that a text was not annotated for.
 
     loss: mean negative log-likelihood of the gold tags, in nats a token. counts: per document and type. spans: of each
     text, in order.
@@ -75,7 +75,7 @@ class EvaluationTexts:
         all_log_probs = self._log_probs(read)
         pairs = list(zip(self.texts, all_log_probs, strict=True))
         losses = [-log_probs[np.arange(len(log_probs)), text.tags[text.tagged]] for text, log_probs in pairs]
-        spans = tuple(self._decode(text, log_probs) for text, log_probs in pairs)
+        spans = tuple(judgeable(self._decode(text, log_probs), text.unannotated) for text, log_probs in pairs)
         loss = float(np.concatenate(losses).mean()) if any(map(len, losses)) else 0.0
         return DevEvaluation(loss, count([text.spans for text in self.texts], spans, self.labels), spans)
 

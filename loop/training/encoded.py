@@ -64,7 +64,7 @@ def encode_data(
 def _encoded(
     item: TrainingDocument, encoder: TextEncoder, labels: LabelSet, max_length: int, silent_is_outside: bool
 ) -> EncodedText:
-    text = encode(item.text, item.spans, encoder, labels, max_length)
+    text = encode(item.text, item.spans, encoder, labels, max_length, item.unannotated)
     if item.soft is None:
         return text
     return soften(text, item.soft, labels, silent_is_outside=silent_is_outside)

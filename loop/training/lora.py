@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,19 @@ def start_at_prior(model: Any, tag_counts: IntArray) -> None:
                 parameter.copy_(torch.from_numpy(prior))
 
 
-def load_weights(model: Any, folder: Path) -> None:
-    """Load adapter and classifier from `folder` into `model`. Raises TrainingError unless every weight arrives."""
+def load_weights(model: Any, folder: Path, rows: Sequence[int | None] | None = None) -> None:
+    """Load adapter and classifier from `folder` into `model`. Raises TrainingError unless every weight arrives.
+
+    rows: for each tag of `model`, its row in the classifier of `folder`, or None for a tag that keeps the row that
+    `model` has; without rows, the tags are the same.
+    """
     try:
         saved = load_file(folder / WEIGHTS)
         with quiet():
+            if rows is not None:
+                saved = _with_rows(saved, get_peft_model_state_dict(model, save_embedding_layers=False), rows)
             set_peft_model_state_dict(model, saved)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, IndexError) as error:
         raise TrainingError(
             "an adapter can be loaded into its encoder",
             value=f"{folder}: {str(error).splitlines()[0]}",
@@ -82,6 +89,17 @@ def load_weights(model: Any, folder: Path) -> None:
             value=f"{folder}: {len(lost)} did not, such as {lost[0]}",
             next_step="Train with --from-scratch.",
         )
+
+
+def _with_rows(saved: Mapping[str, Any], present: Mapping[str, Any], rows: Sequence[int | None]) -> dict[str, Any]:
+    """The saved weights, with the classifier's in the order of the present tags."""
+    made = dict(saved)
+    kept = [(row, old) for row, old in enumerate(rows) if old is not None]
+    for name in (name for name in saved if "lora_" not in name):
+        made[name] = present[name].detach().clone()
+        for row, old in kept:
+            made[name][row] = saved[name][old]
+    return made
 
 
 def save(model: Any, folder: Path) -> None:
@@ -106,18 +124,28 @@ def trainable(model: Any) -> dict[str, Any]:
 class WarmStart:
     """Where a training starts: at `adapter` of the model `parent`, or at the base where both are None.
 
-    notice: why the training starts at the base although a model is in service.
+    notice: why the training starts at the base although a model is in service, or what becomes of labels that the
+    parent does not share with the project. rows: for `load_weights`; None where the labels are the same.
     """
 
     parent: str | None = None
     adapter: Path | None = None
     notice: str | None = None
+    rows: tuple[int | None, ...] | None = None
 
 
 def find_start(
-    promoted: Model | None, library: ModelLibrary, base: BaseModel, labels: LabelSet, settings: TrainSettings
+    promoted: Model | None,
+    library: ModelLibrary,
+    base: BaseModel,
+    labels: LabelSet,
+    settings: TrainSettings,
+    label_map: Mapping[str, str] | None = None,
 ) -> WarmStart:
-    """The promoted model's adapter, its hashes verified, if encoder, labels and the adapter's shape are the same."""
+    """The promoted model's adapter, its hashes verified, if encoder and the adapter's shape are the same, and a label.
+
+    Labels may have come, gone, or have been renamed by `label_map`: the classifier keeps the rows of those that stay.
+    """
     if promoted is None:
         return WarmStart()
     try:
@@ -125,14 +153,49 @@ def find_start(
         manifest = load_bundle(folder).manifest
     except BundleError as error:
         return WarmStart(notice=f"training starts from the base: {promoted.version} cannot be loaded ({error})")
-    obstacle = _obstacle(manifest, base, labels, settings)
+    obstacle = _obstacle(manifest, base, labels, settings, label_map or {})
     if obstacle:
         return WarmStart(notice=f"training starts from the base, not from {promoted.version}: {obstacle}")
-    return WarmStart(promoted.version, folder / ADAPTER)
+    if manifest.labels == labels.types:
+        return WarmStart(promoted.version, folder / ADAPTER)
+    names = _earlier_names(manifest.labels, labels, label_map or {})
+    notice = f"training goes on from {promoted.version}, whose labels are others: {_label_changes(manifest, names)}"
+    return WarmStart(promoted.version, folder / ADAPTER, notice, _rows(LabelSet(manifest.labels), names))
 
 
-def _obstacle(manifest: Manifest, base: BaseModel, labels: LabelSet, settings: TrainSettings) -> str | None:
-    if manifest.labels != labels.types:
+def _earlier_names(before: Collection[str], labels: LabelSet, label_map: Mapping[str, str]) -> dict[str, str | None]:
+    """For each type, its name in the model before: its own, or that of a type that is gone and mapped to it; or None.
+
+    Of several types that were joined, the first gives the rows.
+    """
+    gone = [name for name in before if name not in labels.types]
+    renamed = {label_map[old]: old for old in reversed(gone) if old in label_map}
+    return {name: name if name in before else renamed.get(name) for name in labels.types}
+
+
+def _label_changes(manifest: Manifest, names: Mapping[str, str | None]) -> str:
+    """In words; a type that only has another place among the types is none."""
+    new = [name for name, old in names.items() if old is None]
+    renamed = [f"{old} is {name} now" for name, old in names.items() if old not in (None, name)]
+    gone = sorted(set(manifest.labels) - set(names.values()))
+    parts = [f"{', '.join(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
+    parts += renamed
+    parts += [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} forgotten"] if gone else []
+    return "; ".join(parts) or "they stand in another order"
+
+
+def _rows(before: LabelSet, names: Mapping[str, str | None]) -> tuple[int | None, ...]:
+    """For each tag of today, the tag's number before."""
+    rows: list[int | None] = [0]
+    for old in names.values():
+        rows += [None, None] if old is None else [before.begin(old), before.inside(old)]
+    return tuple(rows)
+
+
+def _obstacle(
+    manifest: Manifest, base: BaseModel, labels: LabelSet, settings: TrainSettings, label_map: Mapping[str, str]
+) -> str | None:
+    if not any(_earlier_names(manifest.labels, labels, label_map).values()):
         return f"its labels are {', '.join(manifest.labels)}, the project's {', '.join(labels.types)}"
     if manifest.settings.get(ENCODER_SHA256) != base.sha256:
         return f"its encoder is {manifest.encoder}, with other weights than {base.name}"

@@ -108,6 +108,8 @@ class Prepared:
             yield str(self.choice)
         if self.start.notice:
             yield self.start.notice
+        for label, documents in sorted(dataset.silent_on().items()):
+            yield f"{documents} documents were annotated before {label} came: what is {label} in them is left open"
         if missing := dataset.missing_types(self.labels):
             yield f"no example of {', '.join(missing)}: the model cannot find such entities"
         if dataset.left_out:
@@ -146,7 +148,7 @@ def prepare(
         dataset = gather(data.gold, drawn(weak(frozenset()), salt)[: weak_settings.texts], salt)
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK or bool(dataset.weak)
-    start = find_start(None if fresh else data.incumbent, library, base, labels, settings)
+    start = find_start(None if fresh else data.incumbent, library, base, labels, settings, project.label_map)
     encoded = encode_data(dataset, base, labels, settings, weak_settings)
     known = {document.document_id for document in dataset.dev}
     others = (
@@ -310,10 +312,9 @@ class _Retraining:
         base, progress = prepared.base, self._progress
         padding_id = base.tokenizer.pad_token_id or 0
         adapted = lora.attach(base, self._settings, len(self._labels.tags))
-        if prepared.start.adapter is None:
-            lora.start_at_prior(adapted, prepared.data.tag_counts())
-        else:
-            lora.load_weights(adapted, prepared.start.adapter)
+        lora.start_at_prior(adapted, prepared.data.tag_counts())
+        if prepared.start.adapter is not None:
+            lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
         progress.stage("training")
         warm, lesson = prepared.start.adapter is not None, prepared.data.lesson
         outcome = learn(adapted, lesson, self._settings, padding_id, progress, warm=warm)

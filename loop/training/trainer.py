@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from loop.settings.model import TrainSettings
-from loop.training.batches import IGNORED, FramedWindow, collate, shuffled_batches, soft_targets
+from loop.training.batches import IGNORED, FramedWindow, collate, outside_tags, shuffled_batches, soft_targets
 from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
@@ -118,16 +118,22 @@ def check_learned(model: Any, texts: EvaluationTexts, padding_id: int) -> Iterat
         yield f"the model hardly finds what it was trained on: {found}. {_TRY}"
 
 
-def cross_entropy(logits: Any, tags: Any, soft: Any | None) -> Any:
+def cross_entropy(logits: Any, tags: Any, soft: Any | None, outside: Any | None = None) -> Any:
     """The mean over the tokens whose tag is not IGNORED, in nats.
 
     logits: (batch, width, num_tags). tags: (batch, width). soft: (batch, width, num_tags) shares to learn in place of
-    the tags, or None.
+    the tags, or None. outside: (batch, num_tags) as `outside_tags` gives it: O then stands for all of these tags, and
+    its probability is their sum, or None. What a text was not annotated for is so neither learned nor unlearned there:
+    the marginal likelihood of Tsuboi et al. 2008 and, for sets of types that differ, of Greenberg et al. 2018.
     """
+    log_probs = logits.log_softmax(-1)
+    if outside is not None:
+        as_outside = log_probs.masked_fill(~outside[:, None, :], -math.inf).logsumexp(-1, keepdim=True)
+        log_probs = torch.cat([as_outside, log_probs[..., 1:]], dim=-1)
     if soft is None:
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tags.flatten(), ignore_index=IGNORED)
+        return torch.nn.functional.nll_loss(log_probs.flatten(0, 1), tags.flatten(), ignore_index=IGNORED)
     learned = tags != IGNORED
-    return torch.nn.functional.cross_entropy(logits[learned], soft[learned])
+    return -(soft[learned] * log_probs[learned]).sum(-1).mean()
 
 
 def computes_bfloat16() -> bool:
@@ -208,7 +214,8 @@ class _Trainer:
             group["lr"] = self._rate() * group["share"]
         with self._precision():
             logits = self._model(input_ids=ids, attention_mask=mask).logits
-        loss = cross_entropy(logits.float(), tags, soft_targets(framed, tags, logits.shape[-1]))
+        soft, outside = soft_targets(framed, tags, logits.shape[-1]), outside_tags(framed, logits.shape[-1])
+        loss = cross_entropy(logits.float(), tags, soft, outside)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError("a training's loss is finite", value=f"{value} at step {self.done + 1}", next_step=_TRY)

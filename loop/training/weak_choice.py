@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from loop.evaluation.regret import Estimate, estimate, needed_difference
-from loop.evaluation.scores import Counts, count, grouped
+from loop.evaluation.scores import Counts, count, grouped, judgeable
 from loop.settings.model import TrainSettings, WeakSettings
 from loop.training import lora
 from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, WeakLabels, split, with_weak
@@ -181,7 +181,8 @@ class _Chooser:
     def _votes(self, judging: Sequence[TrainingDocument], weak: Sequence[WeakDocument]) -> Counts:
         """What the weak labels themselves make of these documents; a document without votes has no entity."""
         said: dict[int, tuple[Span, ...]] = {one.document_id: one.spans for one in weak}
-        return count([one.spans for one in judging], [said.get(one.document_id, ()) for one in judging], self.labels)
+        voted = [judgeable(said.get(one.document_id, ()), one.unannotated) for one in judging]
+        return count([one.spans for one in judging], voted, self.labels)
 
 
 class _Steps(TrainingProgress):

@@ -95,7 +95,8 @@ def voted_project(store: Store, project: Project, most: int | None) -> VotedProj
         found = stored_documents(session, project.id, LEARNED_FROM, document_ids=ids)
         documents = tuple(one for one in found if one not in held)
         cast = _stored_votes(session, project, ids)
-    texts = tuple(_voted(one, cast) for one in documents)
+    silent = {one.document_id: one.unannotated for one in believed if one.unannotated}
+    texts = tuple(_judgeable(_voted(one, cast), silent.get(one.document_id, frozenset())) for one in documents)
     gold: Gold = {one.document_id: one.spans for one in believed}
     return VotedProject(LabelSet(tuple(project.labels)), documents, texts, gold, muted, doubtful)
 
@@ -185,6 +186,13 @@ def _stored_votes(session: Session, project: Project, ids: Collection[int] | Non
         if vote.span.label in project.labels:
             cast.setdefault(vote.document_id, []).append(Vote(vote.span, vote.source))
     return cast
+
+
+def _judgeable(text: VotedText, unannotated: frozenset[str]) -> VotedText:
+    """The text without votes for types that its gold is silent on: the gold can tell nothing about such votes."""
+    if not unannotated:
+        return text
+    return replace(text, votes=tuple(vote for vote in text.votes if vote.span.label not in unannotated))
 
 
 def _voted(document: StoredDocument | GoldDocument, cast: dict[int, list[Vote]]) -> VotedText:

@@ -68,6 +68,19 @@ class Project(Base):
     created_at: Mapped[datetime]
 
 
+class LabelDate(Base):
+    """When a label came into a project or left it, while annotations were there: see `label_dates`."""
+
+    __tablename__ = "label_dates"
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"), primary_key=True, autoincrement=False)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    # None: it was there from the beginning.
+    came_at: Mapped[datetime | None]
+    # None: the project has it.
+    gone_at: Mapped[datetime | None]
+
+
 class Document(Base):
     """A text, as first seen: a text that changes in Label Studio becomes another document (see `documents`)."""
 

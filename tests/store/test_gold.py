@@ -187,7 +187,7 @@ def test_a_holdout_text_stays_untrained_when_its_task_is_deleted(store: Store, p
         assert training_gold(session, project.id).documents == ()
 
 
-def test_gold_of_many_documents_takes_two_queries(store: Store, project: Project) -> None:
+def test_gold_of_many_documents_takes_three_queries(store: Store, project: Project) -> None:
     keys = given.documents(store, project.id, [f"text {i}" for i in range(50)])
     with store.transaction() as tx:
         append_annotations(tx, [(key, ann(name=name)) for key in keys for name in "12"])
@@ -197,9 +197,9 @@ def test_gold_of_many_documents_takes_two_queries(store: Store, project: Project
         session.connection()
         event.listen(store._engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
         assert len(gold(session, project.id)) == 50
-        assert len(statements) == 2
+        assert len(statements) == 3
         assert len(training_gold(session, project.id).documents) == 50
-        assert len(statements) == 5
+        assert len(statements) == 7
 
 
 def test_the_fingerprint_is_of_texts_and_spans_alone(store: Store, project: Project) -> None:

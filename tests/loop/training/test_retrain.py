@@ -37,7 +37,7 @@ from store.database.schema import Project
 from store.database.session import Store, open_store
 from store.errors import RunHeldError
 from store.gold import count_fresh_gold, training_gold
-from store.projects import project_by_name
+from store.projects import project_by_name, set_label_config
 from store.registry import model, models, trained_on
 from store.runs import last_run, recover, tracked
 from store.weak.sources import BY_THE_LOOP, enter_source, set_muted
@@ -222,7 +222,8 @@ def test_what_does_not_fit_the_model_in_service_starts_from_the_base_and_says_wh
     store, desk = served
     short = changed(placed, **SHORT)
     if obstacle == "labels":
-        desk.labels = ["SOFTWARE", "OS"]
+        desk = relabelled(store, desk, "ERROR")
+        tiny.put(store, desk, [(f"{text} again", (Span(0, 2, "ERROR"),)) for text, _ in tiny.corpus(20)])
     elif obstacle == "encoder":
         short = changed(short, encoder=str(tiny.encoder(tmp_path / "another", seed=5)))
     elif obstacle == "rank":
@@ -235,6 +236,24 @@ def test_what_does_not_fit_the_model_in_service_starts_from_the_base_and_says_wh
     assert notice.startswith("training starts from the base")
     expected = {"labels": "its labels are", "encoder": "its encoder is", "rank": "rank 4", "bundle": "SHA-256"}
     assert expected[obstacle] in notice
+
+
+def test_types_in_another_order_are_no_obstacle(served: tuple[Store, Project], placed: Placement) -> None:
+    store, desk = served
+    second = retrain(store, changed(placed, passes=1), relabelled(store, desk, *reversed(desk.labels)))
+    assert second.parent == FIRST
+    [notice] = [notice for notice in second.notices if FIRST in notice]
+    assert "goes on" in notice and "in another order" in notice
+    [found] = Tagger(load_bundle(second.path)).tag(TEXT).spans
+    assert (found.start, found.label) == (WINDOWS.start, WINDOWS.label)
+
+
+def relabelled(store: Store, made: Project, *labels: str) -> Project:
+    """The project with other labels."""
+    with store.transaction() as tx:
+        again = set_label_config(tx, made.id, tiny.CONFIG, labels)
+        tx.commit()
+    return again
 
 
 def test_from_scratch_ignores_the_model_in_service(served: tuple[Store, Project], placed: Placement) -> None:
@@ -471,7 +490,7 @@ from pathlib import Path
 from loop.training.progress import TrainingProgress
 from loop.training.retrain import retrain
 from loop.settings.model import TrainSettings
-from store.projects import project_by_name
+from store.projects import project_by_name, set_label_config
 from store.database.session import open_store
 from tests.loop.tiny import Placement
 

@@ -26,6 +26,8 @@ from loop.wording import (
     whole,
 )
 
+_MOST_BARS = 4  # beside each other on a page
+
 
 def page_of(study: Study) -> blocks.Page:
     """The whole page."""
@@ -159,11 +161,9 @@ def _types(study: Study) -> Iterator[blocks.Block]:
 
 
 def _type_row(study: Study, name: str, train: str, dev: str) -> tuple[blocks.Cell, ...]:
-    return (name, train, dev, *(_bar(one.of(name).f1) for one in study.measured))
-
-
-def _bar(f1: float) -> blocks.Shaded:
-    return blocks.Shaded(score(f1), f1, "bar")
+    f1s = [one.of(name).f1 for one in study.measured]
+    bars = len(f1s) <= _MOST_BARS
+    return (name, train, dev, *(blocks.Shaded(score(f1), f1, "bar") if bars else score(f1) for f1 in f1s))
 
 
 def _pr(one: StudiedVariant, name: str) -> tuple[str, str]:

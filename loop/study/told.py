@@ -10,10 +10,11 @@ from loop.wording import NOTHING, documents_of, interval, listed, number_of, poi
 
 BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
 NOTICEABLY_FASTER = 1.25
+_MOST_TOLD = 3  # one by one; of more variants, tables tell the same
 
 
 def sentences(study: Study) -> Iterator[str]:
-    """The best variant, then what every other variant differs by."""
+    """The best variant, what is worth it, and of few variants, what each differs by; then what could not be trained."""
     best = study.best
     if best is None:
         return
@@ -24,8 +25,9 @@ def sentences(study: Study) -> Iterator[str]:
         f"{number_of(data.train_texts, 'text')}, judged on {where} that no variant learned from."
     )
     yield from _worth(study)
-    for one in study.measured:
-        if one.differences:
+    others = [one for one in study.measured if one.differences]
+    if len(others) <= _MOST_TOLD:
+        for one in others:
             yield f"{study.name_of(one)} against {study.against}: {difference(one)}{_price(study, one)}."
     for one in study.variants:
         if one.error:

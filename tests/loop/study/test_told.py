@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from loop.cli.views.study import summary
 from loop.evaluation.significance import Difference
 from loop.judging.measured import Speed
 from loop.report.facts import SystemScores
@@ -74,6 +77,24 @@ def test_a_faster_variant_that_is_shown_to_be_worse_is_not_recommended() -> None
     told = list(sentences(study(variant("lora"), variant("distilled", -0.05, 0.02, ms=1.0))))
     assert told[1] == "No variant is shown to be better than lora."
     assert told[2].endswith("worse; its served file has 23 MB instead of 23 MB and takes 1 ms a text instead of 2 ms.")
+
+
+def test_of_many_variants_the_tables_tell_the_differences() -> None:
+    told = list(sentences(study(variant("lora"), *(variant(f"full {number}", 0.01, 0.02) for number in range(4)))))
+    assert len(told) == 2
+
+
+def test_the_terminal_shows_a_table_of_types_for_each_encoder_in_80_columns() -> None:
+    done = study(
+        *(replace(variant(name), encoder=f"/models/{one}") for one in ("bert", "other") for name in ("lora", "full"))
+    )
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(*summary(done, Path("out")), sep="\n")
+    shown = captured.get()
+    assert shown.count("F1 by type") == 2
+    assert "/models/other" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_with_several_encoders_the_variants_are_named_with_theirs() -> None:

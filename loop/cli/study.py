@@ -11,8 +11,11 @@ import typer
 from loop.cli.data import FileOptions
 from loop.cli.invocation import Invocation, command
 from loop.console import plain
+from loop.wording import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loop.study.study import StudyPlan
 
 
@@ -24,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def study(
     invocation: Invocation,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Labelled texts in any format of `loop import`; - for stdin.")
+        list[Path], typer.Argument(metavar="DATA", help="Files of labelled texts in any format of `loop import`.")
     ],
     dev: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labelled texts to judge by, instead of a share of DATA.")
@@ -98,7 +101,7 @@ def study(
     from loop.study.study import StudyPlan, every_core, run_study
     from loop.training.progress import TrainingError
 
-    folder = out or Path(f"{data.name.partition('.')[0].strip('-') or 'data'}-study")
+    folder = out or Path(f"{data[0].name.partition('.')[0].strip('-') or 'data'}-study")
     check_free(folder)
     settings = invocation.settings.train if invocation.directory else TrainSettings()
     plan = StudyPlan(
@@ -113,7 +116,7 @@ def study(
     with TrainingView(quiet=invocation.as_json) as view:
         for note in texts.said:
             view.notice(note)
-        names = data.name, dev.name if dev else None
+        names = listed([path.name for path in data]), dev.name if dev else None
         done = run_study(texts, names, plan, settings, _command(data, dev, dev_share, labels, plan), view)
     write_report(done, folder)
     invocation.answer({**plain(done), "out": folder}, *summary(done, folder))
@@ -124,9 +127,9 @@ def _listed(given: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
 
 
-def _command(data: Path, dev: Path | None, share: float, labels: str | None, plan: StudyPlan) -> str:
+def _command(data: Sequence[Path], dev: Path | None, share: float, labels: str | None, plan: StudyPlan) -> str:
     """The command that makes this study again."""
-    words = ["loop", "study", str(data), *(("--dev-share", f"{share:g}") if dev is None else ("--dev", str(dev)))]
+    words = ["loop", "study", *map(str, data), *(("--dev-share", f"{share:g}") if dev is None else ("--dev", str(dev)))]
     words += ["--variants", ",".join(plan.variants)]
     words += [word for encoder in plan.encoders for word in ("--encoder", encoder)]
     words += ["--labels", labels] if labels else []

@@ -52,61 +52,64 @@ class HowToRead:
 
 
 def read_texts(
-    data: Path, dev: Path | None, *, share: float, labels: Sequence[str], seed: int, how: HowToRead
+    data: Sequence[Path], dev: Path | None, *, share: float, labels: Sequence[str], seed: int, how: HowToRead
 ) -> StudyTexts:
     """The texts of a study.
 
     dev: a file to judge by; else `share` of the groups of `data` is held back, the same groups for the same seed.
     labels: what is learned; spans of other labels are no entities. Empty for every label of the files. Raises
-    InputError where a file cannot be read, or holds too little to learn from or to judge by.
+    InputError where a file cannot be read, or where the files hold too little to learn from or to judge by.
     """
-    gold, unlabelled, said = _read(data, how)
-    judged: list[LabelledText] = []
-    if dev is not None:
-        judged, left_out, said_of_dev = _read(dev, how)
-        said += said_of_dev
-        said += [f"{dev.name}: {number_of(len(left_out), 'text')} without labels left out."] if left_out else []
-    found = tuple(sorted({span.label for text in (*gold, *judged) for span in text.spans}))
-    if not found:
-        value = f"{number_of(len(gold), 'text')} of {data.name} without one"
-        raise InputError("a file to study holds an entity", value=value, next_step="Check that the file is labelled.")
+    gold = _read(data, how)
+    judged = _read([dev], how) if dev is not None else _Gold()
+    said = [*gold.said, *judged.said]
+    if judged.unlabelled:
+        said.append(f"{number_of(len(judged.unlabelled), 'text')} to judge by left out: without labels.")
+    found = tuple(sorted({span.label for text in (*gold.texts, *judged.texts) for span in text.spans}))
     known = LabelSet(tuple(labels) or found)
-    documents = [_document(place, text) for place, text in enumerate((*_distinct(gold, said), *judged))]
+    distinct = _distinct(gold.texts, said)
+    documents = [_document(place, text) for place, text in enumerate((*distinct, *judged.texts))]
     documents = list(_of_labels(documents, known, said))
-    learned, kept = documents[: len(documents) - len(judged)], tuple(documents[len(documents) - len(judged) :])
+    learned, kept = documents[: len(distinct)], tuple(documents[len(distinct) :])
     if dev is None:
-        _check(learned, data, 2 * LEAST_TEXTS)
+        _check(learned, "in all", 2 * LEAST_TEXTS)
         train, kept = split(learned, share, development_salt(seed))
     else:
         train = _apart(learned, kept, said)
-    _check(train, data, LEAST_TEXTS)
-    _check(kept, dev or data, 1)
-    return StudyTexts(train, kept, known, tuple(_unlabelled(unlabelled, (*train, *kept), kept)), tuple(said))
+    _check(train, "to learn from", LEAST_TEXTS)
+    _check(kept, "to judge by", 1)
+    return StudyTexts(train, kept, known, tuple(_unlabelled(gold.unlabelled, (*train, *kept), kept)), tuple(said))
 
 
-def _read(path: Path, how: HowToRead) -> tuple[list[LabelledText], list[LabelledText], list[str]]:
-    """(the labelled texts of a file, those without labels, what is said of the file)."""
-    texts: list[LabelledText] = []
-    unlabelled: list[LabelledText] = []
-    problems: list[Problem] = []
-    with open_inputs(path) as files:
-        said = [note for file in files for note in _gather(file, how, texts, unlabelled, problems)]
-    if problems and not how.skip_bad:
-        raise RejectedFileError(path.name, problems[:SHOWN_PROBLEMS], len(problems))
-    if not texts:
-        raise InputError(
-            "a file to study holds labelled texts", value=f"none in {path.name}", next_step=" ".join(said) or "Label."
-        )
-    return texts, unlabelled, [*said, *skipped(path.name, problems)]
+@dataclass(frozen=True, slots=True)
+class _Gold:
+    """What files say: texts with labels, texts without, and what people should know."""
+
+    texts: list[LabelledText] = field(default_factory=list)
+    unlabelled: list[LabelledText] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
-def _gather(
-    file: Input,
-    how: HowToRead,
-    texts: list[LabelledText],
-    unlabelled: list[LabelledText],
-    problems: list[Problem],
-) -> Iterator[str]:
+def _read(paths: Sequence[Path], how: HowToRead) -> _Gold:
+    """Raises InputError unless there is an entity in a file."""
+    gold = _Gold()
+    for path in paths:
+        problems: list[Problem] = []
+        with open_inputs(path) as files:
+            for file in files:
+                gold.said.extend(_gather(file, how, gold, problems))
+        if problems and not how.skip_bad:
+            raise RejectedFileError(path.name, problems[:SHOWN_PROBLEMS], len(problems))
+        gold.said.extend(skipped(path.name, problems))
+    if not any(text.spans for text in gold.texts):
+        names = listed([path.name for path in paths])
+        found = f"{number_of(len(gold.texts), 'labelled text')} without one in {names}"
+        step = " ".join([*gold.said, "Check that the texts are labelled."])
+        raise InputError("texts to study hold entities", value=found, next_step=step)
+    return gold
+
+
+def _gather(file: Input, how: HowToRead, gold: _Gold, problems: list[Problem]) -> Iterator[str]:
     """Add the texts and problems of one file; yields what to say of the file."""
     reading = survey_of_any_labels(file, how.file_format, how.hints)
     doubtful = 0
@@ -119,7 +122,7 @@ def _gather(
             doubtful += 1
             continue
         spans = flat_spans(record.text, (decisive and decisive.spans) or ())
-        side = unlabelled if decisive is None else texts
+        side = gold.unlabelled if decisive is None else gold.texts
         side.append(LabelledText(record.external_id or record.where, record.text, spans, record.group))
     yield from reading.said
     if doubtful:
@@ -172,11 +175,11 @@ def _unlabelled(
     return [left[name] for name in sorted(left.keys() - hashes)[:MOST_UNLABELLED]]  # by hash: as good as at random
 
 
-def _check(documents: Sequence[TrainingDocument], path: Path, least: int) -> None:
+def _check(documents: Sequence[TrainingDocument], what: str, least: int) -> None:
     with_entities = sum(bool(document.spans) for document in documents)
     if len(documents) < least or not with_entities:
         raise InputError(
-            f"a study needs {number_of(least, 'text')} or more of a file, and an entity in one of them",
-            value=f"{number_of(len(documents), 'text')} of {path.name}, {with_entities} with entities",
+            f"a study has {number_of(least, 'text')} or more {what}, and an entity in one of them",
+            value=f"{number_of(len(documents), 'text')}, {with_entities} with entities",
             next_step="Label more texts, check --labels, or give --dev a file of texts that are not learned from.",
         )

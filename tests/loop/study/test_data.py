@@ -22,7 +22,7 @@ def written(path: Path, records: list[dict[str, Any]]) -> Path:
 
 
 def read(data: Path, dev: Path | None = None, labels: tuple[str, ...] = (), share: float = 0.3) -> StudyTexts:
-    return read_texts(data, dev, share=share, labels=labels, seed=13, how=HowToRead())
+    return read_texts([data], dev, share=share, labels=labels, seed=13, how=HowToRead())
 
 
 def test_texts_of_one_group_stand_on_one_side(tmp_path: Path) -> None:
@@ -70,7 +70,17 @@ def test_texts_without_labels_are_kept_for_the_student_unless_they_are_judged_by
     dev = [record("Debian boots"), record("Fedora waits", doc="a"), {"text": "nobody labelled this"}]
     texts = read(written(tmp_path / "gold.jsonl", records), written(tmp_path / "dev.jsonl", dev))
     assert texts.unlabelled == ("a pool of texts",)
-    assert texts.said == ("dev.jsonl: 1 text without labels left out.",)
+    assert texts.said == ("1 text to judge by left out: without labels.",)
+
+
+def test_several_files_are_one_set_of_texts_and_one_of_them_may_be_a_pool(tmp_path: Path) -> None:
+    first, second = ([record(f"Windows {number} {word}") for number in range(4)] for word in ("fails", "hangs"))
+    files = [written(tmp_path / f"{name}.jsonl", records) for name, records in (("a", first), ("b", second))]
+    files.append(tmp_path / "pool.txt")
+    files[-1].write_text("a text of the pool\nanother text of the pool\n", "utf-8")
+    texts = read_texts(files, None, share=0.3, labels=(), seed=13, how=HowToRead())
+    assert len(texts.train) + len(texts.dev) == 8
+    assert sorted(texts.unlabelled) == ["a text of the pool", "another text of the pool"]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +88,11 @@ def test_texts_without_labels_are_kept_for_the_student_unless_they_are_judged_by
     [[{"text": "nobody looked"}], [record("Windows fails")], [record(f"it {n} fails", None) for n in range(9)]],
 )
 def test_too_little_gold_is_refused(tmp_path: Path, records: list[dict[str, Any]]) -> None:
-    with pytest.raises(InputError, match=r"gold\.jsonl"):
+    with pytest.raises(InputError, match=r"texts to study hold entities|4 texts or more in all"):
         read(written(tmp_path / "gold.jsonl", records))
 
 
 def test_a_label_that_nobody_used_is_refused_with_the_advice_to_check_labels(tmp_path: Path) -> None:
     gold = written(tmp_path / "gold.jsonl", [record(f"Windows {number} fails") for number in range(9)])
-    with pytest.raises(InputError, match=r"9 texts of gold\.jsonl, 0 with entities.*check --labels"):
+    with pytest.raises(InputError, match=r"9 texts, 0 with entities.*check --labels"):
         read(gold, labels=("PERSON",))

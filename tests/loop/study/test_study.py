@@ -174,7 +174,7 @@ def study(
     place: Place, encoder: Path, names: tuple[str, ...], unlabelled: tuple[str, ...] = (), **changed: Any
 ) -> Study:
     """A small study, without the command line."""
-    texts = read_texts(place.gold, None, share=0.3, labels=(), seed=13, how=HowToRead())
+    texts = read_texts([place.gold], None, share=0.3, labels=(), seed=13, how=HowToRead())
     texts = replace(texts, unlabelled=unlabelled)
     plan = StudyPlan((str(encoder),), names, (13,), 1, full_rate=0.01, timed=0, perturbed=0)
     settings = tiny.train_settings(encoder, **{"passes": 6, **changed})

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from ml_backend.holdout import Holdout, fingerprint, read_holdout
 from ml_backend.models.memory import Trimmer
 from ml_backend.models.paired_network import PairedNetwork
+from ml_backend.models.request_tagger import RequestTagger
 from ner.errors import BundleError, RuleError
 from ner.models.bundle import MODEL, Bundle, load_bundle
 from ner.models.model_library import ModelLibrary
@@ -146,7 +147,7 @@ def load_tagger(
     check_labels(bundle.labels.types, labels)
     if threads > 1:
         bundle = replace(bundle, network=PairedNetwork(bundle.network, Network(folder / MODEL, threads)))
-    tagger = Tagger(attach(bundle), threads)
+    tagger = RequestTagger(attach(bundle), threads)
     tagger.tag(_WARM_UP)
     return tagger
 

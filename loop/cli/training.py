@@ -37,9 +37,9 @@ def retrain(
 
     Without any gold, what the sources of weak labels say together is learned from (`loop weak apply`). With gold,
     sources that do harm by it are muted first; then weak labels are learned from before the gold where they help: both
-    ways are tried on gold that is held back for the try. From a thousand labelled documents on, a tenth is held back as
-    a development split; the file is scored on this split. The holdout is not touched. Ctrl-C and kill -9 leave store
-    and models consistent.
+    ways are tried on gold that is held back for the try. From a thousand labelled documents on, a tenth, and about 500
+    at most, is held back as a development split; the file is scored on this split. The holdout is not touched. Ctrl-C
+    and kill -9 leave store and models consistent.
     """
     from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train

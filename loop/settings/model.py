@@ -27,7 +27,7 @@ _LENGTH_FOLLOWS_DATA = "the length of a training follows its data now, and train
 # Keys that an older loop.toml may have: they are not read, and people are told so.
 GONE: Mapping[tuple[str, str], str] = {
     **{("train", key): _LENGTH_FOLLOWS_DATA for key in ("epochs", "min_steps", "patience", "warm_epochs")},
-    ("train", "dev_share"): "from 1,000 documents on, a tenth is held back; with fewer, none is",
+    ("train", "dev_share"): "from 1,000 documents on, a tenth is held back, about 500 at most; with fewer, none is",
 }
 # The largest seed that every library with random numbers takes.
 _LARGEST_SEED = 2**32 - 1
@@ -159,7 +159,7 @@ class TrainSettings(SettingsSection):
     warmup_share: float = setting(0.1, "Share of the steps in which the rate rises; then it falls.", ge=0, lt=1)
     passes: int = setting(
         20,
-        "Passes over 250 to 1,000 windows. Fewer windows get more (100: 32), more windows get fewer (4,000: 5).",
+        "Passes over 250 to 700 windows. Fewer windows get more (100: 32), more windows get fewer (3,400: 4).",
         ge=1,
     )
     batch_size: int = setting(32, "Windows in a step; at most 16 where there are up to 1,000 windows.", ge=1)

@@ -20,7 +20,7 @@ from weak_labeling.aggregate.contract import SoftTags
 
 # The share of the documents that is held back, to score a file before the holdout does. With fewer documents, that
 # share holds some dozens of entities: a score on them says little, and the training misses each of them.
-DEV_SHARE, DEV_FROM = 0.1, 1000
+DEV_SHARE, DEV_FROM, DEV_MOST = 0.1, 1000, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,8 @@ class Dataset:
 
 
 def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str) -> Dataset:
-    """The gold if there is any, else the weak documents; from DEV_FROM documents on, DEV_SHARE of their groups are dev.
+    """The gold if there is any, else the weak documents; from DEV_FROM documents on, DEV_SHARE of their groups are dev,
+    and about DEV_MOST documents at most.
 
     Raises TrainingError when there is nothing to learn from: no document, no span, or a single text.
     """
@@ -124,7 +125,8 @@ def gather(gold: TrainingGold, weak: Sequence[WeakDocument], salt: str) -> Datas
         documents, kind = [_from_weak(document) for document in weak], WEAK
     kept = [_flat(document) for document in documents]
     _check_learnable(kept, gold.in_doubt)
-    train, dev = split(kept, DEV_SHARE, salt) if len(kept) >= DEV_FROM else (tuple(kept), ())
+    share = min(DEV_SHARE, DEV_MOST / len(kept))
+    train, dev = split(kept, share, salt) if len(kept) >= DEV_FROM else (tuple(kept), ())
     return Dataset(train, dev, kind, len(gold.excluded_as_holdout_duplicates), gold.in_doubt)
 
 

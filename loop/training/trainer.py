@@ -21,10 +21,12 @@ from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
 _CLIP = 1.0
-# Below FEW_WINDOWS, whole entity types are not learned without more epochs. Above MANY_WINDOWS, there are steps enough
-# with fewer epochs and with larger batches.
-FEW_WINDOWS, MANY_WINDOWS, SMALL_BATCH = 250, 1000, 16
-FEWEST_EPOCHS = 1 / 4
+# Below FEW_WINDOWS, whole entity types are not learned without more epochs. Above MANY_WINDOWS, more epochs learn the
+# texts by heart, and find no more in others.
+FEW_WINDOWS, MANY_WINDOWS = 250, 700
+FEWEST_EPOCHS = 0.15
+# Up to LARGE_FROM windows, a step has at most SMALL_BATCH of them: there would be too few steps.
+LARGE_FROM, SMALL_BATCH = 1000, 16
 # F1 on texts that were learned: a sound training is far above it, a collapsed one far below.
 LEAST_LEARNED = 0.5
 _TRY = "Lower train.learning_rate, raise train.passes, label more, or train with --from-scratch."
@@ -67,12 +69,13 @@ def make_plan(num_windows: int, settings: TrainSettings, warm: bool) -> Plan:
     """The length of a training follows its data, not a score on a few documents.
 
     From FEW_WINDOWS to MANY_WINDOWS, the plan has `settings.passes` epochs. More windows get fewer epochs, in
-    proportion, at least a quarter; fewer windows get more, by the root, so that a quarter of the windows has half of
-    the steps. Up to MANY_WINDOWS, a step has at most SMALL_BATCH windows. A warm start has another learning rate.
+    proportion, at least the share FEWEST_EPOCHS; fewer windows get more, by the root, so that a quarter of the windows
+    has half of the steps. Up to LARGE_FROM windows, a step has at most SMALL_BATCH. A warm start has another learning
+    rate.
     """
     more, less = math.sqrt(FEW_WINDOWS / num_windows), max(FEWEST_EPOCHS, MANY_WINDOWS / num_windows)
     epochs = max(1, round(settings.passes * (more if more > 1 else min(1.0, less))))
-    batch_size = settings.batch_size if num_windows > MANY_WINDOWS else min(SMALL_BATCH, settings.batch_size)
+    batch_size = settings.batch_size if num_windows > LARGE_FROM else min(SMALL_BATCH, settings.batch_size)
     rate = settings.warm_learning_rate if warm else settings.learning_rate
     return Plan(epochs, batch_size, math.ceil(num_windows / batch_size), rate)
 

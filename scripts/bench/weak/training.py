@@ -37,7 +37,7 @@ from loop.training.weak_first import learn
 from ner.documents import content_hash
 from ner.labels import LabelSet
 from ner.spans import Span
-from scripts.bench.little_gold import drawn, lines, records
+from scripts.bench_recipe import drawn, lines, records
 from store.registry import GOLD
 from weak_labeling.aggregate.choosing import aggregate
 from weak_labeling.aggregate.contract import VotedText

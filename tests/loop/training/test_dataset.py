@@ -107,6 +107,11 @@ def test_from_a_thousand_documents_on_a_tenth_is_held_back_and_with_fewer_none()
     assert (len(few.train), few.dev) == (DEV_FROM - 1, ())
 
 
+def test_a_large_project_holds_back_no_more_than_it_takes_to_score_a_file() -> None:
+    dataset = gather(TrainingGold(tuple(gold_document(n, XP) for n in range(8000)), ()), (), "salt")
+    assert 430 < len(dataset.dev) < 570
+
+
 def test_gold_loses_the_white_space_at_its_ends_and_its_blank_spans() -> None:
     drawn = (Span(0, 3, "OS", 0.5), Span(2, 3, "SOFTWARE"))
     dataset = gather(TrainingGold((gold_document(1, drawn), gold_document(2, XP)), ()), (), "salt")

@@ -1,13 +1,15 @@
-"""What is learned from little gold: python -m scripts.bench.little_gold RESULTS.jsonl [--tree OLD]
+"""What a recipe learns from how much gold: python -m scripts.bench_recipe RESULTS.jsonl [--fast] [--tree OLD]
 
-Draws 100, 250 and 500 sentences of three corpora, imports them into a new project, trains with `loop retrain`, and
-scores the file as served on the corpus's whole dev split (`loop evaluate --on`; the test splits are never read). A draw
-depends on set and seed alone, and a smaller draw is the beginning of a larger one, so that two recipes learn from the
-same sentences.
+Draws 50, 100, 250, 500 and all sentences of three corpora, imports them into a new project, trains with `loop retrain`,
+and scores the file as served (INT8) on the corpus's whole dev split (`loop evaluate --on`). Dev judges and has no part
+in a training; the test splits are never read. A draw depends on set and seed alone, and a smaller draw is the beginning
+of a larger one, so that two recipes learn from the same sentences.
 
 Each training adds a line to RESULTS.jsonl. The script passes over what stands there, so it can be stopped and started
-again. At the end it prints a Markdown table of every recipe in the file. --tree trains with the code of another
-checkout; --set adds a line under [train]; --name is what the file and the table call the recipe.
+again. A training that ends without a model counts as F1 0. At the end it prints Markdown tables of every recipe in the
+file. --tree trains with the code of another checkout; --set adds a line under [train]; --name is what file and
+tables call the recipe. --fast draws once and leaves out 50 and all. Two processes with different --seeds and a
+file each, with `--set threads=1`, are faster than one process on two cores; `cat` their files for the table.
 """
 
 from __future__ import annotations
@@ -27,12 +29,21 @@ from typing import Any
 
 from scripts.bench.stackoverflow import LABEL_MAP, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 # The label that each corpus's labels become; None leaves them as they are.
 SETS: dict[str, Mapping[str, str] | None] = {"stackoverflow-ner": LABEL_MAP, "wnut17": None, "cyner": None}
-SIZES, SEEDS = (100, 250, 500), (1, 2, 3)
+# 0 stands for all sentences.
+ALL = 0
+SIZES, SEEDS = (50, 100, 250, 500, ALL), (1, 2, 3)
+FAST_SIZES, FAST_SEEDS = (100, 250, 500), (1,)
+# What the mean over sets and sizes is taken of.
+MIDDLE = frozenset({100, 250, 500})
 
 Record = dict[str, Any]
+
+
+class CommandFailedError(Exception):
+    """A command that should have worked."""
 
 
 def main() -> None:
@@ -43,11 +54,14 @@ def main() -> None:
     parser.add_argument("--tree", type=Path, default=ROOT, help="a checkout whose code trains")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a line under [train]")
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=SETS)
-    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES)
-    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    parser.add_argument("--sizes", nargs="*", type=int, help="0 for all")
+    parser.add_argument("--seeds", nargs="*", type=int)
+    parser.add_argument("--fast", action="store_true", help="one draw of 100, 250 and 500 sentences")
     given = parser.parse_args()
+    sizes = given.sizes or (FAST_SIZES if given.fast else SIZES)
+    seeds = given.seeds or (FAST_SEEDS if given.fast else SEEDS)
     done = {key(line) for line in lines(given.results)}
-    for seed, size, name in product(given.seeds, given.sizes, given.sets):
+    for seed, size, name in product(seeds, sizes, given.sets):
         if (given.name, name, size, seed) not in done:
             with tempfile.TemporaryDirectory() as scratch:
                 line = learned(Path(scratch), given.tree.resolve(), name, size, seed, given.set)
@@ -67,13 +81,18 @@ def learned(scratch: Path, tree: Path, name: str, size: int, seed: int, training
     (home / "loop.toml").write_text(toml)
     loop(tree, "-C", str(home), "import", str(scratch / "gold.jsonl"), "--split", "train")
     began = time.monotonic()
-    trained = json.loads(loop(tree, "-C", str(home), "retrain", "--json"))
+    try:
+        trained = json.loads(loop(tree, "-C", str(home), "retrain", "--json"))
+    except CommandFailedError as error:
+        return {"f1": 0.0, "seconds": round(time.monotonic() - began, 1), "failed": str(error)}
     seconds = time.monotonic() - began
     on_dev = ("evaluate", trained["version"], "--on", str(scratch / "dev.jsonl"), "--json")
     scores = json.loads(loop(tree, "-C", str(home), *on_dev))
-    types = {label: round(scores["types"][label]["f1"], 4) for label in labels}
-    return {"f1": round(scores["micro"]["f1"], 4), "seconds": round(seconds, 1), "types": types} | {
-        "precision": trained["precision"]
+    return {
+        "f1": round(scores["micro"]["f1"], 4),
+        "seconds": round(seconds, 1),
+        "types": {label: round(scores["types"][label]["f1"], 4) for label in labels},
+        "precision": trained.get("precision"),
     }
 
 
@@ -88,18 +107,18 @@ def records(name: str, split: str) -> list[Record]:
 
 
 def drawn(name: str, size: int, seed: int) -> list[Record]:
-    """The first `size` distinct sentences of train, in the random order of `seed`."""
+    """The first `size` distinct sentences of train (ALL: every one), in the random order of `seed`."""
     distinct = list({record["text"]: record for record in records(name, "train")}.values())
     Random(seed).shuffle(distinct)
-    return distinct[:size]
+    return distinct if size == ALL else distinct[:size]
 
 
 def loop(tree: Path, *words: str) -> str:
-    """The standard output of `loop ...` in a checkout; ends this script when it fails."""
+    """The standard output of `loop ...` in a checkout. Raises CommandFailedError."""
     command = [sys.executable, "-m", "loop.cli", *words]
     done = subprocess.run(command, cwd=tree, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        sys.exit(f"loop {words[0]} ended with {done.returncode}: {done.stdout}")
+        raise CommandFailedError(f"loop {' '.join(words)} ended with {done.returncode}: {done.stdout}")
     return done.stdout
 
 
@@ -114,13 +133,22 @@ def key(line: Mapping[str, Any]) -> tuple[str, str, int, int]:
 
 
 def print_table(measured: Sequence[Record]) -> None:
-    """A row for each recipe and size: mean F1 of the draws (single draws behind it), and mean seconds, by set."""
+    """A row for each recipe and size: mean F1 of the draws (single draws behind it), and mean seconds, by set. Then the
+    mean over the sets and the sizes of MIDDLE, of each recipe that has all of them, and its trainings that failed."""
     names = list(dict.fromkeys(line["set"] for line in measured))
     print("| recipe | sentences | " + " | ".join(f"{name}: F1 | s" for name in names) + " |")
     print("| --- " * (2 + 2 * len(names)) + "|")
     for (recipe, size), rows in grouped(measured):
         cells = [cell for name in names for cell in cells_of([row for row in rows if row["set"] == name])]
-        print(f"| {recipe} | {size} | " + " | ".join(cells) + " |")
+        print(f"| {recipe} | {size or 'all'} | " + " | ".join(cells) + " |")
+    print("\n| recipe | mean F1 at 100, 250 and 500 sentences | trainings | failed |\n| --- | --- | --- | --- |")
+    for recipe in dict.fromkeys(line["recipe"] for line in measured):
+        own = [line for line in measured if line["recipe"] == recipe]
+        cells_f1 = [
+            [line["f1"] for line in own if (line["set"], line["size"]) == cell] for cell in product(names, MIDDLE)
+        ]
+        middle = f"{mean(map(mean, cells_f1)):.3f}" if all(cells_f1) else "-"
+        print(f"| {recipe} | {middle} | {len(own)} | {sum('failed' in line for line in own)} |")
 
 
 def grouped(measured: Iterable[Record]) -> Iterator[tuple[tuple[str, int], list[Record]]]:
@@ -128,7 +156,7 @@ def grouped(measured: Iterable[Record]) -> Iterator[tuple[tuple[str, int], list[
     groups: dict[tuple[str, int], list[Record]] = {}
     for line in measured:
         groups.setdefault((line["recipe"], line["size"]), []).append(line)
-    yield from sorted(groups.items(), key=lambda item: (item[0][1], item[0][0]))
+    yield from sorted(groups.items(), key=lambda item: (item[0][1] == ALL, item[0][1], item[0][0]))
 
 
 def cells_of(rows: Sequence[Record]) -> tuple[str, str]:

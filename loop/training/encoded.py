@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,11 @@ class EncodedData:
     lesson: Lesson
     dev: EvaluationTexts
     num_tags: int
+
+    def windows_of(self, marks: Sequence[bool], mark: bool) -> tuple[FramedWindow, ...]:
+        """The windows to learn of the texts that have this mark; marks: one for each of `texts`."""
+        texts = (text for text, found in zip(self.texts, marks, strict=True) if found == mark)
+        return _learnable(texts, self.dev.encoder)
 
     def tag_counts(self) -> IntArray:
         """(num_tags,): how often each tag is to be learned last."""

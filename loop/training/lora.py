@@ -133,6 +133,11 @@ class WarmStart:
     notice: str | None = None
     rows: tuple[int | None, ...] | None = None
 
+    @property
+    def knows_all_tags(self) -> bool:
+        """Whether there is an adapter to go on from, and it knows every tag."""
+        return self.adapter is not None and None not in (self.rows or ())
+
 
 def find_start(
     promoted: Model | None,

@@ -9,18 +9,20 @@ import hashlib
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from loop.evaluation.scores import Scores
 from loop.settings.model import TrainSettings, WeakSettings
 from loop.settings.settings import Settings
 from loop.training import lora
-from loop.training.batches import EncodedText, encode
+from loop.training.batches import EncodedText, FramedWindow, encode
 from loop.training.dataset import Dataset, WeakLabels, development_salt, drawn, gather, no_weak_labels
 from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoded import EncodedData, encode_data
@@ -30,7 +32,8 @@ from loop.training.progress import TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.room import check_room
 from loop.training.served_file.export import Parity, export_bundle
-from loop.training.trainer import Outcome, check_learned, reproducible
+from loop.training.trainer import Outcome, check_learned, reproducible, train
+from loop.training.warm_start import Growth, growth, replayed
 from loop.training.weak_choice import WeakChoice, choose
 from loop.training.weak_first import learn
 from ner.confidence import DEFAULT_CONFIDENCE
@@ -45,7 +48,18 @@ from store.database.session import Store
 from store.documents import StoredDocument, sample_documents
 from store.gold import LEARNED_FROM, TrainingGold, held_out, training_gold
 from store.projects import lock_project
-from store.registry import CANDIDATE, WEAK, finish_model, model, promoted, save_training_items, start_model
+from store.registry import (
+    CANDIDATE,
+    TRAIN_ROLE,
+    WEAK,
+    finish_model,
+    lineage,
+    model,
+    promoted,
+    save_training_items,
+    start_model,
+    trained_on,
+)
 from store.runs import RETRAIN, TrackedRun, tracked
 from store.weak.sources import muting, weak_sources
 
@@ -61,7 +75,8 @@ class StoreData:
     """What a training reads of the store. read_at: gold that was stored later is not in it, and counts as fresh.
 
     texts: some of those that may be trained on, labelled or not, to compare files by. muted: the sources of weak labels
-    whose votes do not count.
+    whose votes do not count. learned: ids of the annotation versions that the model in service learned, and those that
+    each model before it did, up to one that was trained from the encoder.
     """
 
     gold: TrainingGold
@@ -69,6 +84,7 @@ class StoreData:
     texts: tuple[StoredDocument, ...]
     read_at: datetime
     muted: tuple[SourceRecord, ...] = ()
+    learned: tuple[frozenset[int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +94,7 @@ class Prepared:
     data: the training side and the development split (empty where there is little gold), encoded. compared: texts at
     hand, labelled or not, to compare files by. data_read_at: when the store was read. choice: whether weak labels are
     learned from before the gold, and why; None where there was no choice. muted: the sources of weak labels whose votes
-    did not count.
+    did not count. growth: what there is to learn that the model in service has not learned.
     """
 
     dataset: Dataset
@@ -90,11 +106,17 @@ class Prepared:
     data_read_at: datetime
     choice: WeakChoice | None = None
     muted: tuple[SourceRecord, ...] = ()
+    growth: Growth = field(default_factory=Growth)
 
     @property
     def dev(self) -> EvaluationTexts:
         """The development split, encoded."""
         return self.data.dev
+
+    def old_and_new(self) -> tuple[tuple[FramedWindow, ...], tuple[FramedWindow, ...]]:
+        """The windows that the model in service has learned, and the others."""
+        new = [document.document_id in self.growth.new for document in self.dataset.train]
+        return self.data.windows_of(new, False), self.data.windows_of(new, True)
 
     def learned(self) -> EvaluationTexts:
         """Some texts of the training side that hold entities: they tell whether a model has learned anything."""
@@ -148,7 +170,10 @@ def prepare(
         dataset = gather(data.gold, drawn(weak(frozenset()), salt)[: weak_settings.texts], salt)
     base = load_base(settings.encoder, labels, settings.max_length, settings.encoder_dropout)
     fresh = from_scratch or dataset.kind == WEAK or bool(dataset.weak)
+    grown = growth(dataset, data.learned)
     start = find_start(None if fresh else data.incumbent, library, base, labels, settings, project.label_map)
+    if start.parent and (drift := grown.obstacle()):
+        start = WarmStart(notice=f"training starts from the base, not from {start.parent}: {drift}")
     encoded = encode_data(dataset, base, labels, settings, weak_settings)
     known = {document.document_id for document in dataset.dev}
     others = (
@@ -157,7 +182,7 @@ def prepare(
         if item.document_id not in known
     )
     compared = replace(encoded.dev, texts=tuple(_compared(encoded.dev.texts, others)))
-    return Prepared(dataset, labels, base, start, encoded, compared, data.read_at, choice, data.muted)
+    return Prepared(dataset, labels, base, start, encoded, compared, data.read_at, choice, data.muted, grown)
 
 
 def _compared(dev: Sequence[EncodedText], others: Iterable[EncodedText]) -> Iterator[EncodedText]:
@@ -175,11 +200,26 @@ def read_store(store: Store, project: Project) -> StoreData:
     with store.transaction() as tx:
         lock_project(tx, project.id)
         gold, incumbent, read_at = training_gold(tx.session, project.id), promoted(tx.session, project.id), utc_now()
+        learned = (
+            tuple(_learned(tx.session, one.version) for one in lineage(tx.session, incumbent.version))
+            if incumbent
+            else ()
+        )
         muted = tuple(one for one in weak_sources(tx.session, project.id) if one.muted_at is not None)
     with store.read() as session:
         held = held_out(session, project.id)
         sample = sample_documents(session, project.id, LEARNED_FROM, COMPARED_TEXTS)
-    return StoreData(gold, incumbent, tuple(item for item in sample if item not in held), read_at, muted)
+    return StoreData(gold, incumbent, tuple(item for item in sample if item not in held), read_at, muted, learned)
+
+
+def _learned(session: Session, version: str) -> frozenset[int]:
+    """Ids of the annotation versions that a model learned by itself."""
+    items = trained_on(session, version)
+    return frozenset(
+        item.annotation_version_id
+        for item in items
+        if item.role == TRAIN_ROLE and item.annotation_version_id is not None
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -316,8 +356,12 @@ class _Retraining:
         if prepared.start.adapter is not None:
             lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
         progress.stage("training")
-        warm, lesson = prepared.start.adapter is not None, prepared.data.lesson
-        outcome = learn(adapted, lesson, self._settings, padding_id, progress, warm=warm)
+        lesson, warm = prepared.data.lesson, prepared.start.adapter is not None
+        if prepared.start.knows_all_tags:
+            windows, plan = replayed(*prepared.old_and_new(), self._settings)
+            outcome = train(adapted, windows, plan, self._settings, padding_id, progress)
+        else:  # a tag that nothing is known of takes all the passes
+            outcome = learn(adapted, lesson, self._settings, padding_id, progress, warm=warm)
         self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)
@@ -335,7 +379,8 @@ class _Retraining:
         self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores | None
     ) -> Manifest:
         development = {"development": scores.as_dict()} if scores else {}
-        chosen = {"weak": prepared.choice.as_dict()} if prepared.choice else {}
+        chosen: dict[str, Any] = {"weak": prepared.choice.as_dict()} if prepared.choice else {}
+        chosen |= {"start": {**prepared.growth.as_dict(), "told": prepared.start.notice}}
         return Manifest(
             version=row.version,
             encoder=self._settings.encoder,

@@ -198,7 +198,7 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
     served: tuple[Store, Project], placed: Placement
 ) -> None:
     store, desk = served
-    tiny.put(store, desk, tiny.corpus(60)[40:])
+    tiny.put(store, desk, tiny.corpus(48)[40:])
     steps: list[TrainingStep] = []
 
     class Listening(TrainingProgress):
@@ -213,6 +213,19 @@ def test_a_training_goes_on_from_the_model_in_service_and_learns_less_to_get_fur
     assert first.figures["training"]["batch_size"] == placed.train.batch_size
     assert first.figures["training"]["learning_rate"] == placed.train.learning_rate
     assert steps[0].loss < 0.2  # a new classifier starts at the entropy of the labels, far above
+
+
+def test_a_training_starts_from_the_base_again_once_much_of_the_gold_is_new(
+    served: tuple[Store, Project], placed: Placement
+) -> None:
+    store, desk = served
+    tiny.put(store, desk, tiny.corpus(60)[40:])
+    second = retrain(store, changed(placed, **SHORT), desk)
+    assert second.parent is None
+    [notice] = [notice for notice in second.notices if FIRST in notice]
+    assert "20 of 60 texts (33%) are new since the last training from the encoder" in notice
+    start = load_bundle(second.path).manifest.scores["start"]
+    assert (start["new"], start["new_since_encoder"], start["told"]) == (20, 20, notice)
 
 
 @pytest.mark.parametrize("obstacle", ["labels", "encoder", "rank", "bundle"])

@@ -174,10 +174,13 @@ class TrainSettings(SettingsSection):
     )
     seed: int = setting(13, "Of every random choice of a training.", ge=0, le=_LARGEST_SEED)
     threads: int = setting(0, "Of torch; 0 takes every core that the process may use.", ge=0, le=1024)
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", 'Where the steps are computed. "auto" takes a GPU where torch sees one, else the processor.'
+    )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        'Or "float32", "bfloat16". "auto" takes bfloat16 where the processor computes in it; elsewhere bfloat16 is '
-        "three times slower.",
+        'Or "float32", "bfloat16". "auto" takes bfloat16 where the device computes in it; on other processors '
+        "bfloat16 is three times slower.",
     )
 
 

@@ -6,9 +6,8 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 
 from loop.settings.model import TrainSettings
 from loop.training.batches import IGNORED, FramedWindow, collate, outside_tags, shuffled_batches, soft_targets
+from loop.training.compute import Compute, find_compute
 from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.lora import trainable
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
@@ -91,15 +91,21 @@ def train(
     """Train what is trainable in `model`, and leave the model with the average of its weights.
 
     Nothing stops a training early, and no epoch is chosen: the rate has fallen to 0 at the last step, and a choice by
-    a small development split is a choice by chance. Raises TrainingError when the loss is not finite. `check_learned`
-    says whether the model has learned anything.
+    a small development split is a choice by chance. The steps are computed where `compute.find_compute` says; the model
+    comes back to the processor. Raises TrainingError when the loss is not finite, and where there is no such device.
+    `check_learned` says whether the model has learned anything.
     """
-    trainer = _Trainer(model, plan, settings)
-    loss = 0.0
-    for epoch in range(1, plan.epochs + 1):
-        loss = trainer.run_epoch(epoch, windows, padding_id, progress)
-        progress.epoch(Epoch(epoch, plan.epochs, loss))
-    trainer.take_average()
+    compute = find_compute(settings)
+    model.to(compute.device)
+    try:
+        trainer = _Trainer(model, plan, settings, compute)
+        loss = 0.0
+        for epoch in range(1, plan.epochs + 1):
+            loss = trainer.run_epoch(epoch, windows, padding_id, progress)
+            progress.epoch(Epoch(epoch, plan.epochs, loss))
+        trainer.take_average()
+    finally:
+        model.to("cpu")
     return Outcome(plan.epochs, trainer.done, plan.batch_size, plan.learning_rate, loss, round(trainer.seconds, 1))
 
 
@@ -139,20 +145,12 @@ def cross_entropy(logits: Any, tags: Any, soft: Any | None, outside: Any | None 
     return -(soft[learned] * log_probs[learned]).sum(-1).mean()
 
 
-def computes_bfloat16() -> bool:
-    """Whether this processor multiplies matrices in bfloat16 (Linux's names); emulated it is slower than float32."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
 @contextmanager
 def reproducible(seed: int, threads: int) -> Iterator[None]:
     """Torch seeded, and on `threads` threads (0: every core this process may use), inside; as before outside.
 
-    The same data, seed, settings and number of threads on the same machine give the same weights.
+    The same data, seed, settings and number of threads on the same machine give the same weights, on its processor. On
+    a GPU they give nearly the same weights: sums are made in an order that is not fixed.
     """
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
@@ -167,8 +165,9 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
 class _Trainer:
     """Optimiser, schedule and running average of one training; `done` counts its steps."""
 
-    def __init__(self, model: Any, plan: Plan, settings: TrainSettings) -> None:
+    def __init__(self, model: Any, plan: Plan, settings: TrainSettings, compute: Compute) -> None:
         self._model = model
+        self._compute = compute
         self._plan = plan
         self._settings = settings
         self._weights = trainable(model)
@@ -178,10 +177,9 @@ class _Trainer:
             lr=plan.learning_rate,
             betas=(0.9, settings.beta2),
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self._random = np.random.default_rng(settings.seed)
-        wanted = settings.precision == "bfloat16" or (settings.precision == "auto" and computes_bfloat16())
-        self._bfloat16 = wanted
         self._began = time.monotonic()
         self.done = 0
 
@@ -215,8 +213,9 @@ class _Trainer:
         ids, mask, tags = collate(framed, padding_id)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate() * group["share"]
-        with self._precision():
-            logits = self._model(input_ids=ids, attention_mask=mask).logits
+        device = self._compute.device
+        with self._compute.precision():
+            logits = self._model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits.cpu()
         soft, outside = soft_targets(framed, tags, logits.shape[-1]), outside_tags(framed, logits.shape[-1])
         loss = cross_entropy(logits.float(), tags, soft, outside)
         value = float(loss.detach())
@@ -253,6 +252,3 @@ class _Trainer:
         with torch.no_grad():
             for name, parameter in self._weights.items():
                 self._average[name].lerp_(parameter, 1 - decay)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self._bfloat16 else nullcontext()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from loop.evaluation.errors import Confusion
 from loop.report import facts
 from loop.report.page import blocks
-from loop.report.page.errors import costliest, matrix_of
+from loop.report.page.errors import matrix_of
 from loop.report.page.figures import TimedF1, forest, scatter
+from loop.report.scoring import COSTLIEST
 from loop.study.results import StudiedVariant, Study, VariantRun
 from loop.study.told import millions, sentences, served_speed
 from loop.wording import (
@@ -237,9 +239,41 @@ def _errors(study: Study) -> Iterator[blocks.Block]:
         tuple((name, *map(whole, _kinds(errors))) for name, errors in found),
         note="Right, wrong bounds, wrong type and missed add up to the gold.",
     )
-    for name, errors in found:
-        for block in (matrix_of(errors.matrix), *([costliest(errors)] if errors.costliest else [])):
-            yield replace(block, caption=f"{name}: {block.caption}") if isinstance(block, blocks.Table) else block
+    yield _confusions(found)
+    for place, (name, errors) in enumerate(found):
+        matrix = matrix_of(errors.matrix)
+        if isinstance(matrix, blocks.Table):  # the note explains the first one
+            note = "" if place else matrix.note
+            matrix = replace(matrix, caption=f"Confusion matrix of types: {name}", note=note)
+        yield matrix
+
+
+def _confusions(found: Sequence[tuple[str, facts.ErrorFacts]]) -> blocks.Table:
+    """The confusions that cost any variant most, side by side."""
+    counts = [{(one.kind, one.gold, one.predicted): one for one in errors.costliest} for _, errors in found]
+    costs: dict[tuple[str, str | None, str | None], float] = {}
+    for confusions in counts:
+        for key, one in confusions.items():
+            costs[key] = max(one.cost, costs.get(key, 0.0))
+    shown = sorted(costs, key=lambda key: -costs[key])[:COSTLIEST]
+    rows = tuple(
+        (kind, gold or NOTHING, predicted or NOTHING, *(cell for one in counts for cell in _cost(one.get(key))))
+        for key in shown
+        for kind, gold, predicted in [key]
+    )
+    return blocks.Table(
+        "The confusions that cost most",
+        ("error", "gold", "found", *(column for _ in found for column in ("times", "points"))),
+        rows,
+        words=frozenset({1, 2}),
+        groups=(("", 3), *((name, 2) for name, _ in found)),
+        note="Points of micro-F1 that a variant would gain if these errors, and nothing else, were right. "
+        f"{NOTHING}: not among the {COSTLIEST} that cost it most.",
+    )
+
+
+def _cost(one: Confusion | None) -> tuple[str, str]:
+    return (whole(one.count), points(one.cost)) if one else (NOTHING, NOTHING)
 
 
 def _kinds(errors: facts.ErrorFacts) -> tuple[int, ...]:

@@ -80,15 +80,16 @@ def _against(study: Study) -> StudiedVariant:
 
 
 def _price(study: Study, one: StudiedVariant) -> str:
-    """How the size and the latency of the served file compare, where both are known."""
+    """How the size and the latency of the served file compare, where both are known and differ."""
     other = _against(study)
-    if one.costs is None or other.costs is None:
-        return ""
-    told = f"; its served file has {quantity(one.costs.int8_mb, 'MB')} instead of {quantity(other.costs.int8_mb, 'MB')}"
     own, others = served_speed(one), served_speed(other)
+    pairs = []
+    if one.costs and other.costs:
+        pairs.append((quantity(one.costs.int8_mb, "MB"), quantity(other.costs.int8_mb, "MB")))
     if own and others:
-        told += f" and takes {quantity(own.latency_ms, 'ms')} a text instead of {quantity(others.latency_ms, 'ms')}"
-    return told
+        pairs.append((f"{quantity(own.latency_ms, 'ms')} a text", quantity(others.latency_ms, "ms")))
+    told = [f"{mine} instead of {theirs}" for mine, theirs in pairs if mine != theirs]
+    return f"; as served {' and '.join(told)}" if told else ""
 
 
 def millions(count: int | None) -> str:

@@ -26,8 +26,9 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=int, default=3000)
     parser.add_argument("--dev", type=int, default=800)
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
-    parser.add_argument("options", nargs="*", help="of loop study")
-    given = parser.parse_args()
+    words = sys.argv[1:]
+    own = words.index("--") if "--" in words else len(words)
+    given = parser.parse_args(words[:own])
     given.folder.mkdir(parents=True, exist_ok=True)
     train = drawn("train", given.train + given.unlabelled, given.seed)
     for record in train[given.train :]:
@@ -35,8 +36,8 @@ def main() -> None:
     for split, records in (("train", train), ("dev", drawn("dev", given.dev, given.seed))):
         (given.folder / f"{split}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
     out = given.folder / "study"
-    words = ["study", str(given.folder / "train.jsonl"), "--dev", str(given.folder / "dev.jsonl"), "--out", str(out)]
-    subprocess.run([sys.executable, "-m", "loop.cli", *words, *given.options], check=True)
+    asked = ["study", str(given.folder / "train.jsonl"), "--dev", str(given.folder / "dev.jsonl"), "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "loop.cli", *asked, *words[own + 1 :]], check=True)
     print_table(json.loads((out / "report.json").read_text("utf-8")))
 
 

@@ -24,7 +24,7 @@ def error_blocks(found: ErrorFacts) -> Iterator[blocks.Block]:
     yield _errors_per_type(found)
     yield matrix_of(found.matrix)
     if found.costliest:
-        yield costliest(found)
+        yield _costs(found)
     yield from _examples(found)
 
 
@@ -69,8 +69,7 @@ def _matrix_cell(counts: Sequence[Sequence[int]], i: int, j: int) -> blocks.Cell
     return blocks.Shaded(whole(counts[i][j]), part, "right" if i == j else "wrong")
 
 
-def costliest(found: ErrorFacts) -> blocks.Table:
-    """The confusions that cost most F1."""
+def _costs(found: ErrorFacts) -> blocks.Table:
     rows = tuple(
         (one.kind, one.gold or NOTHING, one.predicted or NOTHING, whole(one.count), points(one.cost))
         for one in found.costliest

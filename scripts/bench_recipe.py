@@ -27,6 +27,11 @@ from random import Random
 from statistics import mean
 from typing import Any
 
+from loop.evaluation.scores import count
+from loop.judging.fp32_process import measure
+from loop.training.encoder import MINILM
+from ner.labels import LabelSet
+from ner.spans import Span
 from scripts.bench.stackoverflow import LABEL_MAP, SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,12 +93,24 @@ def learned(scratch: Path, tree: Path, name: str, size: int, seed: int, training
     seconds = time.monotonic() - began
     on_dev = ("evaluate", trained["version"], "--on", str(scratch / "dev.jsonl"), "--json")
     scores = json.loads(loop(tree, "-C", str(home), *on_dev))
+    bundle = home / "models" / trained["path"] if tree == ROOT else None
     return {
         "f1": round(scores["micro"]["f1"], 4),
+        "fp32": round(f1_in_fp32(bundle, dev, labels, scratch), 4) if bundle else None,
         "seconds": round(seconds, 1),
         "types": {label: round(scores["types"][label]["f1"], 4) for label in labels},
         "precision": trained.get("precision"),
     }
+
+
+def f1_in_fp32(bundle: Path, dev: Sequence[Record], labels: Sequence[str], scratch: Path) -> float:
+    """What the model of the bundle has in FP32 on the sentences of dev, decoded as it is served."""
+    texts = [record["text"] for record in dev]
+    asked = {"bundle": str(bundle), "encoder": MINILM, "workspace": str(scratch), "texts": texts, "timed": 0}
+    measured = measure({**asked, "threads": 1, "seed": 0})
+    found = [[Span(**span) for span in spans] for spans in measured["spans"]]
+    gold = [[Span(span["start"], span["end"], span["label"]) for span in record["spans"]] for record in dev]
+    return count(gold, found, LabelSet(tuple(labels))).micro_f1()
 
 
 def records(name: str, split: str) -> list[Record]:
@@ -134,7 +151,8 @@ def key(line: Mapping[str, Any]) -> tuple[str, str, int, int]:
 
 def print_table(measured: Sequence[Record]) -> None:
     """A row for each recipe and size: mean F1 of the draws (single draws behind it), and mean seconds, by set. Then the
-    mean over the sets and the sizes of MIDDLE, of each recipe that has all of them, and its trainings that failed."""
+    mean over the sets and the sizes of MIDDLE, of each recipe that has all of them, and its trainings that failed; and
+    what INT8 costs, where this checkout trained."""
     names = list(dict.fromkeys(line["set"] for line in measured))
     print("| recipe | sentences | " + " | ".join(f"{name}: F1 | s" for name in names) + " |")
     print("| --- " * (2 + 2 * len(names)) + "|")
@@ -149,6 +167,11 @@ def print_table(measured: Sequence[Record]) -> None:
         ]
         middle = f"{mean(map(mean, cells_f1)):.3f}" if all(cells_f1) else "-"
         print(f"| {recipe} | {middle} | {len(own)} | {sum('failed' in line for line in own)} |")
+    print("\n| set | trainings | INT8 less FP32, points of F1: mean (least, most) |\n| --- | --- | --- |")
+    for name in names:
+        lost = [100 * (line["f1"] - line["fp32"]) for line in measured if line["set"] == name and line.get("fp32")]
+        if lost:
+            print(f"| {name} | {len(lost)} | {mean(lost):+.2f} ({min(lost):+.2f}, {max(lost):+.2f}) |")
 
 
 def grouped(measured: Iterable[Record]) -> Iterator[tuple[tuple[str, int], list[Record]]]:

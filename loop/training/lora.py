@@ -125,13 +125,15 @@ class WarmStart:
     """Where a training starts: at `adapter` of the model `parent`, or at the base where both are None.
 
     notice: why the training starts at the base although a model is in service, or what becomes of labels that the
-    parent does not share with the project. rows: for `load_weights`; None where the labels are the same.
+    parent does not share with the project. rows: for `load_weights`; None where the labels are the same. in_fp32: the
+    nodes of the parent's served file that are not INT8.
     """
 
     parent: str | None = None
     adapter: Path | None = None
     notice: str | None = None
     rows: tuple[int | None, ...] | None = None
+    in_fp32: tuple[str, ...] = ()
 
     @property
     def knows_all_tags(self) -> bool:
@@ -162,10 +164,20 @@ def find_start(
     if obstacle:
         return WarmStart(notice=f"training starts from the base, not from {promoted.version}: {obstacle}")
     if manifest.labels == labels.types:
-        return WarmStart(promoted.version, folder / ADAPTER)
+        return WarmStart(promoted.version, folder / ADAPTER, in_fp32=_in_fp32(manifest))
     names = _earlier_names(manifest.labels, labels, label_map or {})
-    notice = f"training goes on from {promoted.version}, whose labels are others: {_label_changes(manifest, names)}"
-    return WarmStart(promoted.version, folder / ADAPTER, notice, _rows(LabelSet(manifest.labels), names))
+    notice = (
+        f"training goes on from {promoted.version}, whose labels are others: {_label_changes(manifest.labels, names)}"
+    )
+    return WarmStart(
+        promoted.version, folder / ADAPTER, notice, _rows(LabelSet(manifest.labels), names), _in_fp32(manifest)
+    )
+
+
+def _in_fp32(manifest: Manifest) -> tuple[str, ...]:
+    """As the manifest tells; manifests of earlier releases may not."""
+    attempts = manifest.scores.get("parity", {}).get("attempts") or [{}]
+    return tuple(attempts[-1].get("in_fp32", ()))
 
 
 def _earlier_names(before: Collection[str], labels: LabelSet, label_map: Mapping[str, str]) -> dict[str, str | None]:
@@ -178,11 +190,11 @@ def _earlier_names(before: Collection[str], labels: LabelSet, label_map: Mapping
     return {name: name if name in before else renamed.get(name) for name in labels.types}
 
 
-def _label_changes(manifest: Manifest, names: Mapping[str, str | None]) -> str:
+def _label_changes(before: Collection[str], names: Mapping[str, str | None]) -> str:
     """In words; a type that only has another place among the types is none."""
     new = [name for name, old in names.items() if old is None]
     renamed = [f"{old} is {name} now" for name, old in names.items() if old not in (None, name)]
-    gone = sorted(set(manifest.labels) - set(names.values()))
+    gone = sorted(set(before) - set(names.values()))
     parts = [f"{', '.join(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     parts += renamed
     parts += [f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} forgotten"] if gone else []

@@ -367,7 +367,7 @@ class _Retraining:
         lora.save(adapted, building / lora.ADAPTER)
         base.tokenizer.backend_tokenizer.save(str(building / TOKENIZER))
         merged = lora.merge(adapted)
-        parity = export_bundle(merged, building, prepared.compared, lesson.last, padding_id)
+        parity = export_bundle(merged, building, prepared.compared, lesson.last, padding_id, prepared.start.in_fp32)
         self.tell(parity.notices())
         progress.stage("checking")
         if not prepared.dev.texts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,18 +73,19 @@ def export_bundle(
     compared: EvaluationTexts,
     calibration: Sequence[FramedWindow],
     padding_id: int,
+    before: Collection[str] = (),
 ) -> Parity:
     """Write `model.onnx`, what is served of a merged torch model, into `folder`.
 
     Every file is read as it is served. Raises ParityError when the exported file says something else
-    than the model in torch. How much of the file is INT8 is decided by `precision.write_served`.
+    than the model in torch. How much of the file is INT8 is decided by `precision.write_served`; before: as there.
     """
     fp32, served = folder / _FP32, folder / MODEL
     to_onnx(model, fp32, list(calibration[0].ids) if calibration else [0, 0])
     try:
         difference = _logit_difference(model, Network(fp32), compared.windows(), padding_id)
         check_logits(difference)
-        attempts = write_served(fp32, served, compared, calibration)
+        attempts = write_served(fp32, served, compared, calibration, before)
     finally:
         fp32.unlink(missing_ok=True)
     return Parity(difference, attempts, served.stat().st_size)

@@ -8,7 +8,7 @@ FP32, and the last step is FP32 itself. So every trained model ends as a file th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,19 @@ class Trial:
 
 
 def write_served(
-    fp32: Path, target: Path, compared: EvaluationTexts, calibration: Sequence[FramedWindow]
+    fp32: Path,
+    target: Path,
+    compared: EvaluationTexts,
+    calibration: Sequence[FramedWindow],
+    before: Collection[str] = (),
 ) -> tuple[Trial, ...]:
     """Write `target`, the file that serves in place of `fp32`; gives all attempts, the last of which is that file.
 
-    compared: the texts on which spans are compared. calibration: windows whose activations give the scales.
+    compared: the texts on which spans are compared. calibration: windows whose activations give the scales. before: the
+    nodes that were left in FP32 in the model that the training went on from. They are tried before the nodes are
+    measured one by one, which takes longer than the rest of an export.
     """
-    writer = _Writer(fp32, target, compared, [window.ids.tolist() for window in calibration[:CALIBRATION]])
+    writer = _Writer(fp32, target, compared, [window.ids.tolist() for window in calibration[:CALIBRATION]], before)
     attempts: list[Trial] = []
     for step in writer.steps():
         attempts.append(writer.attempt(step))
@@ -75,14 +81,24 @@ def write_served(
 
 
 class _Writer:
-    def __init__(self, fp32: Path, target: Path, compared: EvaluationTexts, calibration: list[list[int]]) -> None:
+    def __init__(
+        self,
+        fp32: Path,
+        target: Path,
+        compared: EvaluationTexts,
+        calibration: list[list[int]],
+        before: Collection[str],
+    ) -> None:
         self._fp32, self._target, self._compared = fp32, target, compared
         self._quantiser = Quantiser(fp32, calibration)
+        self._before = tuple(name for name in self._quantiser.nodes if name in before)
         self._expected = self._tag(fp32)
 
     def steps(self) -> Iterator[Step]:
         """What to try, in order."""
         yield Step(INT8)
+        if self._before:
+            yield Step(PARTLY_INT8, self._before)
         names = self._most_sensitive()
         for share in SHARES_IN_FP32:
             yield Step(PARTLY_INT8, tuple(names[: math.ceil(share * len(names))]))

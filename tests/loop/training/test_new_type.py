@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,17 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loop.evaluation.scores import evaluate_bundle, judgeable
+from loop.judging import evidence
 from loop.training import lora
 from loop.training.batches import IGNORED, FramedWindow, encode, frame, outside_tags
 from loop.training.encoder import load_base
 from loop.training.trainer import cross_entropy
+from loop.weak import aggregating
 from ner.documents import LabelledText
 from ner.labels import LabelSet
 from ner.models.bundle import load_bundle
 from ner.spans import Span
 from ner.tagger import Tagger
+from store.gold import GoldDocument
 from tests.loop import tiny
 from tests.loop.desk import Desk, make_desk
+from weak_labeling.aggregate.contract import VotedText
+from weak_labeling.source import Vote
 
 LABELS = LabelSet(("OS", "SOFTWARE", "VERSION"))
 OUTSIDE = (0, 5, 6)  # O, and the tags of VERSION
@@ -85,6 +91,29 @@ def test_the_rows_of_tags_that_stay_are_kept_under_their_new_numbers(tmp_path: P
     lora.load_weights(fresh, tmp_path / "adapter", lora._rows(before, lora._earlier_names(before.types, LABELS, {})))
     assert torch.equal(weights(fresh)[5:], drawn[5:])
     assert torch.equal(weights(fresh)[:5], weights(old)[[0, 3, 4, 1, 2]])
+
+
+def test_what_became_of_each_label_is_said() -> None:
+    before = ("OS", "HARDWARE", "ERROR")
+    names = lora._earlier_names(before, LabelSet(("OS", "DEVICE", "VERSION")), {"HARDWARE": "DEVICE"})
+    assert lora._label_changes(before, names) == "VERSION is new; HARDWARE is DEVICE now; ERROR is forgotten"
+
+
+def test_no_system_is_judged_by_a_type_that_the_gold_is_silent_on() -> None:
+    says = (Span(3, 10, "OS"), Span(11, 13, "VERSION"))
+    gold = GoldDocument(
+        1, "a", "a", "h", "my Windows 10", says[:1], 1, "holdout", None, False, 0, 0, frozenset({"VERSION"})
+    )
+    answers = SimpleNamespace(spans=(says,), error="")
+    [text] = evidence._documents([(gold, gold.spans)], answers, (says,), answers)  # type: ignore[arg-type]
+    assert text.candidate == text.incumbent == text.reference == text.gold == says[:1]
+
+
+def test_votes_for_a_type_that_the_gold_is_silent_on_do_not_count_against_their_source() -> None:
+    votes = (Vote(Span(3, 10, "OS"), "names"), Vote(Span(11, 13, "VERSION"), "numbers"))
+    text = VotedText(1, "my Windows 10", votes)
+    assert aggregating._judgeable(text, frozenset({"VERSION"})).votes == votes[:1]
+    assert aggregating._judgeable(text, frozenset()) is text
 
 
 def weights(model: object) -> torch.Tensor:

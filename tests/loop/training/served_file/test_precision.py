@@ -47,9 +47,9 @@ def texts(base: BaseModel) -> EvaluationTexts:
     return EvaluationTexts(encoded, base.text_encoder, LABELS, {})
 
 
-def written(base: BaseModel, texts: EvaluationTexts, folder: Path) -> Any:
+def written(base: BaseModel, texts: EvaluationTexts, folder: Path, before: Collection[str] = ()) -> Any:
     to_onnx(base.model, folder / "fp32.onnx", [0, 5, 2])
-    return write_served(folder / "fp32.onnx", folder / "model.onnx", texts, texts.windows())
+    return write_served(folder / "fp32.onnx", folder / "model.onnx", texts, texts.windows(), before)
 
 
 def test_a_model_that_int8_hardly_changes_is_served_in_int8(
@@ -83,6 +83,25 @@ def test_the_product_that_int8_spoils_is_found_and_left_in_fp32(
     floats = [one for one in onnx.load(str(tmp_path / "model.onnx")).graph.initializer if list(one.dims) == [64, 32]]
     assert [one.data_type for one in floats].count(onnx.TensorProto.FLOAT) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fp32.onnx", "model.onnx"]
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_what_the_model_before_kept_in_fp32_is_tried_before_nodes_are_measured(
+    base: BaseModel, texts: EvaluationTexts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: bool
+) -> None:
+    to_onnx(base.model, tmp_path / "fp32.onnx", [0, 5, 2])
+    kept = Quantiser(tmp_path / "fp32.onnx", [[0, 5, 2]]).nodes[:2]
+    written_with: list[int] = []
+
+    def added(int8: set[str]) -> float | None:
+        written_with.append(len(int8))
+        return None if not int8 or (enough and not int8 & set(kept)) else 1000.0
+
+    monkeypatch.setattr(Quantiser, "write", spoiling(tmp_path, added))
+    monkeypatch.setattr(precision, "LEAST_AGREEMENT", 0.5)
+    attempts = written(base, texts, tmp_path, [*kept, "a node of another model"])
+    assert attempts[1].step == precision.Step(PARTLY_INT8, tuple(kept))
+    assert (len(attempts) == 2) == (1 not in written_with) == enough
 
 
 @pytest.mark.parametrize("added", [1000.0, np.inf], ids=["finds nothing", "gives no finite logits"])

@@ -25,7 +25,7 @@ from ner.spans import Span
 from ner.tokens import Tokens
 from ner.windows import Window, merge, windows
 
-CHUNK = 1024
+CHUNK = 2048
 # Of long texts a chunk has fewer, so that their tokens and logits take little memory.
 CHUNK_CHARACTERS = 200_000
 
@@ -142,8 +142,10 @@ class Tagger:
         """The tagging from the logits of each window."""
         log_probs, offsets = self._log_probs(text, logits)
         probs = np.exp(log_probs)
-        costs = joint_costs(text.text, offsets, self._bundle.manifest.break_costs)
-        tags = viterbi(log_probs, self.labels, costs)
+        tags = log_probs.argmax(axis=1)
+        if tags.any():  # where O is the best tag of every token, no path is better: nothing breaks, nothing is paid
+            costs = joint_costs(text.text, offsets, self._bundle.manifest.break_costs)
+            tags = viterbi(log_probs, self.labels, costs)
         return Tagging(tags_to_spans(tags, offsets, self.labels, probs), self._confidence(probs), self.version)
 
     def _read(self, text: str) -> _Read:

@@ -45,6 +45,12 @@ def test_windows_are_as_full_and_overlap_as_much_as_asked(num_tokens: int, size:
     assert all(before.end - after.start >= overlap for before, after in pairwise(parts))
 
 
+@given(st.integers(0, 100_000), st.integers(3, 512))
+def test_what_the_encoder_reads_grows_in_step_with_the_text(num_tokens: int, max_length: int) -> None:
+    read = sum(window.end - window.start for window in windows(num_tokens, max_length, num_special=2))
+    assert num_tokens <= read <= num_tokens * 4 / 3 + max_length
+
+
 def test_a_text_that_fits_is_one_window() -> None:
     assert windows(126, 128) == (Window(0, 126, 0, 126),)
     assert len(windows(127, 128)) == 2

@@ -53,6 +53,8 @@ from scripts.bench.serving.slow_clients import slow_clients
 ROOT = Path(__file__).resolve().parents[3]
 _PROJECT = "1.1795219575"
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+# In the answers of all contenders a task has one of these, and a region has none.
+_RESULT = b'"model_version":'
 # A healthy client waits for so long beside slow ones; then its answer counts as none.
 _PATIENCE_SECONDS = 15.0
 _APP = "ml_backend.wsgi:application"
@@ -91,12 +93,13 @@ class Round:
     """What one round measured.
 
     per_second: texts (requests, where they are empty) over all clients. seconds: of each request (inf: no answer). cpu:
-    seconds of processor time that the server took for a request.
+    seconds of processor time that the server took for a request. missing: tasks without a result.
     """
 
     per_second: float
     seconds: list[float]
     cpu: float
+    missing: int
 
     def percentile(self, share: float) -> float:
         return sorted(self.seconds)[min(int(share * len(self.seconds)), len(self.seconds) - 1)]
@@ -146,6 +149,8 @@ def read_options() -> Any:
     parser.add_argument("--slow", type=int, default=0, metavar="N", help="half request heads, and as many slow bodies")
     parser.add_argument("--drip", type=float, default=5.0, help="seconds between two bytes of a slow body")
     parser.add_argument("--empty", action="store_true")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 100], help="texts a request")
     parser.add_argument("--wsgi", type=Path, metavar="FOLDER", help="a checkout with a WSGI app")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=4)
@@ -179,7 +184,7 @@ def serving(contender: str, folder: Path, texts: Sequence[str], options: Any) ->
         "THREADS": str(options.threads),
         "HF_MODEL": str(prepared / "hf"),
         "HF_BATCH_SIZE": str(options.batch_size),
-        "PYTHONPATH": f"{checkout}:{ROOT}",
+        "PYTHONPATH": f"{checkout}:{ROOT}:{os.environ.get('PYTHONPATH', '')}",
     }
     words = _SERVERS.get(contender, "ml_backend").format(port=port, workers=options.workers, threads=options.threads)
     command = [sys.executable, "-m", *words.split()]
@@ -238,9 +243,8 @@ def free_port() -> int:
 
 def measure(servers: Sequence[Server], texts: Sequence[str], options: Any) -> None:
     """Throughput and latency of every contender in each scenario."""
-    scenarios = (
-        [Scenario(1, 0), Scenario(4, 0)] if options.empty else [Scenario(1, 1), Scenario(4, 1), Scenario(1, 100)]
-    )
+    sizes = [0] if options.empty else options.sizes
+    scenarios = [Scenario(clients, texts) for texts in sizes for clients in options.clients]
     rounds: dict[tuple[Scenario, str], list[Round]] = {(s, one.name): [] for s in scenarios for one in servers}
     for _ in range(options.rounds):
         for scenario in scenarios:
@@ -272,7 +276,7 @@ def run_round(
     context = multiprocessing.get_context("fork")
     ready = context.Barrier(scenario.clients + 1)
     answers: Any = context.SimpleQueue()
-    shares = [list(enumerate(texts, 1))[number :: scenario.clients] for number in range(scenario.clients)]
+    shares = shares_of(list(enumerate(texts, 1)), scenario)
     clients = [
         context.Process(
             target=ask, args=(server.address, requests_for(share, scenario.texts), seconds, patience, ready, answers)
@@ -284,13 +288,22 @@ def run_round(
     ready.wait()
     began, busy = time.perf_counter(), server.cpu_seconds()
     times = [answers.get() for _ in clients]
-    wall = max(ended for ended, _ in times) - began
+    wall = max(ended for ended, _, _ in times) - began
     busy = server.cpu_seconds() - busy
     for client in clients:
         client.join()
-    every = [one for _, some in times for one in some]
+    every = [one for _, some, _ in times for one in some]
     answered = sum(math.isfinite(one) for one in every)
-    return Round(answered * (scenario.texts or 1) / wall, every, busy / max(answered, 1))
+    missing = scenario.texts * len(every) - sum(results for _, _, results in times)
+    return Round(answered * (scenario.texts or 1) / wall, every, busy / max(answered, 1), missing)
+
+
+def shares_of(tasks: list[tuple[int, str]], scenario: Scenario) -> list[list[tuple[int, str]]]:
+    """The tasks of each client: its own, or all from another place on where its own would not fill a request."""
+    if len(tasks) >= scenario.clients * scenario.texts:
+        return [tasks[number :: scenario.clients] for number in range(scenario.clients)]
+    starts = [number * len(tasks) // scenario.clients for number in range(scenario.clients)]
+    return [tasks[start:] + tasks[:start] for start in starts]
 
 
 def requests_for(share: Sequence[tuple[int, str]], size: int) -> list[bytes]:
@@ -314,7 +327,7 @@ def ask(address: str, requests: list[bytes], seconds: float, patience: float, re
     On a bare socket: the client shares two cores with what it measures, and http.client takes 0.3 ms an answer.
     """
     host, _, port = address.partition(":")
-    times = []
+    times, results = [], 0
     with socket.create_connection((host, int(port)), timeout=patience) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ready.wait()
@@ -327,10 +340,11 @@ def ask(address: str, requests: list[bytes], seconds: float, patience: float, re
                 answer = repr(error).encode()
             good = answer.startswith(b"HTTP/1.1 200 ")
             times.append(time.perf_counter() - began if good else math.inf)
+            results += answer.count(_RESULT) if good else 0
             if not good:
                 print(f"{address}: {answer[:200]!r}", file=sys.stderr)
                 break
-    answers.put((time.perf_counter(), times))
+    answers.put((time.perf_counter(), times, results))
 
 
 def receive(connection: socket.socket) -> bytes:
@@ -357,16 +371,20 @@ def receive_some(connection: socket.socket) -> bytes:
 def report(servers: Sequence[Server], scenarios: Sequence[Scenario], rounds: Any) -> None:
     """A row for each contender in each scenario; the ratio is that of texts a second, round by round."""
     last = servers[-1].name
-    print(f"| | server | texts/s (or requests/s) | p50 ms | p99 ms | CPU ms a request | times {last} (rounds) |")
-    print("| --- |" + " --- |" * 6)
+    print(
+        f"| | server | texts/s (or requests/s) | p50 ms | p99 ms | CPU ms a request | tasks without a result |"
+        f" times {last} (rounds) | CPU, {last} by it |"
+    )
+    print("| --- |" + " --- |" * 8)
     for scenario in scenarios:
         for server in servers:
             mine = rounds[scenario, server.name]
             ratios = [one.per_second / two.per_second for one, two in zip(mine, rounds[scenario, last], strict=True)]
             cells = [str(scenario), server.name, f"{median(mine, lambda r: r.per_second):,.0f}"]
             cells += [milliseconds(median(mine, lambda r, q=q: r.percentile(q))) for q in (0.5, 0.99)]
-            cells.append(milliseconds(median(mine, lambda r: r.cpu)))
-            print("| " + " | ".join([*cells, spread(ratios)]) + " |")
+            cells += [milliseconds(median(mine, lambda r: r.cpu)), f"{sum(one.missing for one in mine):,}"]
+            saved = [two.cpu / one.cpu for one, two in zip(mine, rounds[scenario, last], strict=True)]
+            print("| " + " | ".join([*cells, spread(ratios), spread(saved)]) + " |")
     report_memory(servers)
 
 

@@ -128,7 +128,7 @@ def test_an_entity_longer_than_a_window_comes_back_whole(tagger: Tagger) -> None
 
 
 def test_many_texts_are_tagged_in_order_as_each_one_alone(tagger: Tagger) -> None:
-    texts = [f"{'windows ' * (n % 30)}{'maybe' * (n % 2)} 10" for n in range(CHUNK + 20)]
+    texts = [f"{'windows ' * (n % 20)}{'maybe' * (n % 2)} 10" for n in range(CHUNK + 20)]
     done: list[int] = []
     assert tagger.tag_many(iter(texts), done.append) == [tagger.tag(text) for text in texts]
     assert done == [CHUNK, CHUNK + 20]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,17 +63,16 @@ def start_at_prior(model: Any, tag_counts: IntArray) -> None:
                 parameter.copy_(torch.from_numpy(prior))
 
 
-def load_weights(model: Any, folder: Path, rows: Sequence[int | None] | None = None) -> None:
+def load_weights(model: Any, folder: Path, rows: Sequence[int] | None = None) -> None:
     """Load adapter and classifier from `folder` into `model`. Raises TrainingError unless every weight arrives.
 
-    rows: for each tag of `model`, its row in the classifier of `folder`, or None for a tag that keeps the row that
-    `model` has; without rows, the tags are the same.
+    rows: for each tag of `model`, its row in the classifier of `folder`; without rows, the tags are the same.
     """
     try:
         saved = load_file(folder / WEIGHTS)
         with quiet():
             if rows is not None:
-                saved = _with_rows(saved, get_peft_model_state_dict(model, save_embedding_layers=False), rows)
+                saved = {name: part if "lora_" in name else part[list(rows)] for name, part in saved.items()}
             set_peft_model_state_dict(model, saved)
     except (OSError, SafetensorError, RuntimeError, IndexError) as error:
         raise TrainingError(
@@ -89,17 +88,6 @@ def load_weights(model: Any, folder: Path, rows: Sequence[int | None] | None = N
             value=f"{folder}: {len(lost)} did not, such as {lost[0]}",
             next_step="Train with --from-scratch.",
         )
-
-
-def _with_rows(saved: Mapping[str, Any], present: Mapping[str, Any], rows: Sequence[int | None]) -> dict[str, Any]:
-    """The saved weights, with the classifier's in the order of the present tags."""
-    made = dict(saved)
-    kept = [(row, old) for row, old in enumerate(rows) if old is not None]
-    for name in (name for name in saved if "lora_" not in name):
-        made[name] = present[name].detach().clone()
-        for row, old in kept:
-            made[name][row] = saved[name][old]
-    return made
 
 
 def save(model: Any, folder: Path) -> None:
@@ -132,13 +120,8 @@ class WarmStart:
     parent: str | None = None
     adapter: Path | None = None
     notice: str | None = None
-    rows: tuple[int | None, ...] | None = None
+    rows: tuple[int, ...] | None = None
     in_fp32: tuple[str, ...] = ()
-
-    @property
-    def knows_all_tags(self) -> bool:
-        """Whether there is an adapter to go on from, and it knows every tag."""
-        return self.adapter is not None and None not in (self.rows or ())
 
 
 def find_start(
@@ -151,7 +134,9 @@ def find_start(
 ) -> WarmStart:
     """The promoted model's adapter, its hashes verified, if encoder and the adapter's shape are the same, and a label.
 
-    Labels may have come, gone, or have been renamed by `label_map`: the classifier keeps the rows of those that stay.
+    Labels may be gone, or have been renamed by `label_map`: the classifier keeps the rows of those that stay. A label
+    that is new takes all the passes of a training from the base, and starts there: what the model learned without the
+    label is in the way of the others.
     """
     if promoted is None:
         return WarmStart()
@@ -170,7 +155,7 @@ def find_start(
         f"training goes on from {promoted.version}, whose labels are others: {_label_changes(manifest.labels, names)}"
     )
     return WarmStart(
-        promoted.version, folder / ADAPTER, notice, _rows(LabelSet(manifest.labels), names), _in_fp32(manifest)
+        promoted.version, folder / ADAPTER, notice, _rows(LabelSet(manifest.labels), names.values()), _in_fp32(manifest)
     )
 
 
@@ -201,19 +186,17 @@ def _label_changes(before: Collection[str], names: Mapping[str, str | None]) -> 
     return "; ".join(parts) or "they stand in another order"
 
 
-def _rows(before: LabelSet, names: Mapping[str, str | None]) -> tuple[int | None, ...]:
-    """For each tag of today, the tag's number before."""
-    rows: list[int | None] = [0]
-    for old in names.values():
-        rows += [None, None] if old is None else [before.begin(old), before.inside(old)]
-    return tuple(rows)
+def _rows(before: LabelSet, names: Iterable[str | None]) -> tuple[int, ...]:
+    """For each tag of today, the tag's number before. names: of the types before, in today's order; none is None."""
+    return (0, *(row for old in names if old for row in (before.begin(old), before.inside(old))))
 
 
 def _obstacle(
     manifest: Manifest, base: BaseModel, labels: LabelSet, settings: TrainSettings, label_map: Mapping[str, str]
 ) -> str | None:
-    if not any(_earlier_names(manifest.labels, labels, label_map).values()):
-        return f"its labels are {', '.join(manifest.labels)}, the project's {', '.join(labels.types)}"
+    names = _earlier_names(manifest.labels, labels, label_map)
+    if None in names.values():
+        return _label_changes(manifest.labels, names)
     if manifest.settings.get(ENCODER_SHA256) != base.sha256:
         return f"its encoder is {manifest.encoder}, with other weights than {base.name}"
     shape = {name: manifest.settings.get(name) for name in ("rank", "alpha")}

@@ -356,12 +356,12 @@ class _Retraining:
         if prepared.start.adapter is not None:
             lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
         progress.stage("training")
-        lesson, warm = prepared.data.lesson, prepared.start.adapter is not None
-        if prepared.start.knows_all_tags:
+        lesson = prepared.data.lesson
+        if prepared.start.adapter is not None:
             windows, plan = replayed(*prepared.old_and_new(), self._settings)
             outcome = train(adapted, windows, plan, self._settings, padding_id, progress)
-        else:  # a tag that nothing is known of takes all the passes
-            outcome = learn(adapted, lesson, self._settings, padding_id, progress, warm=warm)
+        else:
+            outcome = learn(adapted, lesson, self._settings, padding_id, progress)
         self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)

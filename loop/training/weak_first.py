@@ -48,17 +48,16 @@ def learn(
     padding_id: int,
     progress: TrainingProgress,
     *,
-    warm: bool = False,
     limits: StageLimits | None = None,
 ) -> Outcome:
-    """Train what is trainable in `model` on the lesson. warm: it goes on from an adapter.
+    """Train what is trainable in `model` on the lesson.
 
     After a first stage, the last stage goes on from an adapter, too, and so has its learning rate. The outcome is that
     of the last stage, with the steps of the first stage and the seconds of both. Raises as `train`.
     """
     limits = limits or StageLimits()
     first = lesson.first[: limits.windows]
-    plan = _shortened(make_plan(len(lesson.last), settings, warm or bool(first)), limits.steps)
+    plan = _shortened(make_plan(len(lesson.last), settings, bool(first)), limits.steps)
     if not first:
         return train(model, lesson.last, plan, settings, padding_id, progress)
     progress.stage("learning weak labels")

@@ -144,8 +144,8 @@ def _usage(invocation: Invocation, error: typer.TyperException, words: Sequence[
 
 def _interrupted(invocation: Invocation) -> int:
     if invocation.as_json:
-        return _tell(invocation, _InterruptedError("interrupted", next_step="The next run picks up from here."))
-    console.stderr().print("Interrupted; the next run picks up from here.")
+        return _tell(invocation, _InterruptedError("interrupted", next_step="The same command can be given again."))
+    console.stderr().print("Interrupted; the same command can be given again.")
     return INTERRUPTED
 
 

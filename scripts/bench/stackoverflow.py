@@ -96,10 +96,12 @@ def print_scores(scored: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
         figures = " | ".join(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
         print(f"| {name} | {figures} | {row['support']} |")
     parity, served = trained["parity"], trained["parity"]["attempts"][-1]
+    held_back = (
+        f"F1 {trained['dev_f1']:.3f} on {trained['dev_documents']:,} held back" if trained["dev_documents"] else ""
+    )
     print(
-        f"\n{trained['train_documents']:,} texts, {trained['epochs']} epochs; on the "
-        f"development split ({trained['dev_documents']:,} texts) F1 {trained['dev_f1']:.3f} as served "
-        f"({trained['precision']}), which names the spans of FP32 at an F1 of {served['f1']:.3f} on "
+        f"\n{trained['train_documents']:,} texts, {trained['epochs']} epochs; {held_back or 'none held back'}; as "
+        f"served ({trained['precision']}), the file names the spans of FP32 at an F1 of {served['f1']:.3f} on "
         f"{served['texts']:,} texts; logits of FP32 differ from torch's by {parity['logit_difference']:.1e}; "
         f"{parity['bytes'] / 1e6:.1f} MB"
     )

@@ -149,7 +149,7 @@ def test_ctrl_c_exits_with_130(desk: Desk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("loop.service.status.project_status", interrupted)
     said = desk.loop("status")
     assert (said.code, said.out) == (130, "")
-    assert said.err == "Interrupted; the next run picks up from here.\n"
+    assert said.err == "Interrupted; the same command can be given again.\n"
     assert desk.loop("status", "--json").json["error"]["exit_code"] == 130
 
 
@@ -179,7 +179,7 @@ def test_a_real_ctrl_c_ends_a_command_that_waits_for_input_with_one_line(desk: D
     if as_json:
         assert (json.loads(out)["error"]["exit_code"], err) == (130, "")
     else:
-        assert (out, err) == ("", "Interrupted; the next run picks up from here.\n")
+        assert (out, err) == ("", "Interrupted; the same command can be given again.\n")
 
 
 def test_a_failure_in_json_mode_is_one_line_behind_lines_of_json(desk: Desk):

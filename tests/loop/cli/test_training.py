@@ -159,7 +159,7 @@ def test_a_real_ctrl_c_ends_a_training_with_one_line_and_the_next_one_works(desk
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (130, "")
     told = [line for line in err.splitlines() if not line.startswith("epoch ")]
-    assert told == ["Interrupted; the next run picks up from here."]
+    assert told == ["Interrupted; the same command can be given again."]
     left = desk.loop("status", "--json").json
     assert (left["models"], [run["kind"] for run in left["interrupted"]]) == ({"interrupted": 1}, ["retrain"])
     config.write_text(quick, "utf-8")

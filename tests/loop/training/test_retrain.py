@@ -247,7 +247,12 @@ def test_what_does_not_fit_the_model_in_service_starts_from_the_base_and_says_wh
     assert second.parent is None
     [notice] = [notice for notice in second.notices if FIRST in notice]
     assert notice.startswith("training starts from the base")
-    expected = {"labels": "its labels are", "encoder": "its encoder is", "rank": "rank 4", "bundle": "SHA-256"}
+    expected = {
+        "labels": "ERROR is new; OS, SOFTWARE are forgotten",
+        "encoder": "its encoder is",
+        "rank": "rank 4",
+        "bundle": "SHA-256",
+    }
     assert expected[obstacle] in notice
 
 

@@ -22,9 +22,9 @@ from loop.training.progress import Epoch, TrainingError, TrainingProgress, Train
 
 _CLIP = 1.0
 # Below FEW_WINDOWS, whole entity types are not learned without more epochs. Above MANY_WINDOWS, more epochs learn the
-# texts by heart, and find no more in others.
+# texts by heart, and find no more in others; with less than the share FEWEST_EPOCHS, rare types are not learned.
 FEW_WINDOWS, MANY_WINDOWS = 250, 700
-FEWEST_EPOCHS = 0.15
+FEWEST_EPOCHS = 0.2
 # Up to LARGE_FROM windows, a step has at most SMALL_BATCH of them: there would be too few steps.
 LARGE_FROM, SMALL_BATCH = 1000, 16
 # F1 on texts that were learned: a sound training is far above it, a collapsed one far below.

@@ -19,7 +19,7 @@ SETTINGS = TrainSettings(batch_size=32, passes=20)
     ("windows", "epochs", "batch_size"),
     [
         (1, 316, 16), (25, 63, 16), (100, 32, 16), (250, 20, 16), (700, 20, 16), (1000, 14, 16),
-        (1001, 14, 32), (2000, 7, 32), (3394, 4, 32), (9265, 3, 32),
+        (1001, 14, 32), (2000, 7, 32), (3394, 4, 32), (9265, 4, 32),
     ],
 )  # fmt: skip
 def test_fewer_data_get_more_epochs_and_more_data_fewer(windows: int, epochs: int, batch_size: int) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import text, update
 
 from loop.backup.upgrade import open_upgraded
 from loop.settings.settings import Settings
+from loop.training import warm_start
 from store.database import migrating
 from store.database.columns import utc_now
 from store.database.dump import dump_lines
@@ -105,6 +106,7 @@ def test_a_backup_of_an_older_version_is_restored_at_todays_schema_and_a_trainin
     assert schema_of(new.home) == HEAD
     assert new.loop("doctor").code == 0
     new.configure(train__passes=8)
+    old.monkeypatch.setattr(warm_start, "DRIFT", 1.0)  # 36 of the 81 texts are new
     said = new.loop("retrain")
     assert said.code == 0 and "Candidate desk-0101 from desk-0001" in said.out
 

@@ -95,21 +95,21 @@ def judged(store: Store, desk: Project, placed: Placement) -> tuple[Attempt, Gol
 def test_labels_that_one_annotator_switched_are_found_and_the_annotator_is_named(
     store: Store, desk: Project, placed: Placement
 ) -> None:
-    annotate(store, desk, HONEST, 40)
-    annotate(store, desk, CARELESS, 120, switched=True)
+    annotate(store, desk, HONEST, 20)
+    annotate(store, desk, CARELESS, 140, switched=True)
     attempt, check = judged(store, desk, placed)
     assert (check.since, check.annotations) == ("desk-0001", 160)
     assert 40 <= check.texts <= len(OPEN)  # some of them were drawn into the holdout
     assert [(one.who, one.annotations, one.warns) for one in check.annotators] == [
-        (CARELESS, 120, True),
-        (HONEST, 40, False),
+        (CARELESS, 140, True),
+        (HONEST, 20, False),
     ]
     found = {one.name: one for one in check.shifts}
     assert found["OS"].warns
     assert found["OS"].candidate <= found["OS"].served / 2
     told = " ".join(attempt.risks)
     assert "Annotator 9: " in told
-    assert "160 annotations are new since desk-0001: 120 by 9, 40 by 7." in told
+    assert "160 annotations are new since desk-0001: 140 by 9, 20 by 7." in told
 
 
 @pytest.mark.training

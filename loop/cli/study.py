@@ -97,7 +97,7 @@ def study(
     from loop.settings.model import TrainSettings
     from loop.settings.whole_files import check_free
     from loop.study.data import HowToRead, read_texts
-    from loop.study.files import write_report
+    from loop.study.page import write_report
     from loop.study.study import StudyPlan, every_core, run_study
     from loop.training.progress import TrainingError
 

@@ -19,8 +19,8 @@ class HeldOutText:
     """A text of the holdout with its gold and the answers of each system; None where a system was not asked.
 
     Spans have the project's types, and do not overlap. unannotated: types that nobody looked for in the text; no answer
-    has them. reference: the candidate in FP32, before INT8. group: what the
-    text belongs to (a thread, a post). Texts of one group depend on each other, and are one document to the test.
+    has them. reference: the candidate in FP32, before INT8. group: what the text belongs to (a thread, a post). Texts
+    of one group depend on each other, and are one document to the test.
     """
 
     name: str

@@ -1,16 +1,23 @@
-"""The page of a study, in the design of the report of a promotion: the result first, then what it stands on."""
+"""The report of a study, in the design of the report of a promotion: the result first, then what it stands on."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from loop.console import plain
 from loop.evaluation.errors import Confusion
 from loop.report import facts
+from loop.report.files import HTML, JSON, MARKDOWN
 from loop.report.page import blocks
 from loop.report.page.errors import matrix_of
 from loop.report.page.figures import TimedF1, forest, scatter
+from loop.report.page.html import render_html
+from loop.report.page.markdown import render_markdown
 from loop.report.scoring import COSTLIEST
+from loop.settings.whole_files import whole_folder, write_whole
 from loop.study.results import StudiedVariant, Study, VariantRun
 from loop.study.told import millions, sentences, served_speed
 from loop.wording import (
@@ -29,6 +36,18 @@ from loop.wording import (
 )
 
 _MOST_BARS = 4  # beside each other on a page
+
+
+def write_report(study: Study, folder: Path) -> None:
+    """Write report.html in one file, report.md for a terminal, and report.json with every figure.
+
+    The folder is there whole or not at all. Raises InputError where the folder is taken.
+    """
+    page = page_of(study)
+    with whole_folder(folder) as draft:
+        write_whole(draft / JSON, json.dumps(plain(study), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+        write_whole(draft / HTML, render_html(page))
+        write_whole(draft / MARKDOWN, render_markdown(page))
 
 
 def page_of(study: Study) -> blocks.Page:

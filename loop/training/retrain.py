@@ -352,15 +352,14 @@ class _Retraining:
         base, progress = prepared.base, self._progress
         padding_id = base.tokenizer.pad_token_id or 0
         adapted = lora.attach(base, self._settings, len(self._labels.tags))
-        lora.start_at_prior(adapted, prepared.data.tag_counts())
-        if prepared.start.adapter is not None:
-            lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
         progress.stage("training")
         lesson = prepared.data.lesson
         if prepared.start.adapter is not None:
+            lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
             windows, plan = replayed(*prepared.old_and_new(), self._settings)
             outcome = train(adapted, windows, plan, self._settings, padding_id, progress)
         else:
+            lora.start_at_prior(adapted, prepared.data.tag_counts())
             outcome = learn(adapted, lesson, self._settings, padding_id, progress)
         self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")

@@ -51,7 +51,7 @@ class Growth:
             return None
         return (
             f"{self.since_encoder} of {self.texts} texts ({self.share:.0%}) are new since the last training from the "
-            f"encoder, and from {DRIFT:.0%} on, trainings that go on drift"
+            f"encoder, and above {DRIFT:.0%}, trainings that go on drift"
         )
 
     def as_dict(self) -> dict[str, Any]:

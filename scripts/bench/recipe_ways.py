@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", type=int, default=[250], help="0 for all")
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     given = parser.parse_args()
-    name = given.way if given.epochs == 1 else f"{given.way}, {given.epochs:g} times the epochs"
+    name = f"{given.way}, rate {given.case_rate:g}" if given.way == "case" else given.way
+    name += "" if given.epochs == 1 else f", {given.epochs:g} times the epochs"
     done = {key(line) for line in lines(given.results)}
     for seed, size, corpus in product(given.seeds, given.sizes, given.sets):
         if (name, corpus, size, seed) not in done:

@@ -95,9 +95,12 @@ def test_a_call_whose_forerunner_ran_out_of_time_is_answered_all_the_same(
 
 
 def _until_all_wait(tagger: RequestTagger, callers: ThreadPoolExecutor) -> None:
-    """Until every caller is inside: one works, and the others wait for its answer."""
-    while len(_waiting(tagger)) < CALLERS - 1 or callers._work_queue.qsize():
+    """Until every caller is inside: one works, and the others wait for its answer. Fails when they never do."""
+    for _ in range(1000):
+        if len(_waiting(tagger)) == CALLERS - 1 and not callers._work_queue.qsize():
+            return
         threading.Event().wait(0.01)
+    pytest.fail("equal requests do not wait for one answer")
 
 
 def _waiting(tagger: RequestTagger) -> list[object]:

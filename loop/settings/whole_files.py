@@ -52,11 +52,15 @@ def _replace(draft: Path, path: Path) -> None:
 
 
 def check_free(path: Path) -> None:
-    """Raise InputError unless a folder can be made at `path`: nothing is there, or an empty folder."""
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    if path.exists() or path.is_symlink():
+    """Raise InputError unless a folder can be made at `path`: nothing is there, or an empty folder, and the folder
+    around it can be written to."""
+    empty = path.is_dir() and not any(path.iterdir())
+    if not empty and (path.exists() or path.is_symlink()):
         raise InputError("no folder is overwritten", value=str(path), next_step="Name a folder that does not exist.")
+    around = path.absolute().parent
+    if not os.access(around, os.W_OK | os.X_OK):
+        found = "no right to write" if around.is_dir() else "no such folder"
+        raise InputError(f"{around} can be written to", value=found, next_step="Make it, or choose another folder.")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loop.settings.whole_files import whole_file, whole_folder, write_whole
+from loop.settings.whole_files import check_free, whole_file, whole_folder, write_whole
 from ner.errors import InputError
 
 
@@ -63,6 +63,14 @@ def test_nothing_is_left_of_a_folder_that_was_not_finished(tmp_path: Path, error
         (draft / "a").write_text("half")
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_known_before_anything_is_made(tmp_path: Path):
+    check_free(tmp_path / "new")
+    (tmp_path / "file").touch()
+    for around in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(InputError, match=f"{around} can be written to: got no such folder"):
+            check_free(around / "new")
 
 
 def test_no_file_and_no_filled_folder_is_replaced_by_a_folder(tmp_path: Path):

@@ -36,7 +36,10 @@ _DROPOUTS = (
     "classifier_dropout",
     "seq_classif_dropout",
 )
-_ANOTHER = 'Set train.encoder to "minilm", or to a folder or name of a BERT, DistilBERT or RoBERTa model.'
+_ANOTHER = (
+    'Name "minilm", or a folder or name of a BERT, DistilBERT or RoBERTa model: as train.encoder in loop.toml, or to '
+    "`loop study` as --encoder."
+)
 
 
 @contextmanager
@@ -95,7 +98,7 @@ def load_base(name: str, labels: LabelSet, max_length: int, dropout: float = 0.0
             )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise ConfigError(
-                "train.encoder is a token-classification encoder that transformers loads",
+                "an encoder is a model that transformers loads for token classification",
                 value=f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                 next_step=_ANOTHER,
             ) from error
@@ -211,7 +214,8 @@ def _check_fit(name: str, model: Any, text_encoder: TextEncoder, max_length: int
         raise ConfigError(
             f"train.max_length is at most what {name} reads, {positions} tokens",
             value=max_length,
-            next_step="Lower max_length under [train] in loop.toml; longer texts are read by windows.",
+            next_step="Lower max_length under [train] in loop.toml, which `loop study` reads with -C; longer texts are "
+            "read by windows.",
         )
     rows = model.get_input_embeddings().num_embeddings
     if text_encoder.largest_id >= rows:

@@ -215,4 +215,4 @@ def test_an_encoder_that_is_gone_is_refused(candidate: Candidate, tmp_path: Path
     empty = tmp_path / "empty"
     empty.mkdir()
     said = refusal(request(candidate, tmp_path, encoder=str(empty)))
-    assert said.startswith("train.encoder is a token-classification encoder")
+    assert said.startswith("an encoder is a model that transformers loads")

@@ -130,6 +130,17 @@ class FileOptions:
         scheme = self.tag_scheme.value if self.tag_scheme else None
         return FileHints(_listed(self.columns), scheme, _listed(self.label_names))
 
+    def words(self) -> list[str]:
+        """These options as they stand in a command, without those that have their defaults."""
+        given = {
+            "--format": None if self.file_format == InputFormat.AUTO else self.file_format.value,
+            "--columns": self.columns,
+            "--tag-scheme": self.tag_scheme and self.tag_scheme.value,
+            "--label-names": self.label_names,
+        }
+        words = [f"{name}={value}" for name, value in given.items() if value]
+        return [*words, "--skip-bad"] if self.skip_bad else words
+
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""

@@ -105,7 +105,7 @@ def study(
     check_free(folder)
     settings = invocation.settings.train if invocation.directory else TrainSettings()
     plan = StudyPlan(
-        encoders=tuple(encoder or [settings.encoder]),
+        encoders=tuple(dict.fromkeys(encoder or [settings.encoder])),
         variants=_listed(variants),
         seeds=tuple(dict.fromkeys(seed or [settings.seed])),
         threads=every_core(threads),
@@ -117,7 +117,8 @@ def study(
         for note in texts.said:
             view.notice(note)
         names = listed([path.name for path in data]), dev.name if dev else None
-        done = run_study(texts, names, plan, settings, _command(data, dev, dev_share, labels, plan), view)
+        again = _command(invocation.directory, data, dev, dev_share, labels, plan, reading)
+        done = run_study(texts, names, plan, settings, again, view)
     write_report(done, folder)
     invocation.answer({**plain(done), "out": folder}, *summary(done, folder))
     return TrainingError.exit_code if any(one.error for one in done.variants) else 0
@@ -127,12 +128,21 @@ def _listed(given: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
 
 
-def _command(data: Sequence[Path], dev: Path | None, share: float, labels: str | None, plan: StudyPlan) -> str:
-    """The command that makes this study again."""
-    words = ["loop", "study", *map(str, data), *(("--dev-share", f"{share:g}") if dev is None else ("--dev", str(dev)))]
+def _command(
+    home: Path | None,
+    data: Sequence[Path],
+    dev: Path | None,
+    share: float,
+    labels: str | None,
+    plan: StudyPlan,
+    reading: FileOptions,
+) -> str:
+    """The command that makes this study again, from the same working directory."""
+    words = ["loop", *(("-C", str(home)) if home else ()), "study", *map(str, data)]
+    words += ["--dev-share", f"{share:g}"] if dev is None else ["--dev", str(dev)]
     words += ["--variants", ",".join(plan.variants)]
     words += [word for encoder in plan.encoders for word in ("--encoder", encoder)]
     words += ["--labels", labels] if labels else []
     words += [word for seed in plan.seeds for word in ("--seed", str(seed))]
     words += ["--full-rate", f"{plan.full_rate:g}"] if plan.full_rate else []
-    return shlex.join([*words, "--threads", str(plan.threads)])
+    return shlex.join([*words, "--threads", str(plan.threads), *reading.words()])

@@ -78,6 +78,9 @@ def read_texts(
         train = _apart(learned, kept, said)
     _check(train, "to learn from", LEAST_TEXTS)
     _check(kept, "to judge by", 1)
+    learned_types = {span.label for document in train for span in document.spans}
+    if never := [name for name in known.types if name not in learned_types]:
+        said.append(f"No example of {listed(never)} to learn from: no variant can find such entities.")
     return StudyTexts(train, kept, known, tuple(_unlabelled(gold.unlabelled, (*train, *kept), kept)), tuple(said))
 
 

@@ -26,9 +26,9 @@ from loop.study.variants import DISTILLED, LORA, VARIANTS, Teacher, train_varian
 from loop.training.encoder import classifier_name, load_base, lora_targets
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 from loop.training.trainer import reproducible
-from ner.errors import ConfigError
+from ner.errors import BundleError, ConfigError
 
-_TRY = "Label more, give --full-rate another value, or change [train] of the project that -C names."
+_TRY = "Label more, give --full-rate another value, study another encoder, or change [train] of the project of -C."
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class _EncoderStudy:
                 continue
             try:
                 at_hand[name] = self._served(name, seed, at_hand)
-            except TrainingError as error:
+            except (TrainingError, BundleError) as error:
                 # The next step of the error is that of `loop retrain`.
                 failed[name] = str(TrainingError(error.rule, value=error.value, next_step=_TRY))
                 self.progress.notice(f"{self.settings.encoder} {name} is left out: {failed[name]}")
@@ -171,12 +171,17 @@ class _EncoderStudy:
         settings, folder = self.settings.changed(seed=seed), self.folder / f"{name}-{seed}"
         folder.mkdir(parents=True)
         teacher = _teacher(others) if name == DISTILLED else None
-        trained = train_variant(
-            name, self.texts, settings, folder, progress, teacher=teacher, full_rate=self.plan.full_rate
-        )
-        progress.stage("exporting")
-        with reproducible(seed, self.plan.threads):
-            return serve(trained, self.texts, settings, folder, self.plan.threads)
+        try:
+            trained = train_variant(
+                name, self.texts, settings, folder, progress, teacher=teacher, full_rate=self.plan.full_rate
+            )
+            progress.stage("exporting")
+            with reproducible(seed, self.plan.threads):
+                return serve(trained, self.texts, settings, folder, self.plan.threads)
+        except RuntimeError as error:  # of torch: an architecture that it cannot train or export, or too little memory
+            said, *_ = str(error).splitlines() or [""]
+            value = f"{type(error).__name__}: {said}"
+            raise TrainingError("torch trains and exports a variant", value=value) from error
 
     def _title(self, name: str, seed: int) -> str:
         """`lora, seed 13 (2 of 3)`, with the encoder where there are several."""

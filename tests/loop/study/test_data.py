@@ -57,6 +57,14 @@ def test_labels_are_those_of_both_files_unless_they_are_named(tmp_path: Path) ->
     assert named.said == ("1 span of other labels count as no entity: SOFTWARE.",)
 
 
+def test_a_type_without_an_example_to_learn_from_is_named(tmp_path: Path) -> None:
+    gold = written(tmp_path / "gold.jsonl", [record(f"Windows {number} fails") for number in range(5)])
+    dev = written(tmp_path / "dev.jsonl", [record("Excel waits", "SOFTWARE"), record("Debian boots")])
+    told = "No example of SOFTWARE to learn from: no variant can find such entities."
+    assert read(gold, dev).said == (told,)
+    assert read(gold, labels=("OS", "SOFTWARE")).said == (told,)
+
+
 def test_a_text_is_learned_from_once_as_it_was_labelled_first(tmp_path: Path) -> None:
     records = [record(f"Windows {number} fails") for number in range(9)]
     texts = read(written(tmp_path / "gold.jsonl", [*records, record("Windows 3 fails", None)]))

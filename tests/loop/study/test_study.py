@@ -139,12 +139,18 @@ def test_the_report_is_one_page_that_fetches_nothing(place: Place, told: Mapping
 
 def test_the_table_on_a_terminal_fits_80_columns_and_names_the_report(place: Place) -> None:
     out = place.folder / "shown"
-    code, said, progress = place.study("--variants", "lora,full", "--out", str(out))
+    twice = ("--encoder", str(place.encoder), "--encoder", str(place.encoder))
+    code, said, progress = place.study("--variants", "lora,full", "--format", "json", *twice, "--out", str(out))
     assert code == 0
     table = said.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in table[1:]] == ["lora", "full"]
     assert max(map(len, table)) <= 80
     assert f"Report: {out / 'report.html'}" in said
+    written = json.loads((out / "report.json").read_text("utf-8"))
+    assert written["command"] == (
+        f"loop -C {place.folder} study {place.gold} --dev-share 0.2 --variants lora,full --encoder {place.encoder} "
+        "--seed 13 --full-rate 0.01 --threads 1 --format=json"
+    )
     assert progress.index("lora, seed 13 (1 of 2): training ...") < progress.index(
         "full, seed 13 (2 of 2): training ..."
     )
@@ -155,6 +161,21 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_trained(place: Pla
     assert code == 4
     assert "no folder is overwritten" in said
     assert "training" not in said
+
+
+def test_a_place_where_no_report_can_be_written_is_refused_before_anything_is_trained(place: Place) -> None:
+    code, _, said = place.study("--out", str(place.folder / "missing" / "out"))
+    assert code == 4
+    assert "missing can be written to: got no such folder" in said
+    assert "training" not in said
+
+
+def test_an_encoder_that_cannot_be_loaded_is_refused_with_the_option_that_names_it(place: Place) -> None:
+    missing = str(place.folder / "no-encoder")
+    code, _, said = place.study("--encoder", missing, "--out", str(place.folder / "none"))
+    assert code == 3
+    assert f"an encoder is a model that transformers loads for token classification: got {missing}" in said
+    assert "`loop study` as --encoder" in said
 
 
 @pytest.mark.parametrize(
@@ -204,6 +225,20 @@ def test_a_variant_that_cannot_be_trained_is_told_and_the_others_go_on(
     assert code == 7
     assert "full could not be trained: a model predicts an entity" in said
     assert "full could not be trained" in (out / "report.md").read_text("utf-8")
+
+
+def test_what_torch_cannot_do_for_one_variant_does_not_end_the_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflown(*_: object) -> None:
+        raise RuntimeError("value cannot be converted\nwithout overflow")
+
+    monkeypatch.setattr(variants._Work, "whole", overflown)
+    done = study(place, place.encoder, (FULL, LORA))
+    full, lora = (one.error for one in done.variants)
+    assert lora is None
+    assert full is not None
+    assert full.startswith("torch trains and exports a variant: got RuntimeError: value cannot be converted. ")
 
 
 def test_a_study_without_a_variant_that_could_be_trained_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,8 @@ def _entry(block: Block) -> SourceEntry:
 
 
 def _complaints(error: ValidationError, entry: type[SourceEntry], kind: str) -> Iterator[EntryError]:
-    for said in error.errors(include_url=False):
+    # A misspelt key is unknown, and its right spelling is missing: the unknown key is what was written.
+    for said in sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden"):
         key = str(said["loc"][0]) if said["loc"] else ""
         if said["type"] == "extra_forbidden":
             keys = ", ".join(entry.model_fields)

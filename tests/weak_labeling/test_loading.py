@@ -82,6 +82,11 @@ WRONG = {
         5,
         "Did you mean `pattern`",
     ),
+    "a misspelt key that a source must have": (
+        "[[source]]\nname = 'x'\nkind = 'pattern'\nlable = 'VESSEL'\npattern = 'a'",
+        4,
+        "got lable. Did you mean `label`?",
+    ),
     "a missing key": ("\n[[source]]\nname = 'x'\nkind = 'pattern'\nlabel = 'VESSEL'", 2, "Add `pattern"),
     "an unknown kind": ("[[source]]\nname = 'x'\nkind = 'patern'", 3, "Did you mean `pattern`"),
     "no kind": ("[[source]]\nname = 'x'", 1, "one of pattern"),

@@ -88,6 +88,7 @@ def status(invocation: Invocation) -> int | None:
         settings.status,
         settings.promotion,
         annotations=settings.service.retrain_after,
+        engine=settings.backend.engine,
     )
     invocation.answer(found, *view(found))
     return 0

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from loop.promotion.power import HoldoutPower, holdout_power
 from loop.quality.prelabels import Prelabels, count_prelabels
-from loop.settings.model import PromotionSettings, StatusSettings
+from loop.settings.model import LOCAL, PromotionSettings, StatusSettings
 from loop.sync.publish import KIND as PUBLISH
 from store.counts import ProjectCounts, project_counts
 from store.database.schema import HOLDOUT, Model, Project, Promotion, Run
@@ -92,13 +92,15 @@ class RunStatus:
 class ProjectStatus:
     """A project at one moment. `models` counts its versions by state; `latest` are the last of them, newest first.
 
-    votes: the version of the agreed votes, where these pre-label since no model is in service.
+    votes: the version of the agreed votes, where these pre-label since no model is in service. engine: what gives the
+    logits of `/predict` by the settings of this place, "local" or the address of an inference server.
     """
 
     project: str
     label_studio: str | None
     model: ModelStatus | None
     votes: str | None
+    engine: str
     labels: tuple[LabelStatus, ...]
     counts: ProjectCounts
     models: Mapping[str, int]
@@ -119,10 +121,11 @@ def project_status(
     promotion: PromotionSettings | None = None,
     *,
     annotations: int = 50,
+    engine: str = LOCAL,
 ) -> ProjectStatus:
     """The status of a project, from one snapshot; `wanted`: how many labels of each type are enough.
 
-    annotations: the number of the next ones whose worth to the holdout is told.
+    annotations: the number of the next ones whose worth to the holdout is told. engine: `backend.engine`.
     """
     with store.read() as session:
         project = project_by_id(session, project_id)
@@ -136,6 +139,7 @@ def project_status(
             label_studio=where,
             model=_model(session, promoted(session, project_id), decisions),
             votes=_votes(session, project),
+            engine=engine,
             labels=_labels(project.labels, counts, wanted),
             counts=counts,
             models=dict(sorted(Counter(model.state for model in trained).items())),

@@ -15,6 +15,7 @@ from loop.promotion.power import HoldoutPower
 from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ProjectStatus
+from loop.settings.model import LOCAL
 from loop.wording import points
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 
@@ -43,6 +44,9 @@ def _facts(status: ProjectStatus, now: datetime) -> Iterator[tuple[str, str]]:
     splits = _listed(counts.documents)
     documents = f"{sum(counts.documents.values()):,} ({splits})" if splits else "none yet: `loop import` or `loop pull`"
     yield "model in service", _model(status, now)
+    if status.votes:
+        yield "pre-labels", f"of the agreed votes of the sources of weak labels ({status.votes})"
+    yield "engine", _engine(status.engine)
     yield "models", _listed(_named(status.models)) or "none trained yet"
     yield "documents", documents
     yield "labelled", f"{counts.gold:,} to learn from, {counts.holdout_gold:,} in the holdout"
@@ -54,6 +58,13 @@ def _facts(status: ProjectStatus, now: datetime) -> Iterator[tuple[str, str]]:
         yield "last decision", _decision(status.last_decision, now)
     for run in status.running:
         yield "running", f"{run.kind}, since {_age(run.started_at, now)}"
+
+
+def _engine(engine: str) -> str:
+    """Who computes the answers to `/predict`, as the settings of this place say."""
+    if engine == LOCAL:
+        return "local: the ML backend runs the model's file"
+    return f"{escape(engine)}; where this server fails, the ML backend runs the model's file"
 
 
 def _holdout(power: HoldoutPower) -> str:
@@ -179,8 +190,7 @@ def _troubles(status: ProjectStatus, now: datetime) -> Iterator[RenderableType]:
 def _model(status: ProjectStatus, now: datetime) -> str:
     model = status.model
     if model is None:
-        votes = f"; the agreed votes of the sources of weak labels pre-label ({status.votes})" if status.votes else ""
-        return f"none yet{votes}"
+        return "none yet: the votes pre-label so far" if status.votes else "none yet"
     micro = next((score for score in model.scores if score.entity_type == "micro"), None)
     if micro is None:
         scored = "not evaluated yet"

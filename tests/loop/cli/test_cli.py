@@ -473,6 +473,13 @@ def test_status_of_a_fresh_project_fits_80_columns_and_shows_every_type(desk: De
     assert "under 50 labels" in said.out
 
 
+def test_status_names_the_engine_of_the_settings(desk: Desk):
+    assert "local: the ML backend runs the model's file" in desk.loop("status").out
+    desk.configure(backend__engine="http://triton:8000")
+    assert "http://triton:8000; where this server fails" in " ".join(desk.loop("status").out.split())
+    assert desk.loop("status", "--json").json["engine"] == "http://triton:8000"
+
+
 def test_status_shows_the_model_its_scores_and_labels_against_the_minimum(desk: Desk):
     version = desk.promoted_model(WORDS, f1=0.75)
     desk.configure(status__minimum_labels=1)

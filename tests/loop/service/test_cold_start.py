@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from loop.cli.views.status import view
+from loop.console import stdout
 from loop.label_studio.client import LabelStudioClient
 from loop.service.cycle import Cycle, Skip, label_step, publish_step, publish_votes_step, pull_step
 from loop.service.status import project_status
@@ -163,13 +165,22 @@ def test_two_projects_with_the_same_sources_have_versions_of_their_own(store: St
     assert first != second and is_of_votes(first) and is_of_votes(second)
 
 
-def test_status_says_what_pre_labels_and_that_no_model_does(store: Store, tmp_path: Path) -> None:
+def test_status_says_what_pre_labels_and_that_no_model_does(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cycle = started(store, tmp_path, [AGREED])
     assert project_status(store, cycle.project_id, StatusSettings()).votes is None
     label_step(cycle)
     version = publish_votes_step(cycle)["version"]
     status = project_status(store, cycle.project_id, StatusSettings())
     assert (status.model, status.votes) == (None, version)
+    for part in view(status):
+        stdout().print(part)
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"none yet: the votes pre-label so far pre-labels of the agreed votes of the sources of weak labels ({version})"
+        in told
+    )
 
 
 def test_a_model_in_service_ends_the_service_of_the_votes(store: Store, tmp_path: Path) -> None:

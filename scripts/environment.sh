@@ -69,8 +69,11 @@ install_locks() {
     pip_install "${requirements[@]}" && pip_install --no-deps --no-build-isolation -e "$ROOT"
 }
 
+# While pip unpacks, for minutes, its log grows no more: the packages that are in place are counted.
 what_pip_does() {
-    awk '/^Collecting /{found++; last = "found " found " packages, now " $2} /^Installing collected/{last = "unpacking"}
+    awk -v placed="$(compgen -G "$VENV/lib/python3*/site-packages/*.dist-info" | wc -l)" '
+        /^(Collecting|Processing) /{found++; last = "found " found " packages, now " $2; sub(/[^ ]*\//, "", last)}
+        /^Installing collected/{last = "unpacking " NF - 3 " packages, now " placed " are in place"}
         END{print last ? last : "starting"}' "$PIP_LOG" 2>/dev/null
 }
 

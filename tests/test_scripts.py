@@ -219,6 +219,26 @@ def test_what_pip_says_goes_to_a_file_and_its_last_words_are_shown_when_it_fails
     assert log.read_text().count("Location") == 50
 
 
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("", "starting"),
+        ("Collecting torch==2 (from -r x)\n  Using cached\nCollecting numpy==1\n", "found 2 packages, now numpy==1"),
+        ("Collecting numpy==1\nProcessing /wheels/six-1.whl\n", "found 2 packages, now six-1.whl"),
+        ("Collecting a\nInstalling collected packages: a, b, c\n", "unpacking 3 packages, now 2 are in place"),
+    ],
+)
+def test_progress_tells_how_many_packages_are_found_and_then_how_many_are_in_place(
+    log: str, told: str, tmp_path: Path
+) -> None:
+    for name in ("a-1", "b-1"):
+        (tmp_path / f"lib/python3.12/site-packages/{name}.dist-info").mkdir(parents=True)
+    (tmp_path / "install.log").write_text(log)
+    words = ["bash", "-euo", "pipefail", "-c", f"source {ROOT}/scripts/environment.sh; echo $(what_pip_does)"]
+    said = subprocess.run(words, env={**os.environ, "LOOP_VENV": str(tmp_path)}, capture_output=True, text=True)
+    assert (said.stdout.strip(), said.stderr) == (told, "")
+
+
 def test_a_killed_installation_over_a_finished_one_is_made_again(clone: Clone):
     clone.run("scripts/up")
     lock = clone.folder / "requirements.lock"

@@ -112,11 +112,13 @@ class Startup:
         """Let the model in service pre-label or, before there is one, the agreed votes. Training comes later."""
         who = who_pre_labels(self.options)
         if who == NOBODY:
-            self.tell("nothing pre-labels yet: the loop trains a first model from what people label")
+            self.tell("nothing pre-labels yet: a first model is trained from what people label")
             return
         self.loop("publish")
-        by = "" if who == MODEL else " by the agreed votes; the loop trains a first model, which has to beat them"
-        self.tell(f"tasks are pre-labelled and queued, the least certain first{by}")
+        by = "the model in service" if who == MODEL else "the agreed votes"
+        self.tell(f"tasks are pre-labelled by {by}, the least certain first")
+        if who != MODEL:
+            self.tell("the loop trains a first model, which has to beat the votes")
 
     def loop(self, *words: str, allowed: Sequence[int] = (0,)) -> int:
         """Run one command on the project, its output in the log `setup`; gives its exit code, one of `allowed`."""

@@ -57,7 +57,7 @@ def _facts(status: ProjectStatus, now: datetime) -> Iterator[tuple[str, str]]:
     if status.last_decision is not None and status.last_decision != status.last_promotion:
         yield "last decision", _decision(status.last_decision, now)
     for run in status.running:
-        yield "running", f"{run.kind}, since {_age(run.started_at, now)}"
+        yield "running", f"{run.kind}, begun {_age(run.started_at, now)}"
 
 
 def _engine(engine: str) -> str:
@@ -142,7 +142,7 @@ def _models(status: ProjectStatus, now: datetime) -> Table:
     rows = [
         (one.version, _STATES.get(one.state, one.state), one.f1, _age(one.trained_at, now)) for one in status.latest
     ]
-    return table("", ("latest models", "state", "F1", "trained"), rows)
+    return table("", ("latest models", "state", "F1", "begun"), rows)
 
 
 def _prelabels(found: Prelabels) -> Iterator[RenderableType]:

@@ -75,7 +75,9 @@ def holdout_power(
     measured = _last_error(session, project, look.epoch) if documents else None
     needed = detectable = growth = None
     if measured is not None:
-        allowed = limits_of(settings).loss(first=first_serves(promotions(session, project.id)))
+        # A first model is compared with the votes, by the rule for the replacement of a first model.
+        first = project.promoted_version is None or first_serves(promotions(session, project.id))
+        allowed = limits_of(settings).loss(first=first)
         error = measured.error * math.sqrt(measured.documents / len(documents))
         needed, detectable = _asked(error, look, allowed, settings)
         pace = seconds_an_annotation(session, project.id)

@@ -415,8 +415,11 @@ def test_a_first_model_that_is_held_against_the_weak_vote_waits_for_gold_too(
     rule = placed.promotion.changed(first_model="weak vote", first_loss=0.005)
     held = judge(store, small, replace(placed, weak_functions=functions, promotion=rule), THREE)
     assert (held.against, held.outcome) == ("weak vote", "held")
+    assert held.ruling is not None
     with store.read() as session:
         assert still_waiting(session, small, held.version, rule)
+        assert holdout_power(session, small, rule).needed == pytest.approx(held.ruling.needed)
+        assert holdout_power(session, small, rule.changed(first_loss=0.025)).needed == 0
     tiny.put(store, small, GOLD[24:30], "holdout")
     with store.read() as session:
         assert not still_waiting(session, small, held.version, rule)

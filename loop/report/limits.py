@@ -76,7 +76,8 @@ def _of_the_gold(report: AttemptReport) -> Iterator[Entry]:
     most = max(data.annotators, key=lambda person: person.documents, default=None)
     if most and total and most.documents / total >= _MOSTLY:
         part = most.documents / total
-        text = f"{share(round(part, 2))} of the gold texts are by {most.who}: how far people agree is not measured."
+        by = f"{share(round(part, 2))} of the gold texts are by annotator {most.who}"
+        text = f"{by}: how far people agree is not measured."
         if most.who is None:
             count = f"{whole(most.documents)} of {whole(total)} gold texts"
             text = f"No annotator is named for {count}, so how far people agree is not known."

@@ -19,7 +19,7 @@ from loop.promotion.attempt import (
     SIGNIFICANCE,
     Gate,
 )
-from loop.report.facts import AttemptReport, Entry, ProjectData, ResultRow, TypeCounts
+from loop.report.facts import MICRO, AttemptReport, Entry, ProjectData, ResultRow, TypeCounts
 from loop.report.signing import ruled, what_next
 from loop.report.verdict import no_target
 from loop.wording import listed, number_of, points, score, size, whole
@@ -249,8 +249,9 @@ def _holdout(report: AttemptReport) -> Iterator[Entry]:
 
 
 def _quantisation(report: AttemptReport) -> Iterator[Entry]:
+    """The types that lost, where INT8 lost more than it won over all types: one text may move a type by points."""
     lossy = [row for row in report.quantisation if row.loss >= _NOTICEABLE and row.support]
-    if lossy:
+    if lossy and any(row.name == MICRO and row.loss > 0 for row in report.quantisation):
         named = [f"{row.name} {points(-row.loss)}" for row in sorted(lossy, key=lambda row: -row.loss)]
         text = f"INT8 costs F1: {listed(named)} points against FP32. Look at the export before you label more."
         yield Entry("INT8", text)

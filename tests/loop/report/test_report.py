@@ -13,10 +13,11 @@ import pytest
 from loop.console import plain
 from loop.promotion.attempt import DEFERRED, FAIL, INSUFFICIENT, NON_INFERIORITY, Attempt, Gate
 from loop.promotion.rollback import RolledBack
-from loop.report.facts import FORMAT, AnnotatorCounts
+from loop.report.facts import FORMAT, MICRO, AnnotatorCounts, QuantisationLoss
 from loop.report.files import from_json, to_json
 from loop.report.history import decisions
 from loop.report.limits import limits
+from loop.report.next_steps import next_steps
 from loop.report.page.attempt import page
 from loop.report.page.markdown import render_markdown
 from loop.report.rollback import report_of_rollback
@@ -147,6 +148,18 @@ def test_what_int8_costs_is_fp32_minus_what_is_served(store: Store):
     assert micro["loss"] == pytest.approx(1 - micro["served_f1"])
     same = sum(one.candidate == one.gold for one in documents)
     assert made["agreement"] == {"documents": len(documents), "same": same}
+
+
+def test_a_type_that_int8_moves_is_no_step_while_int8_loses_nothing_in_all(store: Store):
+    made = report_of(attempt(), store)
+
+    def steps(micro: float) -> list[str]:
+        rows = tuple(QuantisationLoss(name, 0.8, 0.8 - loss, loss, 9) for name, loss in ((MICRO, micro), ("OS", 0.022)))
+        return [one.text for one in next_steps(replace(made, quantisation=rows)) if one.topic == "INT8"]
+
+    assert steps(0.0) == []
+    (told,) = steps(0.004)
+    assert told.startswith("INT8 costs F1: OS −2.2 points")
 
 
 def test_documents_tokens_and_entities_are_counted_by_split(store: Store):
@@ -369,6 +382,9 @@ def test_gold_without_a_name_is_of_unknown_agreement(store: Store):
     data = replace(made.data, annotators=(AnnotatorCounts(None, None, 350, 9),))
     told = next(one.text for one in limits(replace(made, data=data)) if one.topic == "one annotator")
     assert "No annotator is named for 350 of 350 gold texts" in told
+    data = replace(made.data, annotators=(AnnotatorCounts("1", None, 350, 9),))
+    told = next(one.text for one in limits(replace(made, data=data)) if one.topic == "one annotator")
+    assert "100 % of the gold texts are by annotator 1: " in told
 
 
 def test_the_limit_that_texts_were_seen_stands_only_where_texts_are_shown(store: Store):

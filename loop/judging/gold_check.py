@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from loop.evaluation.scores import judgeable
 from loop.judging.ask import JudgingError, ask_served
 from loop.quality.corruption import GoldCheck, NewAnnotationText, check_annotators, count_shifts
 from loop.settings.settings import Settings
 from ner.errors import BundleError
-from ner.label_studio.edits import edits_of, total
-from ner.spans import clean_spans
+from ner.label_studio.edits import Edits, edits_of, total
+from ner.models.bundle import read_manifest
+from ner.spans import Span, clean_spans
 from store.database.schema import POOL, Model, Project
 from store.database.session import Store
 from store.documents import StoredDocument, sample_documents
@@ -65,18 +66,22 @@ def _asked(
     last_good, candidate = (settings.library.bundle(one.path, one.files) for one in (good, chosen))
     served = ask_served(last_good, None, asked, threads=threads).spans if asked else ()
     said = ask_served(candidate, None, texts, threads=threads).spans if texts else ()
+    # What the last good model does not know, such as a type that came since, tells nothing of the annotations.
+    types = [name for name in project.labels if name in read_manifest(last_good).labels]
     found = [
-        NewAnnotationText(
-            item.creator,
-            item.group_key,
-            total(edits_of(judgeable(spans, item.unannotated), clean_spans(item.text, item.spans)[0]).values()),
-        )
+        NewAnnotationText(item.creator, item.group_key, _edits(item, spans, types))
         for item, spans in zip(compared, served[len(texts) :], strict=True)
     ]
     groups = [item.group_key for item in open_texts]
     return GoldCheck(
         since=good.version,
         texts=len(texts),
-        shifts=count_shifts(served[: len(texts)], said, groups, project.labels, seed=seed),
+        shifts=count_shifts(served[: len(texts)], said, groups, types, seed=seed),
         annotators=check_annotators(found, [item.creator for item in new], seed=seed),
     )
+
+
+def _edits(item: GoldDocument, said: Sequence[Span], types: Collection[str]) -> Edits:
+    """What leads from a model's spans to the gold, of these types."""
+    sides = judgeable(said, item.unannotated), clean_spans(item.text, item.spans)[0]
+    return total(edits_of(*([span for span in side if span.label in types] for side in sides)).values())

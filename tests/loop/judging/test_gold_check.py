@@ -18,7 +18,7 @@ from ner.spans import Span
 from store.annotations import FILE, NewAnnotation, append_annotations
 from store.database.schema import Model, Project
 from store.database.session import Store, open_store
-from store.projects import project_by_name
+from store.projects import project_by_name, set_label_config
 from store.registry import model
 from tests.loop import tiny
 from tests.loop.tiny import Placement
@@ -73,11 +73,16 @@ def desk(store: Store) -> Project:
         return project_by_name(session, "Desk")
 
 
-def annotate(store: Store, desk: Project, who: str, texts: int, *, switched: bool = False) -> None:
-    """New gold by this person; a careless one calls everything SOFTWARE."""
+def annotate(
+    store: Store, desk: Project, who: str, texts: int, *, switched: bool = False, versions: bool = False
+) -> None:
+    """New gold by this person; a careless one calls everything SOFTWARE. versions: the last word is a VERSION."""
     labelled = [(f"{text} {who}", spans) for text, spans in tiny.corpus(texts)]
     ids = tiny.texts(store, desk, [text for text, _ in labelled])
     given = [tuple(Span(s.start, s.end, "SOFTWARE" if switched else s.label) for s in spans) for _, spans in labelled]
+    if versions:
+        ends = [len(text) for text, _ in labelled]
+        given = [(*spans, Span(end - len(who), end, "VERSION")) for spans, end in zip(given, ends, strict=True)]
     made = [NewAnnotation(source=FILE, source_id="1", result=[], spans=spans, creator=who) for spans in given]
     with store.transaction() as tx:
         append_annotations(tx, list(zip(ids, made, strict=True)))
@@ -119,6 +124,19 @@ def test_an_honest_batch_shows_no_sign(store: Store, desk: Project, placed: Plac
     attempt, check = judged(store, desk, placed)
     assert not check.warns
     assert not any("Annotator" in risk for risk in attempt.risks)
+
+
+@pytest.mark.training
+def test_a_type_that_came_since_the_last_good_model_is_no_sign(store: Store, desk: Project, placed: Placement) -> None:
+    with store.transaction() as tx:
+        desk = set_label_config(tx, desk.id, tiny.CONFIG, ["OS", "SOFTWARE", "VERSION"])
+        tx.commit()
+    annotate(store, desk, HONEST, 60, versions=True)
+    annotate(store, desk, CARELESS, 60)
+    _, check = judged(store, desk, placed)
+    assert check.since == "desk-0001"
+    assert not check.warns
+    assert [one.name for one in check.shifts] == ["OS", "SOFTWARE"]
 
 
 def test_a_model_that_cannot_be_asked_leaves_the_annotations_unchecked(

@@ -136,7 +136,8 @@ def find_start(
 
     Labels may be gone, or have been renamed by `label_map`: the classifier keeps the rows of those that stay. A label
     that is new takes all the passes of a training from the base, and starts there: what the model learned without the
-    label is in the way of the others.
+    label is in the way of the others. So does a label that is joined with another: texts that the model knows say
+    something else now.
     """
     if promoted is None:
         return WarmStart()
@@ -168,7 +169,7 @@ def _in_fp32(manifest: Manifest) -> tuple[str, ...]:
 def _earlier_names(before: Collection[str], labels: LabelSet, label_map: Mapping[str, str]) -> dict[str, str | None]:
     """For each type, its name in the model before: its own, or that of a type that is gone and mapped to it; or None.
 
-    Of several types that were joined, the first gives the rows.
+    Of several types that were joined, the first gives its name.
     """
     gone = [name for name in before if name not in labels.types]
     renamed = {label_map[old]: old for old in reversed(gone) if old in label_map}
@@ -195,6 +196,9 @@ def _obstacle(
     manifest: Manifest, base: BaseModel, labels: LabelSet, settings: TrainSettings, label_map: Mapping[str, str]
 ) -> str | None:
     names = _earlier_names(manifest.labels, labels, label_map)
+    gone = [old for old in manifest.labels if old not in names]
+    if joined := [old for old in gone if names.get(label_map.get(old, ""), old) != old]:
+        return "; ".join(f"{old} is part of {label_map[old]} now" for old in joined)
     if None in names.values():
         return _label_changes(manifest.labels, names)
     if manifest.settings.get(ENCODER_SHA256) != base.sha256:

@@ -92,6 +92,17 @@ def test_what_became_of_each_label_is_said() -> None:
     assert lora._label_changes(before, names) == "VERSION is new; HARDWARE is DEVICE now; ERROR is forgotten"
 
 
+def test_a_type_that_is_joined_with_another_is_an_obstacle_and_is_said_to_be(tmp_path: Path) -> None:
+    """Its entities are of the other type now, in texts that the model counts as learned."""
+    base, settings = load_base(str(tiny.encoder(tmp_path)), LABELS, 24), tiny.train_settings(tmp_path)
+    before = SimpleNamespace(labels=("OS", "SOFTWARE", "HARDWARE", "VERSION"), settings={}, encoder="another")
+    assert lora._obstacle(before, base, LABELS, settings, {"HARDWARE": "OS"}) == "HARDWARE is part of OS now"  # type: ignore[arg-type]
+    assert "OS" not in str(lora._obstacle(before, base, LABELS, settings, {"OS": "SOFTWARE"}))  # type: ignore[arg-type]
+    both = LabelSet(("OS", "DEVICE"))
+    joined = {"HARDWARE": "DEVICE", "SOFTWARE": "DEVICE"}
+    assert lora._obstacle(before, base, both, settings, joined) == "HARDWARE is part of DEVICE now"  # type: ignore[arg-type]
+
+
 def test_no_system_is_judged_by_a_type_that_the_gold_is_silent_on() -> None:
     says = (Span(3, 10, "OS"), Span(11, 13, "VERSION"))
     gold = GoldDocument(

@@ -9,8 +9,8 @@ about more of them is answered page by page.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sqlalchemy.orm import Session
@@ -43,7 +43,8 @@ class VotedProject:
     """Texts of a project that may be learned from, with all votes on them, and the gold that may be learned from.
 
     muted: names of sources whose votes are among `texts`, and do not count. doubtful: ids of labelled documents on
-    which somebody is still to decide.
+    which somebody is still to decide. unannotated: the types that the gold of a document is silent on, by its id; there
+    are no votes for them.
     """
 
     labels: LabelSet
@@ -52,6 +53,7 @@ class VotedProject:
     gold: Gold
     muted: frozenset[str]
     doubtful: frozenset[int]
+    unannotated: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def counted(self, without: Collection[str] = ()) -> tuple[VotedText, ...]:
         """The texts with the votes that count, those of `without` left out, too."""
@@ -98,7 +100,7 @@ def voted_project(store: Store, project: Project, most: int | None) -> VotedProj
     silent = {one.document_id: one.unannotated for one in believed if one.unannotated}
     texts = tuple(_judgeable(_voted(one, cast), silent.get(one.document_id, frozenset())) for one in documents)
     gold: Gold = {one.document_id: one.spans for one in believed}
-    return VotedProject(LabelSet(tuple(project.labels)), documents, texts, gold, muted, doubtful)
+    return VotedProject(LabelSet(tuple(project.labels)), documents, texts, gold, muted, doubtful, silent)
 
 
 def _drawn(

@@ -118,6 +118,7 @@ def _known(document: StoredDocument, text: VotedText, voted: VotedProject) -> Kn
         document.group_key,
         frozenset(vote.span.without_score() for vote in text.votes),
         None if gold is None else frozenset(span.without_score() for span in gold if span.label in voted.labels.types),
+        voted.unannotated.get(document.document_id, frozenset()),
     )
 
 

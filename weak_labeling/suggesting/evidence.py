@@ -27,12 +27,16 @@ Found = tuple[int, Span]  # place of the text in its sequence, span
 
 @dataclass(frozen=True, slots=True)
 class KnownText:
-    """A text and what sources mark in it, of whatever sort the sources are. gold: None where nobody has labelled it."""
+    """A text and what sources mark in it, of whatever sort the sources are.
+
+    gold: None where nobody has labelled it. unannotated: types on which the gold is silent, and judges nothing.
+    """
 
     text: str
     document: Hashable
     marked: frozenset[Span]
     gold: frozenset[Span] | None = None
+    unannotated: frozenset[str] = frozenset()
 
     @property
     def missed(self) -> frozenset[Span]:
@@ -107,12 +111,15 @@ def is_gold(texts: Sequence[KnownText], found: Found) -> bool:
 def additions(
     source: TextSource, texts: Sequence[KnownText], label: str, places: Iterable[int] | None = None
 ) -> frozenset[Found]:
-    """The spans that the source finds in the texts (at `places`, by default all) and that nothing marks yet.
+    """The spans that the source finds in the texts (at `places`, by default all) and that nothing marks yet, in texts
+    that can tell about the label.
 
     Empty where the source fails on a text: such an entry is of no use.
     """
     added: list[Found] = []
     for place in range(len(texts)) if places is None else places:
+        if label in texts[place].unannotated:
+            continue
         text, marked = texts[place].text, texts[place].marked
         try:
             said = list(source(text) or ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,12 @@ def test_a_term_of_one_document_is_not_judged_and_not_suggested():
 def test_a_common_word_is_not_suggested_though_it_is_gold_now_and_then():
     gold = labelled("[it] is", "so [it] was", *(f"{n} and it" for n in "abcdefgh"))
     assert suggestions(gold, others("and it")) == ()
+
+
+def test_texts_that_are_silent_on_a_type_do_not_speak_against_an_entry():
+    silent = [replace(one, unannotated=frozenset({"NAME"})) for one in labelled(*(f"{n} and it" for n in "abcdefgh"))]
+    (found,) = suggestions([*labelled("[it] is", "so [it] was"), *silent], others("and it"))
+    assert (found.evidence.right, found.evidence.judged) == (2, 2)
 
 
 def test_what_is_surely_wrong_in_four_of_ten_cases_is_not_suggested():

@@ -72,6 +72,17 @@ def test_suggestions_are_shown_with_evidence_and_examples_in_eighty_columns(desk
     assert "Visio" in top and "Paint" not in top and "1 more suggestion" in top
 
 
+def test_gold_that_is_older_than_a_type_does_not_speak_against_its_suggestions(desk: Desk):
+    labels = desk.home / "labels.xml"
+    labels.write_text(labels.read_text().replace('<Label value="OS"', '<Label value="DAY"/><Label value="OS"'))
+    records: list[dict[str, Any]] = [gold(f"day{n}", f"{n} on Monday", "Monday", "DAY") for n in "12"]
+    records.append({"id": "open", "text": "Monday, perhaps"})
+    desk.loop("import", str(desk.write("days.jsonl", *records)), "--split", "train")
+    found = desk.loop("weak", "suggest", "--json").json["suggestions"]
+    (monday,) = [one for one in found if one["keys"].get("terms") == ["Monday"]]
+    assert (monday["right"], monday["judged"]) == (2, 2)  # it stands in four texts that are silent on days
+
+
 def test_accepted_terms_become_lines_of_one_gazetteer_and_comments_stay(desk: Desk):
     known = numbers(desk)
     said = desk.loop("weak", "suggest", "--accept", str(known["Visio"]))

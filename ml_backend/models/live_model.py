@@ -158,7 +158,7 @@ def check_labels(model: tuple[str, ...], config: tuple[str, ...]) -> None:
         raise BundleError(
             "a model's labels are those of the project's label config",
             value=f"model {sorted(model)}, config {sorted(config)}",
-            next_step="Retrain from scratch for the new labels, or put the config back.",
+            next_step="Train for the new labels with `loop retrain`, or put the config back.",
         )
 
 

@@ -220,7 +220,7 @@ def _check_labels(folder: Path, manifest: Manifest, expected: Sequence[str] | No
         raise BundleError(
             "a model's labels are those of the project's config, in order",
             value=f"model {list(manifest.labels)}, project {list(expected)}",
-            next_step="Retrain from scratch for the new labels, or put the config back.",
+            next_step="Train for the new labels with `loop retrain`, or put the config back.",
         )
 
 

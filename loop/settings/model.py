@@ -169,6 +169,10 @@ class TrainSettings(SettingsSection):
         ge=0,
         lt=1,
     )
+    other_mentions: Share = setting(
+        0.5,
+        "Chance of each mention to be read as another one of its type, at each pass (Dai & Adel 2020); 0 turns it off.",
+    )
     warm_learning_rate: float = setting(
         5e-4, "In place of `learning_rate` when training goes on from an adapter.", gt=0
     )

@@ -58,12 +58,14 @@ class FramedWindow:
 
     soft: (m, num_tags) in place of the tags that are not IGNORED, or None. outside: ids of the tags, O among them, that
     a token outside the gold spans may have where the text was not annotated for all types; empty where only O is meant.
+    mentions: (start, end) of each entity of the gold whose tokens are all learned here; none where `soft` is learned.
     """
 
     ids: IntArray
     tags: IntArray
     soft: FloatArray | None = None
     outside: tuple[int, ...] = ()
+    mentions: tuple[tuple[int, int], ...] = ()
 
 
 def encode(
@@ -123,11 +125,25 @@ def frame(text: EncodedText, encoder: TextEncoder) -> list[FramedWindow]:
         tags[part.kept] = text.tags[part.keep_start : part.keep_end]
         before, after = (np.full(len(side), IGNORED) for side in (encoder.prefix, encoder.suffix))
         ids = np.array(encoder.frame(text.ids[part.start : part.end]))
-        soft = None
+        soft, mentions = None, tuple[tuple[int, int], ...]()
         if text.soft is not None:
             soft = np.pad(text.soft[part.start : part.end], ((len(before), len(after)), (0, 0)))
-        framed.append(FramedWindow(ids, np.concatenate([before, tags, after]), soft, text.outside))
+        else:
+            whole = len(tags) if part.keep_end == len(text.ids) else part.kept.stop - 1
+            moved = len(before)
+            mentions = tuple((start + moved, end + moved) for start, end in _mentions(tags) if end <= whole)
+        framed.append(FramedWindow(ids, np.concatenate([before, tags, after]), soft, text.outside, mentions))
     return framed
+
+
+def _mentions(tags: IntArray) -> Iterator[tuple[int, int]]:
+    """(start, end) of each entity, in tokens. Tokens that carry no text may stand within an entity."""
+    places = np.flatnonzero(tags != IGNORED)
+    known = tags[places]
+    begins = np.flatnonzero(known % 2 == 1)
+    no_inside = np.append(np.flatnonzero((known == 0) | (known % 2 == 1)), len(known))
+    after = no_inside[np.searchsorted(no_inside, begins, side="right")]
+    yield from zip(places[begins].tolist(), (places[after - 1] + 1).tolist(), strict=True)
 
 
 def shuffled_batches(lengths: Sequence[int], batch_size: int, random: np.random.Generator) -> Iterator[IntArray]:

@@ -18,6 +18,7 @@ from loop.training.batches import IGNORED, FramedWindow, collate, outside_tags, 
 from loop.training.compute import Compute, find_compute
 from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.lora import trainable
+from loop.training.mentions import Mentions
 from loop.training.progress import Epoch, TrainingError, TrainingProgress, TrainingStep
 
 _CLIP = 1.0
@@ -99,9 +100,10 @@ def train(
     model.to(compute.device)
     try:
         trainer = _Trainer(model, plan, settings, compute)
+        mentions = Mentions(windows, settings.other_mentions)
         loss = 0.0
         for epoch in range(1, plan.epochs + 1):
-            loss = trainer.run_epoch(epoch, windows, padding_id, progress)
+            loss = trainer.run_epoch(epoch, windows, mentions, padding_id, progress)
             progress.epoch(Epoch(epoch, plan.epochs, loss))
         trainer.take_average()
     finally:
@@ -189,10 +191,16 @@ class _Trainer:
         return time.monotonic() - self._began
 
     def run_epoch(
-        self, epoch: int, windows: Sequence[FramedWindow], padding_id: int, progress: TrainingProgress
+        self,
+        epoch: int,
+        windows: Sequence[FramedWindow],
+        mentions: Mentions,
+        padding_id: int,
+        progress: TrainingProgress,
     ) -> float:
-        """One pass over the windows; gives the mean loss."""
+        """One pass over the windows, with other mentions in some; gives the mean loss."""
         self._model.train()
+        windows = [mentions.replaced(window, self._random) for window in windows]
         lengths = [len(window.ids) for window in windows]
         losses = []
         for batch in shuffled_batches(lengths, self._plan.batch_size, self._random):

@@ -4,6 +4,10 @@ Trains on draws of `scripts.bench_recipe`, and scores the model in torch on the 
 is served. Dev judges and has no part in a training. The ways:
 
     recipe      as `loop retrain` trains
+    same        the recipe, with every mention as it stands in the gold
+    masked      the same, with words masked in place of other mentions
+    letters     before the recipe, the adapter learns to tell the letter case of the tokens of 2,000 other sentences,
+                with words masked
     case        a learned vector for the letter case of each token and of its word is added to the token's embedding
     frozen      the lower half of the layers stays as it is; what comes out of it is computed once
     continued   before that, the encoder learns the masked words of all sentences of train, four times
@@ -36,7 +40,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from loop.settings.model import TrainSettings
 from loop.training import lora, trainer
-from loop.training.batches import EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
+from loop.training.batches import IGNORED, EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
 from loop.training.compute import find_compute
 from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.encoder import MINILM, BaseModel, find_source, load_base, quiet
@@ -53,6 +57,8 @@ MASK, PADDING = 103, 0
 POOL, POOL_PASSES, POOL_GOLD, POOL_MASKED, POOL_FINISH = 2000, 2, 0.3, 0.15, 0.3
 MASKED, MASKED_PASSES, MASKED_RATE = 0.2, 4, 5e-4
 TEMPERATURES, BIASES = (1.0, 1.5, 2.0), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+LETTERS_BATCH = 32
+QUIET = TrainingProgress()
 WORD = re.compile(r"\S+")
 
 
@@ -166,13 +172,58 @@ def learned(draw: Draw, model: Any, given: Asked) -> None:
     """Train the model by the recipe."""
     plan = make_plan(len(draw.windows), draw.settings, warm=False)
     plan = replace(plan, epochs=max(1, round(plan.epochs * given.epochs)))
-    train(model, draw.windows, plan, draw.settings, PADDING, TrainingProgress())
+    train(model, draw.windows, plan, draw.settings, PADDING, QUIET)
 
 
 def recipe(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
     """The recipe."""
     draw = read_draw(name, size, seed)
     model = draw.model()
+    learned(draw, model, given)
+    return model, draw
+
+
+def same(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
+    """The recipe without other mentions."""
+    draw = without_others(read_draw(name, size, seed))
+    model = draw.model()
+    learned(draw, model, given)
+    return model, draw
+
+
+def without_others(draw: Draw) -> Draw:
+    """The draw, whose mentions stay as they are."""
+    return replace(draw, settings=draw.settings.changed(other_mentions=0.0))
+
+
+def masked_words(_given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
+    """Without other mentions, and with other words masked in each pass."""
+    draw = without_others(read_draw(name, size, seed))
+    model, plan, random = draw.model(), make_plan(len(draw.windows), draw.settings, warm=False), generator(seed)
+    windows = [masked(window, random) for _ in range(plan.epochs) for window in draw.windows]
+    train(model, windows, Plan(1, plan.batch_size, plan.steps, plan.learning_rate), draw.settings, PADDING, QUIET)
+    return model, draw
+
+
+def letters(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
+    """The letter case first (Mayhew et al. 2020): what is written with capitals is often a name."""
+    draw = read_draw(name, size, seed)
+    model = draw.model()
+    found = [record | {"spans": []} for record in drawn(name, ALL, seed)[: size + POOL]]
+    texts = encoded(found, draw.base, draw.labels, draw.settings)
+    kinds = [np.array(case_of(text.text, text.offsets), dtype=np.int64) for text in texts]
+    asked = [
+        replace(text, tags=np.where(text.tagged, (kind - 1) % 6, IGNORED))
+        for text, kind in zip(texts, kinds, strict=True)
+    ]
+    random = generator(seed)
+    windows = [masked(window, random) for _ in range(POOL_PASSES) for window in learnable(asked, draw.base)]
+    whole = model.base_model.model
+    head, whole.classifier = whole.classifier, torch.nn.Linear(draw.base.model.config.hidden_size, 6)
+    once = Plan(1, LETTERS_BATCH, -(-len(windows) // LETTERS_BATCH), draw.settings.learning_rate)
+    settings = draw.settings.changed(other_mentions=0.0)
+    train(model, windows, once, settings, PADDING, QUIET)
+    whole.classifier = head
     learned(draw, model, given)
     return model, draw
 
@@ -196,7 +247,7 @@ def learn_masked_words(name: str, seed: int, folder: Path) -> None:
     windows = [np.array(tokenizer(text, truncation=True, max_length=128)["input_ids"]) for text in texts]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=MASKED_RATE, betas=(0.9, 0.98))
-    random = np.random.default_rng(seed)
+    random = generator(seed)
     steps = MASKED_PASSES * -(-len(windows) // 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MASKED_RATE, steps, pct_start=0.06)
     compute = find_compute(TrainSettings(device="cpu"))
@@ -231,16 +282,21 @@ def pool(given: Asked, name: str, size: int, seed: int, scratch: Path) -> Traine
         answers = torch_reader(first, PADDING)(windows)
     soft = [replace(one, soft=np.exp(log_softmax(logits))) for one, logits in zip(windows, answers, strict=True)]
     fresh = read_draw(name, size, seed)
-    random = np.random.default_rng(seed)
+    random = generator(seed)
     gold = list(fresh.windows) * max(1, round(POOL_GOLD * POOL_PASSES * len(soft) / len(fresh.windows)))
     mixed = [masked(window, random) for window in (*soft * POOL_PASSES, *gold)]
     student, size_of_step = fresh.model(), trainer.SMALL_BATCH
     once = Plan(1, size_of_step, -(-len(mixed) // size_of_step), fresh.settings.learning_rate)
-    train(student, mixed, once, fresh.settings, PADDING, TrainingProgress())
+    train(student, mixed, once, fresh.settings, PADDING, QUIET)
     plan = make_plan(len(fresh.windows), fresh.settings, warm=True)
     plan = replace(plan, epochs=max(1, round(plan.epochs * POOL_FINISH)))
-    train(student, fresh.windows, plan, fresh.settings, PADDING, TrainingProgress())
+    train(student, fresh.windows, plan, fresh.settings, PADDING, QUIET)
     return student, fresh
+
+
+def generator(seed: int) -> np.random.Generator:
+    """Of the random choices of a way."""
+    return np.random.default_rng(seed)
 
 
 def masked(window: FramedWindow, random: np.random.Generator) -> FramedWindow:
@@ -373,7 +429,8 @@ def print_table(measured: Sequence[Record]) -> None:
 
 
 WAYS: dict[str, Callable[[Asked, str, int, int, Path], Trained]] = {
-    "recipe": recipe, "case": case, "frozen": frozen, "continued": continued, "pool": pool, "bias": recipe,
+    "recipe": recipe, "same": same, "masked": masked_words, "letters": letters, "case": case,
+    "frozen": frozen, "continued": continued, "pool": pool, "bias": recipe,
 }  # fmt: skip
 
 

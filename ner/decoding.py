@@ -6,7 +6,8 @@ A path pays a cost where an entity begins or ends, by the kind of the joint betw
 see whitespace: `recv()` and `recv ( )` are the same ids. In gold, entities hardly ever begin or end at some kinds of
 joint, such as inside a word. The cost is learned by counting, in nats. It is the one kind of transition weight of a
 linear-chain CRF (Lafferty et al. 2001) that the encoder cannot supply. A cost forbids nothing, so that texts of another
-style than the training's can still be tagged.
+style than the training's can still be tagged. Styles differ at the edges of words: some corpora put a blank before each
+comma. So a cost is low there, and may be high within words.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from ner.arrays import BoolArray, FloatArray, IntArray, Logits
 from ner.labels import LabelSet
 from ner.spans import Span
 
-GAP, PUNCTUATION, WORD = "gap", "punctuation", "word"
-KINDS = (GAP, PUNCTUATION, WORD)
-HIGHEST_COST = 4.0
+GAP, PUNCTUATION, INSIDE, WORD = "gap", "punctuation", "inside", "word"
+KINDS = (GAP, PUNCTUATION, INSIDE, WORD)
+# What the log-odds count, and the highest cost, at each of KINDS. A network is surer than it is right. BENCHMARKS.md
+# measures what the weight within words is worth, and what it would cost at their edges.
+_WEIGHTS = np.array([1.0, 1.0, 2.0, 2.0])
+HIGHEST_COSTS = np.array([4.0, 4.0, 12.0, 12.0])
 
 
 def log_softmax(logits: Logits) -> FloatArray:
@@ -145,13 +149,29 @@ def joint_kinds(text: str, offsets: IntArray) -> IntArray:
     """(n,) ids into KINDS: what stands before each token of (n, 2) offsets that carry text.
 
     gap: whitespace or other characters without a token; the first token has a gap before it, too. word: the joint lies
-    between two letters or digits of one word. punctuation: any other place where two tokens touch.
+    between two letters or digits. Any other place where two tokens touch is `inside` where letters or digits stand both
+    before and behind it in the run of tokens that touch ("node.js"), and punctuation where not ("Windows,").
     """
     kinds = np.zeros(len(offsets), dtype=np.int64)
-    for index in (np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1).tolist():
+    touching = np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1
+    for index in touching.tolist():
         within = text[offsets[index - 1, 1] - 1].isalnum() and text[offsets[index, 0]].isalnum()
         kinds[index] = KINDS.index(WORD if within else PUNCTUATION)
+    edges = np.flatnonzero(kinds == KINDS.index(PUNCTUATION))
+    if len(edges):
+        kinds[edges[_is_inside(text, offsets, touching, edges)]] = KINDS.index(INSIDE)
     return kinds
+
+
+def _is_inside(text: str, offsets: IntArray, touching: IntArray, joints: IntArray) -> BoolArray:
+    """For each of the joints, whether a letter or digit stands before it and one behind it in its run of tokens."""
+    worded = [any(map(str.isalnum, text[start:end])) for start, end in offsets.tolist()]
+    before = np.concatenate([[0], np.cumsum(worded)])
+    starts = np.setdiff1d(np.arange(len(offsets)), touching)
+    run = np.searchsorted(starts, joints, side="right")
+    first, end = starts[run - 1], np.append(starts, len(offsets))[run]
+    inside: BoolArray = (before[joints] > before[first]) & (before[end] > before[joints])
+    return inside
 
 
 def is_break(tags: IntArray) -> BoolArray:
@@ -166,7 +186,8 @@ def learned_costs(examples: Iterable[tuple[IntArray, IntArray]]) -> dict[str, fl
     """The cost of a break at each kind of joint, in nats, from (kinds, gold tags) of texts.
 
     The cost is the log-odds of staying inside an entity against breaking, add-one smoothed, over the joints at which an
-    entity could go on. It lies between 0 and HIGHEST_COST; a kind of joint that was never seen costs nothing.
+    entity could go on; within words it counts twice. It lies between 0 and that of HIGHEST_COSTS; a kind of joint that
+    was never seen costs nothing.
     """
     breaks, stays = np.zeros(len(KINDS)), np.zeros(len(KINDS))
     for kinds, tags in examples:
@@ -174,15 +195,20 @@ def learned_costs(examples: Iterable[tuple[IntArray, IntArray]]) -> dict[str, fl
         inside = (tags > 0) & (tags % 2 == 0)
         breaks += np.bincount(kinds[broken], minlength=len(KINDS))
         stays += np.bincount(kinds[inside], minlength=len(KINDS))
-    odds = np.log((stays + 1) / (breaks + 1)).clip(0.0, HIGHEST_COST)
-    return dict(zip(KINDS, odds.tolist(), strict=True))
+    costs = (_WEIGHTS * np.log((stays + 1) / (breaks + 1))).clip(0.0, HIGHEST_COSTS)
+    return dict(zip(KINDS, costs.tolist(), strict=True))
+
+
+def cost_of_each(costs: Mapping[str, float]) -> dict[str, float]:
+    """The cost of each of KINDS. Bundles of earlier releases know no `inside`, and mean punctuation."""
+    return {kind: costs.get(kind, costs.get(PUNCTUATION, 0.0) if kind == INSIDE else 0.0) for kind in KINDS}
 
 
 def joint_costs(text: str, offsets: IntArray, costs: Mapping[str, float]) -> FloatArray | None:
     """(n,) the cost of a break before each token; None when every break is free."""
     if not any(costs.values()):
         return None
-    return np.array([costs.get(kind, 0.0) for kind in KINDS])[joint_kinds(text, offsets)]
+    return np.array(list(cost_of_each(costs).values()))[joint_kinds(text, offsets)]
 
 
 def check_costs(costs: Mapping[str, object]) -> bool:

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from loop.targets.proof import Proof
 from loop.targets.source import ModelSource
+from ner.decoding import cost_of_each
 from ner.models.bundle import TOKENIZER
 
 DECODING = "decoding.json"
@@ -56,7 +57,7 @@ def write_decoding(source: ModelSource, folder: Path) -> None:
         "max_length": manifest.max_length,
         "before": list(encoder.prefix),
         "after": list(encoder.suffix),
-        "costs": dict(manifest.break_costs),
+        "costs": cost_of_each(manifest.break_costs),
     }
     write_json(folder / DECODING, setup)
     tokenizer = Tokenizer.from_file(str(source.bundle.path / TOKENIZER))

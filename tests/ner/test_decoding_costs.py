@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ner.alignment import as_offsets
-from ner.decoding import HIGHEST_COST, KINDS, check_costs, is_break, joint_costs, joint_kinds, learned_costs
+from ner.decoding import HIGHEST_COSTS, KINDS, check_costs, is_break, joint_costs, joint_kinds, learned_costs
 
 TEXT = "on Windows10, yes"
 OFFSETS = as_offsets([(0, 2), (3, 10), (10, 12), (12, 13), (14, 17)])
@@ -19,6 +22,34 @@ def named(kinds: np.ndarray) -> list[str]:
 
 def test_a_joint_is_a_gap_punctuation_or_the_inside_of_a_word() -> None:
     assert named(joint_kinds(TEXT, OFFSETS)) == ["gap", "gap", "word", "punctuation", "gap"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("node.js", ["gap", *["word"] * 3, "inside", "inside", "word"]),
+        ("(a.)", ["gap", *["punctuation"] * 3]),
+        ("a, b", ["gap", "punctuation", "gap", "gap"]),
+        ("a(), b", ["gap", *["punctuation"] * 3, "gap", "gap"]),
+        ("-x--y- .", ["gap", "punctuation", "inside", "inside", "inside", "punctuation", "gap", "gap"]),
+    ],
+)
+def test_punctuation_is_inside_a_word_where_letters_or_digits_stand_on_both_sides(text: str, kinds: list[str]) -> None:
+    characters = as_offsets([(at, at + 1) for at in range(len(text))])
+    expected = [kind for kind, character in zip(kinds, text, strict=True) if character != " "]
+    assert named(joint_kinds(text, characters[[character != " " for character in text]])) == expected
+
+
+@given(st.text("ab1 .(,\u200b", max_size=40))
+def test_kinds_of_joints_follow_from_the_runs_of_tokens_alone(text: str) -> None:
+    places = [at for at, character in enumerate(text) if character not in " \u200b"]
+    found = named(joint_kinds(text, as_offsets([(at, at + 1) for at in places])))
+    for kind, at in zip(found, places, strict=True):
+        left = re.split("[ \u200b]", text[:at])[-1]
+        right = re.split("[ \u200b]", text[at:])[0]
+        both = any(map(str.isalnum, left)) and any(map(str.isalnum, right))
+        within = left[-1:].isalnum() and right[0].isalnum()
+        assert kind == ("gap" if not left else "word" if within else "inside" if both else "punctuation")
 
 
 def test_characters_without_a_token_make_a_gap() -> None:
@@ -48,8 +79,12 @@ def test_an_entity_breaks_where_it_begins_and_where_it_has_ended_but_not_at_the_
 def test_costs_are_the_smoothed_log_odds_of_staying_against_breaking() -> None:
     kinds = joint_kinds(TEXT, OFFSETS)
     costs = learned_costs([(kinds, np.array([OUT, BEGIN, INSIDE, OUT, OUT]))] * 3)
-    assert costs["word"] == pytest.approx(math.log((3 + 1) / (0 + 1)))
-    assert costs["punctuation"] == 0  # three breaks, no stay
+    assert costs["word"] == pytest.approx(2 * math.log((3 + 1) / (0 + 1)))
+    assert costs["punctuation"] == costs["inside"] == 0  # three breaks, no stay; never seen
+    kinds = joint_kinds("a.b", as_offsets([(0, 1), (1, 2), (2, 3)]))
+    assert learned_costs([(kinds, np.array([BEGIN, INSIDE, INSIDE]))])["inside"] == pytest.approx(2 * math.log(3))
+    kinds = joint_kinds("a.", as_offsets([(0, 1), (1, 2)]))
+    assert learned_costs([(kinds, np.array([BEGIN, INSIDE]))])["punctuation"] == pytest.approx(math.log(2))
     assert costs["gap"] == 0
 
 
@@ -59,14 +94,23 @@ def test_no_gold_makes_every_break_free() -> None:
 
 
 def test_a_cost_never_becomes_a_ban() -> None:
-    kinds = joint_kinds("ab", as_offsets([(0, 1), (1, 2)]))
-    assert learned_costs([(kinds, np.array([BEGIN, INSIDE]))] * 100_000)["word"] == HIGHEST_COST
+    kinds = joint_kinds("ab.c.", as_offsets([(at, at + 1) for at in range(5)]))
+    costs = learned_costs([(kinds, np.array([BEGIN, *[INSIDE] * 4]))] * 100_000)
+    assert costs == dict(zip(KINDS, [0.0, *HIGHEST_COSTS[1:].tolist()], strict=True))
+    assert HIGHEST_COSTS.max() < 20  # a network may be as sure as that
 
 
 def test_each_joint_costs_what_its_kind_does() -> None:
     costs = joint_costs(TEXT, OFFSETS, {"word": 3.0, "punctuation": 0.5})
     assert costs is not None
     assert costs.tolist() == [0, 0, 3.0, 0.5, 0]
+
+
+def test_bundles_that_know_no_inside_of_words_mean_punctuation() -> None:
+    offsets = as_offsets([(0, 1), (1, 2), (2, 3)])
+    old, new = ({"word": 3.0, "punctuation": 0.5}, {"word": 3.0, "punctuation": 0.5, "inside": 2.0})
+    found = [joint_costs("a.b", offsets, costs) for costs in (old, new)]
+    assert [costs.tolist() for costs in found if costs is not None] == [[0, 0.5, 0.5], [0, 2.0, 2.0]]
 
 
 @pytest.mark.parametrize("costs", [{"comma": 1.0}, {"word": -1.0}, {"word": math.inf}, {"word": "1"}, {"word": True}])

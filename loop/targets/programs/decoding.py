@@ -42,17 +42,31 @@ def best_path(scores, costs):  # the n tags of the best path on which no entity 
     return path[::-1]
 
 
+def joints(text, bounds):  # what stands before each token: within a word, breaks are dear
+    worded = [any(map(str.isalnum, text[start:end])) for start, end in bounds]
+    touches = [False, *(b <= a for (_, a), (b, _) in pairwise(bounds)), False]
+    before, after, seen = [], [], False
+    for i, word in enumerate(worded):
+        before.append(seen and touches[i])
+        seen = before[-1] or word
+    for i in reversed(range(len(worded))):
+        after.append(worded[i] or (touches[i + 1] and after[-1]))
+    kinds = ["gap"]
+    for i, ((_, a), (b, _)) in enumerate(pairwise(bounds), 1):
+        inside = "inside" if before[i] and after[-1 - i] else "punctuation"
+        kinds.append("gap" if b > a else "word" if text[a - 1].isalnum() and text[b].isalnum() else inside)
+    return kinds
+
+
 def entities(text, logits):  # logits: from the ids of a window to (tokens, tags)
     tokens = ENCODE(text, add_special_tokens=False)
     bounds = [(b - len(text[a:b].lstrip()), a + len(text[a:b].rstrip())) for a, b in tokens.offsets]
     real = [i for i, (start, end) in enumerate(bounds) if start < end]
     if not real:
         return []
-    joints = [
-        "gap" if b > a else "word" if text[a - 1].isalnum() and text[b].isalnum() else "punctuation"
-        for (_, a), (b, _) in pairwise(bounds[i] for i in real)
-    ]
-    path = best_path(read(tokens.ids, logits)[real], [SETUP["costs"].get(joint, 0.0) for joint in ["gap", *joints]])
+    path = best_path(
+        read(tokens.ids, logits)[real], [SETUP["costs"][joint] for joint in joints(text, [bounds[i] for i in real])]
+    )
     found, free = [], 0  # the byte-level tokens of one character share its place: only the first entity gets it
     for tag, (start, end) in zip(path, (bounds[i] for i in real), strict=True):
         if tag % 2:

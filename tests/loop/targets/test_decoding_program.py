@@ -30,7 +30,9 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("costs", [{}, {"word": 3.5, "punctuation": 1.0, "gap": 0.1}], ids=["free", "costs"])
+@pytest.mark.parametrize(
+    "costs", [{}, {"word": 3.5, "punctuation": 1.0, "gap": 0.1}, {"inside": 2.5}], ids=["free", "costs", "inside"]
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_program_finds_what_the_tagger_finds(tmp_path: Path, family: str, costs: dict[str, float]):
     source = make_source(tmp_path, family, costs)

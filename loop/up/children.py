@@ -89,14 +89,26 @@ class Children:
             if name != but and child.poll() is not None:
                 raise self._ended(name)
 
-    def wait_until(self, holds: Callable[[], bool], what: str, seconds: float) -> None:
-        """Ask `holds` again and again until it is true.
+    def wait_until(
+        self,
+        holds: Callable[[], bool],
+        what: str,
+        seconds: float,
+        *,
+        remind: Callable[[], None] = lambda: None,
+        every: float = 60.0,
+    ) -> None:
+        """Ask `holds` again and again until it is true, and call `remind` each `every` seconds meanwhile.
 
         Raises ChildError when a child ends meanwhile, RuleError when `seconds` have passed.
         """
-        end = time.monotonic() + seconds
+        reminded = time.monotonic()
+        end = reminded + seconds
         while not holds():
             self.check()
+            if time.monotonic() > reminded + every:
+                reminded = time.monotonic()
+                remind()
             if time.monotonic() > end:
                 advice = f"Read the logs in {self._logs}."
                 raise RuleError(f"{what} within {seconds:.0f} s", value="it did not", next_step=advice)

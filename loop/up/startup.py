@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import requests
@@ -134,7 +135,8 @@ class Startup:
         self._say(f"[{time.monotonic() - self._begin:4.0f} s] {line}")
 
     def _await(self, url: str, who: str, seconds: float) -> None:
-        self.children.wait_until(lambda: _answers(f"{url}/health"), f"{who} answers", seconds)
+        remind = partial(self.tell, f"{who} does not answer yet; it is still starting")
+        self.children.wait_until(lambda: _answers(f"{url}/health"), f"{who} answers", seconds, remind=remind)
         self.tell(f"{who} answers at {url}")
 
 

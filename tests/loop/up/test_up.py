@@ -278,6 +278,12 @@ def test_waiting_ends_when_the_time_is_up(tmp_path: Path):
         Children(tmp_path).wait_until(lambda: False, "the sun rises", 0.1)
 
 
+def test_a_long_wait_is_told_again_and_again_until_it_ends(tmp_path: Path):
+    answers, told = iter([False, False, True]), []
+    Children(tmp_path).wait_until(lambda: next(answers), "it", 600, remind=lambda: told.append("yet"), every=-1)
+    assert told == ["yet", "yet"]
+
+
 def test_children_of_a_parent_that_was_killed_end_too(tmp_path: Path):
     script = (
         "import os, sys, time\nfrom pathlib import Path\nfrom loop.up.children import Children\n"

@@ -14,6 +14,7 @@ from loop import console
 from loop.cli.data import FileOptions
 from loop.cli.invocation import Invocation, Version, command
 from loop.cli.views.parts import scores_table
+from loop.wording import number_of
 
 if TYPE_CHECKING:
     from loop.training.retrain import RetrainResult
@@ -63,7 +64,7 @@ def retrain(
     source += f" after {done.weak_documents:,} with weak labels" if done.weak_documents else ""
     said = console.styled(
         f"Candidate [bold]{done.version}[/] from {done.parent or 'the base encoder'}: {done.train_documents:,} texts "
-        f"with {source}, {done.epochs} epochs in {done.seconds:.0f} s, served as {done.precision}."
+        f"with {source}, {number_of(done.epochs, 'epoch')} in {done.seconds:.0f} s, served as {done.precision}."
     )
     answer = {
         "version": done.version,

@@ -8,7 +8,7 @@ the last training that did.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,8 @@ def replayed(
     """The windows that a training reads which goes on, and its plan: one pass over them. Deterministic.
 
     Each new window stands there TIMES times, or less often where there are so many that they would be more than
-    MOST_NEW of all; old windows in random order fill the rest, again and again.
+    MOST_NEW of all; old windows in random order fill the rest, again and again. All are read as they stand: one pass
+    is too short for other mentions (`loop.training.mentions`), which cost F1 there.
     """
     random = np.random.default_rng(settings.seed)
     whole = make_plan(len(old) + len(new), settings, warm=True)
@@ -93,6 +94,6 @@ def replayed(
     missing = max(0, wanted - times * len(new)) if old else 0
     rounds = [random.permutation(len(old)) for _ in range(-(-missing // max(1, len(old))))]
     places = np.concatenate(rounds)[:missing].tolist() if rounds else []
-    windows = (*(tuple(new) * times), *(old[place] for place in places))
+    windows = tuple(replace(one, mentions=()) for one in (*(tuple(new) * times), *(old[place] for place in places)))
     size = whole.batch_size
     return windows, Plan(1, size, -(-len(windows) // size), whole.learning_rate)

@@ -19,7 +19,7 @@ SETTINGS = TrainSettings()
 
 
 def windows(number: int) -> list[FramedWindow]:
-    return [FramedWindow(np.array([1, 2]), np.array([0, 1])) for _ in range(number)]
+    return [FramedWindow(np.array([1, 2]), np.array([0, 1]), mentions=((1, 2),)) for _ in range(number)]
 
 
 def dataset(*versions: int) -> Dataset:
@@ -32,10 +32,11 @@ def test_fifty_new_texts_of_two_thousand_are_read_ten_times_in_a_tenth_of_the_wi
     read, plan = replayed(old, new, SETTINGS)
     whole = make_plan(2050, SETTINGS, warm=False)
     assert len(read) == round(SHARE * whole.epochs * 2050)
-    times = Counter(map(id, read))
-    assert {times[id(one)] for one in new} == {TIMES}
+    times = Counter(id(one.ids) for one in read)
+    assert {times[id(one.ids)] for one in new} == {TIMES}
     assert (plan.epochs, plan.learning_rate) == (1, SETTINGS.warm_learning_rate)
     assert plan.steps_per_epoch == -(-len(read) // plan.batch_size)
+    assert not any(one.mentions for one in read)  # read as they stand
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
@@ -45,10 +46,10 @@ def test_old_windows_are_read_equally_often_and_new_ones_take_at_most_their_shar
     if not before and not since:
         return
     read, _ = replayed(before, since, SETTINGS)
-    times = Counter(map(id, read))
-    counts = {times[id(one)] for one in before}
+    times = Counter(id(one.ids) for one in read)
+    counts = {times[id(one.ids)] for one in before}
     assert not counts or max(counts) - min(counts) <= 1
-    [each] = {times[id(one)] for one in since} or {1}
+    [each] = {times[id(one.ids)] for one in since} or {1}
     assert 1 <= each <= TIMES
     assert each == 1 or not before or each * new <= MOST_NEW * len(read) + 1
 

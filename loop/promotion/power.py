@@ -18,7 +18,7 @@ from loop.promotion.policies import BOUNDED, PROVEN
 from loop.settings.model import PromotionSettings
 from store.counts import open_documents, seconds_an_annotation
 from store.database.schema import HOLDOUT, Project
-from store.registry import promotions
+from store.registry import promotions, served
 
 _DIFFERING = 0.25  # of the documents, between a model and the next one: 18 to 37 % were measured
 
@@ -76,8 +76,8 @@ def holdout_power(
     needed = detectable = growth = None
     if measured is not None:
         # A first model is compared with the votes, by the rule for the replacement of a first model.
-        first = project.promoted_version is None or first_serves(promotions(session, project.id))
-        allowed = limits_of(settings).loss(first=first)
+        decisions = promotions(session, project.id)
+        allowed = limits_of(settings).loss(first=not served(decisions) or first_serves(decisions))
         error = measured.error * math.sqrt(measured.documents / len(documents))
         needed, detectable = _asked(error, look, allowed, settings)
         pace = seconds_an_annotation(session, project.id)

@@ -147,6 +147,7 @@ def train_settings(folder: Path, **changed: Any) -> TrainSettings:
         "passes": 12,
         "averaging": 0.9,
         "encoder_dropout": 0.0,
+        "other_mentions": 0.0,
         "threads": 1,
     }
     return TrainSettings(**(fields | changed))

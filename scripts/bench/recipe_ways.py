@@ -6,8 +6,8 @@ is served. Dev judges and has no part in a training. The ways:
     recipe      as `loop retrain` trains
     same        the recipe, with every mention as it stands in the gold
     masked      the same, with words masked in place of other mentions
-    letters     before the recipe, the adapter learns to tell the letter case of the tokens of 2,000 other sentences,
-                with words masked
+    letters     before `same`, the adapter learns to tell the letter case of the tokens of 2,000 other sentences, with
+                words masked
     case        a learned vector for the letter case of each token and of its word is added to the token's embedding
     frozen      the lower half of the layers stays as it is; what comes out of it is computed once
     continued   before that, the encoder learns the masked words of all sentences of train, four times
@@ -177,7 +177,11 @@ def learned(draw: Draw, model: Any, given: Asked) -> None:
 
 def recipe(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
     """The recipe."""
-    draw = read_draw(name, size, seed)
+    return by_the_recipe(read_draw(name, size, seed), given)
+
+
+def by_the_recipe(draw: Draw, given: Asked) -> Trained:
+    """A new model of the draw."""
     model = draw.model()
     learned(draw, model, given)
     return model, draw
@@ -185,10 +189,7 @@ def recipe(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Tra
 
 def same(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
     """The recipe without other mentions."""
-    draw = without_others(read_draw(name, size, seed))
-    model = draw.model()
-    learned(draw, model, given)
-    return model, draw
+    return by_the_recipe(without_others(read_draw(name, size, seed)), given)
 
 
 def without_others(draw: Draw) -> Draw:
@@ -199,7 +200,8 @@ def without_others(draw: Draw) -> Draw:
 def masked_words(_given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
     """Without other mentions, and with other words masked in each pass."""
     draw = without_others(read_draw(name, size, seed))
-    model, plan, random = draw.model(), make_plan(len(draw.windows), draw.settings, warm=False), generator(seed)
+    model, random = draw.model(), np.random.default_rng(seed)
+    plan = make_plan(len(draw.windows), draw.settings, warm=False)
     windows = [masked(window, random) for _ in range(plan.epochs) for window in draw.windows]
     train(model, windows, Plan(1, plan.batch_size, plan.steps, plan.learning_rate), draw.settings, PADDING, QUIET)
     return model, draw
@@ -207,7 +209,7 @@ def masked_words(_given: Asked, name: str, size: int, seed: int, _scratch: Path)
 
 def letters(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
     """The letter case first (Mayhew et al. 2020): what is written with capitals is often a name."""
-    draw = read_draw(name, size, seed)
+    draw = without_others(read_draw(name, size, seed))
     model = draw.model()
     found = [record | {"spans": []} for record in drawn(name, ALL, seed)[: size + POOL]]
     texts = encoded(found, draw.base, draw.labels, draw.settings)
@@ -216,13 +218,12 @@ def letters(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Tr
         replace(text, tags=np.where(text.tagged, (kind - 1) % 6, IGNORED))
         for text, kind in zip(texts, kinds, strict=True)
     ]
-    random = generator(seed)
+    random = np.random.default_rng(seed)
     windows = [masked(window, random) for _ in range(POOL_PASSES) for window in learnable(asked, draw.base)]
     whole = model.base_model.model
     head, whole.classifier = whole.classifier, torch.nn.Linear(draw.base.model.config.hidden_size, 6)
     once = Plan(1, LETTERS_BATCH, -(-len(windows) // LETTERS_BATCH), draw.settings.learning_rate)
-    settings = draw.settings.changed(other_mentions=0.0)
-    train(model, windows, once, settings, PADDING, QUIET)
+    train(model, windows, once, draw.settings, PADDING, QUIET)
     whole.classifier = head
     learned(draw, model, given)
     return model, draw
@@ -247,7 +248,7 @@ def learn_masked_words(name: str, seed: int, folder: Path) -> None:
     windows = [np.array(tokenizer(text, truncation=True, max_length=128)["input_ids"]) for text in texts]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=MASKED_RATE, betas=(0.9, 0.98))
-    random = generator(seed)
+    random = np.random.default_rng(seed)
     steps = MASKED_PASSES * -(-len(windows) // 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MASKED_RATE, steps, pct_start=0.06)
     compute = find_compute(TrainSettings(device="cpu"))
@@ -282,7 +283,7 @@ def pool(given: Asked, name: str, size: int, seed: int, scratch: Path) -> Traine
         answers = torch_reader(first, PADDING)(windows)
     soft = [replace(one, soft=np.exp(log_softmax(logits))) for one, logits in zip(windows, answers, strict=True)]
     fresh = read_draw(name, size, seed)
-    random = generator(seed)
+    random = np.random.default_rng(seed)
     gold = list(fresh.windows) * max(1, round(POOL_GOLD * POOL_PASSES * len(soft) / len(fresh.windows)))
     mixed = [masked(window, random) for window in (*soft * POOL_PASSES, *gold)]
     student, size_of_step = fresh.model(), trainer.SMALL_BATCH
@@ -292,11 +293,6 @@ def pool(given: Asked, name: str, size: int, seed: int, scratch: Path) -> Traine
     plan = replace(plan, epochs=max(1, round(plan.epochs * POOL_FINISH)))
     train(student, fresh.windows, plan, fresh.settings, PADDING, QUIET)
     return student, fresh
-
-
-def generator(seed: int) -> np.random.Generator:
-    """Of the random choices of a way."""
-    return np.random.default_rng(seed)
 
 
 def masked(window: FramedWindow, random: np.random.Generator) -> FramedWindow:

@@ -1,8 +1,8 @@
 """`kill -9` early and late in pull, retrain, export, promote and publish. Real server, real training.
 
 The cycle at work writes down which phase it is in. Each kill waits for its phase, and then for a random moment of its
-part of that phase. A kill that meets another phase counts for nothing. Its part is tried again, somewhat earlier: a
-phase on a busy machine is shorter or longer than it was the last time.
+part of that phase. A kill counts where it met its phase, and the run of that phase was at work in the store. Any other
+part is tried again, somewhat earlier: a phase on a busy machine is shorter or longer than it was the last time.
 
 After every kill the store opens, the promoted bundle verifies, and the next cycle completes; in the end no annotation
 is lost or doubled, no task carries two predictions of one version, and the store knows what each task shows.
@@ -32,6 +32,7 @@ from loop.service.service import Service
 from loop.settings.settings import Settings
 from loop.settings.template import config_of_labels, scaffold
 from loop.sync.connect import link_project
+from loop.sync.publish import PublishCounts, publish
 from ner.label_studio.label_config import LabelConfig
 from ner.label_studio.results import to_result
 from ner.models.bundle import load_bundle
@@ -42,7 +43,7 @@ from store.documents import open_documents
 from store.predictions import predictions
 from store.projects import project_by_id, project_by_name
 from store.registry import promoted
-from store.runs import INTERRUPTED
+from store.runs import INTERRUPTED, RUNNING
 from tests.loop import tiny
 from tests.server.real_label_studio import RealLabelStudio
 
@@ -51,7 +52,10 @@ PARTS = int(os.environ.get("LOOP_KILLS", "2"))
 PHASES = ("pull", "retrain", "export", "promote", "publish")
 # What a cycle imports when it first needs it, seconds of work: the forked cycles find it imported.
 HEAVY = ("onnxruntime.quantization", "peft.utils", "seqeval.metrics", "torch.onnx")
-_BY_STEP = {"evaluate and promote": "promote"}
+# Which kind of run is at work in a phase, where it is not named like the phase.
+_RUN_OF = {"export": "retrain"}
+# The step "publish" opens the model first, for longer than it publishes: the phase begins with the publishing itself.
+_BY_STEP = {"evaluate and promote": "promote", "publish": "open"}
 _BY_STAGE = {"preparing": "retrain", "training": "retrain", "exporting": "export", "checking": "export"}
 _POLL_SECONDS = 0.001
 # A phase that had nothing to do takes less; its length says nothing of the next one.
@@ -109,6 +113,11 @@ class Diary:
 
         return name, noted
 
+    def publishing(self, *given: Any, **named: Any) -> PublishCounts:
+        """Publish, and write down that the publishing begins."""
+        self.note("publish")
+        return publish(*given, **named)
+
     def training(self) -> LoggedTraining:
         """What retrain reports to, which writes its stages down."""
         diary = self
@@ -149,6 +158,7 @@ class Victim:
         code = 1
         try:
             steps.LoggedTraining = self.diary.training  # type: ignore[assignment,misc]
+            steps.publish = self.diary.publishing
             cycle = Cycle(open_store(self.settings.store_url), self.client, self.settings, self.project_id)
             service = Service(cycle, [self.diary.step(name, step) for name, step in STEPS])
             service._recover()
@@ -166,7 +176,7 @@ class Victim:
         return self.diary.lengths()
 
     def kill_in(self, phase: str, seconds: float) -> str | None:
-        """Run a cycle and kill it `seconds` into a phase; the phase it died in, None when it had ended before."""
+        """Run a cycle and kill it `seconds` into a phase; the phase it died in, None when no run of it was at work."""
         pid = self.begin()
         while self.diary.phase() not in (phase, "end"):
             if os.waitpid(pid, os.WNOHANG)[0]:
@@ -175,7 +185,8 @@ class Victim:
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
-        return self.diary.phase() if os.waitstatus_to_exitcode(status) == -signal.SIGKILL else None
+        died_in = self.diary.phase() if os.waitstatus_to_exitcode(status) == -signal.SIGKILL else None
+        return died_in if died_in and _RUN_OF.get(died_in, died_in) in _kinds_of_runs(self, RUNNING) else None
 
     def promoted_verifies(self) -> None:
         store = open_store(self.settings.store_url)
@@ -249,7 +260,7 @@ def test_nothing_is_lost_doubled_or_broken_by_kills(victim: Victim) -> None:
         usual |= {name: seconds for name, seconds in victim.complete().items() if seconds > _SKIPPED_SECONDS}
     _nothing_lost_or_doubled(victim, work.submitted)
     assert hits == set(planned)
-    assert {"pull", "retrain", "promote", "publish"} <= _interrupted(victim)
+    assert {"pull", "retrain", "promote", "publish"} <= _kinds_of_runs(victim, INTERRUPTED)
 
 
 def _nothing_lost_or_doubled(victim: Victim, submitted: list[str]) -> None:
@@ -286,9 +297,9 @@ def _predictions(victim: Victim) -> dict[tuple[int, str], list[Any]]:
     return found
 
 
-def _interrupted(victim: Victim) -> set[str]:
+def _kinds_of_runs(victim: Victim, state: str) -> set[str]:
     store = open_store(victim.settings.store_url)
     with store.read() as session:
-        kinds = set(session.scalars(select(Run.kind).where(Run.state == INTERRUPTED)))
+        kinds = set(session.scalars(select(Run.kind).where(Run.state == state)))
     store.close()
     return kinds

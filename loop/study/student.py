@@ -67,9 +67,15 @@ def kept_layers(number: int) -> tuple[int, ...]:
 def soft_windows(
     teacher: Any, windows: Sequence[FramedWindow], padding_id: int, gold_share: float = GOLD_SHARE
 ) -> list[FramedWindow]:
-    """The windows with what a student learns of each token: the gold to `gold_share`, else what the teacher says."""
+    """The windows with what a student learns of each token: the gold to `gold_share`, else what the teacher says.
+
+    Their mentions stay as they are: the teacher has said nothing of others.
+    """
     logits = torch_reader(teacher, padding_id)(windows)
-    return [replace(window, soft=_soft(window, rows, gold_share)) for window, rows in zip(windows, logits, strict=True)]
+    return [
+        replace(window, soft=_soft(window, rows, gold_share), mentions=())
+        for window, rows in zip(windows, logits, strict=True)
+    ]
 
 
 def _soft(window: FramedWindow, logits: Logits, gold_share: float) -> FloatArray:

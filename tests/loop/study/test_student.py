@@ -11,6 +11,7 @@ from transformers import AlbertConfig, AlbertForTokenClassification, BertConfig,
 from loop.study.student import GOLD_SHARE, check_halves, halved, kept_layers, layers_of, soft_windows
 from loop.training.batches import IGNORED, FramedWindow
 from loop.training.encoder import load_base
+from loop.training.mentions import Mentions
 from ner.errors import ConfigError
 from ner.labels import LabelSet
 from tests.loop import tiny
@@ -76,3 +77,11 @@ def test_a_student_learns_the_teachers_tags_and_the_gold_in_fixed_shares() -> No
     assert softened.tags.tolist() == [IGNORED, 1, 0]
     (alone,) = soft_windows(teacher, [window], 0, gold_share=0.0)
     assert alone.soft == pytest.approx(said, abs=1e-5)
+
+
+def test_what_a_student_learns_of_a_window_is_of_the_windows_own_mentions() -> None:
+    windows = [FramedWindow(np.array([word, 2]), np.array([1, 0]), mentions=((0, 1),)) for word in (3, 4)]
+    softened = soft_windows(classifier(2), windows, 0)
+    mentions, random = Mentions([*windows, *softened], 1.0), np.random.default_rng(1)
+    read = [mentions.replaced(window, random).ids.tolist() for window in softened * 9]
+    assert read == [[3, 2], [4, 2]] * 9

@@ -109,6 +109,19 @@ def test_only_mentions_that_are_whole_in_their_window_are_replaced(base: BaseMod
     assert begun - len(windows) < whole <= begun == 20
 
 
+def test_a_mention_is_whole_only_where_its_last_token_with_text_is(tmp_path: Path) -> None:
+    bytes_of = load_base(str(tiny.encoder(tmp_path, "roberta-cased")), LABELS, ROOM).text_encoder
+    expected, found = [], []
+    for blanks in range(1, 12):  # blanks are tokens without text; the window ends among them, too
+        words = f"Windows{' ' * blanks}crashes"
+        text = encode(f"my {words}{' my' * 20}", (Span(3, 3 + len(words), FIRST),), bytes_of, LABELS, 12)
+        first, *rest = frame(text, bytes_of)
+        expected.append(bool(np.flatnonzero(text.tags > 0)[-1] + 1 < text.parts[0].keep_end))
+        found.append(bool(first.mentions))
+        assert not any(window.mentions for window in rest[1:])
+    assert found == expected and len(set(expected)) == 2
+
+
 def test_what_sources_voted_has_no_mentions(base: BaseModel) -> None:
     text = encode("my Windows", (Span(3, 10, FIRST),), base.text_encoder, LABELS, ROOM)
     shares = np.full((2, len(LABELS.tags)), 1 / len(LABELS.tags))

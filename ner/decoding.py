@@ -7,12 +7,14 @@ see whitespace: `recv()` and `recv ( )` are the same ids. In gold, entities hard
 joint, such as inside a word. The cost is learned by counting, in nats. It is the one kind of transition weight of a
 linear-chain CRF (Lafferty et al. 2001) that the encoder cannot supply. A cost forbids nothing, so that texts of another
 style than the training's can still be tagged. Styles differ at the edges of words: some corpora put a blank before each
-comma. So a cost is low there, and may be high within words.
+comma. So a cost is low there, and may be high within words. Where a script writes no blanks, nothing tells an edge from
+the inside of a word, and other texts must not make breaks dear there.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -27,6 +29,12 @@ KINDS = (GAP, PUNCTUATION, INSIDE, WORD)
 # measures what the weight within words is worth, and what it would cost at their edges.
 _WEIGHTS = np.array([1.0, 1.0, 2.0, 2.0])
 HIGHEST_COSTS = np.array([4.0, 4.0, 12.0, 12.0])
+# Scripts that write words without blanks, and their marks: Thai and Lao, Myanmar, Khmer; from the ideographic blank to
+# kana and Han; Hangul, where particles follow a name at once; compatible and wide forms; more of Han.
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u9fff\uac00-\ud7ff\uf900-\ufaff"
+    "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff9f\U00020000-\U0003ffff]"
+)
 
 
 def log_softmax(logits: Logits) -> FloatArray:
@@ -150,17 +158,30 @@ def joint_kinds(text: str, offsets: IntArray) -> IntArray:
 
     gap: whitespace or other characters without a token; the first token has a gap before it, too. word: the joint lies
     between two letters or digits. Any other place where two tokens touch is `inside` where letters or digits stand both
-    before and behind it in the run of tokens that touch ("node.js"), and punctuation where not ("Windows,").
+    before and behind it in the run of tokens that touch ("node.js"), and punctuation where not ("Windows,"). A joint
+    beside a character of UNSPACED is punctuation, and ends the run.
     """
     kinds = np.zeros(len(offsets), dtype=np.int64)
     touching = np.flatnonzero(offsets[1:, 0] <= offsets[:-1, 1]) + 1
+    unspaced = _is_unspaced(text, offsets, touching)
+    kinds[touching[unspaced]] = KINDS.index(PUNCTUATION)
+    touching = touching[~unspaced]
     for index in touching.tolist():
         within = text[offsets[index - 1, 1] - 1].isalnum() and text[offsets[index, 0]].isalnum()
         kinds[index] = KINDS.index(WORD if within else PUNCTUATION)
-    edges = np.flatnonzero(kinds == KINDS.index(PUNCTUATION))
+    edges = touching[kinds[touching] == KINDS.index(PUNCTUATION)]
     if len(edges):
         kinds[edges[_is_inside(text, offsets, touching, edges)]] = KINDS.index(INSIDE)
     return kinds
+
+
+def _is_unspaced(text: str, offsets: IntArray, joints: IntArray) -> BoolArray:
+    """For each of the joints, whether a character of UNSPACED stands beside it; not between the bytes of one."""
+    if not UNSPACED.search(text):
+        return np.zeros(len(joints), dtype=np.bool_)
+    sides = zip(offsets[joints - 1, 1].tolist(), offsets[joints, 0].tolist(), strict=True)
+    found = (end == start and UNSPACED.search(text, end - 1, start + 1) is not None for end, start in sides)
+    return np.fromiter(found, np.bool_, len(joints))
 
 
 def _is_inside(text: str, offsets: IntArray, touching: IntArray, joints: IntArray) -> BoolArray:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from loop.targets.proof import Proof
 from loop.targets.source import ModelSource
-from ner.decoding import cost_of_each
+from ner.decoding import UNSPACED, cost_of_each
 from ner.models.bundle import TOKENIZER
 
 DECODING = "decoding.json"
@@ -58,6 +58,7 @@ def write_decoding(source: ModelSource, folder: Path) -> None:
         "before": list(encoder.prefix),
         "after": list(encoder.suffix),
         "costs": cost_of_each(manifest.break_costs),
+        "unspaced": UNSPACED.pattern,
     }
     write_json(folder / DECODING, setup)
     tokenizer = Tokenizer.from_file(str(source.bundle.path / TOKENIZER))

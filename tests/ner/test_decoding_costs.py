@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner.alignment import as_offsets
-from ner.decoding import HIGHEST_COSTS, KINDS, check_costs, is_break, joint_costs, joint_kinds, learned_costs
+from ner.decoding import HIGHEST_COSTS, KINDS, check_costs, is_break, joint_costs, joint_kinds, learned_costs, viterbi
+from ner.labels import LabelSet
 
 TEXT = "on Windows10, yes"
 OFFSETS = as_offsets([(0, 2), (3, 10), (10, 12), (12, 13), (14, 17)])
@@ -31,6 +32,10 @@ def test_a_joint_is_a_gap_punctuation_or_the_inside_of_a_word() -> None:
         ("(a.)", ["gap", *["punctuation"] * 3]),
         ("a, b", ["gap", "punctuation", "gap", "gap"]),
         ("a(), b", ["gap", *["punctuation"] * 3, "gap", "gap"]),
+        ("我用Go.x。", ["gap", *["punctuation"] * 2, "word", "inside", "inside", "punctuation"]),
+        ("C,用x", ["gap", *["punctuation"] * 3]),
+        ("Go에 a", ["gap", "word", "punctuation", "gap", "gap"]),
+        ("กa-b", ["gap", "punctuation", "inside", "inside"]),
         ("-x--y- .", ["gap", "punctuation", "inside", "inside", "inside", "punctuation", "gap", "gap"]),
     ],
 )
@@ -40,13 +45,17 @@ def test_punctuation_is_inside_a_word_where_letters_or_digits_stand_on_both_side
     assert named(joint_kinds(text, characters[[character != " " for character in text]])) == expected
 
 
-@given(st.text("ab1 .(,\u200b", max_size=40))
+@given(st.text("ab1 .(,\u200b用。", max_size=40))
 def test_kinds_of_joints_follow_from_the_runs_of_tokens_alone(text: str) -> None:
     places = [at for at, character in enumerate(text) if character not in " \u200b"]
     found = named(joint_kinds(text, as_offsets([(at, at + 1) for at in places])))
     for kind, at in zip(found, places, strict=True):
         left = re.split("[ \u200b]", text[:at])[-1]
         right = re.split("[ \u200b]", text[at:])[0]
+        if left and (left[-1] in "用。" or right[0] in "用。"):
+            assert kind == "punctuation"
+            continue
+        left, right = re.split("[用。]", left)[-1], re.split("[用。]", right)[0]
         both = any(map(str.isalnum, left)) and any(map(str.isalnum, right))
         within = left[-1:].isalnum() and right[0].isalnum()
         assert kind == ("gap" if not left else "word" if within else "inside" if both else "punctuation")
@@ -58,6 +67,20 @@ def test_characters_without_a_token_make_a_gap() -> None:
 
 def test_the_bytes_of_one_character_touch() -> None:
     assert named(joint_kinds("🙂", as_offsets([(0, 1), (0, 1)]))) == ["gap", "punctuation"]
+
+
+def test_the_bytes_of_one_letter_are_within_a_word() -> None:
+    assert named(joint_kinds("用用", as_offsets([(0, 1), (0, 1), (1, 2)]))) == ["gap", "word", "punctuation"]
+
+
+def test_spaced_words_make_no_break_dear_where_a_script_writes_no_blanks() -> None:
+    kinds = joint_kinds("ab.c", as_offsets([(at, at + 1) for at in range(4)]))
+    costs = learned_costs([(kinds, np.array([BEGIN, INSIDE, INSIDE, INSIDE]))] * 10_000)
+    text, offsets = "我用Go，好", as_offsets([(0, 1), (1, 2), (2, 4), (4, 5), (5, 6)])
+    probs = np.full((5, 3), 0.005)
+    probs[np.arange(5), [OUT, OUT, BEGIN, OUT, OUT]] = 0.99
+    path = viterbi(np.log(probs), LabelSet(("A",)), joint_costs(text, offsets, costs))
+    assert path.tolist() == [OUT, OUT, BEGIN, OUT, OUT]
 
 
 def test_a_text_without_tokens_has_no_joints() -> None:

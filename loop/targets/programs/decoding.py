@@ -1,6 +1,7 @@
 """From a text to its entities, as the project that trained this model finds them. Needs numpy and tokenizers."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 HERE = Path(__file__).parent
 SETUP = json.loads((HERE / "decoding.json").read_text("utf-8"))
 ENCODE = Tokenizer.from_file(str(HERE / "tokenizer.json")).encode
+UNSPACED = re.compile(SETUP["unspaced"])  # beside these characters, words have no blanks
 TAG = np.arange(len(SETUP["tags"]))  # 0 is O; an odd tag begins an entity, and the tag behind it goes on with it
 GOES_ON = (TAG > 0) & (TAG % 2 == 0)
 FORBIDDEN = np.where(GOES_ON & (TAG[:, None] != TAG) & (TAG[:, None] != TAG - 1), 1e9, 0.0)
@@ -44,7 +46,9 @@ def best_path(scores, costs):  # the n tags of the best path on which no entity 
 
 def joints(text, bounds):  # what stands before each token: within a word, breaks are dear
     worded = [any(map(str.isalnum, text[start:end])) for start, end in bounds]
-    touches = [False, *(b <= a for (_, a), (b, _) in pairwise(bounds)), False]
+    sides = [(a, b) for (_, a), (b, _) in pairwise(bounds)]
+    touches = [b < a or (b == a and not UNSPACED.search(text, a - 1, b + 1)) for a, b in sides]
+    touches = [False, *touches, False]
     before, after, seen = [], [], False
     for i, word in enumerate(worded):
         before.append(seen and touches[i])
@@ -52,9 +56,10 @@ def joints(text, bounds):  # what stands before each token: within a word, break
     for i in reversed(range(len(worded))):
         after.append(worded[i] or (touches[i + 1] and after[-1]))
     kinds = ["gap"]
-    for i, ((_, a), (b, _)) in enumerate(pairwise(bounds), 1):
-        inside = "inside" if before[i] and after[-1 - i] else "punctuation"
-        kinds.append("gap" if b > a else "word" if text[a - 1].isalnum() and text[b].isalnum() else inside)
+    for i, (a, b) in enumerate(sides, 1):
+        edge = "inside" if before[i] and after[-1 - i] else "punctuation"
+        word = touches[i] and text[a - 1].isalnum() and text[b].isalnum()
+        kinds.append("gap" if b > a else "word" if word else edge)
     return kinds
 
 

@@ -25,13 +25,16 @@ TEXTS = (
     "Excel",
     "a-b c.d:e  f\n\tg'h",
     "  Ubuntu, \u00a0 macOS!  ",
+    "我在Windows，Excel 用 node.js。ไทยUbuntuไทย, Docker에서 ｶﾞ",
     "naïve 😀 Docker … 12.5% \u200b x",
     " ".join(text for text, _ in corpus(9)),
 )
 
 
 @pytest.mark.parametrize(
-    "costs", [{}, {"word": 3.5, "punctuation": 1.0, "gap": 0.1}, {"inside": 2.5}], ids=["free", "costs", "inside"]
+    "costs",
+    [{}, {"word": 3.5, "punctuation": 1.0, "gap": 0.1}, {"inside": 2.5, "word": 9.0}],
+    ids=["free", "costs", "inside"],
 )
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_program_finds_what_the_tagger_finds(tmp_path: Path, family: str, costs: dict[str, float]):

@@ -22,11 +22,13 @@ from tests.loop.desk import heed_ctrl_c
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
-# An interpreter that writes down what it is asked for; `-m venv` makes a copy of it, as the real one does.
+# An interpreter that writes down what it is asked for; `-m venv` makes a copy of it, as the real one does. The words of
+# `up` are read by the real one, without any package that is installed.
 INTERPRETER = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>"$ASKED"
 case "$*" in
     *sys.version_info*) exit "${TOO_OLD:-0}" ;;
+    *read_options*) exec "$BARE_PYTHON" -S "$@" ;;
     "-m venv"*) mkdir -p "${@: -1}/bin" && cp "$0" "${@: -1}/bin/python" && touch "${@: -1}/pyvenv.cfg" ;;
     *"pip install"*) printf '%b' "${PIP_SAYS:-}"; sleep "${PIP_TAKES:-0}"; exit "${PIP_FAILS:-0}" ;;
     --version) echo "Python ${VERSION:-3.12.0}" ;;
@@ -71,6 +73,7 @@ class Clone:
     def environ(self, more: dict[str, str]) -> dict[str, str]:
         path = f"{self.folder / 'tools'}:{os.environ['PATH']}"
         given = {"PATH": path, "HOME": str(self.folder), "ASKED": str(self.folder / "asked")}
+        given["BARE_PYTHON"] = sys.executable
         return given | {"PYTHON": str(self.folder / "tools" / "python3")} | more
 
     @property
@@ -100,6 +103,8 @@ def clone(tmp_path: Path) -> Clone:
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in (*LOCKS, "pyproject.toml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
+    for name in ("loop", "ner"):
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "tools").mkdir()
     for name in ("python3", "python3.13", "python3.12", "python3.11", "python"):
         write_program(tmp_path / "tools" / name, INTERPRETER)
@@ -129,6 +134,17 @@ def test_the_first_up_makes_the_environment_and_starts_with_the_words(clone: Clo
     assert clone.asked[-1] == "-m loop.up --port 1234"
 
 
+@pytest.mark.parametrize(("word", "code", "answer"), [("--help", 0, "--backend-port"), ("--prot=80", 2, "--prot=80")])
+def test_help_and_a_wrong_word_are_answered_before_anything_is_installed(
+    clone: Clone, word: str, code: int, answer: str
+):
+    done = clone.run("scripts/up", word)
+    assert done.returncode == code
+    assert answer in done.stdout + done.stderr
+    assert clone.installs == []
+    assert not (clone.folder / ".venv").exists()
+
+
 def test_a_second_up_installs_nothing_and_a_changed_lock_installs_again(clone: Clone):
     clone.run("scripts/up")
     clone.run("scripts/up")
@@ -150,7 +166,7 @@ def test_a_failed_installation_is_told_and_done_again(clone: Clone):
     failed = clone.run("scripts/up", PIP_FAILS="1")
     assert failed.returncode != 0
     assert "the installation failed" in failed.stderr
-    assert not any("loop.up" in line for line in clone.asked)
+    assert not any("-m loop.up" in line for line in clone.asked)
     assert clone.run("scripts/up").returncode == 0
     assert len(clone.installs) == 2
 

@@ -41,8 +41,8 @@ EXIT_CODES = (
 _ABOUT = (
     "The annotation loop around Label Studio for named entity recognition: annotate, retrain, promote, pre-label, and "
     "again.\n\n"
-    "A project is a folder with a loop.toml; `loop init` makes one. Only connect, pull, publish, run, serve and "
-    "simulate-annotator have to do with a server."
+    "A project is a folder with a loop.toml; `loop init` makes one. Only connect, pull, publish, run and "
+    "simulate-annotator need Label Studio. doctor and rollback use Label Studio where the project names one."
 )
 
 app = typer.Typer(

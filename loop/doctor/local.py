@@ -21,8 +21,8 @@ from store.counts import doubts_of
 from store.database.schema import Project, Run
 from store.database.session import Store
 from store.gold import labelled
-from store.registry import models
-from store.runs import RUNNING, is_alive
+from store.registry import CANDIDATE, models
+from store.runs import RETRAIN, RUNNING, is_alive
 
 # What the hub takes for the name of a model: `name` or `owner/name`.
 _REPOSITORY = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")
@@ -76,10 +76,23 @@ def check_doubts(store: Store, project: Project) -> Check:
 def check_model(store: Store, settings: Settings, project: Project) -> Check:
     """The bundle's hashes, labels and output width, and that it runs."""
     if project.promoted_version is None:
-        return warn("none yet", "Train one: `loop retrain`, then `loop promote`.")
+        return warn(*_no_model(store, project))
     tagger = open_tagger(store, settings, project)
     tagger.close()
     return ok(f"{tagger.version}: hashes, labels and output width agree")
+
+
+def _no_model(store: Store, project: Project) -> tuple[str, str]:
+    """How far a first model is, and what to do for it."""
+    with store.read() as session:
+        candidates = models(session, project.id, {CANDIDATE})
+        running = session.scalars(select(Run).where(Run.project_id == project.id, Run.state == RUNNING))
+        is_training = any(run.kind == RETRAIN and is_alive(run) for run in running)
+    if is_training:
+        return "none yet: a model is in training", "Wait for the training. `loop promote` judges its model."
+    if candidates:
+        return f"none yet: {candidates[-1].version} is a candidate", "Judge it: `loop promote`."
+    return "none yet", "Train one: `loop retrain`, then `loop promote`."
 
 
 def check_shared_models(store: Store, settings: Settings, project: Project) -> Check:

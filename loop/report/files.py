@@ -135,11 +135,11 @@ def find_report(reports: Path, version: str | None = None) -> ReportFiles:
     named = named or [one for one in known if one.folder.name == version]
     if named:
         return named[-1] if version else max(named, key=_decided)
-    versions = ", ".join(dict.fromkeys(one.version for one in known)) or "none"
+    versions = ", ".join(dict.fromkeys(one.version for one in known))
     raise NotFoundError(
         "a report is written at every attempt at a promotion, and at every rollback",
         value=f"none on {version}" if version else f"none in {reports}",
-        next_step=f"There are reports on: {versions}." if version else "Make one: `loop promote`.",
+        next_step=f"There are reports on: {versions}." if versions else "Make one: `loop promote`.",
     )
 
 

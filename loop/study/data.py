@@ -106,7 +106,8 @@ def _read(paths: Sequence[Path], how: HowToRead) -> _Gold:
         gold.said.extend(skipped(path.name, problems))
     if not any(text.spans for text in gold.texts):
         names = listed([path.name for path in paths])
-        found = f"{number_of(len(gold.texts), 'labelled text')} without one in {names}"
+        counts = f"{number_of(len(gold.texts), 'labelled text')} and {len(gold.unlabelled)} without labels"
+        found = f"none in {names}: {counts}"
         step = " ".join([*gold.said, "Check that the texts are labelled."])
         raise InputError("texts to study hold entities", value=found, next_step=step)
     return gold

@@ -26,6 +26,7 @@ from loop.sync.connect import BackendAccount
 from store.database.schema import Project
 from store.database.session import open_store
 from store.projects import link, project_by_name
+from store.runs import tracked
 from tests.fakes import Answer, FakeInferenceServer, ScriptedServer
 from tests.loop.desk import Desk, make_desk
 
@@ -74,6 +75,20 @@ def test_a_fresh_project_is_healthy_but_for_the_model_that_it_does_not_have_yet(
     assert "loop retrain" in checks["model in service"]["mend"]
     assert {checks[name]["state"] for name in ("store", "project", "label config")} == {"ok"}
     assert checks["Label Studio"]["state"] == "skip"
+
+
+def test_before_a_model_serves_the_next_step_follows_from_how_far_a_first_model_is(desk: Desk):
+    version = desk.candidate()
+    settings = settings_of(desk)
+    check = found(diagnose(settings))["model in service"]
+    assert version in check.finding
+    assert check.mend == "Judge it: `loop promote`."
+    store = open_store(settings.store_url)
+    with tracked(store, project_of(desk).id, "retrain"):
+        check = found(diagnose(settings))["model in service"]
+    store.close()
+    assert "in training" in check.finding
+    assert "Wait for the training." in check.mend
 
 
 def test_a_model_in_service_is_verified_and_a_broken_one_fails_with_exit_code_10(desk: Desk):

@@ -102,6 +102,8 @@ def test_an_unknown_version_names_those_that_have_reports(tmp_path: Path):
 def test_without_any_report_the_next_step_is_to_make_one(tmp_path: Path):
     with pytest.raises(NotFoundError, match="loop promote"):
         find_report(tmp_path / "reports")
+    with pytest.raises(NotFoundError, match=r"none on desk-0001.*loop promote"):
+        find_report(tmp_path / "reports", "desk-0001")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 2}', '{"format": 1, "kind": "attempt"}', "[" * 100_000])

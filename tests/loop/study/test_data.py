@@ -100,6 +100,12 @@ def test_too_little_gold_is_refused(tmp_path: Path, records: list[dict[str, Any]
         read(written(tmp_path / "gold.jsonl", records))
 
 
+def test_texts_that_nobody_labelled_are_refused_with_their_number(tmp_path: Path) -> None:
+    gold = written(tmp_path / "gold.jsonl", [{"text": f"it {n} fails"} for n in range(3)])
+    with pytest.raises(InputError, match=r"got none in gold.jsonl: 0 labelled texts and 3 without labels"):
+        read(gold)
+
+
 def test_a_label_that_nobody_used_is_refused_with_the_advice_to_check_labels(tmp_path: Path) -> None:
     gold = written(tmp_path / "gold.jsonl", [record(f"Windows {number} fails") for number in range(9)])
     with pytest.raises(InputError, match=r"9 texts, 0 with entities.*check --labels"):

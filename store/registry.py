@@ -230,7 +230,7 @@ def rollback(tx: Transaction, project_id: int, *, reason: str, who: str, to: str
     stack = served(promotions(tx.session, project_id))
     if project.promoted_version is None:
         raise RefusedError(
-            "a rollback needs a model in service", value=project.name, next_step="Promote one: `loop promote`."
+            "a rollback needs a model in service", value="none", next_step="Promote one: `loop promote`."
         )
     if to is not None:
         _check_target(project, to, promotions(tx.session, project_id))

@@ -114,7 +114,7 @@ def begin_run(tx: Transaction, project_id: int, kind: str, *, exclusive: bool = 
     """A running run of this process; `exclusive` raises RunHeldError while a live run that excludes it is at work."""
     lock_project(tx, project_id)
     if exclusive:
-        _check_free(tx.session, project_id, kind)
+        check_free(tx.session, project_id, kind)
     now = utc_now()
     own = psutil.Process()
     run = Run(
@@ -266,7 +266,8 @@ def _excluded_by(kind: str) -> frozenset[str]:
     return _OF_MODELS if kind in _OF_MODELS else frozenset({kind})
 
 
-def _check_free(session: Session, project_id: int, kind: str) -> None:
+def check_free(session: Session, project_id: int, kind: str) -> None:
+    """Raise RunHeldError while a live run is at work that excludes this kind; an exclusive run asks as it begins."""
     excluded = _excluded_by(kind)
     for run in _running_runs(session, project_id):
         if run.kind in excluded and is_alive(run):

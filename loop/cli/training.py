@@ -42,12 +42,17 @@ def retrain(
     at most, is held back as a development split; the file is scored on this split. The holdout is not touched. Ctrl-C
     and kill -9 leave store and models consistent.
     """
+    from store.runs import RETRAIN, check_free
+
+    project = invocation.project
+    with invocation.store.read() as session:
+        check_free(session, project.id, RETRAIN)  # before torch is imported and the votes are read
+
     from loop.cli.views.training import TrainingView
     from loop.training.retrain import retrain as train
     from loop.weak.aggregating import weak_documents
     from loop.weak.muting import mute_harmful
 
-    project = invocation.project
     with TrainingView(quiet=invocation.as_json) as view:
         muted = mute_harmful(invocation.store, invocation.settings, project)
         weak = partial(weak_documents, invocation.store, project, texts=invocation.settings.weak.texts)

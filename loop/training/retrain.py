@@ -23,6 +23,7 @@ from loop.settings.model import TrainSettings, WeakSettings
 from loop.settings.settings import Settings
 from loop.training import lora
 from loop.training.batches import EncodedText, FramedWindow, encode
+from loop.training.compute import find_compute
 from loop.training.dataset import Dataset, WeakLabels, development_salt, drawn, gather, no_weak_labels
 from loop.training.dev_split import EvaluationTexts, onnx_reader
 from loop.training.encoded import EncodedData, encode_data
@@ -36,6 +37,7 @@ from loop.training.trainer import Outcome, check_learned, reproducible, train
 from loop.training.warm_start import Growth, growth, replayed
 from loop.training.weak_choice import WeakChoice, choose
 from loop.training.weak_first import learn
+from loop.wording import number_of
 from ner.confidence import DEFAULT_CONFIDENCE
 from ner.errors import BundleError
 from ner.labels import LabelSet
@@ -131,17 +133,19 @@ class Prepared:
         if self.start.notice:
             yield self.start.notice
         for label, documents in sorted(dataset.silent_on().items()):
-            yield f"{documents} documents were annotated before {label} came: what is {label} in them is left open"
+            older = number_of(documents, "document")
+            yield f"{label} came after {older} had been annotated: what is {label} there is left open"
         if missing := dataset.missing_types(self.labels):
             yield f"no example of {', '.join(missing)}: the model cannot find such entities"
         if dataset.left_out:
-            yield f"{dataset.left_out} documents left out: their text or group stands in the holdout"
+            yield f"{number_of(dataset.left_out, 'document')} left out: the text or group stands in the holdout"
         if dataset.in_doubt:
-            yield f"{dataset.in_doubt} labelled documents left out: they are in doubt, and `loop status` says why"
+            yield f"{number_of(dataset.in_doubt, 'labelled document')} left out as in doubt: `loop status` says why"
         if lost := sum(text.lost for text in self.data.texts):
-            yield f"{lost} spans left out: they have no token of their own"
+            yield f"{number_of(lost, 'span')} left out, without a token of their own"
         if snapped := sum(text.snapped for text in self.data.texts):
-            yield f"{snapped} spans begin or end inside a token and are learned as the whole token"
+            inside = number_of(snapped, "span that begins or ends", "spans that begin or end")
+            yield f"{inside} inside a token: the whole token is learned"
 
 
 def prepare(
@@ -158,9 +162,10 @@ def prepare(
     encoder, and where the training starts.
 
     Whether weak labels help is tried first, which takes longer than the rest of this function. Raises TrainingError
-    when there is nothing to learn from, ConfigError for the encoder.
+    when there is nothing to learn from, and where there is no such device; ConfigError for the encoder.
     """
     weak_settings, labels = weak_settings or WeakSettings(), LabelSet(tuple(project.labels))
+    find_compute(settings)
     data = read_store(store, project)
     salt, choice = development_salt(settings.seed), None
     if data.gold.documents:

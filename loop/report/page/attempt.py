@@ -148,7 +148,7 @@ def _results(report: AttemptReport) -> Iterator[blocks.Block]:
         arrow = " An arrow: the interval goes on beyond the axis." if cut else ""
         yield blocks.Picture(figure, f"{_forest_caption(found)}{arrow}")
         yield blocks.Words(
-            f"The candidate is better by F1 on {whole(found.better)} documents, and worse on {whole(found.worse)}. "
+            f"By F1, documents on which the candidate is better: {whole(found.better)}; worse: {whole(found.worse)}. "
             "The p-value is one-sided, from paired approximate randomisation over documents with "
             f"{whole(found.permutations)} permutations. The intervals come from the paired bootstrap with "
             f"{whole(found.resamples)} resamples. The seed is {found.seed}."

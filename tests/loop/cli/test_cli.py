@@ -17,6 +17,7 @@ from loop.cli import app as cli
 from loop.settings.settings import Settings
 from store.database.session import open_store
 from store.projects import project_by_name
+from store.runs import RETRAIN, tracked
 from tests.loop.desk import WORDS, Desk, heed_ctrl_c, make_desk
 from tests.store import given, prelabelled
 
@@ -29,14 +30,14 @@ def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     return make_desk(tmp_path / "desk", capsys, monkeypatch)
 
 
-def imported_by(*words: str, given: str = "") -> set[str]:
+def imported_by(*words: str, given: str = "", code: int = 0) -> set[str]:
     """The heavy libraries that a command line has imported when it has ended, in a process of its own."""
     script = (
         "import sys; from loop.cli.app import run; code = run(sys.argv[1:]); "
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", script, *words], input=given, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return set(eval(done.stderr.splitlines()[-1]))
 
 
@@ -51,6 +52,15 @@ def test_predict_imports_no_training_library(desk: Desk):
     desk.promoted_model()
     imported = imported_by("-C", str(desk.home), "predict", "-", given='{"text": "Excel"}\n')
     assert imported == {"numpy", "sqlalchemy", "onnxruntime"}
+
+
+def test_a_retrain_beside_another_one_is_refused_before_a_training_library_is_imported(desk: Desk):
+    settings = Settings.load(desk.home, {})
+    store = open_store(settings.store_url)
+    with store.read() as session:
+        project = project_by_name(session, settings.project_name)
+    with tracked(store, project.id, RETRAIN, exclusive=True):
+        assert imported_by("-C", str(desk.home), "retrain", code=6) <= {"numpy", "sqlalchemy"}
 
 
 def test_help_tells_the_exit_codes_and_every_command_has_an_example(desk: Desk):

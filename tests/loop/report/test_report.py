@@ -159,7 +159,7 @@ def test_a_type_that_int8_moves_is_no_step_while_int8_loses_nothing_in_all(store
 
     assert steps(0.0) == []
     (told,) = steps(0.004)
-    assert told.startswith("INT8 costs F1: OS −2.2 points")
+    assert told.startswith("INT8 costs F1: OS −2.2 points") and "loop export-model OUT --target triton" in told
 
 
 def test_documents_tokens_and_entities_are_counted_by_split(store: Store):

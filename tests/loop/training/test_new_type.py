@@ -163,7 +163,7 @@ def test_a_new_type_is_learned_from_new_texts_alone_and_the_old_ones_stay(
     assert trained.json["parent"] is None
     told = "\n".join(trained.json["notices"])
     assert "training starts from the base, not from desk-0001: VERSION is new" in told
-    assert "80 documents were annotated before VERSION came" in told
+    assert "VERSION came after 80 documents had been annotated" in told
     tagger = Tagger(load_bundle(Path(trained.json["path"])))
     texts = [
         LabelledText(str(one["id"]), str(one["text"]), tuple(Span(**span) for span in one["spans"]))  # type: ignore[attr-defined]

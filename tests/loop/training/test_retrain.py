@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from loop.promotion.promote import promote_candidate
 from loop.settings.model import WeakSettings
@@ -321,7 +322,7 @@ def test_types_without_an_example_and_texts_in_doubt_are_said(store: Store, plac
     result = retrain(store, changed(placed, **SHORT), made)
     assert result.missing_types == ("ERROR",)
     assert any("no example of ERROR" in notice for notice in result.notices)
-    assert any(notice.startswith("1 labelled documents left out: they are in doubt") for notice in result.notices)
+    assert any(notice.startswith("1 labelled document left out as in doubt") for notice in result.notices)
     assert result.train_documents + result.dev_documents == 40
 
 
@@ -330,7 +331,7 @@ def test_texts_of_the_holdout_are_not_trained_on(store: Store, desk: Project, pl
     tiny.put(store, desk, held, "holdout")
     [twin] = tiny.put(store, desk, held, "train")
     result = retrain(store, changed(placed, **SHORT), desk)
-    assert any("1 documents left out" in notice for notice in result.notices)
+    assert any("1 document left out" in notice for notice in result.notices)
     with store.read() as session:
         assert twin not in {item.document_id for item in trained_on(session, result.version)}
 
@@ -547,6 +548,15 @@ def test_a_second_training_is_refused_while_one_runs(store: Store, desk: Project
     with tracked(store, desk.id, "retrain", exclusive=True), pytest.raises(RunHeldError) as refused:
         retrain(store, placed, desk)
     assert refused.value.exit_code == 6
+    assert states(store, desk) == {}
+
+
+def test_a_gpu_that_is_not_there_is_told_before_a_model_is_entered(
+    store: Store, desk: Project, placed: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="torch sees a GPU"):
+        retrain(store, changed(placed, device="cuda"), desk)
     assert states(store, desk) == {}
 
 

@@ -10,11 +10,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from loop.targets.source import ModelSource, SampledText
 from loop.targets.target import write_decoding
+from ner.alignment import as_offsets
 from ner.arrays import Logits
+from ner.decoding import KINDS, joint_kinds
 from ner.labels import LabelSet
 from ner.models.bundle import TOKENIZER, Bundle, Manifest
 from ner.tokens import TextEncoder
@@ -45,6 +49,27 @@ def test_the_program_finds_what_the_tagger_finds(tmp_path: Path, family: str, co
     found = [[(s["start"], s["end"], s["label"]) for s in entities(text, any_logits)] for text in TEXTS]
     assert found == expected
     assert sum(map(len, expected)) > 20
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("program")
+    write_decoding(make_source(folder, "roberta-cased", {}), folder)
+    return runpy.run_path(str(folder / "decoding.py"))
+
+
+TOKEN = st.text("aé1.-用。กี에\u200b🙂", min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(TOKEN, st.sampled_from(["", "", "", " "]), st.integers(1, 2)), min_size=1, max_size=12))
+def test_the_program_sees_the_joints_that_the_tagger_sees(
+    program: dict[str, Any], tokens: list[tuple[str, str, int]]
+) -> None:
+    text, bounds = "", []
+    for token, blank, times in tokens:  # the bytes of one character share its place
+        bounds += [(len(text), len(text) + len(token))] * (times if len(token) == 1 else 1)
+        text += token + blank
+    assert program["joints"](text, bounds) == [KINDS[kind] for kind in joint_kinds(text, as_offsets(bounds))]
 
 
 def test_a_text_of_nothing_but_white_space_has_no_entities(tmp_path: Path):

@@ -104,7 +104,7 @@ def origin(session: Session, version: str) -> facts.Origin | None:
         libraries=dict(found.libraries),
         files=dict(found.files),
         training_seconds=_seconds(found),
-        trained_at=found.created_at,
+        trained_at=found.finished_at or found.created_at,
         kind=found.figures.get("kind"),
         state=found.state,
         exports=_exports(found),

@@ -160,9 +160,8 @@ def _model(session: Session, model: Model | None, decisions: list[Promotion]) ->
     scored = tuple(scores(session, model.version, HOLDOUT))
     put = [one.forced for one in decisions if one.version == model.version and one.action == PROMOTE]
     f1 = {score.entity_type: score.f1 for score in scored}
-    return ModelStatus(
-        model.version, model.parent, model.encoder, model.created_at, scored, f1, forced=bool(put and put[-1])
-    )
+    at = model.finished_at or model.created_at
+    return ModelStatus(model.version, model.parent, model.encoder, at, scored, f1, forced=bool(put and put[-1]))
 
 
 def _votes(session: Session, project: Project) -> str | None:

@@ -20,7 +20,7 @@ from ner.label_studio.label_config import LabelConfig
 from store.database.schema import Project, Run
 from store.database.session import Store
 from store.projects import create_project, set_label_config
-from store.registry import TypeScore, fail_model, finish_model, promote, reject, save_scores, start_model
+from store.registry import TypeScore, fail_model, finish_model, model, promote, reject, save_scores, start_model
 from store.runs import begin_run, fail_run, finish_run
 from tests.store import given
 from tests.store.empty import new_store
@@ -151,6 +151,21 @@ def test_a_model_that_no_gold_entity_has_judged_shows_no_figures(
     assert "not judged yet: the holdout has no gold entity" in told
     assert "0.000" not in told
     assert f"promoted {version}" in told
+
+
+def test_a_model_in_service_is_dated_by_the_end_of_its_training(
+    store: Store, project: Project, capsys: pytest.CaptureFixture[str]
+):
+    version = trained(store, project, "promoted")
+    with store.transaction() as tx:
+        slow = model(tx.session, version)
+        slow.created_at -= timedelta(hours=3)
+        ended = slow.finished_at
+        tx.commit()
+    found = status(store, project)
+    assert found.model is not None
+    assert found.model.trained_at == ended
+    assert ", trained 3 h ago" not in " ".join(shown(found, capsys).split())
 
 
 def test_texts_with_a_label_that_the_config_lost_are_in_doubt_and_named_with_the_line_of_the_map(

@@ -95,8 +95,8 @@ def run_study(
             found += _EncoderStudy(texts, plan, own, Path(scratch) / str(place), progress).run()
     against = _against(found)
     if against is None:
-        reasons = "; ".join(dict.fromkeys(str(one.variant.error) for one in found))
-        raise TrainingError("a study ends with a variant that could be trained", value=reasons)
+        first = str(found[0].variant.error)  # what the others lack may follow from this
+        raise TrainingError("a study ends with a variant that could be trained", value="none", next_step=first)
     progress.stage("comparing the variants")
     variants = tuple(_compared(one, against, plan.seeds[0]) for one in found)
     study = Study(

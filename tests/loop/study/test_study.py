@@ -243,10 +243,12 @@ def test_what_torch_cannot_do_for_one_variant_does_not_end_the_others(
 
 def test_a_study_without_a_variant_that_could_be_trained_fails(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def collapsed(*_: object) -> None:
-        raise TrainingError("a model predicts an entity")
+        raise TrainingError("a model predicts an entity", value="none in " + "x" * 180, next_step="Label more.")
 
     monkeypatch.setattr(variants._Work, "adapted", collapsed)
-    with pytest.raises(TrainingError, match="a model predicts an entity"):
+    with pytest.raises(
+        TrainingError, match=r"got none\. a model predicts an entity: got none in x+\. Label more, give"
+    ):
         study(place, place.encoder, (LORA, DISTILLED))
 
 

@@ -12,6 +12,7 @@ import typer
 
 from loop import console
 from loop.cli.invocation import Invocation, command, start_logging
+from loop.wording import number_of
 
 if TYPE_CHECKING:
     from loop.backup.manifest import LeftOut
@@ -52,8 +53,9 @@ def backup(
     made = done.manifest
     said = [
         f"Backup of {made.project!r} as of {made.taken_at}, schema {made.schema}: {done.folder}",
-        f"{done.rows:,} rows, {len(made.bundles)} models ({done.bundles_copied} new), {len(made.files)} files, "
-        f"{done.bytes / _MB:,.1f} MB ({done.copied_bytes / _MB:,.1f} MB written now).",
+        f"{done.rows:,} rows, {number_of(len(made.bundles), 'model')} ({done.bundles_copied} new), "
+        f"{number_of(len(made.files), 'file')}, {done.bytes / _MB:,.1f} MB "
+        f"({done.copied_bytes / _MB:,.1f} MB written now).",
         *_left_out(made.left_out),
         *_needed(made.needed),
     ]
@@ -101,9 +103,10 @@ def restore(
     start_logging("DEBUG" if invocation.verbose else "INFO")
     home = folder or invocation.directory or Path(os.environ.get("LOOP_HOME") or ".")
     done = restore(source, Target(home, store, models, keep_schema), progress=_progress(invocation))
+    models_in = f"{number_of(len(done.bundles), 'model')} in {done.models}"
     said = [
         f"Restored {done.project!r}: {done.home}",
-        f"{done.rows:,} rows into {done.store}, schema {done.schema}; {len(done.bundles)} models in {done.models}.",
+        f"{done.rows:,} rows into {done.store}, schema {done.schema}; {models_in}.",
         *_left_out(done.left_out),
         *_needed(done.needed),
         f"Next: loop -C {shlex.quote(str(done.home))} doctor",

@@ -11,6 +11,7 @@ import typer
 from loop import console
 from loop.cli.data import ColumnsOption, FileOptions, FormatOption, InputFormat, SkipBadOption
 from loop.cli.invocation import Invocation, command
+from loop.wording import number_of
 
 
 def register(app: typer.Typer) -> None:
@@ -54,5 +55,5 @@ def predict(
         return 0
     with whole_file(out) as written:
         written.writelines(answer.line() for answer in answers)
-    invocation.answer({"out": out, "texts": len(texts)}, f"{len(texts):,} texts by {tagger.version}: {out}")
+    invocation.answer({"out": out, "texts": len(texts)}, f"{number_of(len(texts), 'text')} by {tagger.version}: {out}")
     return 0

@@ -13,6 +13,7 @@ import typer
 from loop import console
 from loop.cli.data import FileOptions
 from loop.cli.invocation import Invocation, command
+from loop.wording import number_of
 from ner.containers import hold, with_variables
 from ner.errors import ConfigError, RuleError
 
@@ -107,7 +108,10 @@ def pull(
     notes = asides + (config if done.config_changed else [])
     with invocation.store.read() as session:
         labels = project_by_id(session, invocation.project.id).labels
-    units = [f"Offsets of {count:,} annotations count {unit}: converted." for unit, count in done.converted.items()]
+    units = [
+        f"Offsets of {number_of(count, 'annotation')} count {unit}: converted."
+        for unit, count in done.converted.items()
+    ]
     notes += units + doubts_lines(done.doubts, labels)
     invocation.answer(done, console.table("", ("pulled", ""), rows), *notes)
     return 0

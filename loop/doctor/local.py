@@ -14,6 +14,7 @@ from loop.files.doubts import doubts_sentence, mend
 from loop.settings.project import open_tagger
 from loop.settings.settings import Settings, without_password
 from loop.training.recovery import UNFINISHED
+from loop.wording import number_of
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import OUTSIDE, LabelSet
 from ner.models.shared_folder import check_local
@@ -55,8 +56,10 @@ def check_label_map(project: Project) -> Check:
     """Whether the map leads to labels that the project has."""
     label_map = project.label_map or {}
     wrong = sorted(name for name, label in label_map.items() if label not in (*project.labels, OUTSIDE))
+    if not label_map:
+        return ok("none: every label keeps its name")
     if not wrong:
-        return ok(f"{len(label_map)} labels are renamed" if label_map else "none: every label keeps its name")
+        return ok(number_of(len(label_map), "label is renamed", "labels are renamed"))
     shown = ", ".join(f'"{name}" = "{label_map[name]}"' for name in wrong)
     known = ", ".join(project.labels)
     return fail(f"the project has no such label: {shown}", f'Map to one of {known}, or to "O" for no entity.')
@@ -107,7 +110,8 @@ def check_shared_models(store: Store, settings: Settings, project: Project) -> C
     there = library.shared.names(project.slug)
     here = [one.version for one in finished if one.version not in there and (library.folder / one.path).is_dir()]
     cache = f"{library.size() // _MIB:,} of {settings.models.cache_mb:,} MiB are cached in {library.folder}"
-    found = f"{library.shared.shown} can be read and written; {len(there)} models of the project are there; {cache}"
+    counted = number_of(len(there), "model of the project is", "models of the project are")
+    found = f"{library.shared.shown} can be read and written; {counted} there; {cache}"
     if here:
         return warn(f"{found}; only here: {', '.join(here)}", "`loop run` sends them; so does `loop promote`.")
     return ok(found)

@@ -16,7 +16,7 @@ from loop.quality.prelabels import PrelabelCounts, Prelabels
 from loop.report.history import DECISIONS
 from loop.service.status import DecisionStatus, LabelStatus, ProjectStatus
 from loop.settings.model import LOCAL
-from loop.wording import points
+from loop.wording import number_of, points
 from store.registry import PROMOTED, RETIRED, TRAINING, TypeScore
 
 # The other states are words that people use too: candidate, rejected, failed, interrupted.
@@ -171,7 +171,7 @@ def _score_row(name: str, score: TypeScore) -> tuple[object, ...]:
 def _troubles(status: ProjectStatus, now: datetime) -> Iterator[RenderableType]:
     counts = status.counts
     if counts.disagreements:
-        yield styled(f"[yellow]![/] {counts.disagreements:,} texts on which annotators disagree.")
+        yield styled(f"[yellow]![/] {number_of(counts.disagreements, 'text')} on which annotators disagree.")
     if counts.duplicates:
         yield styled(
             f"[yellow]![/] {counts.duplicates:,} labelled texts also stand in the holdout and are not learned from."

@@ -67,5 +67,5 @@ def test_a_pull_says_which_offsets_were_converted(desk: Desk, server: FakeLabelS
     server.import_tasks(1, [{"data": {"text": "\N{WRENCH} Excel"}}])
     words = {"value": {"start": 3, "end": 8, "text": "Excel", "labels": ["SOFTWARE"]}}
     server.annotate(max(server.tasks), [region("SOFTWARE") | words])
-    assert "Offsets of 1 annotations count UTF-16 units: converted." in desk.loop("pull").out
+    assert "Offsets of 1 annotation count UTF-16 units: converted." in desk.loop("pull").out
     assert labelled(desk) == (1, 0)

@@ -15,7 +15,7 @@ from loop.settings.settings import Settings
 from ner.errors import BundleError
 from ner.label_studio.edits import Edits, edits_of, total
 from ner.models.bundle import read_manifest
-from ner.spans import Span, clean_spans
+from ner.spans import Span, clean_spans, overlap
 from store.database.schema import POOL, Model, Project
 from store.database.session import Store
 from store.documents import StoredDocument, sample_documents
@@ -82,6 +82,9 @@ def _asked(
 
 
 def _edits(item: GoldDocument, said: Sequence[Span], types: Collection[str]) -> Edits:
-    """What leads from a model's spans to the gold, of these types."""
-    sides = judgeable(said, item.unannotated), clean_spans(item.text, item.spans)[0]
-    return total(edits_of(*([span for span in side if span.label in types] for side in sides)).values())
+    """What leads from a model's spans to the gold, of these types; not where the gold has another type."""
+    gold = clean_spans(item.text, item.spans)[0]
+    others = [span for span in gold if span.label not in types]
+    known = [span for span in judgeable(said, item.unannotated) if span.label in types]
+    known = [span for span in known if not any(overlap(span, other) for other in others)]
+    return total(edits_of(known, [span for span in gold if span.label in types]).values())

@@ -74,12 +74,20 @@ def desk(store: Store) -> Project:
 
 
 def annotate(
-    store: Store, desk: Project, who: str, texts: int, *, switched: bool = False, versions: bool = False
+    store: Store,
+    desk: Project,
+    who: str,
+    texts: int,
+    *,
+    switched: bool = False,
+    versions: bool = False,
+    renamed: dict[str, str] | None = None,
 ) -> None:
     """New gold by this person; a careless one calls everything SOFTWARE. versions: the last word is a VERSION."""
     labelled = [(f"{text} {who}", spans) for text, spans in tiny.corpus(texts)]
     ids = tiny.texts(store, desk, [text for text, _ in labelled])
-    given = [tuple(Span(s.start, s.end, "SOFTWARE" if switched else s.label) for s in spans) for _, spans in labelled]
+    names = {"OS": "SOFTWARE"} if switched else renamed or {}
+    given = [tuple(Span(s.start, s.end, names.get(s.label, s.label)) for s in spans) for _, spans in labelled]
     if versions:
         ends = [len(text) for text, _ in labelled]
         given = [(*spans, Span(end - len(who), end, "VERSION")) for spans, end in zip(given, ends, strict=True)]
@@ -137,6 +145,19 @@ def test_a_type_that_came_since_the_last_good_model_is_no_sign(store: Store, des
     assert check.since == "desk-0001"
     assert not check.warns
     assert [one.name for one in check.shifts] == ["OS", "SOFTWARE"]
+
+
+@pytest.mark.training
+def test_a_type_that_takes_regions_from_another_one_is_no_sign_against_its_annotator(
+    store: Store, desk: Project, placed: Placement
+) -> None:
+    with store.transaction() as tx:
+        desk = set_label_config(tx, desk.id, tiny.CONFIG, ["OS", "SOFTWARE", "KERNEL"])
+        tx.commit()
+    annotate(store, desk, HONEST, 60, renamed={"OS": "KERNEL"})
+    annotate(store, desk, CARELESS, 60)
+    _, check = judged(store, desk, placed)
+    assert [(one.who, one.texts, one.warns) for one in check.annotators] == [(HONEST, 60, False), (CARELESS, 60, False)]
 
 
 def test_a_model_that_cannot_be_asked_leaves_the_annotations_unchecked(

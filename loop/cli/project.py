@@ -80,6 +80,7 @@ def status(invocation: Invocation) -> int | None:
     """Show the project: the model in service, F1 and labels for each entity type, open work, and what went wrong."""
     from loop.cli.views.status import view
     from loop.service.status import project_status
+    from loop.settings.settings import without_password
 
     settings = invocation.settings
     found = project_status(
@@ -88,7 +89,7 @@ def status(invocation: Invocation) -> int | None:
         settings.status,
         settings.promotion,
         annotations=settings.service.retrain_after,
-        engine=settings.backend.engine,
+        engine=without_password(settings.backend.engine),
     )
     invocation.answer(found, *view(found))
     return 0

@@ -488,6 +488,8 @@ def test_status_names_the_engine_of_the_settings(desk: Desk):
     desk.configure(backend__engine="http://triton:8000")
     assert "http://triton:8000; where this server fails" in " ".join(desk.loop("status").out.split())
     assert desk.loop("status", "--json").json["engine"] == "http://triton:8000"
+    desk.configure(backend__engine="http://who:hidden@triton:8000")
+    assert all("hidden" not in desk.loop("status", *words).out for words in ((), ("--json",)))
 
 
 def test_status_shows_the_model_its_scores_and_labels_against_the_minimum(desk: Desk):

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -65,6 +66,10 @@ def _one_line(name: str) -> str:
 def _web_address(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("starts with http:// or https://")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise ValueError("is the address of a server") from error
     return url.rstrip("/")
 
 

@@ -260,6 +260,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path):
         ("PORT", "70000", "PORT is at most 65535: got 70000"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL is 'DEBUG'"),
         ("LABEL_STUDIO_URL", "localhost", "LABEL_STUDIO_URL starts with http"),
+        ("ENGINE", "http://[::1", "ENGINE is the address of a server"),
         ("MODEL_DIR", "~no-such-user/m", "MODEL_DIR starts in the home folder"),
     ],
 )

@@ -35,7 +35,7 @@ from loop.training.encoder import MINILM, load_base, quiet
 from loop.training.retrain import Prepared, prepare
 from loop.training.served_file.export import to_onnx
 from loop.training.served_file.precision import CALIBRATION, divergence
-from loop.training.served_file.quantise import MIGRATION, Quantiser, write_simplified
+from loop.training.served_file.quantise import MIGRATIONS, Quantiser, write_simplified
 from ner.arrays import Logits
 from ner.label_studio.label_config import LabelConfig
 from ner.labels import LabelSet
@@ -109,15 +109,15 @@ def variants(prepared: Prepared) -> Iterator[Variant]:
     """Dynamic INT8 by ONNX Runtime's own tool; then constant scales, with activations smoothed more and more."""
     windows = [window.ids.tolist() for window in prepared.data.lesson.last[:CALIBRATION]]
     yield Variant("dynamic INT8, graph as exported", plain)
-    for migration in (None, 0.5, 0.65, 0.8, 0.9, 0.95):
-        smoothed = "not smoothed" if migration is None else f"smoothed by {migration}"
-        served = " (served)" * (migration == MIGRATION)
-        yield Variant(f"INT8, {smoothed}{served}", partial(static, windows, migration))
+    yield Variant("INT8, not smoothed", partial(static, windows, ()))
+    for migration in MIGRATIONS:
+        yield Variant(f"INT8, smoothed by {migration}", partial(static, windows, (migration,)))
+    yield Variant("INT8, smoothed by what suits each product (served)", partial(static, windows, MIGRATIONS))
 
 
-def static(windows: Sequence[Sequence[int]], migration: float | None, source: Path, target: Path) -> None:
-    """As the file that serves is made, with this share of the range moved into the weights."""
-    Quantiser(source, windows, migration).write(target)
+def static(windows: Sequence[Sequence[int]], migrations: Sequence[float], source: Path, target: Path) -> None:
+    """As the file that serves is made, with one of these shares of the range moved into the weights."""
+    Quantiser(source, windows, migrations).write(target)
 
 
 def texts_of(file: Path, home: Path, prepared: Prepared) -> EvaluationTexts:
@@ -141,7 +141,7 @@ def compare_graphs(folder: Path) -> None:
         "FP32, simplified (this project)": write_simplified,
         "FP32, transformer optimiser": optimised,
         "INT8, as exported": plain,
-        "INT8, simplified (this project)": partial(static, [ids], MIGRATION),
+        "INT8, simplified (this project)": partial(static, [ids], MIGRATIONS),
         "INT8, transformer optimiser": optimised_int8,
     }
     files = {"FP32, as exported": fp32}

@@ -70,9 +70,9 @@ def test_the_product_that_int8_spoils_is_found_and_left_in_fp32(
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
     with torch.no_grad():  # one channel whose share in the product is so large, and taken off again, that no scale fits
         spoiled.intermediate.dense.weight[3] = 0
-        spoiled.intermediate.dense.bias[3] = 2e3
+        spoiled.intermediate.dense.bias[3] = 2e5
         spoiled.output.dense.weight.mul_(10)
-        spoiled.output.dense.bias.sub_(2e3 * spoiled.output.dense.weight[:, 3])
+        spoiled.output.dense.bias.sub_(2e5 * spoiled.output.dense.weight[:, 3])
     try:
         attempts = written(base, texts, tmp_path)
     finally:

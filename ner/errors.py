@@ -28,7 +28,7 @@ class RuleError(Exception):
         if self.value is not None:
             parts.append(f"got {_shorten(self.value)}")
         message = ": ".join(parts)
-        return f"{message}. {self.next_step}" if self.next_step else message
+        return f"{message.removesuffix('.')}. {self.next_step}" if self.next_step else message
 
 
 class ConfigError(RuleError):

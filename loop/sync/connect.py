@@ -207,7 +207,10 @@ def _explained(error: LabelStudioError, account: BackendAccount) -> LabelStudioE
             "false: by default it refuses local and private addresses."
         )
     else:
-        advice = "Start the ML backend first, and give both sides the same BASIC_AUTH_USER and BASIC_AUTH_PASS."
+        advice = (
+            "Start the ML backend first (`loop serve`), and give both sides the same BASIC_AUTH_USER and "
+            "BASIC_AUTH_PASS; or connect without it: --no-backend."
+        )
     return LabelStudioError(
         f"Label Studio can connect the ML backend at {account.url}",
         value=error.value,

@@ -113,6 +113,7 @@ def test_a_refusal_names_the_url_the_rule_and_the_next_step(answer: Answer, word
     for word in [f"{server.url}/api/tasks", *words]:
         assert word in str(refused.value)
     assert "<html>long page" not in str(refused.value)
+    assert ".. " not in str(refused.value)
 
 
 def test_a_legacy_key_goes_as_it_is() -> None:

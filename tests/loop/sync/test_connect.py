@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from loop.label_studio.client import LabelStudioClient
+from loop.label_studio.http import LabelStudioError
 from loop.sync.config_check import ConfigCheck, ForeignRegions
-from loop.sync.connect import follow_server, link_project, make_tasks
+from loop.sync.connect import BackendAccount, connect_backend, follow_server, link_project, make_tasks
 from loop.sync.pull import pull
 from ner.errors import ConfigError, InputError
 from store.counts import Doubts
@@ -16,7 +18,7 @@ from store.database.schema import Project
 from store.database.session import Store, open_store
 from store.documents import NewDocument, add_documents, stored_documents
 from store.projects import create_project, project_by_id, set_label_map
-from tests.fakes import CONFIG, FakeLabelStudio
+from tests.fakes import CONFIG, Answer, FakeLabelStudio, ScriptedServer
 
 MOVED = "http://elsewhere.fake"
 
@@ -252,3 +254,11 @@ def test_texts_become_tasks_where_the_config_looks_for_them(store: Store) -> Non
     link_project(store, server, made.id, ls_project_id=1)
     assert make_tasks(store, server, now(store, made.id)) == 1
     assert [task["data"] for task in server.tasks.values()] == [{"data": {"body": "Excel crashed"}}]
+
+
+def test_a_backend_that_does_not_run_names_the_command_that_starts_it_and_the_way_without_it() -> None:
+    refusal = Answer(400, {"non_field_errors": ["Can't connect to ML backend"]})
+    with ScriptedServer(Answer(200, []), Answer(200, []), refusal, Answer(200, [])) as server:
+        client = LabelStudioClient(server.url, "k" * 40)
+        with pytest.raises(LabelStudioError, match=r"loop serve.*--no-backend"):
+            connect_backend(client, 1, BackendAccount("http://127.0.0.1:9090"))

@@ -6,6 +6,7 @@ Each step takes the Cycle. It does its part and returns counts; where there is n
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from loop.settings.settings import Settings
 from loop.sync.publish import KIND as PUBLISH
 from loop.sync.publish import publish, still_stands
 from loop.sync.pull import pull
-from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress
+from loop.training.progress import Epoch, ParityError, TrainingError, TrainingProgress, TrainingStep
 from loop.training.recovery import UNFINISHED
 from loop.training.retrain import retrain
 from loop.weak.aggregating import weak_documents
@@ -41,6 +42,7 @@ from store.runs import handle_hints, last_run, pending_hints
 logger = logging.getLogger(__name__)
 
 WHO = "loop run"
+_MINUTE = 60.0
 # How the store writes down a training that would fail again on the same gold.
 _IN_THE_GOLD = tuple(f"{kind.__name__}: " for kind in (TrainingError, ParityError))
 StepCounts = Mapping[str, Any]
@@ -222,7 +224,10 @@ def _logged(stage: str) -> None:
 
 
 class LoggedTraining(TrainingProgress):
-    """Logs the stages, epochs and notices of a training; its steps are too many to log."""
+    """Logs the stages, epochs and notices of a training, and one of its steps a minute."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
 
     def stage(self, name: str) -> None:
         """Something else begins."""
@@ -231,6 +236,14 @@ class LoggedTraining(TrainingProgress):
     def notice(self, message: str) -> None:
         """Something that people should know."""
         logger.warning("retrain: %s", message)
+
+    def step(self, step: TrainingStep) -> None:
+        """Where a training is that has no epochs to tell of, such as a trial with weak labels, or long ones."""
+        now = time.monotonic()
+        if now - self._told >= _MINUTE:
+            self._told = now
+            left = step.seconds_left / _MINUTE
+            logger.info("retrain: step %d of %d, about %.0f min left", step.step, step.steps, left)
 
     def epoch(self, epoch: Epoch) -> None:
         """The loss of a pass over the texts."""

@@ -18,6 +18,7 @@ from loop.label_studio.client import LabelStudioError
 from loop.service.cycle import (
     STEPS,
     Cycle,
+    LoggedTraining,
     Skip,
     label_step,
     promote_step,
@@ -30,6 +31,7 @@ from loop.service.service import DONE, FAILED, SKIPPED, CycleReport, Service
 from loop.service.starting import when_store_answers
 from loop.settings.settings import Settings
 from loop.sync.pull import pull
+from loop.training.progress import TrainingStep
 from ner.errors import ConfigError
 from store.database.schema import Project, Run
 from store.database.session import Store
@@ -518,3 +520,18 @@ def test_sources_are_asked_when_texts_or_files_change_and_not_even_loaded_otherw
     assert "weak.toml, line 10" in caplog.text
     (home / "weak.toml").write_text(entry.format("windows", "win"))
     assert label_step(cycle)["asked"] == 8
+
+
+def test_a_training_logs_where_it_is_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    clock = iter(range(0, 1000, 25))
+    monkeypatch.setattr("loop.service.cycle.time.monotonic", lambda: next(clock))
+    told = LoggedTraining()
+    for number in range(1, 7):
+        told.step(TrainingStep(epoch=1, epochs=1, step=number, steps=8, loss=0.5, seconds_left=60.0 * (8 - number)))
+    assert [record.message for record in caplog.records] == [
+        "retrain: step 3 of 8, about 5 min left",
+        "retrain: step 6 of 8, about 2 min left",
+    ]

@@ -157,7 +157,7 @@ def _activations(model: ModelProto, names: list[str], windows: Iterable[Sequence
         places = random.permutation(len(ids))[:_KEPT]
         for name, value in zip(names, values, strict=True):
             rows = value.reshape(-1, value.shape[-1])
-            kept[name].append(rows[places])
+            kept[name].append(rows[places % len(rows)])
             known = [found[name].lowest, found[name].highest] if name in found else []
             rows = np.vstack([rows, *known])
             found[name] = Activation(rows.min(axis=0), rows.max(axis=0), rows[:0])

@@ -15,7 +15,6 @@ import pytest
 
 from loop.backup import backup as backing_up
 from loop.backup.contents import without_passwords
-from loop.backup.files import place
 from store.database.schema import Base
 from store.projects import project_by_name
 from store.registry import model, promote
@@ -124,15 +123,7 @@ def test_a_backup_that_is_killed_leaves_the_last_one_and_goes_on(desk: Desk, tmp
     add_texts(store_of(desk.home), 3)
     desk.candidate()
 
-    def prepare(kill):
-        calls = iter(range(1, 100))
-
-        def placed(*args, **options):
-            return kill() if next(calls) == at else place(*args, **options)
-
-        backing_up.place = placed
-
-    killed(desk, ("backup", str(out)), prepare)
+    killed(desk, ("backup", str(out)), (backing_up, "place", at))
     assert json.loads((out / "manifest.json").read_text())["state"] == first["state"]
     restored(desk, out)
     again = desk.loop("backup", str(out), "--json").json["manifest"]
@@ -143,7 +134,7 @@ def test_a_backup_that_is_killed_leaves_the_last_one_and_goes_on(desk: Desk, tmp
 
 def test_a_first_backup_that_is_killed_is_none_and_goes_on(desk: Desk, tmp_path: Path):
     out = tmp_path / "out"
-    killed(desk, ("backup", str(out)), lambda kill: setattr(backing_up, "place", lambda *_: kill()))
+    killed(desk, ("backup", str(out)), (backing_up, "place", 1))
     refused = desk.loop("restore", str(out), str(tmp_path / "new"))
     assert refused.code == 11 and "manifest.json" in refused.err
     assert not (tmp_path / "new").exists()

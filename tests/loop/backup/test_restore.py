@@ -6,6 +6,7 @@ import json
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
 import pytest
@@ -13,7 +14,6 @@ from sqlalchemy import select, update
 
 from loop.backup import restore as restoring
 from loop.backup import restored_store
-from loop.backup.files import place
 from loop.cli.app import run
 from loop.cli.invocation import Invocation
 from store.database.columns import utc_now
@@ -86,24 +86,21 @@ def test_a_cycle_goes_on_in_the_restored_project(desk: Desk, tmp_path: Path):
     assert server.model_versions(1) == {"desk-0001": 3}
 
 
-@pytest.mark.parametrize("place_of_kill", ["second file", "rows", "after the store", "loop.toml"])
+@pytest.mark.parametrize(
+    "places",
+    [
+        pytest.param([(restoring, "place", 2)], id="second file"),
+        pytest.param([(restored_store, "_check_counts", 1)], id="rows"),
+        pytest.param([(restoring, "_restored", 1), (restoring, "write_whole", 1)], id="after the store"),
+        pytest.param([(restoring, "write_whole", 1)], id="loop.toml"),
+    ],
+)
 def test_a_restore_that_is_killed_leaves_no_project_and_goes_on(
-    desk: Desk, out: Path, tmp_path: Path, place_of_kill: str
+    desk: Desk, out: Path, tmp_path: Path, places: list[tuple[ModuleType, str, int]]
 ):
-    def prepare(kill):
-        calls = iter(range(1, 100))
-        if place_of_kill == "second file":
-            restoring.place = lambda *args: kill() if next(calls) == 2 else place(*args)
-        elif place_of_kill == "rows":
-            restored_store._check_counts = lambda *_: kill()
-        elif place_of_kill == "after the store":
-            restoring._restored = restoring.write_whole = lambda *_: kill()
-        else:
-            restoring.write_whole = lambda *_: kill()
-
     home = tmp_path / "new"
     command = ("restore", str(out), str(home))
-    killed(desk, command, prepare)
+    killed(desk, command, *places)
     assert not (home / "loop.toml").exists()
     said = desk.loop(*command, "--json")
     assert said.code == 0, said.out

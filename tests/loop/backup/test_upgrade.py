@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import tarfile
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from sqlalchemy import text, update
 
 from loop.backup.upgrade import open_upgraded
-from loop.settings.settings import Settings
 from loop.training import warm_start
 from store.database import migrating
 from store.database.columns import utc_now
@@ -130,15 +130,16 @@ def test_an_older_store_on_postgresql_is_kept_upgraded_and_brought_back(
 
 
 def test_processes_that_start_at_once_make_one_backup(old: Desk):
-    settings = Settings.load(old.home, {})
-    children = []
-    for _ in range(3):
-        child = os.fork()
-        if child == 0:
-            open_upgraded(settings).close()
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    code = f"""
+import sys
+from pathlib import Path
+from loop.settings.settings import Settings
+from {open_upgraded.__module__} import open_upgraded
+open_upgraded(Settings.load(Path(sys.argv[1]), {{}})).close()
+"""
+    words = [sys.executable, "-c", code, str(old.home)]
+    children = [subprocess.Popen(words) for _ in range(3)]
+    assert [child.wait() for child in children] == [0, 0, 0]
     assert len(kept(old.home)) == 1 and schema_of(old.home) == HEAD
 
 

@@ -238,7 +238,7 @@ class LoggedTraining(TrainingProgress):
         logger.warning("retrain: %s", message)
 
     def step(self, step: TrainingStep) -> None:
-        """Where a training is that has no epochs to tell of, such as a trial with weak labels, or long ones."""
+        """How far the training is, once a minute: a trial with weak labels tells no epochs, and some are long."""
         now = time.monotonic()
         if now - self._told >= _MINUTE:
             self._told = now

@@ -114,6 +114,18 @@ class WeaklyLabelled:
                 yield f"{one.name} failed on {texts}, first: {one.first_fault}"
 
 
+@dataclass(frozen=True)
+class AskedText:
+    """What every source says of one text. faults: why a source said nothing, by source. told: what sources that are
+    models tell of it, a sentence each. problems: what keeps sources from being read.
+    """
+
+    votes: tuple[Vote, ...]
+    faults: Mapping[str, str]
+    told: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
 def label_weakly(
     store: Store,
     settings: Settings,
@@ -374,10 +386,8 @@ class _Run:
         return said_of(source, documents, answers, (utc_now() - begin).total_seconds(), digest)
 
 
-def ask_about(
-    store: Store, settings: Settings, project: Project, text: str, muted: Collection[str] = ()
-) -> tuple[tuple[Vote, ...], dict[str, str], tuple[str, ...]]:
-    """What every source says of one text that need not be stored: (votes, fault by source, problems).
+def ask_about(store: Store, settings: Settings, project: Project, text: str, muted: Collection[str] = ()) -> AskedText:
+    """What every source says of one text that need not be stored.
 
     The text is a group of its own, for sources that go by the others' votes. muted: whom these do not heed.
     """
@@ -395,7 +405,8 @@ def ask_about(
         if is_neighbour_source(one):
             answers[one.name] = _answers(partial(one.find_beside, [text], beside), [text], project.labels)[0]
     faults = {name: said.reason for name, said in answers.items() if isinstance(said, Fault)}
-    return tuple(sorted(_votes_of(answers))), faults, tuple(map(str, declared.problems))
+    told = (f"{one.name}: {said}" for one in declared.sources if isinstance(one, TellingSource) for said in one.told())
+    return AskedText(tuple(sorted(_votes_of(answers))), faults, tuple(told), tuple(map(str, declared.problems)))
 
 
 def is_text_source(source: WeakSource) -> TypeGuard[TextSource]:

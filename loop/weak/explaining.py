@@ -47,7 +47,7 @@ class Explained:
     """A text, the votes on it, and the outcome. method: how votes become labels, and reason: why so.
 
     faults: why a source said nothing, by source. gold: None where nobody labelled the text, or where it is held out.
-    asked: whether some source was asked about the text.
+    told: what sources that are models tell of their answers. asked: whether some source was asked about the text.
     """
 
     text: str
@@ -60,18 +60,20 @@ class Explained:
     method: str = ""
     reason: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     asked: bool = True
 
 
 def try_text(store: Store, settings: Settings, project: Project, text: str) -> Explained:
-    """What the sources of the project's files say of a text now. Nothing is stored. Raises InputError for a text that
-    no project takes in.
+    """What the sources of the project's files say of a text now. No vote is stored; the answer of a prompted model is.
+    Raises InputError for a text that no project takes in.
     """
     check_text(text)
     voted = voted_project(store, project, MOST_UNLABELLED)
-    votes, faults, problems = ask_about(store, settings, project, text, voted.muted)
-    return replace(_explained(voted, VotedText("tried", text, votes)), faults=faults, problems=problems)
+    asked = ask_about(store, settings, project, text, voted.muted)
+    explained = _explained(voted, VotedText("tried", text, asked.votes))
+    return replace(explained, faults=asked.faults, told=asked.told, problems=asked.problems)
 
 
 def explain(store: Store, project: Project, name: str) -> Explained:

@@ -124,6 +124,7 @@ def explained_view(found: Explained, labels: Sequence[str]) -> Iterator[Table | 
         yield wrapped(f"Gold: {gold or 'no entity'}.")
     for name, reason in found.faults.items():
         yield f"{name} failed: {reason}"
+    yield from found.told
     yield from found.problems
 
 

@@ -107,7 +107,10 @@ def _decide(invocation: Invocation, name: str, muted: bool) -> int | None:
 def try_text(
     invocation: Invocation, text: Annotated[str, typer.Argument(metavar="TEXT", help="The text itself.")]
 ) -> int | None:
-    """Ask the sources about a text, and show who votes what and what comes of it. Nothing is stored."""
+    """Ask the sources about a text, and show who votes what and what comes of it. No vote is stored.
+
+    The answer of a prompted model is kept all the same, so that the same text is not paid again.
+    """
     from loop.cli.views.weak_sources import explained_view
     from loop.weak.explaining import try_text
     from loop.weak.sources import require_sources

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import Retry
 
 from ner.errors import InputError
@@ -121,9 +121,16 @@ class ChatClient:
             body["response_format"] = form
         try:
             status, headers, payload = self._send(body, begin + self._settings.seconds)
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except (requests.ReadTimeout, ReadTimeoutError, TimeoutError):
             raise _PassingError(
                 "the server of a prompted model answers in time",
+                value=f"{self._settings.url}: no whole answer within {self._settings.seconds:g} s",
+                next_step="Raise `seconds`, or lower `concurrency`, or `max_tokens` in `body`.",
+                down=True,
+            ) from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _PassingError(
+                "the server of a prompted model answers",
                 value=f"{self._settings.url}: {type(error).__name__}",
                 next_step="Start the server, or correct `url`.",
                 down=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from ner.containers import with_secret_files
 from ner.errors import ConfigError
 from weak_labeling.sources.entry import EntryError, SourceContext, SourceEntry, Text
 from weak_labeling.sources.prompted.chat import ChatSettings
-from weak_labeling.sources.prompted.reading import SCHEMA
+from weak_labeling.sources.prompted.reading import answer_schema
 from weak_labeling.sources.prompted.source import PromptSource
 from weak_labeling.sources.prompted.spending import SpendingLimits
 
@@ -48,7 +48,7 @@ class PromptEntry(SourceEntry):
         shown = place.tools.examples()[: self.examples] if self.examples else ()
         return PromptSource(
             self.name,
-            self._chat(place),
+            self._chat(place, wanted),
             {label: place.definitions.get(label, "") for label in wanted},
             place.tools.answers,
             shown if len(shown) == self.examples else (),  # else the question would change with each new gold text
@@ -57,7 +57,7 @@ class PromptEntry(SourceEntry):
             self.most_chars,
         )
 
-    def _chat(self, place: SourceContext) -> ChatSettings:
+    def _chat(self, place: SourceContext, labels: Sequence[str]) -> ChatSettings:
         body = _BODY if self.body is None else self.body
         _check_body(body)
         return ChatSettings(
@@ -65,7 +65,7 @@ class PromptEntry(SourceEntry):
             self.model,
             None if self.api_key is None else _key(self.api_key, place),
             body,
-            _FORMATS[self.response_format],
+            _formats(self.response_format, labels),
             self.seconds,
             self.retries,
             self._prices(),
@@ -88,17 +88,17 @@ class PromptEntry(SourceEntry):
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _BODY = {"temperature": 0, "max_tokens": 2048}
 _OWN_KEYS = {"model", "messages", "stream", "response_format", "n"}
-_WITH_SCHEMA: Mapping[str, Any] = {
-    "type": "json_schema",
-    "json_schema": {"name": "entities", "strict": True, "schema": SCHEMA},
-}
-_OBJECT: Mapping[str, Any] = {"type": "json_object"}
-_FORMATS: Mapping[str, tuple[Mapping[str, Any] | None, ...]] = {
-    "auto": (_WITH_SCHEMA, _OBJECT, None),
-    "json_schema": (_WITH_SCHEMA,),
-    "json_object": (_OBJECT,),
-    "none": (None,),
-}
+
+
+def _formats(wanted: str, labels: Sequence[str]) -> tuple[Mapping[str, Any] | None, ...]:
+    """Values of `response_format`, the best first."""
+    schema = {"name": "entities", "strict": True, "schema": answer_schema(labels)}
+    known: Mapping[str, Mapping[str, Any] | None] = {
+        "json_schema": {"type": "json_schema", "json_schema": schema},
+        "json_object": {"type": "json_object"},
+        "none": None,
+    }
+    return tuple(known.values()) if wanted == "auto" else (known[wanted],)
 
 
 def _check_body(body: Mapping[str, object]) -> None:

@@ -23,26 +23,6 @@ NO_ENTITIES = "an answer is a list of {quote, label}"
 NO_ITEM = "an item that is not {quote, label}"
 NO_LABEL = "a label that was not asked for"
 TOO_MANY = "an item beyond the first 1,000"
-SCHEMA: Mapping[str, Any] = {
-    "type": "object",
-    "properties": {
-        "entities": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "quote": {"type": "string"},
-                    "label": {"type": "string"},
-                    "occurrence": {"type": ["integer", "null"]},
-                },
-                "required": ["quote", "label", "occurrence"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["entities"],
-    "additionalProperties": False,
-}
 
 _MOST_ITEMS = 1000
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL)
@@ -54,6 +34,25 @@ class ReadEntities:
 
     spans: tuple[Span, ...]
     dropped: Mapping[str, int]
+
+
+def answer_schema(labels: Collection[str]) -> Mapping[str, Any]:
+    """The JSON schema of an answer. Every key is required, since OpenAI's strict mode takes no other schema."""
+    item = {
+        "quote": {"type": "string"},
+        "label": {"type": "string", "enum": list(labels)},
+        "occurrence": {"type": ["integer", "null"]},
+    }
+    return _closed({"entities": {"type": "array", "items": _closed(item)}})
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def read_answer(answer: PromptAnswer, text: str, labels: Collection[str]) -> ReadEntities:
@@ -78,7 +77,7 @@ def read_answer(answer: PromptAnswer, text: str, labels: Collection[str]) -> Rea
     return ReadEntities(flat_spans(text, spans), dict(dropped))
 
 
-_LONGER = "Raise max_tokens of the source."
+_LONGER = "Raise `max_tokens` in the source's `body`: { temperature = 0, max_tokens = 4096 }, say."
 
 
 def _items(content: str) -> list[Any]:

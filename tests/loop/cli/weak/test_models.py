@@ -67,6 +67,18 @@ def test_a_limit_ends_a_run_and_a_later_run_goes_on_and_pays_no_answer_twice(des
         assert "- OS: an operating system" in server.requests[0]["messages"][0]["content"]
 
 
+def test_try_tells_what_became_of_an_answer_that_leaves_no_vote(desk: Desk):
+    with chat_server() as server:
+        (desk.home / "weak.toml").write_text(PROMPT.format(url=server.url, most=3))
+        server.behave = lambda handler: handler.say_content(entities(("...", "...")))
+        said = desk.loop("weak", "try", "Excel on Windows")
+        assert "llm: 1 answer, 100 tokens in and 10 out." in said.out
+        assert "llm: Dropped from answers: 1 x a label that was not asked for." in said.out
+        told = desk.loop("weak", "try", "Excel on Windows", "--json").json["told"]
+        assert told[0] == "llm: 1 answer was kept from before, and not asked for again."
+        assert len(server.requests) == 1
+
+
 def test_a_server_that_is_away_is_named_and_asked_again_about_the_same_texts(desk: Desk):
     desk.loop("import", str(desk.write("in.jsonl", {"id": "t", "text": "Excel on Windows"})), "--split", "train")
     with chat_server() as server:

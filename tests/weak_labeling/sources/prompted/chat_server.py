@@ -64,6 +64,15 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(seconds)
         self.close()
 
+    def hang_within(self, seconds: float) -> None:
+        """Send the beginning of an answer, and the rest never."""
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(b"{")
+        self.wfile.flush()
+        self.hang(seconds)
+
     def drip(self, seconds: float) -> None:
         """Send a long answer drop by drop."""
         self.send_response(200)

@@ -37,6 +37,13 @@ def test_what_is_not_said_has_its_default(tmp_path: Path):
     assert source.definitions == {"OS": ""}
 
 
+def test_the_schema_that_is_sent_knows_the_labels_that_are_asked_for(tmp_path: Path):
+    source = load(tmp_path, URL + 'labels = ["OS"]\n')
+    assert isinstance(source, PromptSource)
+    schema = source.chat.formats[0]["json_schema"]["schema"]  # type: ignore[index]
+    assert schema["properties"]["entities"]["items"]["properties"]["label"]["enum"] == ["OS"]
+
+
 def test_a_list_in_the_body_is_sent(tmp_path: Path):
     source = load(tmp_path, URL + 'body = { stop = ["##"] }\n')
     assert isinstance(source, PromptSource)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -59,7 +60,10 @@ ANSWERED: dict[str, tuple[Any, str]] = {
     "deep": (content("[" * 100_000), reading.NO_JSON),
     "another schema": (content('{"spans": [[0, 3, "PORT"]]}'), reading.NO_ENTITIES),
     "a number": (content("7"), reading.NO_ENTITIES),
-    "cut": (content(GOOD[:30], "length"), reading.CUT),
+    "cut": (
+        content(GOOD[:30], "length"),
+        f"{reading.CUT}: got one that was cut after 30 characters. Raise `max_tokens`",
+    ),
     "no words": (content(None), "a chat completion in JSON"),
     "no completion": (lambda h: h.say({"error": "none"}), "a chat completion in JSON"),
     "choices of another type": (lambda h: h.say({"choices": [7]}), "a chat completion in JSON"),
@@ -71,10 +75,11 @@ ANSWERED: dict[str, tuple[Any, str]] = {
     "bad request": (lambda h: h.say({"error": "too long"}, 400), "status 400"),
     "500": (lambda h: h.say({"error": "oops"}, 500), "status 500"),
     "busy": (lambda h: h.say({}, 429, Retry_After="0"), "status 429"),
-    "closes": (lambda h: h.close(), "answers in time"),
-    "says half": (lambda h: (h.say(b"{}", Content_Length="999"), h.close()), "answers in time"),
-    "hangs": (lambda h: h.hang(1.0), "answers in time"),
-    "drips": (lambda h: h.drip(1.0), "answers in time"),
+    "closes": (lambda h: h.close(), "Start the server, or correct `url`"),
+    "says half": (lambda h: (h.say(b"{}", Content_Length="999"), h.close()), "Start the server, or correct `url`"),
+    "hangs": (lambda h: h.hang(1.0), "no whole answer within 0.3 s. Raise `seconds`"),
+    "drips": (lambda h: h.drip(1.0), "no whole answer within 0.3 s. Raise `seconds`"),
+    "hangs in the middle": (lambda h: h.hang_within(1.0), "no whole answer within 0.3 s. Raise `seconds`"),
     "huge": (lambda h: h.say(b"[" * (9 * 1024 * 1024)), "at most 8,388,608 bytes"),
 }
 
@@ -213,10 +218,34 @@ def test_an_answer_is_asked_and_paid_once_by_model_prompt_and_text(server: ChatS
     source(server, answers=answers).find_all([TEXT, TEXT])
     again = source(server, answers=answers)
     assert again.find_all([TEXT]) == [SPANS]
-    assert again.told() == ()
+    assert again.told() == ("1 answer was kept from before, and not asked for again.",)
     assert len(server.requests) == 1
     source(server, answers=answers, chat={"model": "other"}).find_all([TEXT])
     assert len(server.requests) == 2
+    source(server, answers=answers, chat={"formats": ({"type": "json_object"},)}).find_all([TEXT])
+    assert len(server.requests) == 3
+
+
+def test_an_answer_that_is_under_way_when_a_run_is_interrupted_is_kept(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+):
+    arrived = threading.Event()
+
+    def behave(handler: Handler) -> None:
+        arrived.set()
+        handler.say_content(GOOD)
+
+    def interrupted(_: object) -> Iterator[Any]:
+        arrived.wait()
+        raise KeyboardInterrupt
+
+    server.behave = behave
+    answers = AnswersInMemory()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("weak_labeling.sources.prompted.source.as_completed", interrupted)
+        source(server, answers=answers).find_all([TEXT])
+    assert source(server, answers=answers).find_all([TEXT]) == [SPANS]
+    assert len(server.requests) == 1
 
 
 def test_two_servers_with_a_model_of_one_name_answer_each_for_itself(server: ChatServer):
@@ -277,7 +306,8 @@ def test_a_cost_is_reckoned_from_the_characters_where_the_server_tells_no_usage(
     server.behave = lambda handler: handler.say({**completion(GOOD), "usage": "unknown"})
     asked = source(server, chat={"prices": (0.0, 30_000.0)})
     asked.find_all([TEXT])
-    assert f"they cost {len(GOOD) / 100:.4f}." in asked.told()[0]  # a token for 3 characters, at 0.03
+    assert f"1 answer (the server does not tell all tokens); they cost {len(GOOD) / 100:.4f}." in asked.told()[0]
+    # a token for 3 characters, at 0.03
 
 
 def test_a_server_that_is_away_is_left_alone_after_a_few_texts_and_tried_again_by_one(server: ChatServer):
@@ -299,9 +329,25 @@ def test_examples_are_shown_as_turns_and_their_own_texts_are_not_asked_about(ser
     turns = server.requests[0]["messages"][1:3]
     assert turns == [
         {"role": "user", "content": "Aurora in port"},
-        {"role": "assistant", "content": '{"entities": [{"quote": "Aurora", "label": "VESSEL"}]}'},
+        {
+            "role": "assistant",
+            "content": '{"entities": [{"quote": "Aurora", "label": "VESSEL", "occurrence": null}]}',
+        },
     ]
     assert server.texts() == [TEXT]
+
+
+def test_the_prompt_and_its_examples_show_what_the_schema_asks_for(server: ChatServer):
+    """A small model copies what it is shown; a schema that wants another key makes such a model invent a value."""
+    server.behave = content(GOOD)
+    shown = LabelledText("1", "Aurora in port", (Span(0, 6, "VESSEL"),))
+    source(server, examples=(shown,)).find_all([TEXT])
+    system, _, example, _ = server.requests[0]["messages"]
+    item = reading.answer_schema(LABELS)["properties"]["entities"]["items"]
+    for written in (system["content"].partition("JSON alone: ")[2].partition(". ")[0], example["content"]):
+        (given,) = json.loads(written)["entities"]
+        assert list(given) == item["required"] == ["quote", "label", "occurrence"]
+        assert given["occurrence"] is None
 
 
 def test_a_long_text_is_not_sent(server: ChatServer):

@@ -138,7 +138,7 @@ class PromptSource:
         try:
             read = read_answer(answer, text, self.definitions.keys())
         except InputError as error:
-            self._faults[error.rule] += 1
+            self._faults[f"broken rule: {error.rule}"] += 1
             return Fault(str(error))
         self._dropped.update(read.dropped)
         return read.spans

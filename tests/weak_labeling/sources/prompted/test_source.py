@@ -270,6 +270,13 @@ def test_a_server_is_known_by_its_address_without_credentials_and_parameters(url
     assert ChatSettings(url, "tiny").server == server
 
 
+def test_a_useless_answer_is_told_by_the_rule_that_it_breaks(server: ChatServer):
+    server.behave = content(GOOD[:30], "length")
+    asked = source(server)
+    asked.find_all([TEXT])
+    assert asked.told()[-1] == f"Texts without an answer: 1 x broken rule: {reading.CUT}."
+
+
 def test_an_answer_that_is_no_use_is_kept_too_but_a_failure_of_the_server_is_not(server: ChatServer):
     server.behave = content("no idea")
     answers = AnswersInMemory()

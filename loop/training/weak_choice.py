@@ -33,10 +33,11 @@ from ner.spans import Span
 LOSS = 0.005
 # With fewer gold documents than FEW, a comparison tells nothing. Weak labels then help if they are any good.
 FEW, ANY_GOOD = 30, 0.3
-# Below HALVES documents, each half of the gold judges the trainings on the other half. From there on, one third judges.
-HALVES, THIRD = 200, 1 / 3
-# From PLENTY documents on, weak labels that are so much worse than what gold alone teaches are not tried.
-PLENTY, FAR_BELOW = 300, 0.2
+# Below HALVES documents, each half of the gold judges the trainings on the other half; from there on, each third judges
+# those on the other two. From PLENTY documents on, one third is enough.
+HALVES, PLENTY = 200, 300
+# There, weak labels that are so much worse than what gold alone teaches are not tried.
+FAR_BELOW = 0.2
 # The trainings that are compared are short.
 SHORT = StageLimits(windows=1600, steps=120)
 
@@ -147,11 +148,11 @@ class _Chooser:
         if self.dataset.dev:
             yield self.dataset.train, self.dataset.dev
             return
-        halves = len(self.dataset.train) < HALVES
-        learned, judging = split(self.dataset.train, 0.5 if halves else THIRD, self.salt)
-        yield learned, judging
-        if halves:
-            yield judging, learned
+        gold = self.dataset.train
+        parts = list(_parts(gold, 2 if len(gold) < HALVES else 3, self.salt))
+        for judging in parts if len(gold) < PLENTY else parts[:1]:
+            held_back = {one.document_id for one in judging}
+            yield [one for one in gold if one.document_id not in held_back], judging
 
     def _trials(self) -> Iterator[_Trial]:
         for number, (learned, judging) in enumerate(self._folds(), start=1):
@@ -190,6 +191,16 @@ class _Steps(TrainingProgress):
 
     def __init__(self, told: TrainingProgress) -> None:
         self.step = told.step  # type: ignore[method-assign]
+
+
+def _parts(gold: Sequence[TrainingDocument], number: int, salt: str) -> Iterator[Sequence[TrainingDocument]]:
+    """The documents in so many parts of about the same size. A group of documents stays together."""
+    if number == 1:
+        yield gold
+        return
+    rest, part = split(gold, 1 / number, salt)
+    yield part
+    yield from _parts(rest, number - 1, f"{salt}:rest")
 
 
 def _joined(counts: Sequence[Counts]) -> Counts:

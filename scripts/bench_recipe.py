@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -94,19 +95,20 @@ def learned(scratch: Path, tree: Path, name: str, size: int, seed: int, training
     on_dev = ("evaluate", trained["version"], "--on", str(scratch / "dev.jsonl"), "--json")
     scores = json.loads(loop(tree, "-C", str(home), *on_dev))
     bundle = home / "models" / trained["path"] if tree == ROOT else None
+    encoder = tomllib.loads(toml)["train"].get("encoder", MINILM)
     return {
         "f1": round(scores["micro"]["f1"], 4),
-        "fp32": round(f1_in_fp32(bundle, dev, labels, scratch), 4) if bundle else None,
+        "fp32": round(f1_in_fp32(bundle, encoder, dev, labels, scratch), 4) if bundle else None,
         "seconds": round(seconds, 1),
         "types": {label: round(scores["types"][label]["f1"], 4) for label in labels},
         "precision": trained.get("precision"),
     }
 
 
-def f1_in_fp32(bundle: Path, dev: Sequence[Record], labels: Sequence[str], scratch: Path) -> float:
+def f1_in_fp32(bundle: Path, encoder: str, dev: Sequence[Record], labels: Sequence[str], scratch: Path) -> float:
     """What the model of the bundle has in FP32 on the sentences of dev, decoded as it is served."""
     texts = [record["text"] for record in dev]
-    asked = {"bundle": str(bundle), "encoder": MINILM, "workspace": str(scratch), "texts": texts, "timed": 0}
+    asked = {"bundle": str(bundle), "encoder": encoder, "workspace": str(scratch), "texts": texts, "timed": 0}
     measured = measure({**asked, "threads": 1, "seed": 0})
     found = [[Span(**span) for span in spans] for spans in measured["spans"]]
     gold = [[Span(span["start"], span["end"], span["label"]) for span in record["spans"]] for record in dev]

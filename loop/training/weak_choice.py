@@ -4,7 +4,9 @@ With some gold, fine-tuning on the gold alone often wins over weak labels (Zhu e
 both ways, each time on a part of the gold, and the rest of the gold judges both. The weak labels of such a try are made
 without the gold that judges; only the muting of sources has looked at it, and `loop.weak.muting` says why that does no
 harm. Weak labels are used where the rule "choose them from t standard errors on" loses at most LOSS of F1 on average,
-whatever their true worth is (`loop.evaluation.regret`); with an unclear gain, they are not.
+whatever their true worth is (`loop.evaluation.regret`). With little gold, the gain of a training is seldom that clear.
+Then it is enough that the training gains at all, and that the weak labels themselves are better, by that rule, than
+what gold alone teaches. With an unclear gain, weak labels are not used.
 """
 
 from __future__ import annotations
@@ -130,18 +132,27 @@ class _Chooser:
 
     def _compared(self, texts: int, trials: Sequence[_Trial]) -> WeakChoice:
         judged = sum(len(trial.votes.gold) for trial in trials)
-        votes = _joined([trial.votes for trial in trials]).micro_f1()
+        votes = _joined([trial.votes for trial in trials])
         without = _joined([trial.without for trial in trials])
         tried = [trial.with_weak for trial in trials if trial.with_weak is not None]
+        found = (texts, judged, without.micro_f1())
         if len(tried) < len(trials):
-            why = f"there is enough gold, and weak labels (F1 {votes:.2f}) are far below what gold alone teaches"
-            return WeakChoice(False, why, texts, judged, without.micro_f1(), None, votes)
+            far = f"weak labels (F1 {votes.micro_f1():.2f}) are far below what gold alone teaches"
+            return WeakChoice(False, f"there is enough gold, and {far}", *found, None, votes.micro_f1())
         together = _joined(tried)
         groups = [one.group_key for fold in self._folds() for one in fold[1]]
-        gain = estimate(*(grouped(side, groups) for side in (together, without)))
-        used = _pays(gain)
-        why = "they help on gold that was held back" if used else "no clear gain on gold that was held back"
-        return WeakChoice(used, why, texts, judged, without.micro_f1(), together.micro_f1(), votes, _finite(gain.error))
+        gain, ahead = (estimate(*(grouped(side, groups) for side in (one, without))) for one in (together, votes))
+        if _pays(gain):
+            used, why = True, "they help on gold that was held back"
+        elif self._gold < HALVES and gain.difference > 0 and _pays(ahead):
+            used, why = True, f"they are far better (F1 {votes.micro_f1():.2f}) than what half of the gold teaches"
+        else:
+            used, why = False, "no clear gain on gold that was held back"
+        return WeakChoice(used, why, *found, together.micro_f1(), votes.micro_f1(), _finite(gain.error))
+
+    @property
+    def _gold(self) -> int:
+        return len(self.dataset.train) + len(self.dataset.dev)
 
     def _folds(self) -> Iterator[tuple[Sequence[TrainingDocument], Sequence[TrainingDocument]]]:
         """(learned, judging) for each trial."""
@@ -160,8 +171,7 @@ class _Chooser:
             cut = Dataset(tuple(learned), tuple(judging), self.dataset.kind)
             documents = self.weak(frozenset(one.document_id for one in judging))
             votes, without = self._votes(judging, documents), self._f1_of(cut)
-            enough = len(self.dataset.train) + len(self.dataset.dev) >= PLENTY
-            if enough and votes.micro_f1() + FAR_BELOW < without.micro_f1():
+            if self._gold >= PLENTY and votes.micro_f1() + FAR_BELOW < without.micro_f1():
                 yield _Trial(without, None, votes)
                 return
             self.progress.stage(f"trying with weak labels ({number})")

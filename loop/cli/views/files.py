@@ -129,10 +129,10 @@ def notes(one: Imported) -> Iterator[str]:
         if reason not in DOUBTS:
             yield f"Set aside: {count:,} x {reason}."
     if one.replaced:
-        yield f"{one.replaced:,} texts were labelled otherwise before; what this file says is their gold now."
+        yield f"Labelled otherwise before, now with the gold of this file: {number_of(one.replaced, 'text')}."
     if one.kept_elsewhere:
-        yield f"{one.kept_elsewhere:,} known documents stand in another split and stay there."
+        yield f"Known before in another split, where they stay: {number_of(one.kept_elsewhere, 'document')}."
     if one.revived:
-        yield f"{one.revived:,} documents whose task was deleted are back, with the labels of this file."
+        yield f"Back from a deleted task, with the labels of this file: {number_of(one.revived, 'document')}."
     if one.not_held_out:
         yield f"{one.not_held_out:,} went to train: a model was trained on them, so they cannot be held out."

@@ -19,7 +19,7 @@ from loop.report.page.markdown import render_markdown
 from loop.report.scoring import COSTLIEST
 from loop.settings.whole_files import whole_folder, write_whole
 from loop.study.results import StudiedVariant, Study, VariantRun
-from loop.study.told import millions, sentences, served_speed
+from loop.study.told import headline, millions, sentences, served_speed
 from loop.wording import (
     NOTHING,
     documents_of,
@@ -55,11 +55,11 @@ def page_of(study: Study) -> blocks.Page:
     best = study.best
     told = list(sentences(study))
     failed = [one for one in study.variants if one.error]
-    headline = f"{study.name_of(best)} has the highest F1" if best else "nothing could be trained"
+    result = headline(study, best) if best else "nothing could be trained"
     return blocks.Page(
-        title=f"{study.data.data}: {headline}",
+        title=f"{study.data.data}: {result}",
         over=f"study of variants · {moment(study.at)}",
-        headline=headline,
+        headline=result,
         tone="open",
         sentences=tuple(told[: len(told) - len(failed)]),
         notices=tuple(told[len(told) - len(failed) :]),

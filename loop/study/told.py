@@ -21,8 +21,8 @@ def sentences(study: Study) -> Iterator[str]:
     data = study.data
     where = documents_of(data.groups, data.dev_texts, "document")
     yield (
-        f"{study.name_of(best)} has the highest micro-F1 as served, {score(best.micro.f1)}: learned from "
-        f"{number_of(data.train_texts, 'text')}, judged on {where} that no variant learned from."
+        f"{headline(study, best)}: learned from {number_of(data.train_texts, 'text')}, judged on {where} that no "
+        "variant learned from."
     )
     yield from _worth(study)
     others = [one for one in study.measured if one.differences]
@@ -32,6 +32,13 @@ def sentences(study: Study) -> Iterator[str]:
     for one in study.variants:
         if one.error:
             yield f"{study.name_of(one)} could not be trained: {one.error}"
+
+
+def headline(study: Study, best: StudiedVariant) -> str:
+    """Which variant has the highest F1; of a variant that stands alone, which F1."""
+    name, f1 = study.name_of(best), score(best.micro.f1)
+    alone = len(study.measured) == 1
+    return f"{name} has micro-F1 {f1} as served" if alone else f"{name} has the highest micro-F1 as served, {f1}"
 
 
 def _worth(study: Study) -> Iterator[str]:

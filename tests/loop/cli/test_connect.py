@@ -33,7 +33,8 @@ def region(from_name: str, label: str) -> dict[str, Any]:
 
 def test_connect_says_nothing_of_a_config_that_fits(desk: Desk, server: FakeLabelStudio) -> None:
     server.annotate(1, [region("label", "SOFTWARE")])
-    assert desk.loop(*LINK).out.splitlines() == ["Linked project 1: http://label-studio.fake/projects/1"]
+    said = desk.loop(*LINK).out.splitlines()
+    assert said == ["Linked project 1: http://label-studio.fake/projects/1", "Next: loop pull"]
 
 
 def test_connect_says_what_of_the_project_cannot_be_learned_and_how_to_mend_it(

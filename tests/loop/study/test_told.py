@@ -73,6 +73,12 @@ def test_the_sentences_name_what_is_shown_to_be_better_and_what_is_faster_at_no_
     assert told[2].startswith("full against lora: +3.0 points (+2.0 to +4.0), better")
 
 
+def test_a_variant_that_stands_alone_is_not_called_the_highest() -> None:
+    told = list(sentences(study(variant("lora"))))
+    assert told[0].startswith("lora has micro-F1 0.700 as served: learned from")
+    assert page_of(study(variant("lora"))).headline == "lora has micro-F1 0.700 as served"
+
+
 def test_a_faster_variant_that_is_shown_to_be_worse_is_not_recommended() -> None:
     told = list(sentences(study(variant("lora"), variant("distilled", -0.05, 0.02, ms=1.0))))
     assert told[1] == "No variant is shown to be better than lora."

@@ -4,11 +4,11 @@ A source is worth the F1 of all votes with it, less their F1 without it, on labe
 never learns from the gold of the text that it answers (cross-fitting), so that the figures are honest.
 
 A source does harm when the majority vote is better without it. It is tested whether that may be chance, by paired
-randomisation over documents, at a level that is divided by the number of sources tested (Bonferroni), so that a
-project where no source does harm mutes one in a hundred trainings at most. Majority vote is the judge because it trusts
-every source alike; a method that has learned whom to trust hides the harm. But a source that such a method makes good
-use of is kept: the method in use must not lose without it. Sources are found one at a time, the worst first, each by
-the votes that are left.
+randomisation over documents, at a level that is divided by the number of sources tested (Bonferroni), so that a project
+where no source does harm mutes one in a hundred trainings at most. Majority vote is the judge because it trusts every
+source alike; a method that has learned whom to trust hides the harm. But a source that such a method makes good use of
+is kept: where the method in use is better with it, by more than CLEAR standard errors. Sources are found one at a time,
+the worst first, each by the votes that are left.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from weak_labeling.aggregate.majority import MajorityVote, majority_vote
 LEAST_DOCUMENTS, ALPHA = 25, 0.01
 # Texts without gold that a method learns from, beside the labelled texts.
 UNLABELLED = 1000
+# A gain of fewer standard errors may be chance, and does not clear a source that harms the majority vote.
+CLEAR = 2
 _PERMUTATIONS, _RESAMPLES, _SEED = 2_000, 2_000, 12
 
 
@@ -174,7 +176,7 @@ def _harms(sample: VoteSample, names: Sequence[str], tested: int, method: str | 
         with_it = sample.counts_of(done)
         without_it = others[name] if method == MajorityVote.name else sample.without({name}).counts(method)
         use = _compared(with_it, without_it)
-        if use.delta > use.standard_error:
+        if use.delta > CLEAR * use.standard_error:
             continue
         gain = _compared(others[name], everything)
         votes, right = _votes_of(sample, name)

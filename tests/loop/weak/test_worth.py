@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from random import Random
 
 import pytest
 
+from loop.up.project import EXAMPLES
 from loop.weak.worth import LEAST_DOCUMENTS, VoteSample, harmful, worth_of
 from ner.labels import LabelSet
 from ner.spans import Span
+from scripts.bench.weak import poison as bench
 from weak_labeling.aggregate.contract import VotedText
+from weak_labeling.apply import apply_functions
+from weak_labeling.loading import text_sources
 from weak_labeling.source import Vote
 
 TEXT = "the Excel on the Windows"
@@ -57,6 +62,37 @@ def test_a_source_that_is_no_candidate_is_left_alone_and_two_that_do_harm_are_bo
     both = sample(60, *HONEST, POISON, *worse)
     assert [harm.source for harm in harmful(both, {"poison", "worse"}, "majority")] == ["worse", "poison"]
     assert [harm.source for harm in harmful(both, {"poison"}, "majority")] == ["poison"]
+
+
+def test_a_poison_is_muted_where_the_method_in_use_hardly_gains_by_it() -> None:
+    """The method learns that the common words of the poison are no entities, and scores by chance a little better."""
+    example = EXAMPLES / "it_support"
+    gold = [json.loads(line) for line in (example / "gold.jsonl").read_text("utf-8").splitlines()]
+    labelled = Random(0).sample(gold, 100)
+    labels = LabelSet(("SOFTWARE", "OS", "HARDWARE", "VERSION", "ERROR"))
+    applied = apply_functions(
+        text_sources(example, labels.types), [(one["id"], one["text"]) for one in labelled], labels.types
+    )
+    texts = [VotedText(one["id"], one["text"], applied.votes[one["id"]]) for one in labelled]
+    spans = {one["id"]: tuple(Span(**span) for span in one["spans"]) for one in labelled}
+    found = VoteSample(labels, tuple(bench.poison(texts, "OS")), tuple(spans), spans)
+    assert [harm.source for harm in harmful(found, set(found.sources()))] == [bench.POISON]
+
+
+def test_a_source_that_says_something_of_use_by_the_wrong_name_is_kept() -> None:
+    """By majority it does harm; the method learns what it means, and no other source knows these entities."""
+    random, texts, gold = Random(1), [], {}
+    for key in range(60):
+        words = ["".join(random.choices("abcdefghij", k=6)) for _ in range(4)]
+        text = " ".join(("Excel", *words))
+        at = text.index(words[random.randrange(4)])
+        named = Span(at, at + 6, "OS")
+        votes = Vote(Span(0, 5, "SOFTWARE"), "apps"), Vote(replace(named, label="SOFTWARE"), "misnamed")
+        texts.append(VotedText(key, text, votes))
+        gold[key] = (Span(0, 5, "SOFTWARE"), named)
+    found = VoteSample(LabelSet(("SOFTWARE", "OS")), tuple(texts), tuple(gold), gold)
+    assert [harm.source for harm in harmful(found, {"misnamed"}, "majority")] == ["misnamed"]
+    assert harmful(found, {"misnamed"}) == ()
 
 
 def test_harmless_sources_that_are_wrong_by_chance_are_hardly_ever_muted() -> None:

@@ -64,7 +64,10 @@ def connect(
     tasks = [f"{pushed:,} texts are tasks now."] if push else []
     done = [f"ML backend {'connected' if rows.added else 'was connected already'}."] if rows else []
     notes = _notes(linked.check) if linked.check is not None else []
-    following = f"Next: loop {'publish' if push else 'pull'}"
+    if push:
+        following = "People can label now. With a model or sources of weak labels, next: loop publish"
+    else:
+        following = f"Next: loop {'connect --push' if linked.created else 'pull'}"
     invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *notes, *tasks, *done, following)
     return 0
 

@@ -5,8 +5,8 @@ both ways, each time on a part of the gold, and the rest of the gold judges both
 without the gold that judges; only the muting of sources has looked at it, and `loop.weak.muting` says why that does no
 harm. Weak labels are used where the rule "choose them from t standard errors on" loses at most LOSS of F1 on average,
 whatever their true worth is (`loop.evaluation.regret`). With little gold, the gain of a training is seldom that clear.
-Then it is enough that the training gains at all, and that the weak labels themselves are better, by that rule, than
-what gold alone teaches. With an unclear gain, weak labels are not used.
+Then it is enough that the training gains at all, and that the weak labels themselves are far better, and better by that
+rule, than what gold alone teaches. With an unclear gain, weak labels are not used.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ FEW, ANY_GOOD = 30, 0.3
 # Below HALVES documents, each half of the gold judges the trainings on the other half; from there on, each third judges
 # those on the other two. From PLENTY documents on, one third is enough.
 HALVES, PLENTY = 200, 300
-# There, weak labels that are so much worse than what gold alone teaches are not tried.
-FAR_BELOW = 0.2
+# There, weak labels that are so much worse than what gold alone teaches are not tried. Below HALVES documents, weak
+# labels that are so much better need no clear gain.
+FAR = 0.2
 # The trainings that are compared are short.
 SHORT = StageLimits(windows=1600, steps=120)
 
@@ -144,7 +145,7 @@ class _Chooser:
         gain, ahead = (estimate(*(grouped(side, groups) for side in (one, without))) for one in (together, votes))
         if _pays(gain):
             used, why = True, "they help on gold that was held back"
-        elif self._gold < HALVES and gain.difference > 0 and _pays(ahead):
+        elif self._gold < HALVES and gain.difference > 0 and ahead.difference >= FAR and _pays(ahead):
             used, why = True, f"they are far better (F1 {votes.micro_f1():.2f}) than what half of the gold teaches"
         else:
             used, why = False, "no clear gain on gold that was held back"
@@ -163,7 +164,9 @@ class _Chooser:
         parts = list(_parts(gold, 2 if len(gold) < HALVES else 3, self.salt))
         for judging in parts if len(gold) < PLENTY else parts[:1]:
             held_back = {one.document_id for one in judging}
-            yield [one for one in gold if one.document_id not in held_back], judging
+            learned = [one for one in gold if one.document_id not in held_back]
+            if any(one.spans for one in learned):
+                yield learned, judging
 
     def _trials(self) -> Iterator[_Trial]:
         for number, (learned, judging) in enumerate(self._folds(), start=1):
@@ -171,7 +174,7 @@ class _Chooser:
             cut = Dataset(tuple(learned), tuple(judging), self.dataset.kind)
             documents = self.weak(frozenset(one.document_id for one in judging))
             votes, without = self._votes(judging, documents), self._f1_of(cut)
-            if self._gold >= PLENTY and votes.micro_f1() + FAR_BELOW < without.micro_f1():
+            if self._gold >= PLENTY and votes.micro_f1() + FAR < without.micro_f1():
                 yield _Trial(without, None, votes)
                 return
             self.progress.stage(f"trying with weak labels ({number})")
@@ -204,13 +207,17 @@ class _Steps(TrainingProgress):
 
 
 def _parts(gold: Sequence[TrainingDocument], number: int, salt: str) -> Iterator[Sequence[TrainingDocument]]:
-    """The documents in so many parts of about the same size. A group of documents stays together."""
+    """The documents in so many parts of about the same size, in fewer where there are fewer groups.
+
+    A group of documents stays together, unless there is no other.
+    """
     if number == 1:
         yield gold
         return
     rest, part = split(gold, 1 / number, salt)
     yield part
-    yield from _parts(rest, number - 1, f"{salt}:rest")
+    alone = len({one.group_key for one in rest}) == 1
+    yield from _parts(rest, 1 if alone else number - 1, f"{salt}:rest")
 
 
 def _joined(counts: Sequence[Counts]) -> Counts:

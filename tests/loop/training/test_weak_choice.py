@@ -50,8 +50,8 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
         rows = len(cut.dev)
         places = np.arange(rows)[:: -1 if cut.weak else 1, None]
         right = places < round(rows * FOUND["with" if cut.weak else "without"])
-        ones = np.ones((rows, 1), dtype=np.int64)
-        return Counts(LABELS.types, right.astype(np.int64), ones, ones)
+        gold = np.array([[len(one.spans)] for one in cut.dev], dtype=np.int64)
+        return Counts(LABELS.types, right * gold, np.ones_like(gold), gold)
 
     monkeypatch.setattr(weak_choice._Chooser, "_f1_of", found)
     FOUND.update({"with": 0.9, "without": 0.3})
@@ -85,6 +85,25 @@ def test_gold_that_judges_was_seen_neither_by_the_trainings_nor_by_the_weak_labe
     assert str(chosen).startswith("learned first from weak labels on") and figures in str(chosen)
 
 
+@pytest.mark.parametrize("sizes", [(209, 1), (105, 105), (100, 100, 1), (70, 70, 70), (210,)])
+def test_gold_of_few_groups_judges_and_no_group_also_teaches(tried: list[Dataset], sizes: tuple[int, ...]) -> None:
+    groups = [str(group) for group, size in enumerate(sizes) for _ in range(size)]
+    gold = tuple(
+        replace(one, group_key=group) for one, group in zip(documents(range(len(groups))), groups, strict=True)
+    )
+    _, chosen = choice(Dataset(gold, (), GOLD), Sources())
+    assert chosen is not None and chosen.used
+    for cut in tried:
+        assert len(sizes) == 1 or not {one.group_key for one in cut.dev} & {one.group_key for one in cut.train}
+
+
+@pytest.mark.parametrize("size", [60, 210])
+def test_entities_of_one_document_are_never_held_back_from_all_that_teaches(tried: list[Dataset], size: int) -> None:
+    gold = tuple(replace(one, spans=XP if one.document_id == 7 else ()) for one in documents(range(size)))
+    choice(Dataset(gold, (), GOLD), Sources())
+    assert tried and all(any(one.spans for one in cut.train) for cut in tried)
+
+
 @pytest.mark.parametrize("found", [0.3, 0.1])
 def test_a_gain_that_is_not_clear_leaves_gold_alone(tried: list[Dataset], found: float) -> None:
     FOUND["with"] = found
@@ -97,7 +116,13 @@ def test_a_gain_that_is_not_clear_leaves_gold_alone(tried: list[Dataset], found:
 
 @pytest.mark.parametrize(
     ("size", "right", "found", "used"),
-    [(60, 1.0, 0.34, True), (60, 0.1, 0.34, False), (60, 1.0, 0.3, False), (240, 1.0, 0.31, False)],
+    [
+        (60, 1.0, 0.34, True),
+        (60, 0.1, 0.34, False),
+        (60, 0.15, 0.34, False),
+        (60, 1.0, 0.3, False),
+        (240, 1.0, 0.31, False),
+    ],
 )
 def test_with_little_gold_weak_labels_that_beat_a_model_of_gold_need_no_clear_gain(
     tried: list[Dataset], size: int, right: float, found: float, used: bool

@@ -108,15 +108,18 @@ class PromptSource:
         waiting: dict[Future[PromptAnswer | Fault], str] = {}
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="prompt")
         try:
-            waiting |= {pool.submit(self._ask, text): key for key, text in texts.items()}
+            for key, text in texts.items():
+                waiting[pool.submit(self._ask, text)] = key
             for done in as_completed(waiting):
                 self.answers.keep(_answers_of({done: waiting[done]}))
                 found[waiting[done]] = done.result()
         finally:
             self._stop.set()
-            pool.shutdown(cancel_futures=True)
-            # An interrupted run has waited for what was under way.
-            self.answers.keep(_answers_of({done: key for done, key in waiting.items() if key not in found}))
+            try:
+                pool.shutdown(cancel_futures=True)
+            finally:
+                # An interrupted run has waited for what was under way.
+                self.answers.keep(_answers_of({done: key for done, key in waiting.items() if key not in found}))
         return found
 
     def _ask(self, text: str) -> PromptAnswer | Fault:
@@ -163,8 +166,8 @@ class PromptSource:
 
 def _answers_of(done: Mapping[Future[PromptAnswer | Fault], str]) -> dict[str, PromptAnswer]:
     """The answers among what has ended, by key."""
-    ended = {key: one.result() for one, key in done.items() if not one.cancelled() and one.exception() is None}
-    return {key: answer for key, answer in ended.items() if isinstance(answer, PromptAnswer)}
+    ended = (one for one in done if one.done() and not one.cancelled() and one.exception() is None)
+    return {done[one]: answer for one in ended if isinstance(answer := one.result(), PromptAnswer)}
 
 
 def _answers(number: int) -> str:

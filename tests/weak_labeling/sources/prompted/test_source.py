@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -244,6 +245,32 @@ def test_an_answer_that_is_under_way_when_a_run_is_interrupted_is_kept(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("weak_labeling.sources.prompted.source.as_completed", interrupted)
         source(server, answers=answers).find_all([TEXT])
+    assert source(server, answers=answers).find_all([TEXT]) == [SPANS]
+    assert len(server.requests) == 1
+
+
+def test_an_answer_that_is_under_way_when_a_run_is_interrupted_while_it_asks_is_kept(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+):
+    arrived = threading.Event()
+    submit = ThreadPoolExecutor.submit
+
+    def behave(handler: Handler) -> None:
+        arrived.set()
+        handler.say_content(GOOD)
+
+    def interrupted(pool: ThreadPoolExecutor, *asked: Any) -> Any:
+        if arrived.wait(0):
+            raise KeyboardInterrupt
+        made = submit(pool, *asked)
+        arrived.wait()
+        return made
+
+    server.behave = behave
+    answers = AnswersInMemory()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(ThreadPoolExecutor, "submit", interrupted)
+        source(server, answers=answers).find_all([TEXT, f"{TEXT} again"])
     assert source(server, answers=answers).find_all([TEXT]) == [SPANS]
     assert len(server.requests) == 1
 

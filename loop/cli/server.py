@@ -65,7 +65,7 @@ def connect(
     done = [f"ML backend {'connected' if rows.added else 'was connected already'}."] if rows else []
     notes = _notes(linked.check) if linked.check is not None else []
     if push:
-        following = "People can label now. With a model or sources of weak labels, next: loop publish"
+        following = "People can label now. Next, with a model or sources of weak labels: loop publish"
     else:
         following = f"Next: loop {'connect --push' if linked.created else 'pull'}"
     invocation.answer({"project": linked, "pushed": pushed, "backend": rows}, said, *notes, *tasks, *done, following)

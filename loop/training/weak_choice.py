@@ -146,7 +146,7 @@ class _Chooser:
         if _pays(gain):
             used, why = True, "they help on gold that was held back"
         elif self._gold < HALVES and gain.difference > 0 and ahead.difference >= FAR and _pays(ahead):
-            used, why = True, f"they are far better (F1 {votes.micro_f1():.2f}) than what half of the gold teaches"
+            used, why = True, f"they are far better (F1 {votes.micro_f1():.2f}) than what gold alone teaches here"
         else:
             used, why = False, "no clear gain on gold that was held back"
         return WeakChoice(used, why, *found, together.micro_f1(), votes.micro_f1(), _finite(gain.error))

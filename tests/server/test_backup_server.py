@@ -30,6 +30,7 @@ def desk(
     desk.promoted_model()
     said = desk.loop("connect", "--no-backend")
     assert said.code == 0, said.err
+    assert said.out.rstrip().endswith("Next: loop connect --push")
     return desk
 
 

@@ -131,7 +131,7 @@ def notes(one: Imported) -> Iterator[str]:
     if one.replaced:
         yield f"Labelled otherwise before, now with the gold of this file: {number_of(one.replaced, 'text')}."
     if one.kept_elsewhere:
-        yield f"Left in the split of an earlier import: {number_of(one.kept_elsewhere, 'document')}."
+        yield f"Already known in another split, and left there: {number_of(one.kept_elsewhere, 'document')}."
     if one.revived:
         yield f"Back from a deleted task, with the labels of this file: {number_of(one.revived, 'document')}."
     if one.not_held_out:

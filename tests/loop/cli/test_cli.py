@@ -344,7 +344,7 @@ def test_import_counts_for_people_and_programs(desk: Desk):
     said = desk.loop("import", str(path), "--split", "train", "--json")
     assert said.json["files"][0]["added"] == 2
     again = desk.loop("import", str(path), "--split", "holdout")
-    assert "Left in the split of an earlier import: 2 documents." in again.out
+    assert "Already known in another split, and left there: 2 documents." in again.out
 
 
 def test_a_bad_file_exits_with_4_and_names_its_lines(desk: Desk):

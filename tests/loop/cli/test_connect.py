@@ -37,6 +37,11 @@ def test_connect_says_nothing_of_a_config_that_fits(desk: Desk, server: FakeLabe
     assert said == ["Linked project 1: http://label-studio.fake/projects/1", "Next: loop pull"]
 
 
+def test_connect_that_made_tasks_says_that_people_can_label(desk: Desk, server: FakeLabelStudio) -> None:
+    said = " ".join(desk.loop(*LINK, "--push").out.split())
+    assert said.endswith("People can label now. Next, with a model or sources of weak labels: loop publish")
+
+
 def test_connect_says_what_of_the_project_cannot_be_learned_and_how_to_mend_it(
     desk: Desk, server: FakeLabelStudio
 ) -> None:

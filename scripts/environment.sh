@@ -122,7 +122,7 @@ make_environment() {
         is_current "$@" && { exec 9>&-; return; }
     fi
     { is_fitting "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; } || create_venv || return
-    say "Installing what $* name; the first time takes minutes ..."
+    say "Installing what stands in $*; the first time takes minutes ..."
     # From here on the environment is neither the old one nor the new: a killed installation must be made again.
     rm -f "$VENV"/.installed-*
     : >"$PIP_LOG"

@@ -35,8 +35,7 @@ def create_project(
 
     Raises RefusedError for a name or slug that is taken and for a share outside [0, 1).
     """
-    if not 0 <= holdout_share < 1:
-        raise RefusedError("the holdout's share lies in [0, 1)", value=holdout_share, next_step="0.2 is the default.")
+    _check_share(holdout_share)
     slug = slug or slugify(name)
     taken = tx.session.scalar(select(Project).where((Project.name == name) | (Project.slug == slug)))
     if taken is not None:
@@ -164,6 +163,15 @@ def set_label_map(tx: Transaction, project_id: int, label_map: Mapping[str, str]
     return project
 
 
+def set_holdout_share(tx: Transaction, project_id: int, share: float) -> Project:
+    """Take over the share of the settings, for documents that come from now on; those that have a split keep it."""
+    project = lock_project(tx, project_id)
+    _check_share(share)
+    project.holdout_share = share
+    tx.session.flush()
+    return project
+
+
 def set_pulled_label_map(tx: Transaction, project_id: int, label_map: Mapping[str, str]) -> None:
     """Remember the label map with which tasks are read from now on; the caller has all tasks read again."""
     lock_project(tx, project_id).pulled_label_map = dict(label_map)
@@ -195,6 +203,11 @@ def lock_project(tx: Transaction, project_id: int) -> Project:
     if project is None:
         raise NotFoundError("a project is in the store", value=project_id, next_step="Name one that `loop init` made.")
     return project
+
+
+def _check_share(share: float) -> None:
+    if not 0 <= share < 1:
+        raise RefusedError("the holdout's share lies in [0, 1)", value=share, next_step="0.2 is the default.")
 
 
 def _check_feeds_no_other(tx: Transaction, project: Project, ls_url: str, ls_project_id: int) -> None:

@@ -242,8 +242,9 @@ class LoggedTraining(TrainingProgress):
         now = time.monotonic()
         if now - self._told >= _MINUTE:
             self._told = now
-            left = step.seconds_left / _MINUTE
-            logger.info("retrain: step %d of %d, about %.0f min left", step.step, step.steps, left)
+            minutes = round(step.seconds_left / _MINUTE)
+            left = f"about {minutes} min" if minutes else "less than a minute"
+            logger.info("retrain: step %d of %d, %s left", step.step, step.steps, left)
 
     def epoch(self, epoch: Epoch) -> None:
         """The loss of a pass over the texts."""

@@ -196,7 +196,7 @@ class TrainSettings(SettingsSection):
 class HoldoutSettings(SettingsSection):
     """The documents by which candidates are judged. No model is ever trained on them."""
 
-    share: float = setting(0.2, "Of the pool's documents, drawn at random.", ge=0, lt=1)
+    share: float = setting(0.2, "Of the pool's new documents, drawn at random. A change moves none.", ge=0, lt=1)
 
 
 class PromotionSettings(SettingsSection):

@@ -11,7 +11,7 @@ from ner.errors import BundleError, ConfigError
 from ner.label_studio.label_config import LabelConfig
 from store.database.schema import Model, Project
 from store.database.session import Store
-from store.projects import project_by_name, set_label_config, set_label_map
+from store.projects import project_by_name, set_holdout_share, set_label_config, set_label_map
 from store.registry import model
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def current_project(store: Store, settings: Settings) -> Project:
-    """The row of the project, with the label map of the settings, and with the label config as its file says it now.
+    """The row of the project, with the label map, the holdout's share and the label config as the files say them now.
 
-    Once the project is linked to Label Studio, the config there counts (pull brings it) and the file no longer does.
+    A changed share counts for new documents: the others keep their split. Once the project is linked to Label Studio,
+    the config there counts (pull brings it) and the file no longer does.
     Raises NotFoundError when the store has no such project, ConfigError for a file that cannot be read, InputError for
     a config that cannot be learned from.
     """
@@ -33,6 +34,11 @@ def current_project(store: Store, settings: Settings) -> Project:
     if (settings.label_map or {}) != (project.label_map or {}):
         with store.transaction() as tx:
             project = set_label_map(tx, project.id, settings.label_map or {})
+            tx.commit()
+    if settings.holdout.share != project.holdout_share:
+        logger.info("holdout.share of new documents: %g, and was %g", settings.holdout.share, project.holdout_share)
+        with store.transaction() as tx:
+            project = set_holdout_share(tx, project.id, settings.holdout.share)
             tx.commit()
     if project.ls_project_id is not None or not settings.labels_file.is_file():
         return project

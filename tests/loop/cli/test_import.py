@@ -56,6 +56,15 @@ def test_a_dry_run_shows_the_same_table_and_stores_nothing(desk: Desk):
     assert "would be refused, unless with --skip-bad; the first of them: line 3: a text is not empty or blank" in shown
 
 
+def test_the_holdouts_share_of_loop_toml_counts_for_texts_that_come_after_it_was_changed(desk: Desk):
+    held_out = []
+    for name, share in (("none", 0.0), ("all", 0.999999)):
+        desk.configure(holdout__share=share)
+        desk.loop("import", str(desk.write("in.jsonl", *({"text": f"{name} {n}"} for n in range(40)))))
+        held_out.append(desk.loop("status", "--json").json["counts"]["documents"]["holdout"])
+    assert held_out == [0, 40]
+
+
 def test_a_mark_of_rich_or_a_control_sequence_in_a_file_is_shown_as_it_is(desk: Desk):
     odd = {"text": "ab", "spans": [{"start": 0, "end": 1, "label": "[red]\u001b[31mX"}]}
     said = desk.loop("import", str(desk.write("odd.jsonl", odd)), "--split", "train").out

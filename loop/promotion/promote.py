@@ -153,12 +153,12 @@ class _Promotion:
         if incumbent is None and self.settings.promotion.first_model == BY_WEAK_VOTE:
             self.votes_serve = votes_stand(self.store, self.settings, self.project)
         if self.because is None and (obstacle := self._obstacle(incumbent, documents, look)):
-            return self._defer(attempt, obstacle, documents, look)
+            return self._defer(attempt, obstacle, documents)
         try:
             measured = self._measure(attempt, chosen, incumbent, documents, contract)
         except IncumbentError as error:
             if self.because is None:
-                return self._defer(attempt, f"{error} Put it back, roll back, or force", documents, look)
+                return self._defer(attempt, f"{error} Put it back, roll back, or force", documents)
             measured = self._measure(attempt, chosen, None, documents, contract)
             measured = replace(measured, problems=(str(error),))
         if self.because is None:
@@ -215,9 +215,9 @@ class _Promotion:
         done = replace(attempt, outcome=REFUSED, reason=str(error), judged_seconds=self._seconds())
         return RefusedCandidateError(error, done)
 
-    def _defer(self, attempt: Attempt, obstacle: str, documents: Sequence[GoldDocument], look: Look) -> PromotionResult:
+    def _defer(self, attempt: Attempt, obstacle: str, documents: Sequence[GoldDocument]) -> PromotionResult:
         told = f"{rotated(attempt.rotation)}Not judged yet: {obstacle.removesuffix('.')}."
-        done = replace(attempt, reason=told, look=look if look.alpha else None, judged_seconds=self._seconds())
+        done = replace(attempt, reason=told, judged_seconds=self._seconds())
         with self.store.read() as session:
             waits_for = waiting_for(session, self.project, self.settings.promotion)
         against = WEAK_VOTE if self.votes_serve else attempt.incumbent

@@ -105,6 +105,8 @@ class Service:
         done = 0
         try:
             with interrupted_by(signal.SIGINT, signal.SIGTERM):
+                poll = self.cycle.settings.service.poll_seconds
+                logger.info("started: a cycle every %g s, or when Label Studio tells of a change", poll)
                 self._recover()
                 while cycles is None or done < cycles:
                     report = self.run_cycle()

@@ -275,15 +275,19 @@ def test_a_signal_ends_it_cleanly_whatever_was_inherited_and_the_handlers_are_pu
         assert [run.state for run in session.query(Run).filter_by(kind="pull")] == ["interrupted"]
 
 
-def test_it_begins_by_mending_what_a_dead_process_left(cycle: Cycle, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_says_that_it_has_started_and_mends_what_a_dead_process_left(
+    cycle: Cycle, caplog: pytest.LogCaptureFixture
+) -> None:
     with cycle.store.transaction() as tx:
         run = begin_run(tx, cycle.project_id, "pull")
         run.pid, run.process_started = 2**22 - 1, 1.0
         tx.commit()
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.INFO)
     service, _ = service_of(cycle, works)
     service.run_forever(cycles=1)
-    assert "was interrupted" in caplog.text
+    first, second, *_ = [record.getMessage() for record in caplog.records]
+    assert first.startswith("started: a cycle every 15 s")
+    assert "was interrupted" in second
 
 
 def test_every_step_is_logged_with_its_time_and_counts(cycle: Cycle, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.database.columns import storable, utc_now
-from store.database.schema import Document, Model, Project, Promotion, Score, TrainingItem
+from store.database.schema import AnnotationVersion, Document, Model, Project, Promotion, Score, TrainingItem
 from store.database.session import Transaction, insert_rows, select_in
 from store.errors import NotFoundError, RefusedError
 from store.gold import held_out
@@ -388,6 +388,17 @@ def trained_on(session: Session, version: str) -> list[TrainedOn]:
     query = select(item.document_id, item.annotation_version_id, item.role, item.kind)
     query = query.where(item.model == model(session, version).version).order_by(item.document_id, item.kind)
     return [TrainedOn(*row) for row in session.execute(query)]
+
+
+def learned_until(session: Session, trained: Model) -> datetime:
+    """The moment up to which a training knew the gold: its start, or the latest annotation that it read.
+
+    The latest annotation is the later of the two where the clock was set back between them.
+    """
+    item, read = TrainingItem, AnnotationVersion
+    query = select(func.max(read.seen_at)).join(item, item.annotation_version_id == read.id)
+    latest = session.scalar(query.where(item.model == trained.version))
+    return max(trained.created_at, latest or trained.created_at)
 
 
 def lineage(session: Session, version: str) -> list[Model]:

@@ -35,7 +35,7 @@ from store.database.schema import Model, Project
 from store.database.session import Store
 from store.gold import count_fresh_gold, count_unpublished, has_gold
 from store.projects import project_by_id
-from store.registry import CANDIDATE, INTERRUPTED, PROMOTED, models
+from store.registry import CANDIDATE, INTERRUPTED, PROMOTED, learned_until, models
 from store.registry import FAILED as MODEL_FAILED
 from store.runs import handle_hints, last_run, pending_hints
 
@@ -136,7 +136,7 @@ def retrain_step(cycle: Cycle) -> StepCounts:
     last, enough = _last_attempt(cycle), cycle.settings.service.retrain_after
     with cycle.store.read() as session:
         project, gold = project_by_id(session, cycle.project_id), has_gold(session, cycle.project_id)
-        fresh = count_fresh_gold(session, cycle.project_id, last.created_at if last else None)
+        fresh = count_fresh_gold(session, cycle.project_id, learned_until(session, last) if last else None)
     first = last is None and not gold and bool(weak_documents(cycle.store, project))
     relabelled = gold and last is not None and _labels_changed(cycle, last)
     if fresh < enough and not first and not relabelled:

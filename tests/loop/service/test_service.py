@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from loop.label_studio.client import LabelStudioError
 from loop.service.cycle import (
@@ -33,11 +35,21 @@ from loop.settings.settings import Settings
 from loop.sync.pull import pull
 from loop.training.progress import TrainingStep
 from ner.errors import ConfigError
-from store.database.schema import Project, Run
+from store.database.schema import AnnotationVersion, Project, Run
 from store.database.session import Store
 from store.errors import StoreAwayError, StoreOpenError
 from store.projects import create_project, link
-from store.registry import fail_model, finish_model, model, promote, start_model
+from store.registry import (
+    GOLD,
+    TRAIN_ROLE,
+    TrainedOn,
+    fail_model,
+    finish_model,
+    model,
+    promote,
+    save_training_items,
+    start_model,
+)
 from store.runs import add_hint, begin_run, pending_hints, tracked
 from tests.fakes import FakeLabelStudio, tiny_bundle
 from tests.store.empty import new_store
@@ -364,6 +376,21 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr("loop.service.cycle.retrain", train)
     return asked
+
+
+def test_gold_that_a_model_learned_is_not_new_again_because_the_clock_was_set_back(
+    cycle: Cycle, server: FakeLabelStudio, trainings: list[int]
+) -> None:
+    gold_of(cycle, server, 0, 4)
+    version = add_model(cycle)
+    with cycle.store.transaction() as tx:
+        learned = tx.session.execute(select(AnnotationVersion.document_id, AnnotationVersion.id))
+        save_training_items(tx, version, [TrainedOn(*row, TRAIN_ROLE, GOLD) for row in learned])
+        model(tx.session, version).created_at -= timedelta(hours=1)
+        tx.commit()
+    with pytest.raises(Skip, match="0 of 3"):
+        retrain_step(cycle)
+    assert trainings == []
 
 
 def test_a_training_that_failed_for_another_reason_than_its_gold_is_tried_again(

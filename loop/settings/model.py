@@ -156,6 +156,11 @@ class TrainSettings(SettingsSection):
     max_length: int = setting(128, "Tokens of a window, special tokens included.", ge=8)
     rank: int = setting(16, "Rank of the LoRA adapter (Hu et al. 2021) on every linear layer.", ge=1)
     alpha: int = setting(32, "Scale of the LoRA adapter.", ge=1)
+    prefinetuned: bool = setting(
+        True,
+        "Start at an adapter that knows what entities look like. There is one for minilm with this rank and alpha; "
+        "others start at nothing.",
+    )
     dropout: float = setting(0.0, "Of the adapter; above 0, a training takes a quarter longer.", ge=0, lt=1)
     encoder_dropout: float = setting(0.1, "Of the encoder; above 0, a training takes a tenth longer.", ge=0, lt=1)
     learning_rate: float = setting(1e-3, "Of AdamW, at its peak.", gt=0)

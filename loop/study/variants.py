@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from loop.settings.model import TrainSettings, WeakSettings
 from loop.study.data import StudyTexts
 from loop.study.student import halved, soft_windows
@@ -20,7 +18,7 @@ from loop.training import lora
 from loop.training.batches import FramedWindow, encode, frame
 from loop.training.dataset import Dataset
 from loop.training.encoded import EncodedData, encode_data
-from loop.training.encoder import BaseModel, classifier_name, load_base
+from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import TrainingProgress
 from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from store.registry import GOLD
@@ -121,10 +119,8 @@ class _Work:
         return replace(done, model=lora.merge(model), adapter_mb=size)
 
     def whole(self) -> TrainedVariant:
-        """Every weight learns; the classifier begins as that of an adapter does."""
-        model = self.base.model
-        with torch.no_grad():
-            torch.nn.init.normal_(model.get_submodule(classifier_name(model, self.data.num_tags)).weight, std=0.02)
+        """Every weight learns; encoder and classifier begin as they do for an adapter."""
+        model = lora.merge(lora.attach(self.base, self.settings, self.data.num_tags)).requires_grad_(True)
         lora.start_at_prior(model, self.data.tag_counts())
         return self._learn(model, self.data.lesson.last, HEAD_RATE)
 

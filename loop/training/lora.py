@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from loop.settings.model import TrainSettings
+from loop.training import prefinetuned
 from loop.training.encoder import BaseModel, classifier_name, lora_targets, quiet
 from loop.training.progress import TrainingError
 from ner.arrays import IntArray
@@ -32,7 +33,10 @@ ENCODER_SHA256 = "encoder_sha256"
 
 
 def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
-    """A peft model that trains the adapter and the classifier, both drawn from torch's generator."""
+    """A peft model that trains the adapter and the classifier, both drawn from torch's generator.
+
+    The adapter then starts at the prefinetuned one, where that fits (`loop.training.prefinetuned`).
+    """
     head = classifier_name(base.model, num_tags)
     with torch.no_grad():
         torch.nn.init.normal_(base.model.get_submodule(head).weight, std=0.02)
@@ -47,6 +51,7 @@ def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
         model = get_peft_model(base.model, config)
     # Without this line, adapter_config.json would name a folder of this machine.
     model.peft_config["default"].base_model_name_or_path = base.name
+    prefinetuned.start(model, base, settings)
     return model
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from loop.evaluation.scores import Scores
 from loop.settings.model import TrainSettings, WeakSettings
 from loop.settings.settings import Settings
-from loop.training import lora
+from loop.training import lora, prefinetuned
 from loop.training.batches import EncodedText, FramedWindow, encode
 from loop.training.compute import find_compute
 from loop.training.dataset import Dataset, WeakLabels, development_salt, drawn, gather, no_weak_labels
@@ -429,7 +429,8 @@ class _Retraining:
                 shutil.rmtree(final, ignore_errors=True)
 
     def _recorded(self, base: BaseModel) -> dict[str, Any]:
-        return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256}
+        started = prefinetuned.recorded(base, self._settings)
+        return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256, **started}
 
     def _result(
         self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores | None

@@ -4,6 +4,7 @@ Trains on draws of `scripts.bench_recipe`, and scores the model in torch on the 
 is served. Dev judges and has no part in a training. The ways:
 
     recipe      as `loop retrain` trains
+    nothing     the recipe, with an adapter that starts at nothing
     same        the recipe, with every mention as it stands in the gold
     masked      the same, with words masked in place of other mentions
     letters     before `same`, the adapter learns to tell the letter case of the tokens of 2,000 other sentences, with
@@ -185,6 +186,12 @@ def by_the_recipe(draw: Draw, given: Asked) -> Trained:
     model = draw.model()
     learned(draw, model, given)
     return model, draw
+
+
+def nothing(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
+    """The recipe without the start that knows entities."""
+    draw = read_draw(name, size, seed)
+    return by_the_recipe(replace(draw, settings=draw.settings.changed(prefinetuned=False)), given)
 
 
 def same(given: Asked, name: str, size: int, seed: int, _scratch: Path) -> Trained:
@@ -425,7 +432,7 @@ def print_table(measured: Sequence[Record]) -> None:
 
 
 WAYS: dict[str, Callable[[Asked, str, int, int, Path], Trained]] = {
-    "recipe": recipe, "same": same, "masked": masked_words, "letters": letters, "case": case,
+    "recipe": recipe, "nothing": nothing, "same": same, "masked": masked_words, "letters": letters, "case": case,
     "frozen": frozen, "continued": continued, "pool": pool, "bias": recipe,
 }  # fmt: skip
 

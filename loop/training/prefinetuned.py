@@ -1,0 +1,56 @@
+"""An adapter of MiniLM that knows what entities look like, before a project teaches what its own entities are.
+
+The adapter was trained as every other adapter is, on texts that were written for this purpose, with entities of many
+types marked (`scripts/prefinetuning`). Such an encoder learns new types from fewer examples (NuNER, Bogdanov et al.
+2024; pre-finetuning, Aghajanyan et al. 2021). Only the LoRA weights are kept: a classifier knows its own types alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from loop.settings.model import TrainSettings
+from loop.training.encoder import BaseModel, quiet
+from ner.disk import sha256
+
+FILE = Path(__file__).with_name("prefinetuned.safetensors")
+PREFINETUNED_SHA256 = "prefinetuned_sha256"
+
+
+def fits(base: BaseModel, settings: TrainSettings) -> bool:
+    """Whether trainings of this encoder with these settings start at the adapter, which is of one encoder and shape."""
+    if not settings.prefinetuned:
+        return False
+    with safe_open(FILE, framework="pt") as file:
+        return bool(file.metadata() == _of(base, settings))
+
+
+def start(model: Any, base: BaseModel, settings: TrainSettings) -> None:
+    """Put the adapter's weights into the LoRA layers of the peft model, if they fit; the classifier stays as it is."""
+    if fits(base, settings):
+        with quiet():
+            # peft wants every weight, those of the classifier as well.
+            now = get_peft_model_state_dict(model, save_embedding_layers=False)
+            set_peft_model_state_dict(model, {**now, **load_file(FILE)})
+
+
+def recorded(base: BaseModel, settings: TrainSettings) -> dict[str, str]:
+    """For a model's lineage: the hash of the adapter at which its training from the encoder starts, if there is one."""
+    return {PREFINETUNED_SHA256: sha256(FILE)} if fits(base, settings) else {}
+
+
+def save(weights: Mapping[str, Any], base: BaseModel, settings: TrainSettings, path: Path) -> None:
+    """Write LoRA weights, by their names in peft, in half precision: their rounding is far below their own noise."""
+    halves = {name: weight.detach().half().contiguous() for name, weight in weights.items() if "lora_" in name}
+    save_file(halves, path, _of(base, settings))
+
+
+def _of(base: BaseModel, settings: TrainSettings) -> dict[str, str]:
+    """What the adapter belongs to."""
+    return {"encoder_sha256": base.sha256, "rank": str(settings.rank), "alpha": str(settings.alpha)}

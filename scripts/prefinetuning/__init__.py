@@ -1,0 +1,1 @@
+"""The texts and the training of the adapter at which trainings start (`loop.training.prefinetuned`)."""

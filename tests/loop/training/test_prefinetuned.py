@@ -1,0 +1,65 @@
+"""A training from the encoder starts at the adapter that comes with the project, wherever the adapter fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import get_peft_model_state_dict
+from safetensors.torch import load_file
+
+from loop.settings.model import TrainSettings
+from loop.training import lora, prefinetuned
+from loop.training.encoder import load_base
+from loop.training.prefinetuned import FILE, PREFINETUNED_SHA256, recorded
+from ner.disk import sha256
+from ner.labels import LabelSet
+from tests.loop import tiny
+
+LABELS = LabelSet(("HARDWARE", "OS"))
+SETTINGS = TrainSettings()
+
+
+def lora_weights(settings: TrainSettings, encoder: str = "minilm") -> dict[str, Any]:
+    torch.manual_seed(1)
+    base = load_base(encoder, LABELS, 24)
+    weights = get_peft_model_state_dict(lora.attach(base, settings, len(LABELS.tags)), save_embedding_layers=False)
+    return {name: weight for name, weight in weights.items() if "lora_" in name}
+
+
+def test_the_adapter_of_a_new_model_is_the_one_of_the_file() -> None:
+    weights, saved = lora_weights(SETTINGS), load_file(FILE)
+    assert saved.keys() == weights.keys()
+    assert all(torch.equal(weights[name], saved[name].float()) for name in saved)
+    assert all(saved[name].abs().max() > 0 for name in saved)
+
+
+@pytest.mark.parametrize("changed", [{"prefinetuned": False}, {"rank": 8}, {"alpha": 16}])
+def test_an_adapter_starts_at_nothing_where_it_is_told_to_or_has_another_shape(changed: dict[str, Any]) -> None:
+    settings = SETTINGS.changed(**changed)
+    assert all(not weight.any() for name, weight in lora_weights(settings).items() if "lora_B" in name)
+    assert recorded(load_base("minilm", LABELS, 24), settings) == {}
+
+
+def test_an_adapter_of_another_encoder_starts_at_nothing(tmp_path: Path) -> None:
+    encoder = str(tiny.encoder(tmp_path))
+    assert all(not weight.any() for name, weight in lora_weights(SETTINGS, encoder).items() if "lora_B" in name)
+
+
+def test_the_lineage_names_the_file_by_its_hash() -> None:
+    assert recorded(load_base("minilm", LABELS, 24), SETTINGS) == {PREFINETUNED_SHA256: sha256(FILE)}
+
+
+def test_a_saved_adapter_fits_what_it_was_trained_with_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, settings = load_base(str(tiny.encoder(tmp_path / "a")), LABELS, 24), SETTINGS.changed(rank=4)
+    model = lora.attach(base, settings, len(LABELS.tags))
+    prefinetuned.save(get_peft_model_state_dict(model), base, settings, tmp_path / "adapter.safetensors")
+    monkeypatch.setattr(prefinetuned, "FILE", tmp_path / "adapter.safetensors")
+    assert prefinetuned.fits(base, settings)
+    assert not prefinetuned.fits(base, settings.changed(rank=8))
+    assert not prefinetuned.fits(load_base("minilm", LABELS, 24), settings)
+    assert not [name for name in load_file(prefinetuned.FILE) if "classifier" in name]

@@ -343,7 +343,7 @@ class _Retraining:
                 run_id=self._run.id,
                 encoder=self._settings.encoder,
                 seed=self._settings.seed,
-                settings=self._recorded(prepared.base),
+                settings=self._recorded(prepared),
                 libraries=libraries(),
                 data_fingerprint=prepared.dataset.fingerprint,
                 parent=prepared.start.parent,
@@ -428,9 +428,10 @@ class _Retraining:
             if not vouched:
                 shutil.rmtree(final, ignore_errors=True)
 
-    def _recorded(self, base: BaseModel) -> dict[str, Any]:
-        started = prefinetuned.recorded(base, self._settings)
-        return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256, **started}
+    def _recorded(self, prepared: Prepared) -> dict[str, Any]:
+        base = prepared.base
+        start = prefinetuned.recorded(base, self._settings) if prepared.start.adapter is None else {}
+        return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256, **start}
 
     def _result(
         self, row: Model, prepared: Prepared, outcome: Outcome, parity: Parity, scores: Scores | None

@@ -10,13 +10,17 @@ import torch
 from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
+from loop.promotion.promote import promote_candidate
 from loop.settings.model import TrainSettings
 from loop.training import lora, prefinetuned
 from loop.training.encoder import load_base
 from loop.training.prefinetuned import FILE, PREFINETUNED_SHA256, recorded
+from loop.training.retrain import retrain
 from ner.disk import sha256
 from ner.labels import LabelSet
+from ner.models.bundle import load_bundle
 from tests.loop import tiny
+from tests.store.empty import new_store
 
 LABELS = LabelSet(("HARDWARE", "OS"))
 SETTINGS = TrainSettings()
@@ -46,6 +50,28 @@ def test_an_adapter_starts_at_nothing_where_it_is_told_to_or_has_another_shape(c
 def test_an_adapter_of_another_encoder_starts_at_nothing(tmp_path: Path) -> None:
     encoder = str(tiny.encoder(tmp_path))
     assert all(not weight.any() for name, weight in lora_weights(SETTINGS, encoder).items() if "lora_B" in name)
+
+
+@pytest.mark.training
+def test_a_model_records_the_start_of_its_training_and_a_model_that_goes_on_from_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = tiny.Placement(tmp_path / "models", tiny.train_settings(tiny.encoder(tmp_path / "encoder")))
+    base = load_base(placed.train.encoder, LabelSet(tiny.LABELS), 24)
+    weights = get_peft_model_state_dict(lora.attach(base, placed.train, 5))
+    prefinetuned.save(weights, base, placed.train, tmp_path / "adapter.safetensors")
+    monkeypatch.setattr(prefinetuned, "FILE", tmp_path / "adapter.safetensors")
+    store = new_store(tmp_path / "store.db")
+    made = tiny.project(store)
+    tiny.put(store, made, tiny.corpus(40))
+    first = retrain(store, placed, made)
+    assert promote_candidate(store, placed, made, who="test").promoted
+    tiny.put(store, made, tiny.corpus(44)[40:])
+    second = retrain(store, placed, made)
+    store.close()
+    assert (first.parent, second.parent) == (None, first.version)
+    starts = [load_bundle(one.path).manifest.settings.get(PREFINETUNED_SHA256) for one in (first, second)]
+    assert starts == [sha256(prefinetuned.FILE), None]
 
 
 def test_the_lineage_names_the_file_by_its_hash() -> None:

@@ -143,7 +143,7 @@ def _classifier_width(bundle: Bundle, base: BaseModel) -> int | None:
 
 def rebuild(bundle: Bundle, base: BaseModel, settings: TrainSettings, workspace: Path) -> Rebuilt:
     """Put the adapter on its base and merge it; write the FP32 file. TrainingError unless every weight arrives."""
-    adapted = lora.attach(base, settings, len(bundle.labels.tags))
+    adapted = lora.attach(base, settings.changed(prefinetuned=False), len(bundle.labels.tags))
     lora.load_weights(adapted, bundle.path / lora.ADAPTER)
     trainable = sum(parameter.numel() for parameter in lora.trainable(adapted).values())
     merged = lora.merge(adapted)

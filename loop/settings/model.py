@@ -201,7 +201,9 @@ class TrainSettings(SettingsSection):
 class HoldoutSettings(SettingsSection):
     """The documents by which candidates are judged. No model is ever trained on them."""
 
-    share: float = setting(0.2, "Of the pool's new documents, drawn at random. A change moves none.", ge=0, lt=1)
+    share: float = setting(
+        0.2, "Of new documents of the pool, drawn at random. Stored documents stay where they are.", ge=0, lt=1
+    )
 
 
 class PromotionSettings(SettingsSection):

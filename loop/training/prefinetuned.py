@@ -7,17 +7,20 @@ types marked (`scripts/prefinetuning`). Such an encoder learns new types from fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from loop.settings.model import TrainSettings
 from loop.training.encoder import BaseModel, quiet
 from ner.disk import sha256
+from ner.errors import ConfigError
 
 FILE = Path(__file__).with_name("prefinetuned.safetensors")
 PREFINETUNED_SHA256 = "prefinetuned_sha256"
@@ -27,14 +30,14 @@ def fits(base: BaseModel, settings: TrainSettings) -> bool:
     """Whether trainings of this encoder with these settings start at the adapter, which is of one encoder and shape."""
     if not settings.prefinetuned:
         return False
-    with safe_open(FILE, framework="pt") as file:
+    with _readable(), safe_open(FILE, framework="pt") as file:
         return bool(file.metadata() == _of(base, settings))
 
 
 def start(model: Any, base: BaseModel, settings: TrainSettings) -> None:
     """Put the adapter's weights into the LoRA layers of the peft model, if they fit; the classifier stays as it is."""
     if fits(base, settings):
-        with quiet():
+        with _readable(), quiet():
             # peft wants every weight, those of the classifier as well.
             now = get_peft_model_state_dict(model, save_embedding_layers=False)
             set_peft_model_state_dict(model, {**now, **load_file(FILE)})
@@ -48,7 +51,20 @@ def recorded(base: BaseModel, settings: TrainSettings) -> dict[str, str]:
 def save(weights: Mapping[str, Any], base: BaseModel, settings: TrainSettings, path: Path) -> None:
     """Write LoRA weights, by their names in peft, in half precision: their rounding is far below their own noise."""
     halves = {name: weight.detach().half().contiguous() for name, weight in weights.items() if "lora_" in name}
-    save_file(halves, path, _of(base, settings))
+    path.write_bytes(serialized(halves, _of(base, settings)))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Inside, the file is read. Raises ConfigError where it cannot be."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            "the adapter at which trainings start comes with the program",
+            value=f"{FILE}: {error}",
+            next_step="Install the program again, or set prefinetuned = false under [train] in loop.toml.",
+        ) from error
 
 
 def _of(base: BaseModel, settings: TrainSettings) -> dict[str, str]:

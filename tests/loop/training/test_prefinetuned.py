@@ -17,6 +17,7 @@ from loop.training.encoder import load_base
 from loop.training.prefinetuned import FILE, PREFINETUNED_SHA256, recorded
 from loop.training.retrain import retrain
 from ner.disk import sha256
+from ner.errors import ConfigError
 from ner.labels import LabelSet
 from ner.models.bundle import load_bundle
 from tests.loop import tiny
@@ -50,6 +51,20 @@ def test_an_adapter_starts_at_nothing_where_it_is_told_to_or_has_another_shape(c
 def test_an_adapter_of_another_encoder_starts_at_nothing(tmp_path: Path) -> None:
     encoder = str(tiny.encoder(tmp_path))
     assert all(not weight.any() for name, weight in lora_weights(SETTINGS, encoder).items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("content", [None, b"cut short"])
+def test_a_file_that_cannot_be_read_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    path = tmp_path / "adapter.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(prefinetuned, "FILE", path)
+    base = load_base("minilm", LABELS, 24)
+    with pytest.raises(ConfigError, match=r"adapter\.safetensors.*prefinetuned = false"):
+        lora.attach(base, SETTINGS, len(LABELS.tags))
+    lora.attach(load_base("minilm", LABELS, 24), SETTINGS.changed(prefinetuned=False), len(LABELS.tags))
 
 
 @pytest.mark.training

@@ -111,7 +111,7 @@ class _Work:
 
     def adapted(self, folder: Path) -> TrainedVariant:
         """An adapter and a classifier learn; `folder` gets both."""
-        model = lora.attach(self.base, self.settings, self.data.num_tags)
+        model = self._attached()
         lora.start_at_prior(model, self.data.tag_counts())
         done = self._learn(model, self.data.lesson.last, None)
         lora.save(model, folder)
@@ -120,9 +120,12 @@ class _Work:
 
     def whole(self) -> TrainedVariant:
         """Every weight learns; encoder and classifier begin as they do for an adapter."""
-        model = lora.merge(lora.attach(self.base, self.settings, self.data.num_tags)).requires_grad_(True)
+        model = lora.merge(self._attached()).requires_grad_(True)
         lora.start_at_prior(model, self.data.tag_counts())
         return self._learn(model, self.data.lesson.last, HEAD_RATE)
+
+    def _attached(self) -> Any:
+        return lora.attach(self.base, self.settings, self.data.num_tags, len(self.data.lesson.last))
 
     def student(self, teacher: Teacher, unlabelled: Sequence[str]) -> TrainedVariant:
         """Every weight of half of the teacher's layers learns; the classifier is the teacher's."""

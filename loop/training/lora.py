@@ -32,10 +32,11 @@ WEIGHTS = "adapter_model.safetensors"
 ENCODER_SHA256 = "encoder_sha256"
 
 
-def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
+def attach(base: BaseModel, settings: TrainSettings, num_tags: int, windows: int = 0) -> Any:
     """A peft model that trains the adapter and the classifier, both drawn from torch's generator.
 
-    The adapter then starts at the prefinetuned one, where that fits (`loop.training.prefinetuned`).
+    The adapter then starts at the prefinetuned one, where that fits (`loop.training.prefinetuned`). windows: how many
+    windows of gold will be learned.
     """
     head = classifier_name(base.model, num_tags)
     with torch.no_grad():
@@ -51,7 +52,7 @@ def attach(base: BaseModel, settings: TrainSettings, num_tags: int) -> Any:
         model = get_peft_model(base.model, config)
     # Without this line, adapter_config.json would name a folder of this machine.
     model.peft_config["default"].base_model_name_or_path = base.name
-    prefinetuned.start(model, base, settings)
+    prefinetuned.start(model, base, settings, windows)
     return model
 
 

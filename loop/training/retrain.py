@@ -356,9 +356,9 @@ class _Retraining:
         """Train, and fill the folder `building`."""
         base, progress = prepared.base, self._progress
         padding_id = base.tokenizer.pad_token_id or 0
-        adapted = lora.attach(base, self._settings, len(self._labels.tags))
-        progress.stage("training")
         lesson = prepared.data.lesson
+        adapted = lora.attach(base, self._settings, len(self._labels.tags), len(lesson.last))
+        progress.stage("training")
         if prepared.start.adapter is not None:
             lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
             windows, plan = replayed(*prepared.old_and_new(), self._settings)
@@ -429,8 +429,8 @@ class _Retraining:
                 shutil.rmtree(final, ignore_errors=True)
 
     def _recorded(self, prepared: Prepared) -> dict[str, Any]:
-        base = prepared.base
-        start = prefinetuned.recorded(base, self._settings) if prepared.start.adapter is None else {}
+        base, windows = prepared.base, len(prepared.data.lesson.last)
+        start = {} if prepared.start.adapter else prefinetuned.recorded(base, self._settings, windows)
         return {**self._settings.model_dump(), ENCODER_SHA256: base.sha256, **start}
 
     def _result(

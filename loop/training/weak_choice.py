@@ -187,7 +187,7 @@ class _Chooser:
         data = encode_data(cut, base, self.labels, self.train, self.settings)
         padding_id = base.tokenizer.pad_token_id or 0
         with reproducible(self.train.seed, self.train.threads):
-            adapted = lora.attach(base, self.train, len(self.labels.tags))
+            adapted = lora.attach(base, self.train, len(self.labels.tags), len(data.lesson.last))
             lora.start_at_prior(adapted, data.tag_counts())
             learn(adapted, data.lesson, self.train, padding_id, _Steps(self.progress), limits=SHORT)
             return data.dev.evaluate(torch_reader(adapted, padding_id)).counts

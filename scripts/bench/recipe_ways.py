@@ -79,7 +79,7 @@ class Draw:
 
     def model(self) -> Any:
         """A new adapter on the base."""
-        model = lora.attach(self.base, self.settings, len(self.labels.tags))
+        model = lora.attach(self.base, self.settings, len(self.labels.tags), len(self.windows))
         tags = np.concatenate([window.tags for window in self.windows])
         lora.start_at_prior(model, np.bincount(tags[tags >= 0], minlength=len(self.labels.tags)))
         return model

@@ -20,6 +20,7 @@ from loop.training.dataset import Dataset
 from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from store.registry import GOLD
 
@@ -111,8 +112,7 @@ class _Work:
 
     def adapted(self, folder: Path) -> TrainedVariant:
         """An adapter and a classifier learn; `folder` gets both."""
-        model = self._attached()
-        lora.start_at_prior(model, self.data.tag_counts())
+        model = self._started()
         done = self._learn(model, self.data.lesson.last, None)
         lora.save(model, folder)
         size = (folder / lora.WEIGHTS).stat().st_size / 1e6
@@ -120,12 +120,11 @@ class _Work:
 
     def whole(self) -> TrainedVariant:
         """Every weight learns; encoder and classifier begin as they do for an adapter."""
-        model = lora.merge(self._attached()).requires_grad_(True)
-        lora.start_at_prior(model, self.data.tag_counts())
+        model = lora.merge(self._started()).requires_grad_(True)
         return self._learn(model, self.data.lesson.last, HEAD_RATE)
 
-    def _attached(self) -> Any:
-        return lora.attach(self.base, self.settings, self.data.num_tags, len(self.data.lesson.last))
+    def _started(self) -> Any:
+        return start_from_encoder(self.base, self.settings, self.data.num_tags, self.data.lesson.last)
 
     def student(self, teacher: Teacher, unlabelled: Sequence[str]) -> TrainedVariant:
         """Every weight of half of the teacher's layers learns; the classifier is the teacher's."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from loop.settings.model import TrainSettings, WeakSettings
 from loop.training.batches import EncodedText, FramedWindow, encode, frame, soften
 from loop.training.dataset import Dataset, TrainingDocument
@@ -14,7 +12,6 @@ from loop.training.dev_split import EvaluationTexts
 from loop.training.encoder import BaseModel
 from loop.training.progress import TrainingError
 from loop.training.weak_first import Lesson, mixture
-from ner.arrays import IntArray
 from ner.decoding import learned_costs
 from ner.labels import LabelSet
 from ner.tokens import TextEncoder
@@ -35,11 +32,6 @@ class EncodedData:
         """The windows to learn of the texts that have this mark; marks: one for each of `texts`."""
         texts = (text for text, found in zip(self.texts, marks, strict=True) if found == mark)
         return _learnable(texts, self.dev.encoder)
-
-    def tag_counts(self) -> IntArray:
-        """(num_tags,): how often each tag is to be learned last."""
-        tags = np.concatenate([window.tags for window in self.lesson.last])
-        return np.bincount(tags[tags >= 0], minlength=self.num_tags)
 
 
 def encode_data(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
@@ -20,7 +19,6 @@ from loop.settings.model import TrainSettings
 from loop.training import prefinetuned
 from loop.training.encoder import BaseModel, classifier_name, lora_targets, quiet
 from loop.training.progress import TrainingError
-from ner.arrays import IntArray
 from ner.errors import BundleError
 from ner.labels import LabelSet
 from ner.models.bundle import Manifest, load_bundle
@@ -54,19 +52,6 @@ def attach(base: BaseModel, settings: TrainSettings, num_tags: int, windows: int
     model.peft_config["default"].base_model_name_or_path = base.name
     prefinetuned.start(model, base, settings, windows)
     return model
-
-
-def start_at_prior(model: Any, tag_counts: IntArray) -> None:
-    """Set the classifier's bias to the log prior of the (num_tags,) counts, add-one smoothed.
-
-    A new classifier then knows from the start how rare entities are, and does not spend its first steps, at the highest
-    gradients, on learning that (Lin et al. 2017, section 3.3).
-    """
-    prior = np.log((tag_counts + 1) / (tag_counts + 1).sum())
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and name.endswith(".bias") and parameter.shape == prior.shape:
-            with torch.no_grad():
-                parameter.copy_(torch.from_numpy(prior))
 
 
 def load_weights(model: Any, folder: Path, rows: Sequence[int] | None = None) -> None:

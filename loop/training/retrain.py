@@ -33,6 +33,7 @@ from loop.training.progress import TrainingProgress
 from loop.training.recovery import BUILDING, recover_project
 from loop.training.room import check_room
 from loop.training.served_file.export import Parity, export_bundle
+from loop.training.start import start_from_encoder
 from loop.training.trainer import Outcome, check_learned, reproducible, train
 from loop.training.warm_start import Growth, growth, replayed
 from loop.training.weak_choice import WeakChoice, choose
@@ -357,14 +358,15 @@ class _Retraining:
         base, progress = prepared.base, self._progress
         padding_id = base.tokenizer.pad_token_id or 0
         lesson = prepared.data.lesson
-        adapted = lora.attach(base, self._settings, len(self._labels.tags), len(lesson.last))
+        num_tags = len(self._labels.tags)
         progress.stage("training")
         if prepared.start.adapter is not None:
+            adapted = lora.attach(base, self._settings, num_tags)
             lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
             windows, plan = replayed(*prepared.old_and_new(), self._settings)
             outcome = train(adapted, windows, plan, self._settings, padding_id, progress)
         else:
-            lora.start_at_prior(adapted, prepared.data.tag_counts())
+            adapted = start_from_encoder(base, self._settings, num_tags, lesson.last)
             outcome = learn(adapted, lesson, self._settings, padding_id, progress)
         self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")

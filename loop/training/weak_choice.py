@@ -20,12 +20,12 @@ import numpy as np
 from loop.evaluation.regret import Estimate, estimate, needed_difference
 from loop.evaluation.scores import Counts, count, grouped, judgeable
 from loop.settings.model import TrainSettings, WeakSettings
-from loop.training import lora
 from loop.training.dataset import Dataset, TrainingDocument, WeakDocument, WeakLabels, split, with_weak
 from loop.training.dev_split import torch_reader
 from loop.training.encoded import encode_data
 from loop.training.encoder import load_base
 from loop.training.progress import TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import reproducible
 from loop.training.weak_first import StageLimits, learn
 from ner.labels import LabelSet
@@ -187,8 +187,7 @@ class _Chooser:
         data = encode_data(cut, base, self.labels, self.train, self.settings)
         padding_id = base.tokenizer.pad_token_id or 0
         with reproducible(self.train.seed, self.train.threads):
-            adapted = lora.attach(base, self.train, len(self.labels.tags), len(data.lesson.last))
-            lora.start_at_prior(adapted, data.tag_counts())
+            adapted = start_from_encoder(base, self.train, len(self.labels.tags), data.lesson.last)
             learn(adapted, data.lesson, self.train, padding_id, _Steps(self.progress), limits=SHORT)
             return data.dev.evaluate(torch_reader(adapted, padding_id)).counts
 

@@ -26,12 +26,12 @@ import numpy as np
 
 from loop.evaluation.scores import Counts
 from loop.settings.model import TrainSettings, WeakSettings
-from loop.training import lora
 from loop.training.dataset import Dataset, TrainingDocument
 from loop.training.dev_split import torch_reader
 from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import reproducible
 from loop.training.weak_first import learn
 from ner.labels import LabelSet
@@ -89,8 +89,7 @@ class _Draw:
         """The figures of a training from the encoder."""
         labels, base, data = self.encoded(texts, hidden)
         with reproducible(self.settings.seed, 1):
-            model = lora.attach(base, self.settings, len(labels.tags))
-            lora.start_at_prior(model, data.tag_counts())
+            model = start_from_encoder(base, self.settings, len(labels.tags), data.lesson.last)
             learn(model, data.lesson, self.settings, base.tokenizer.pad_token_id or 0, TrainingProgress())
         return self.f1(model, base, data)
 

@@ -40,12 +40,13 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from loop.settings.model import TrainSettings
-from loop.training import lora, trainer
+from loop.training import trainer
 from loop.training.batches import IGNORED, EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
 from loop.training.compute import find_compute
 from loop.training.dev_split import EvaluationTexts, torch_reader
 from loop.training.encoder import MINILM, BaseModel, find_source, load_base, quiet
 from loop.training.progress import TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import Plan, make_plan, reproducible, train
 from ner.arrays import IntArray
 from ner.decoding import learned_costs, log_softmax
@@ -79,10 +80,7 @@ class Draw:
 
     def model(self) -> Any:
         """A new adapter on the base."""
-        model = lora.attach(self.base, self.settings, len(self.labels.tags), len(self.windows))
-        tags = np.concatenate([window.tags for window in self.windows])
-        lora.start_at_prior(model, np.bincount(tags[tags >= 0], minlength=len(self.labels.tags)))
-        return model
+        return start_from_encoder(self.base, self.settings, len(self.labels.tags), self.windows)
 
 
 Asked = argparse.Namespace

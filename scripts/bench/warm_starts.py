@@ -25,7 +25,6 @@ from random import Random
 from statistics import mean, stdev
 from typing import Any
 
-import numpy as np
 import torch
 from transformers.modeling_outputs import TokenClassifierOutput
 
@@ -37,6 +36,7 @@ from loop.training.dev_split import torch_reader
 from loop.training.encoded import encode_data
 from loop.training.encoder import load_base
 from loop.training.progress import TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import Plan, make_plan, reproducible, train
 from loop.training.warm_start import replayed
 from ner.labels import LabelSet
@@ -142,9 +142,8 @@ class _Draw:
         """The whole recipe on the sentences that there are after this growth."""
         windows = self.windows(growth)
         with reproducible(self.settings.seed, 1):
-            model = self.attached()
-            tags = np.concatenate([window.tags for window in windows])
-            lora.start_at_prior(model, np.bincount(tags[tags >= 0], minlength=len(self.labels.tags)))
+            base = replace(self.base, model=copy.deepcopy(self.base.model))
+            model = start_from_encoder(base, self.settings, len(self.labels.tags), windows)
             return self.trained(model, windows, make_plan(len(windows), self.settings, warm=False))
 
     def on_from(self, before: _Trained, way: Way, growth: int) -> _Trained:

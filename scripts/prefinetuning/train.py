@@ -16,13 +16,14 @@ from typing import Any
 from peft import get_peft_model_state_dict
 
 from loop.settings.model import TrainSettings, WeakSettings
-from loop.training import lora, prefinetuned
+from loop.training import prefinetuned
 from loop.training.compute import find_compute
 from loop.training.dataset import Dataset, TrainingDocument
 from loop.training.dev_split import torch_reader
 from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import Epoch, TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import reproducible
 from loop.training.weak_first import learn
 from ner.labels import LabelSet
@@ -61,8 +62,7 @@ def trained(settings: TrainSettings, held_out: float) -> tuple[BaseModel, Encode
     apart = round(held_out * len(documents))
     dataset = Dataset(tuple(documents[apart:]), tuple(documents[:apart]), GOLD)
     data = encode_data(dataset, base, labels, settings, WeakSettings())
-    model = lora.attach(base, settings, len(labels.tags))
-    lora.start_at_prior(model, data.tag_counts())
+    model = start_from_encoder(base, settings, len(labels.tags), data.lesson.last)
     learn(model, data.lesson, settings, base.tokenizer.pad_token_id, EpochLog())
     return base, data, model
 

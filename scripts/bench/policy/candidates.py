@@ -16,11 +16,11 @@ import torch
 
 from loop.evaluation.scores import count
 from loop.settings.model import TrainSettings
-from loop.training import lora
 from loop.training.batches import IGNORED, EncodedText, FramedWindow, encode, frame
 from loop.training.dev_split import EvaluationTexts, Reader, torch_reader
 from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import TrainingError, TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import make_plan, reproducible, train
 from ner.arrays import IntArray, Logits
 from ner.decoding import learned_costs
@@ -84,8 +84,7 @@ def make_real(loop: Loop, lessons: Sequence[Lesson], asked: Sequence[str]) -> li
     settings = TrainSettings(seed=13 + loop.seed, threads=1, precision="float32")
     data = _encoded(loop, lessons, asked, settings)
     with reproducible(settings.seed, settings.threads):
-        adapted = lora.attach(data.base, settings, len(data.labels.tags))
-        lora.start_at_prior(adapted, data.tag_counts)
+        adapted = start_from_encoder(data.base, settings, len(data.labels.tags), data.windows)
         plan = make_plan(len(data.windows), settings, warm=False)
         train(adapted, data.windows, plan, settings, data.padding_id, TrainingProgress())
         return list(data.asked.tag(torch_reader(adapted, data.padding_id)))

@@ -25,12 +25,12 @@ from statistics import mean
 from typing import Any
 
 from loop.settings.model import TrainSettings, WeakSettings
-from loop.training import lora
 from loop.training.dataset import Dataset, TrainingDocument, WeakDocument
 from loop.training.dev_split import torch_reader
 from loop.training.encoded import encode_data
 from loop.training.encoder import load_base
 from loop.training.progress import TrainingProgress
+from loop.training.start import start_from_encoder
 from loop.training.trainer import reproducible
 from loop.training.weak_choice import choose
 from loop.training.weak_first import learn
@@ -128,8 +128,7 @@ def f1_of(dataset: Dataset, settings: TrainSettings, weak: WeakSettings) -> floa
     data = encode_data(judged, base, LABELS, settings, weak)
     padding_id = base.tokenizer.pad_token_id or 0
     with reproducible(settings.seed, settings.threads):
-        model = lora.attach(base, settings, len(LABELS.tags))
-        lora.start_at_prior(model, data.tag_counts())
+        model = start_from_encoder(base, settings, len(LABELS.tags), data.lesson.last)
         learn(model, data.lesson, settings, padding_id, TrainingProgress())
         return round(data.dev.evaluate(torch_reader(model, padding_id)).f1, 4)
 

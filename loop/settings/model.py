@@ -184,7 +184,9 @@ class TrainSettings(SettingsSection):
         "Chance of each mention to be read as another one of its type, at each pass (Dai & Adel 2020); 0 turns it off.",
     )
     warm_learning_rate: float = setting(
-        5e-4, "In place of `learning_rate` when training goes on from an adapter.", gt=0
+        5e-4,
+        "In place of `learning_rate` when training goes on from an adapter, the prefinetuned one, too.",
+        gt=0,
     )
     seed: int = setting(13, "Of every random choice of a training.", ge=0, le=_LARGEST_SEED)
     threads: int = setting(0, "Of torch; 0 takes every core that the process may use.", ge=0, le=1024)

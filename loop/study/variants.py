@@ -20,7 +20,7 @@ from loop.training.dataset import Dataset
 from loop.training.encoded import EncodedData, encode_data
 from loop.training.encoder import BaseModel, load_base
 from loop.training.progress import TrainingProgress
-from loop.training.start import start_from_encoder
+from loop.training.start import Start, start_from_encoder
 from loop.training.trainer import Outcome, check_learned, make_plan, reproducible, train
 from store.registry import GOLD
 
@@ -112,18 +112,18 @@ class _Work:
 
     def adapted(self, folder: Path) -> TrainedVariant:
         """An adapter and a classifier learn; `folder` gets both."""
-        model = self._started()
-        done = self._learn(model, self.data.lesson.last, None)
-        lora.save(model, folder)
+        start = self._start()
+        done = replace(self, settings=start.settings)._learn(start.model, self.data.lesson.last, None)
+        lora.save(start.model, folder)
         size = (folder / lora.WEIGHTS).stat().st_size / 1e6
-        return replace(done, model=lora.merge(model), adapter_mb=size)
+        return replace(done, model=lora.merge(start.model), adapter_mb=size)
 
     def whole(self) -> TrainedVariant:
         """Every weight learns; encoder and classifier begin as they do for an adapter."""
-        model = lora.merge(self._started()).requires_grad_(True)
+        model = lora.merge(self._start().model).requires_grad_(True)
         return self._learn(model, self.data.lesson.last, HEAD_RATE)
 
-    def _started(self) -> Any:
+    def _start(self) -> Start:
         return start_from_encoder(self.base, self.settings, self.data.num_tags, self.data.lesson.last)
 
     def student(self, teacher: Teacher, unlabelled: Sequence[str]) -> TrainedVariant:

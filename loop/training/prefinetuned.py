@@ -2,7 +2,8 @@
 
 The adapter was trained as every other adapter is, on texts that were written for this purpose, with entities of many
 types marked (`scripts/prefinetuning`). Such an encoder learns new types from fewer examples (NuNER, Bogdanov et al.
-2024; pre-finetuning, Aghajanyan et al. 2021). Only the LoRA weights are kept: a classifier knows its own types alone.
+2024; pre-finetuning, Aghajanyan et al. 2021). Its classifier comes with it: `loop.training.start` reads from it what
+the types of a project are like.
 """
 
 from __future__ import annotations
@@ -43,7 +44,17 @@ def start(model: Any, base: BaseModel, settings: TrainSettings, windows: int = 0
         with _readable(), quiet():
             # peft wants every weight, those of the classifier as well.
             now = get_peft_model_state_dict(model, save_embedding_layers=False)
-            set_peft_model_state_dict(model, {**now, **load_file(FILE)})
+            adapter = {name: weight for name, weight in load_file(FILE).items() if "lora_" in name}
+            set_peft_model_state_dict(model, {**now, **adapter})
+
+
+def classifier(base: BaseModel, settings: TrainSettings, windows: int = 0) -> tuple[Any, Any] | None:
+    """(num_tags, channels) weight and (num_tags,) bias of the adapter's own tags, O first; None if it does not fit."""
+    if not fits(base, settings, windows):
+        return None
+    with _readable():
+        saved = {name.rpartition(".")[2]: part for name, part in load_file(FILE).items() if "lora_" not in name}
+    return saved["weight"].float(), saved["bias"].float()
 
 
 def recorded(base: BaseModel, settings: TrainSettings, windows: int = 0) -> dict[str, str]:
@@ -52,8 +63,8 @@ def recorded(base: BaseModel, settings: TrainSettings, windows: int = 0) -> dict
 
 
 def save(weights: Mapping[str, Any], base: BaseModel, settings: TrainSettings, path: Path) -> None:
-    """Write LoRA weights, by their names in peft, in half precision: their rounding is far below their own noise."""
-    halves = {name: weight.detach().half().contiguous() for name, weight in weights.items() if "lora_" in name}
+    """Write the weights, by their names in peft, in half precision: their rounding is far below their own noise."""
+    halves = {name: weight.detach().half().contiguous() for name, weight in weights.items()}
     path.write_bytes(serialized(halves, _of(base, settings)))
 
 

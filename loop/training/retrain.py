@@ -366,8 +366,8 @@ class _Retraining:
             windows, plan = replayed(*prepared.old_and_new(), self._settings)
             outcome = train(adapted, windows, plan, self._settings, padding_id, progress)
         else:
-            adapted = start_from_encoder(base, self._settings, num_tags, lesson.last)
-            outcome = learn(adapted, lesson, self._settings, padding_id, progress)
+            start = start_from_encoder(base, self._settings, num_tags, lesson.last)
+            adapted, outcome = start.model, learn(start.model, lesson, start.settings, padding_id, progress)
         self.tell(check_learned(adapted, prepared.learned(), padding_id))
         progress.stage("exporting")
         lora.save(adapted, building / lora.ADAPTER)

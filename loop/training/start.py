@@ -2,7 +2,7 @@
 
 Linear probing, then fine-tuning (Kumar et al. 2022): a classifier that is drawn at random changes the encoder in random
 directions at first, and spoils what a prefinetuned adapter knows. A classifier that was fitted to the gold changes the
-encoder only where the gold asks for a change.
+encoder only where the gold asks for a change. The fit starts at what the adapter's own classifier says of the gold.
 """
 
 from __future__ import annotations
@@ -25,16 +25,29 @@ DECAY = 10.0
 STEPS = 60
 
 
-def start_from_encoder(base: BaseModel, settings: TrainSettings, num_tags: int, windows: Sequence[FramedWindow]) -> Any:
-    """A peft model with a new adapter and classifier; windows: what will be learned last.
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """model: a peft model with a new adapter and classifier. settings: those of its training."""
 
-    Where the adapter starts at the prefinetuned one, the classifier is fitted to the windows first.
+    model: Any
+    settings: TrainSettings
+
+
+def start_from_encoder(
+    base: BaseModel, settings: TrainSettings, num_tags: int, windows: Sequence[FramedWindow]
+) -> Start:
+    """What a training from the encoder begins with; windows: what will be learned last.
+
+    Where the adapter starts at the prefinetuned one, the classifier is fitted to the windows first, and the training
+    goes on from an adapter: so has its learning rate.
     """
     model = lora.attach(base, settings, num_tags, len(windows))
     _start_at_prior(model, windows, num_tags)
-    if prefinetuned.fits(base, settings, len(windows)):
-        fit_classifier(model, windows, base.tokenizer.pad_token_id or 0)
-    return model
+    known = prefinetuned.classifier(base, settings, len(windows))
+    if known is None:
+        return Start(model, settings)
+    _fit_classifier(model, known, windows, base.tokenizer.pad_token_id or 0)
+    return Start(model, settings.changed(learning_rate=settings.warm_learning_rate))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,27 +64,32 @@ class _Batch:
         """Tokens that are learned."""
         return int((self.tags != IGNORED).sum())
 
+    def logits(self, weight: Any, bias: Any) -> Any:
+        """(batch, width, tags): what a classifier of these weights says."""
+        return torch.nn.functional.linear(self.inputs, weight, bias)
+
     def loss(self, weight: Any, bias: Any) -> Any:
         """The sum over the tokens that are learned, in nats."""
-        logits = torch.nn.functional.linear(self.inputs, weight, bias)
-        return cross_entropy(logits, self.tags, self.soft, self.outside) * self.learned
+        return cross_entropy(self.logits(weight, bias), self.tags, self.soft, self.outside) * self.learned
 
 
-def fit_classifier(model: Any, windows: Sequence[FramedWindow], padding_id: int) -> None:
+def _fit_classifier(model: Any, known: tuple[Any, Any], windows: Sequence[FramedWindow], padding_id: int) -> None:
     """Fit the classifier of a peft model to the windows by L-BFGS; nothing else in the model changes.
 
-    The loss is that of a training, plus DECAY times the sum of the squared weights, over the number of tokens. The
-    weights start at 0, the bias where it is. Nothing is drawn: the same model and windows give the same classifier.
+    The loss is that of a training, plus DECAY times the squared distance of the weights from where they start, over the
+    number of tokens. They start at the rows of the known classifier that say what each tag is like. Nothing is drawn.
     """
     weight, bias, place = _classifier(model)
     batches = list(_read(model, model.get_submodule(place), windows, padding_id))
     tokens = sum(batch.learned for batch in batches)
-    fitted = [torch.zeros_like(weight, requires_grad=True), bias.detach().clone().requires_grad_()]
+    start = _translated(known, batches, bias.detach())
+    fitted = [part.clone().requires_grad_() for part in start]
     optimiser = torch.optim.LBFGS(fitted, max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Any:
         optimiser.zero_grad()
-        value = (sum(batch.loss(*fitted) for batch in batches) + DECAY * fitted[0].square().sum()) / tokens
+        moved = DECAY * (fitted[0] - start[0]).square().sum()
+        value = (sum(batch.loss(*fitted) for batch in batches) + moved) / tokens
         value.backward()
         return value.detach()
 
@@ -79,6 +97,23 @@ def fit_classifier(model: Any, windows: Sequence[FramedWindow], padding_id: int)
     with torch.no_grad():
         weight.copy_(fitted[0])
         bias.copy_(fitted[1])
+
+
+def _translated(known: tuple[Any, Any], batches: Sequence[_Batch], prior: Any) -> tuple[Any, Any]:
+    """Weight and bias for the tags of the project, from the known ones.
+
+    The row of a tag is the mean of the known rows, by how likely the known tags are on the tokens of the tag. O is the
+    known O: what is outside for a project may be an entity of a type that the project does not have. A tag without a
+    token has no weight, and its prior.
+    """
+    shares, counts = torch.zeros(len(prior), len(known[1])), torch.zeros(len(prior), 1)
+    for batch in batches:
+        tags = batch.tags[batch.tags != IGNORED]
+        shares.index_add_(0, tags, batch.logits(*known).softmax(-1)[batch.tags != IGNORED])
+        counts.index_add_(0, tags, torch.ones(len(tags), 1))
+    shares /= counts.clamp(min=1)
+    shares[0] = torch.nn.functional.one_hot(torch.tensor(0), len(known[1]))
+    return shares @ known[0], torch.where(counts[:, 0] > 0, shares @ known[1], prior)
 
 
 def _start_at_prior(model: Any, windows: Sequence[FramedWindow], num_tags: int) -> None:

@@ -187,9 +187,9 @@ class _Chooser:
         data = encode_data(cut, base, self.labels, self.train, self.settings)
         padding_id = base.tokenizer.pad_token_id or 0
         with reproducible(self.train.seed, self.train.threads):
-            adapted = start_from_encoder(base, self.train, len(self.labels.tags), data.lesson.last)
-            learn(adapted, data.lesson, self.train, padding_id, _Steps(self.progress), limits=SHORT)
-            return data.dev.evaluate(torch_reader(adapted, padding_id)).counts
+            start = start_from_encoder(base, self.train, len(self.labels.tags), data.lesson.last)
+            learn(start.model, data.lesson, start.settings, padding_id, _Steps(self.progress), limits=SHORT)
+            return data.dev.evaluate(torch_reader(start.model, padding_id)).counts
 
     def _votes(self, judging: Sequence[TrainingDocument], weak: Sequence[WeakDocument]) -> Counts:
         """What the weak labels themselves make of these documents; a document without votes has no entity."""

@@ -89,9 +89,9 @@ class _Draw:
         """The figures of a training from the encoder."""
         labels, base, data = self.encoded(texts, hidden)
         with reproducible(self.settings.seed, 1):
-            model = start_from_encoder(base, self.settings, len(labels.tags), data.lesson.last)
-            learn(model, data.lesson, self.settings, base.tokenizer.pad_token_id or 0, TrainingProgress())
-        return self.f1(model, base, data)
+            start = start_from_encoder(base, self.settings, len(labels.tags), data.lesson.last)
+            learn(start.model, data.lesson, start.settings, base.tokenizer.pad_token_id or 0, TrainingProgress())
+        return self.f1(start.model, base, data)
 
     def encoded(self, texts: Sequence[TrainingDocument], hidden: bool) -> tuple[LabelSet, BaseModel, EncodedData]:
         """What a training of these texts works with; hidden: whether the hidden type is one of its labels."""

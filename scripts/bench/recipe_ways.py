@@ -40,7 +40,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from loop.settings.model import TrainSettings
-from loop.training import trainer
+from loop.training import prefinetuned, trainer
 from loop.training.batches import IGNORED, EncodedText, FramedWindow, collate, encode, frame, shuffled_batches
 from loop.training.compute import find_compute
 from loop.training.dev_split import EvaluationTexts, torch_reader
@@ -80,7 +80,7 @@ class Draw:
 
     def model(self) -> Any:
         """A new adapter on the base."""
-        return start_from_encoder(self.base, self.settings, len(self.labels.tags), self.windows)
+        return start_from_encoder(self.base, self.settings, len(self.labels.tags), self.windows).model
 
 
 Asked = argparse.Namespace
@@ -169,7 +169,8 @@ def learnable(texts: Sequence[EncodedText], base: BaseModel) -> Iterator[FramedW
 
 def learned(draw: Draw, model: Any, given: Asked) -> None:
     """Train the model by the recipe."""
-    plan = make_plan(len(draw.windows), draw.settings, warm=False)
+    warm = prefinetuned.fits(draw.base, draw.settings, len(draw.windows))
+    plan = make_plan(len(draw.windows), draw.settings, warm)
     plan = replace(plan, epochs=max(1, round(plan.epochs * given.epochs)))
     train(model, draw.windows, plan, draw.settings, PADDING, QUIET)
 

@@ -143,8 +143,8 @@ class _Draw:
         windows = self.windows(growth)
         with reproducible(self.settings.seed, 1):
             base = replace(self.base, model=copy.deepcopy(self.base.model))
-            model = start_from_encoder(base, self.settings, len(self.labels.tags), windows)
-            return self.trained(model, windows, make_plan(len(windows), self.settings, warm=False))
+            start = start_from_encoder(base, self.settings, len(self.labels.tags), windows)
+            return self.trained(start.model, windows, make_plan(len(windows), start.settings, warm=False))
 
     def on_from(self, before: _Trained, way: Way, growth: int) -> _Trained:
         """From the model before, with the sentences that this growth added."""

@@ -62,7 +62,7 @@ def trained(settings: TrainSettings, held_out: float) -> tuple[BaseModel, Encode
     apart = round(held_out * len(documents))
     dataset = Dataset(tuple(documents[apart:]), tuple(documents[:apart]), GOLD)
     data = encode_data(dataset, base, labels, settings, WeakSettings())
-    model = start_from_encoder(base, settings, len(labels.tags), data.lesson.last)
+    model = start_from_encoder(base, settings, len(labels.tags), data.lesson.last).model
     learn(model, data.lesson, settings, base.tokenizer.pad_token_id, EpochLog())
     return base, data, model
 

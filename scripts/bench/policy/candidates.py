@@ -84,10 +84,10 @@ def make_real(loop: Loop, lessons: Sequence[Lesson], asked: Sequence[str]) -> li
     settings = TrainSettings(seed=13 + loop.seed, threads=1, precision="float32")
     data = _encoded(loop, lessons, asked, settings)
     with reproducible(settings.seed, settings.threads):
-        adapted = start_from_encoder(data.base, settings, len(data.labels.tags), data.windows)
-        plan = make_plan(len(data.windows), settings, warm=False)
-        train(adapted, data.windows, plan, settings, data.padding_id, TrainingProgress())
-        return list(data.asked.tag(torch_reader(adapted, data.padding_id)))
+        start = start_from_encoder(data.base, settings, len(data.labels.tags), data.windows)
+        plan = make_plan(len(data.windows), start.settings, warm=False)
+        train(start.model, data.windows, plan, start.settings, data.padding_id, TrainingProgress())
+        return list(data.asked.tag(torch_reader(start.model, data.padding_id)))
 
 
 def make_surrogate(loop: Loop, lessons: Sequence[Lesson], asked: Sequence[str]) -> list[Spans]:

@@ -128,9 +128,9 @@ def f1_of(dataset: Dataset, settings: TrainSettings, weak: WeakSettings) -> floa
     data = encode_data(judged, base, LABELS, settings, weak)
     padding_id = base.tokenizer.pad_token_id or 0
     with reproducible(settings.seed, settings.threads):
-        model = start_from_encoder(base, settings, len(LABELS.tags), data.lesson.last)
-        learn(model, data.lesson, settings, padding_id, TrainingProgress())
-        return round(data.dev.evaluate(torch_reader(model, padding_id)).f1, 4)
+        start = start_from_encoder(base, settings, len(LABELS.tags), data.lesson.last)
+        learn(start.model, data.lesson, start.settings, padding_id, TrainingProgress())
+        return round(data.dev.evaluate(torch_reader(start.model, padding_id)).f1, 4)
 
 
 def documents(sentences: Sequence[Mapping[str, Any]], first: int) -> tuple[TrainingDocument, ...]:

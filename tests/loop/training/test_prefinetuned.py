@@ -35,7 +35,8 @@ def lora_weights(settings: TrainSettings, encoder: str = "minilm") -> dict[str, 
 
 
 def test_the_adapter_of_a_new_model_is_the_one_of_the_file() -> None:
-    weights, saved = lora_weights(SETTINGS), load_file(FILE)
+    weights = lora_weights(SETTINGS)
+    saved = {name: weight for name, weight in load_file(FILE).items() if "lora_" in name}
     assert saved.keys() == weights.keys()
     assert all(torch.equal(weights[name], saved[name].float()) for name in saved)
     assert all(saved[name].abs().max() > 0 for name in saved)
@@ -111,4 +112,9 @@ def test_a_saved_adapter_fits_what_it_was_trained_with_and_nothing_else(
     assert prefinetuned.fits(base, settings)
     assert not prefinetuned.fits(base, settings.changed(rank=8))
     assert not prefinetuned.fits(load_base("minilm", LABELS, 24), settings)
-    assert not [name for name in load_file(prefinetuned.FILE) if "classifier" in name]
+    known, saved = prefinetuned.classifier(base, settings), get_peft_model_state_dict(model)
+    assert known is not None
+    for kind, part in zip(("weight", "bias"), known, strict=True):
+        [original] = [one for name, one in saved.items() if name.endswith(f"classifier.{kind}")]
+        assert torch.allclose(part, original, atol=1e-3)
+    assert prefinetuned.classifier(base, settings.changed(rank=8)) is None

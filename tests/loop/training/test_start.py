@@ -37,7 +37,7 @@ def windows(unannotated: frozenset[str] = frozenset(), number: int = 40) -> list
 
 def started(learned: list[FramedWindow], settings: TrainSettings = SETTINGS, seed: int = 1) -> Any:
     torch.manual_seed(seed)
-    return start_from_encoder(load_base("minilm", LABELS, 24), settings, len(LABELS.tags), learned)
+    return start_from_encoder(load_base("minilm", LABELS, 24), settings, len(LABELS.tags), learned).model
 
 
 def found(model: Any, asked: list[FramedWindow]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -60,7 +60,16 @@ def test_before_the_first_step_the_model_reads_its_gold_and_the_adapter_is_the_o
     assert (probabilities.argmax(-1) == tags).mean() > 0.97
     assert (probabilities.argmax(-1) == tags)[tags > 0].mean() > 0.9
     now, saved = get_peft_model_state_dict(model, save_embedding_layers=False), load_file(FILE)
-    assert all(torch.equal(now[name], saved[name].float()) for name in saved)
+    assert all(torch.equal(now[name], saved[name].float()) for name in saved if "lora_" in name)
+
+
+def test_a_training_from_the_prefinetuned_adapter_has_the_learning_rate_of_one_that_goes_on() -> None:
+    base, learned = load_base("minilm", LABELS, 24), windows()
+    rates = [
+        start_from_encoder(base, settings, len(LABELS.tags), learned).settings.learning_rate
+        for settings in (SETTINGS, SETTINGS.changed(prefinetuned=False))
+    ]
+    assert rates == [SETTINGS.warm_learning_rate, SETTINGS.learning_rate]
 
 
 def test_an_adapter_that_starts_at_nothing_has_a_classifier_that_knows_only_how_rare_the_tags_are() -> None:

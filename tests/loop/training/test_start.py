@@ -64,9 +64,9 @@ def test_before_the_first_step_the_model_reads_its_gold_and_the_adapter_is_the_o
 
 
 def test_a_training_from_the_prefinetuned_adapter_has_the_learning_rate_of_one_that_goes_on() -> None:
-    base, learned = load_base("minilm", LABELS, 24), windows()
+    learned = windows()
     rates = [
-        start_from_encoder(base, settings, len(LABELS.tags), learned).settings.learning_rate
+        start_from_encoder(load_base("minilm", LABELS, 24), settings, len(LABELS.tags), learned).settings.learning_rate
         for settings in (SETTINGS, SETTINGS.changed(prefinetuned=False))
     ]
     assert rates == [SETTINGS.warm_learning_rate, SETTINGS.learning_rate]

@@ -27,7 +27,7 @@ from store.registry import GOLD
 FULL, LORA, DISTILLED = "full", "lora", "distilled"
 VARIANTS = (FULL, LORA, DISTILLED)
 # Rates of AdamW where the whole encoder learns: 2e-4 was measured for 384 channels (BENCHMARKS.md), and 5e-5 is usual
-# for 768 (Devlin et al. 2019, appendix A.3). The classifier is new and learns faster.
+# for 768 (Devlin et al. 2019, appendix A.3). The classifier learns faster.
 RATE, RATE_CHANNELS, HEAD_RATE = 2e-4, 384, 1e-3
 _LEARNED_TEXTS = 200
 

@@ -20,7 +20,7 @@ from loop.training.batches import IGNORED, FramedWindow, collate, outside_tags, 
 from loop.training.encoder import BaseModel
 from loop.training.trainer import SMALL_BATCH, cross_entropy
 
-# Of the squared weights, in nats: without the decay, 100 sentences are learned by heart.
+# Nats for a squared distance of 1 from where the weights start: without the decay, 100 sentences are learned by heart.
 DECAY = 10.0
 STEPS = 60
 
@@ -104,7 +104,7 @@ def _translated(known: tuple[Any, Any], batches: Sequence[_Batch], prior: Any) -
 
     The row of a tag is the mean of the known rows, by how likely the known tags are on the tokens of the tag. O is the
     known O: what is outside for a project may be an entity of a type that the project does not have. A tag without a
-    token has no weight, and its prior.
+    token starts with no weight, and at its prior.
     """
     shares, counts = torch.zeros(len(prior), len(known[1])), torch.zeros(len(prior), 1)
     for batch in batches:
@@ -147,6 +147,8 @@ def _read(model: Any, classifier: Any, windows: Sequence[FramedWindow], padding_
             ids, mask, tags = collate(framed, padding_id)
             with torch.no_grad():
                 num_tags = model(input_ids=ids, attention_mask=mask).logits.shape[-1]
-            yield _Batch(seen.pop(), tags, soft_targets(framed, tags, num_tags), outside_tags(framed, num_tags))
+            inputs = seen.pop()
+            if (tags != IGNORED).any():
+                yield _Batch(inputs, tags, soft_targets(framed, tags, num_tags), outside_tags(framed, num_tags))
     finally:
         hook.remove()

@@ -30,7 +30,7 @@ FEWEST_EPOCHS = 0.2
 LARGE_FROM, SMALL_BATCH = 1000, 16
 # F1 on texts that were learned: a sound training is far above it, a collapsed one far below.
 LEAST_LEARNED = 0.5
-_TRY = "Lower train.learning_rate, raise train.passes, label more, or train with --from-scratch."
+_TRY = "Lower the learning rates under [train], raise train.passes, label more, or train with --from-scratch."
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,12 @@ class Draw:
         """A new adapter on the base."""
         return start_from_encoder(self.base, self.settings, len(self.labels.tags), self.windows).model
 
+    def plan(self) -> Plan:
+        """That of the recipe."""
+        return make_plan(
+            len(self.windows), self.settings, warm=prefinetuned.fits(self.base, self.settings, len(self.windows))
+        )
+
 
 Asked = argparse.Namespace
 Trained = tuple[Any, Draw]
@@ -169,8 +175,7 @@ def learnable(texts: Sequence[EncodedText], base: BaseModel) -> Iterator[FramedW
 
 def learned(draw: Draw, model: Any, given: Asked) -> None:
     """Train the model by the recipe."""
-    warm = prefinetuned.fits(draw.base, draw.settings, len(draw.windows))
-    plan = make_plan(len(draw.windows), draw.settings, warm)
+    plan = draw.plan()
     plan = replace(plan, epochs=max(1, round(plan.epochs * given.epochs)))
     train(model, draw.windows, plan, draw.settings, PADDING, QUIET)
 
@@ -207,7 +212,7 @@ def masked_words(_given: Asked, name: str, size: int, seed: int, _scratch: Path)
     """Without other mentions, and with other words masked in each pass."""
     draw = without_others(read_draw(name, size, seed))
     model, random = draw.model(), np.random.default_rng(seed)
-    plan = make_plan(len(draw.windows), draw.settings, warm=False)
+    plan = draw.plan()
     windows = [masked(window, random) for _ in range(plan.epochs) for window in draw.windows]
     train(model, windows, Plan(1, plan.batch_size, plan.steps, plan.learning_rate), draw.settings, PADDING, QUIET)
     return model, draw

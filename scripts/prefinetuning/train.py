@@ -1,9 +1,9 @@
 """Train the adapter at which trainings start: python -m scripts.prefinetuning.train [OUT] [--held-out SHARE]
 
 Trains MiniLM with the recipe of `loop retrain`, but from nothing, on the texts of `scripts.prefinetuning.marked_texts`,
-and writes the LoRA weights in half precision. OUT is the file that `loop retrain` reads, unless another path is given.
---held-out keeps a share of the texts apart, prints micro-F1 on them, and writes no file. On two cores, a training takes
-some minutes. Equal weights come out of equal libraries and processors only.
+and writes the weights of adapter and classifier in half precision. OUT is the file that `loop retrain` reads, unless
+another path is given. --held-out keeps a share of the texts apart, prints micro-F1 on them, and writes no file. On two
+cores, a training takes some minutes. Equal weights come out of equal libraries and processors only.
 """
 
 from __future__ import annotations

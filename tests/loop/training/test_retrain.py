@@ -389,7 +389,7 @@ def test_nothing_to_learn_from_ends_with_7_and_enters_no_model(store: Store, pla
 
 def test_a_model_that_finds_nothing_fails_and_says_what_to_try(store: Store, desk: Project, placed: Placement) -> None:
     stuck = changed(placed, learning_rate=1e-9, passes=1)
-    with pytest.raises(TrainingError, match=r"0 predicted, .*train\.learning_rate") as refused:
+    with pytest.raises(TrainingError, match=r"0 predicted, .*learning rates under \[train\]") as refused:
         retrain(store, stuck, desk)
     assert refused.value.exit_code == 7
     assert states(store, desk) == {"desk-0001": "failed"}

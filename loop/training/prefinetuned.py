@@ -23,8 +23,8 @@ from loop.training.encoder import BaseModel, quiet
 from ner.disk import sha256
 from ner.errors import ConfigError
 
-# More windows of gold say enough by themselves: the start costs a point of F1 with 3,394 sentences of WNUT17, and
-# brings three with 500 (BENCHMARKS.md). Between the two nothing was measured.
+# More windows of gold say enough by themselves: an earlier start cost a point of F1 with 3,394 sentences of WNUT17, and
+# this one brings four with 500 (BENCHMARKS.md). Between the two nothing was measured.
 MOST_WINDOWS = 1000
 FILE = Path(__file__).with_name("prefinetuned.safetensors")
 PREFINETUNED_SHA256 = "prefinetuned_sha256"

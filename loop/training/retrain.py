@@ -361,7 +361,7 @@ class _Retraining:
         num_tags = len(self._labels.tags)
         progress.stage("training")
         if prepared.start.adapter is not None:
-            adapted = lora.attach(base, self._settings, num_tags)
+            adapted = lora.attach(base, self._settings.changed(prefinetuned=False), num_tags)
             lora.load_weights(adapted, prepared.start.adapter, prepared.start.rows)
             windows, plan = replayed(*prepared.old_and_new(), self._settings)
             outcome = train(adapted, windows, plan, self._settings, padding_id, progress)
